@@ -1,0 +1,1 @@
+"""qwq-env: tool-use environments for reasoning models."""

@@ -1,0 +1,66 @@
+"""The `qwq` command: one module for each subcommand, imported only when it is asked for."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from qwq_env._version import __version__
+from qwq_env.errors import QwqError, UsageError
+
+
+class Command(NamedTuple):
+    """A subcommand: its name, the module that holds `add_parser` and `run`, one line of help."""
+
+    name: str
+    module: str
+    help: str
+
+
+COMMANDS = (
+    Command("train", "qwq_env.cli.train", "train a policy in an environment"),
+    Command("check", "qwq_env.cli.check", "hold a dialect, a template or a grader against the truth"),
+    Command("grade", "qwq_env.cli.grade", "score answers that lie in a file"),
+    Command("sandbox", "qwq_env.cli.sandbox", "run code in the sandbox, serve it, show its levels"),
+    Command("bench", "qwq_env.cli.bench", "run a benchmark of the checkout"),
+)
+
+
+def _parser(wanted: str | None) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="qwq", description=__doc__.splitlines()[0])
+    parser.add_argument("--version", action="version", version=f"qwq-env {__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        if command.name == wanted:
+            importlib.import_module(command.module).add_parser(subparsers)
+        else:
+            subparsers.add_parser(command.name, help=command.help)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `qwq`; returns the exit code: 0 done, 1 the check failed, 2 the input was wrong."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    wanted = next((word for word in arguments if not word.startswith("-")), None)
+    parsed = _parser(wanted).parse_args(arguments)
+    try:
+        return int(parsed.run(parsed))
+    except UsageError as error:
+        print(f"qwq: error: {error}", file=sys.stderr)
+        return 2
+    except QwqError as error:
+        print(f"qwq: failed: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader of our output (head, less) went away; that is no error of ours.
+        sys.stderr.close()
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,62 @@
+"""The exceptions of the library, as one tree.
+
+```
+QwqError                  everything this library raises on purpose
+├── UsageError            the operator's input is wrong; one line: field, value, what was expected
+├── InfrastructureError   our machinery failed (server, sandbox, network); never the policy's fault
+├── EpisodeError          an environment was driven out of order
+│   ├── ResetNeeded       step before reset, or after the episode's end
+│   └── EnvironmentClosed reset or step after close
+└── ToolError             raised by a tool; its message is shown to the model
+```
+
+Who has to act decides the class: the operator (`UsageError`), the machinery
+(`InfrastructureError`, retried and then masked out of training), the caller's code
+(`EpisodeError`), or the model (`ToolError`, which becomes an observation).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class QwqError(Exception):
+    """Base of every exception that this library raises on purpose."""
+
+
+class UsageError(QwqError, ValueError):
+    """The operator's input is wrong; the message is one line that names the mend."""
+
+
+class InfrastructureError(QwqError, RuntimeError):
+    """Our machinery failed. The episode is retried, then masked; it is never scored 0."""
+
+
+class EpisodeError(QwqError, RuntimeError):
+    """An environment was driven out of order."""
+
+
+class ResetNeeded(EpisodeError):
+    """`step` was called before `reset`, or after the episode had ended."""
+
+
+class EnvironmentClosed(EpisodeError):
+    """`reset` or `step` was called on an environment that was closed."""
+
+
+class ToolError(QwqError):
+    """A tool could not do what the model asked; the message is shown to the model."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return `" (did you mean 'x'?)"` for the known name nearest to `name`, or `""`."""
+    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f" (did you mean {matches[0]!r}?)" if matches else ""
+
+
+def unknown(kind: str, name: object, known: Iterable[str]) -> UsageError:
+    """Return the error for a name that is not one of `known`, with the nearest one named."""
+    names = sorted(known)
+    hint = did_you_mean(str(name), names)
+    return UsageError(f"{kind}: {name!r} is not known{hint}; known: {', '.join(names)}")
