@@ -1,0 +1,38 @@
+"""A warm, isolated, stateful Python sandbox: no docker, no root.
+
+Programs written by a model under optimisation pressure find whatever pays. Here each runs in an
+interpreter forked from a warm image (numpy and sympy loaded), behind namespaces, Landlock,
+seccomp and resource limits, and is gone without a trace in a few milliseconds.
+"""
+
+from __future__ import annotations
+
+from qwq_env.sandbox.errors import (
+    LevelUnavailable,
+    SandboxBusy,
+    SandboxUnavailable,
+    SessionClosed,
+)
+from qwq_env.sandbox.interface import DEFAULT_LIMITS, Sandbox, SandboxSession
+from qwq_env.sandbox.result import (
+    CallResult,
+    CallStatus,
+    ExecutionResult,
+    Limits,
+    Status,
+)
+
+__all__ = [
+    "DEFAULT_LIMITS",
+    "CallResult",
+    "CallStatus",
+    "ExecutionResult",
+    "LevelUnavailable",
+    "Limits",
+    "Sandbox",
+    "SandboxBusy",
+    "SandboxSession",
+    "SandboxUnavailable",
+    "SessionClosed",
+    "Status",
+]
