@@ -1,0 +1,93 @@
+"""Where in a response the answer stands: after the thinking, in the last box.
+
+A grader must not look into the thinking (a model that tries out values there would be paid for
+having mentioned the right one) and must take one answer only, the last. Everything here is linear
+in the length of the text, because the text is hostile: a megabyte of `\\boxed{` costs what a
+megabyte of prose costs.
+"""
+
+import re
+
+__all__ = ["final_answer_text", "last_boxed"]
+
+SEARCH_WINDOW = 65_536
+"""Characters from the end of a text in which a box is looked for; a longer box is no answer."""
+
+_TOKEN = re.compile(r"\\(?P<box>boxed|fbox)(?![A-Za-z])|\\.|(?P<open>\{)|(?P<close>\})", re.DOTALL)
+_BARE = re.compile(r"[ \t]*(?P<content>[0-9]+|[ \t][^$\n\\{}]{1,80})")
+_SPACE = re.compile(r"\s*")
+_WHOLE_BOX = re.compile(r"\s*\$*\s*\\(?:boxed|fbox)\s*\{")
+
+
+def final_answer_text(
+    text: str, thinking_end: str = "</think>", thinking_start: str = "<think>"
+) -> str:
+    """What the model wrote after the last `thinking_end`: the only part that is graded.
+
+    Without any `thinking_end` the whole text is the answer, unless it opens a thinking block: a
+    thought that was never finished has no answer, and "" is returned. A block opened again after
+    the last end is cut off.
+    """
+    end = text.rfind(thinking_end)
+    rest = text if end < 0 else text[end + len(thinking_end) :]
+    opened = rest.find(thinking_start)
+    if opened < 0:
+        return rest
+    return "" if end < 0 else rest[:opened]
+
+
+def last_boxed(text: str) -> str | None:
+    """The content of the last complete `\\boxed{...}` or `\\fbox{...}`, or None.
+
+    Braces are balanced and escaped ones (`\\{`) do not count; of nested boxes the outermost wins,
+    and a box that holds nothing but another box gives the inner content. `\\boxed 5` counts too.
+    A box that is never closed is passed over. Only the last `SEARCH_WINDOW` characters are looked
+    at.
+    """
+    text = text[-SEARCH_WINDOW:]
+    open_braces: list[int | None] = []  # start of the content for a box's brace, else None
+    best: tuple[int, int] | None = None
+    box_brace = -1
+    for token in _TOKEN.finditer(text):
+        if token["box"]:
+            after = _space_end(text, token.end())
+            if text.startswith("{", after):
+                box_brace = after
+            elif bare := _BARE.match(text, token.end()):
+                best = bare.span("content")
+        elif token["open"]:
+            position = token.start()
+            open_braces.append(position + 1 if position == box_brace else None)
+        elif token["close"] and open_braces:
+            start = open_braces.pop()
+            if start is not None:
+                best = (start, token.start())
+    if best is None:
+        return None
+    return _innermost(text[best[0] : best[1]])
+
+
+def _space_end(text: str, start: int) -> int:
+    match = _SPACE.match(text, start)
+    return match.end() if match else start
+
+
+def _innermost(content: str) -> str:
+    while match := _WHOLE_BOX.match(content):
+        closed = content.rstrip().rstrip("$").rstrip()
+        if not closed.endswith("}") or not _closes_at_end(closed, match.end() - 1):
+            break
+        content = closed[match.end() : -1]
+    return content.strip()
+
+
+def _closes_at_end(text: str, brace: int) -> bool:
+    depth = 0
+    for token in _TOKEN.finditer(text, brace):
+        if token["open"]:
+            depth += 1
+        elif token["close"]:
+            depth -= 1
+            if depth == 0:
+                return token.end() == len(text)
+    return False
