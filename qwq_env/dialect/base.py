@@ -1,0 +1,66 @@
+"""The contract of a dialect, and the pieces that it renders.
+
+A dialect renders text as `Piece`s: what it writes itself may hold control tokens
+(`control=True`); what came from a task, a tool or the model may not, whatever it spells.
+`TokenCodec` turns pieces into ids and keeps that promise. The joined texts of all pieces and
+turns are the transcript of an episode; nothing is ever rendered a second time.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from qwq_env.turn import CallResult, Turn
+
+Message = Mapping[str, Any]
+
+
+class Piece(NamedTuple):
+    """A stretch of rendered text; `control` says that control tokens in it are meant."""
+
+    text: str
+    control: bool = False
+
+
+class Dialect(ABC):
+    """How a model writes calls and reads results.
+
+    `stop` holds the strings after which a turn is over (they are part of the turn when the
+    model writes them). `end_of_turn` is the control text that closes the model's turn, or
+    `""` where observations are fed back inside the same turn.
+    """
+
+    name: str
+    stop: tuple[str, ...]
+    end_of_turn: str
+
+    @abstractmethod
+    def render(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Mapping[str, Any]] = (),
+        *,
+        add_generation_prompt: bool = True,
+    ) -> list[Piece]:
+        """Render a conversation and the tools' schemas (OpenAI function form).
+
+        Messages are `{"role", "content"}`, assistant messages may hold `"tool_calls"`.
+        """
+
+    @abstractmethod
+    def render_results(self, results: Sequence[CallResult], *, closed: bool) -> list[Piece]:
+        """Render what follows the model's turn: its results, and the opening of its next turn.
+
+        `closed` says that the turn already ends with `end_of_turn`, as the model wrote it.
+        """
+
+    @abstractmethod
+    def parse(self, text: str) -> Turn:
+        """Read a turn. Never raises: what cannot be read becomes a `MalformedCall`."""
+
+
+def text_of(pieces: Sequence[Piece]) -> str:
+    """Join the texts of `pieces`."""
+    return "".join(piece.text for piece in pieces)

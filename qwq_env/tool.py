@@ -1,0 +1,135 @@
+"""A tool: what the model may call, described by a JSON schema.
+
+Why you would want this: a function with type hints and a docstring is a tool in one line,
+
+```python
+@tool
+def population(city: str, year: int = 2024) -> str:
+    \"\"\"Look up how many people live in a city.
+
+    Args:
+        city: The city's name in English.
+        year: The year asked for.
+    \"\"\"
+```
+
+and a tool with state is a class of four members. Arguments reach `call` validated and
+safely coerced; a `ToolError` raised inside goes to the model as an observation, an
+`InfrastructureError` goes to the operator, and any other exception is shown to the model
+as the tool's own failure. Deadlines, output caps and recording are the `Toolbox`'s work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, overload
+
+from qwq_env.errors import ToolError as ToolError
+from qwq_env.schema import Signature, signature_of
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """What a tool answers: `content` is shown to the model, `metadata` only to the operator."""
+
+    content: str
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Tool(ABC):
+    """A named operation that the model may call.
+
+    `name` is what the model writes, `description` what it reads, `parameters` the JSON
+    schema (draft 2020-12, an object) that its arguments must satisfy. One instance describes
+    the tool; `for_episode` gives the instance that serves one episode, so state never
+    crosses episodes.
+    """
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+
+    def for_episode(self, seed: int) -> Tool:
+        """Return the instance for one episode; a tool without state returns itself."""
+        return self
+
+    @abstractmethod
+    async def call(self, arguments: Mapping[str, Any]) -> ToolResult | str:
+        """Run one call with arguments that satisfy `parameters`.
+
+        Raises `ToolError` for what the model can mend, `InfrastructureError` for what it
+        cannot. May be cancelled at any await when the call's deadline passes.
+        """
+
+    async def aclose(self) -> None:
+        """Free what the episode held. Called once for each instance of `for_episode`."""
+        return None
+
+    def schema(self) -> dict[str, Any]:
+        """Return the description in the OpenAI function form that chat templates expect."""
+        return {
+            "type": "function",
+            "function": {
+                "name": self.name,
+                "description": self.description,
+                "parameters": dict(self.parameters),
+            },
+        }
+
+
+class FunctionTool(Tool):
+    """A tool made of one stateless function; made by `@tool`.
+
+    A plain function runs in a worker thread, so that it cannot stall other episodes, unless
+    it was declared `blocking=False` (it returns in microseconds).
+    """
+
+    def __init__(
+        self, function: Callable[..., Any], signature: Signature, *, name: str, blocking: bool
+    ) -> None:
+        self.name = name
+        self.description = signature.description
+        self.parameters = signature.parameters
+        self.function = function
+        self._is_async = inspect.iscoroutinefunction(function)
+        self._blocking = blocking
+
+    def __call__(self, *args: Any, **arguments: Any) -> Any:
+        """Call the function itself, for unit tests of it."""
+        return self.function(*args, **arguments)
+
+    async def call(self, arguments: Mapping[str, Any]) -> ToolResult | str:
+        """Call the function; what it returns becomes text if it is not a `ToolResult`."""
+        if self._is_async:
+            value = await self.function(**arguments)
+        elif self._blocking:
+            value = await asyncio.to_thread(self.function, **arguments)
+        else:
+            value = self.function(**arguments)
+        return value if isinstance(value, ToolResult) else str(value)
+
+
+@overload
+def tool(function: Callable[..., Any], /) -> FunctionTool: ...
+@overload
+def tool(
+    *, name: str | None = None, blocking: bool = True
+) -> Callable[[Callable[..., Any]], FunctionTool]: ...
+def tool(
+    function: Callable[..., Any] | None = None, /, *, name: str | None = None, blocking: bool = True
+) -> FunctionTool | Callable[[Callable[..., Any]], FunctionTool]:
+    """Make a tool of a function: the schema comes from its type hints and its docstring.
+
+    Raises `UsageError` for a parameter without a type hint or with one that has no JSON form.
+    """
+
+    def make(function: Callable[..., Any]) -> FunctionTool:
+        return FunctionTool(
+            function, signature_of(function), name=name or function.__name__, blocking=blocking
+        )
+
+    return make if function is None else make(function)
