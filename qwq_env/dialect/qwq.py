@@ -23,6 +23,7 @@ rendered at once: `render_results` only ever appends, and the thinking stays.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -184,23 +185,47 @@ def _split_calls(answer: str) -> tuple[str, list[ToolCall | MalformedCall]]:
     prose: list[str] = []
     requests: list[ToolCall | MalformedCall] = []
     position = 0
+    last_close = answer.rfind(_CLOSE)
     while (start := answer.find(_OPEN, position)) >= 0:
         prose.append(answer[position:start])
         inside = start + len(_OPEN)
-        end = answer.find(_CLOSE, inside)
-        following = answer.find(_OPEN, inside)
-        if end < 0 or 0 <= following < end:
-            # The next opening tag shows where a call without an end must have ended.
-            position = following if following >= 0 else len(answer)
-            message = f"{_OPEN} was not closed with {_CLOSE}"
-            requests.append(MalformedCall("unclosed_tag", message, answer[start:position]))
-            continue
+        end = _end_of_json(answer, inside)
+        if not answer.startswith(_CLOSE, end):
+            # Broken JSON, or none: the tags alone say where the call ends.
+            end = answer.find(_CLOSE, inside) if inside <= last_close else len(answer)
+            following = answer.find(_OPEN, inside, end)
+            if following >= 0 or end == len(answer):
+                position = following if following >= 0 else len(answer)
+                message = f"{_OPEN} was not closed with {_CLOSE}"
+                requests.append(MalformedCall("unclosed_tag", message, answer[start:position]))
+                continue
         requests.append(read_call(answer[inside:end]))
         position = end + len(_CLOSE)
     prose.append(answer[position:])
     if _CLOSE in prose[-1] and not requests:
         requests.append(MalformedCall("unopened_tag", f"{_CLOSE} without {_OPEN} before it"))
     return "".join(prose).strip(), requests
+
+
+_DECODER = json.JSONDecoder(strict=False)
+_SPACE = re.compile(r"\s*")
+
+
+def _end_of_json(text: str, start: int) -> int:
+    """Return where the JSON value at `start` ends, spaces included; `start` if there is none.
+
+    A tag that stands inside one of its strings is then no tag.
+    """
+    begin = _match_end(text, start)
+    try:
+        return _match_end(text, _DECODER.raw_decode(text, begin)[1])
+    except (ValueError, RecursionError):
+        return start
+
+
+def _match_end(text: str, position: int) -> int:
+    found = _SPACE.match(text, position)
+    return found.end() if found else position
 
 
 def read_call(raw: str) -> ToolCall | MalformedCall:

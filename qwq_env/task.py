@@ -1,0 +1,204 @@
+"""A task, and the sets that tasks come from.
+
+A `TaskSet` is a map from an index to a `Task`: the same index gives the same task, on every
+machine. Finite sets have a `size`; procedural ones are endless (`size` is None). The reference
+answer is in `Task.answer`; it never reaches the model nor a process that runs its code.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from qwq_env.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One problem: what the model is asked (`prompt`) and what a verifier needs (`answer`).
+
+    `id` is unique in its set. `messages` replaces `prompt` where a task is a conversation.
+    `metadata` is free (difficulty, source, tests) and is never shown to the model.
+    """
+
+    id: str
+    prompt: str
+    answer: Any
+    messages: tuple[Mapping[str, Any], ...] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def conversation(self, system: str | None = None) -> list[Mapping[str, Any]]:
+        """Return the opening messages, with a system message in front if one is given."""
+        messages = list(self.messages) or [{"role": "user", "content": self.prompt}]
+        if system and messages[0].get("role") != "system":
+            messages.insert(0, {"role": "system", "content": system})
+        return messages
+
+
+class TaskSet(ABC):
+    """Tasks by index. A subclass sets `size` (None: endless) and gives `task`."""
+
+    size: int | None
+
+    @abstractmethod
+    def task(self, index: int) -> Task:
+        """Return the task at `index` ≥ 0. Raises `IndexError` beyond `size`."""
+
+    def sample(self, generator: np.random.Generator) -> Task:
+        """Return a task drawn uniformly with `generator`."""
+        return self.task(int(generator.integers(self.size or 2**31 - 1)))
+
+    def find(self, task_id: str) -> Task:
+        """Return the task with that id. Raises `KeyError` if there is none.
+
+        An endless set must override this with an id that it can invert.
+        """
+        for index in range(self.size or 0):
+            task = self.task(index)
+            if task.id == task_id:
+                return task
+        raise KeyError(task_id)
+
+    def __iter__(self) -> Iterator[Task]:
+        """Iterate over all tasks; without end for an endless set."""
+        index = 0
+        while self.size is None or index < self.size:
+            yield self.task(index)
+            index += 1
+
+
+class ListTaskSet(TaskSet):
+    """Tasks that lie in memory."""
+
+    def __init__(self, tasks: Sequence[Task]) -> None:
+        if not tasks:
+            raise UsageError("tasks: the set is empty; expected at least one task")
+        self._tasks = tuple(tasks)
+        self._by_id = {task.id: task for task in self._tasks}
+        if len(self._by_id) != len(self._tasks):
+            raise UsageError("tasks: two tasks share an id; expected every id once")
+        self.size = len(self._tasks)
+
+    def task(self, index: int) -> Task:
+        """Return the task at `index`."""
+        return self._tasks[index]
+
+    def find(self, task_id: str) -> Task:
+        """Return the task with that id."""
+        return self._by_id[task_id]
+
+
+RowReader = Callable[[Mapping[str, Any], str], Task]
+"""Makes a `Task` of a row and the id it is to have; raises `UsageError` for a bad row."""
+
+
+def prompt_answer_row(row: Mapping[str, Any], task_id: str) -> Task:
+    """Read the house form: `{"prompt": str | messages, "answer": ..., ...}`."""
+    prompt = row.get("prompt")
+    if not isinstance(prompt, str | list) or not prompt:
+        raise UsageError(f"prompt: {_show(prompt)}; expected a text or a list of messages")
+    answer = row.get("answer")
+    if answer is None or answer == "":
+        raise UsageError("answer: missing; expected the reference answer")
+    metadata = {key: value for key, value in row.items() if key not in ("prompt", "answer", "id")}
+    identity = str(row.get("id", task_id))
+    if isinstance(prompt, list):
+        return Task(identity, _last_content(prompt), answer, tuple(prompt), metadata)
+    return Task(identity, prompt, answer, metadata=metadata)
+
+
+def gsm8k_row(row: Mapping[str, Any], task_id: str) -> Task:
+    """Read GSM8K's public form: `question`, and `answer` whose last line is `#### number`.
+
+    Source: Cobbe et al. 2021, arXiv:2110.14168.
+    """
+    question, solution = row.get("question"), row.get("answer")
+    if not isinstance(question, str) or not question:
+        raise UsageError(f"question: {_show(question)}; expected a text")
+    if not isinstance(solution, str) or "####" not in solution:
+        raise UsageError(f"answer: {_show(solution)}; expected a text that ends in '#### number'")
+    answer = solution.rsplit("####", 1)[1].strip().replace(",", "")
+    if not answer:
+        raise UsageError("answer: nothing after '####'; expected a number")
+    return Task(task_id, question, answer, metadata={"solution": solution})
+
+
+def read_any_row(row: Mapping[str, Any], task_id: str) -> Task:
+    """Read a row of either form, told apart by its keys."""
+    if "prompt" in row:
+        return prompt_answer_row(row, task_id)
+    if "question" in row:
+        return gsm8k_row(row, task_id)
+    keys = ", ".join(map(repr, row)) or "none"
+    raise UsageError(f"keys: {keys}; expected 'prompt' and 'answer', or 'question' and 'answer'")
+
+
+def load_jsonl(path: str | Path, reader: RowReader = read_any_row) -> ListTaskSet:
+    """Load a file of one JSON object a line.
+
+    Raises `UsageError` that names the file and the line of the first bad row.
+    """
+    path = Path(path)
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise UsageError(f"tasks: {path}: {error.strerror}; expected a JSONL file") from None
+    tasks = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            if not isinstance(row, dict):
+                raise UsageError(f"{_show(row)}; expected a JSON object")
+            tasks.append(reader(row, f"{path.stem}/{number}"))
+        except (UsageError, ValueError, RecursionError) as error:
+            raise UsageError(f"{path}:{number}: {error}") from None
+    if not tasks:
+        raise UsageError(f"tasks: {path}: no rows; expected at least one")
+    return ListTaskSet(tasks)
+
+
+def load_huggingface(
+    dataset: str,
+    *,
+    configuration: str | None = None,
+    split: str = "train",
+    reader: RowReader = read_any_row,
+) -> ListTaskSet:
+    """Load a dataset of the Hugging Face hub, or a local folder of the same layout.
+
+    Needs the `train` extra. Raises `UsageError` for a dataset that cannot be loaded.
+    """
+    import datasets  # noqa: PLC0415 - heavy, optional
+
+    try:
+        rows = datasets.load_dataset(dataset, configuration, split=split)
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UsageError(f"tasks: dataset {dataset!r} could not be loaded: {reason}") from None
+    tasks = []
+    for index, row in enumerate(rows):
+        try:
+            tasks.append(reader(row, f"{dataset}/{split}/{index}"))
+        except UsageError as error:
+            raise UsageError(f"{dataset}[{split}] row {index}: {error}") from None
+    return ListTaskSet(tasks)
+
+
+def _last_content(messages: Sequence[Any]) -> str:
+    for message in messages:
+        if not isinstance(message, Mapping) or not isinstance(message.get("content"), str):
+            raise UsageError(f"prompt: {_show(message)}; expected messages with role and content")
+    return str(messages[-1]["content"])
+
+
+def _show(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
