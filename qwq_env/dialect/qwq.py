@@ -44,6 +44,9 @@ _THINK, _END_THINK = "<think>", "</think>"
 _GENERATION_PROMPT = "<|im_start|>assistant\n<think>\n"
 _EXPECTED = '{"name": <function-name>, "arguments": <args-json-object>}'
 
+MAX_REQUESTS = 128
+"""Calls read of one turn: reading a broken one takes time in proportion to the whole turn."""
+
 
 class QwqDialect(Dialect):
     """ChatML with Hermes tool calls, as QwQ-32B was trained to speak it."""
@@ -187,6 +190,10 @@ def _split_calls(answer: str) -> tuple[str, list[ToolCall | MalformedCall]]:
     position = 0
     last_close = answer.rfind(_CLOSE)
     while (start := answer.find(_OPEN, position)) >= 0:
+        if len(requests) == MAX_REQUESTS:
+            message = f"more than {MAX_REQUESTS} calls in one turn; the rest was not read"
+            requests.append(MalformedCall("too_many_calls", message))
+            break
         prose.append(answer[position:start])
         inside = start + len(_OPEN)
         end = _end_of_json(answer, inside)
