@@ -1,0 +1,76 @@
+"""The contract of a policy: token ids in, sampled token ids out.
+
+A policy never renders nor parses. It continues `request.ids` and returns exactly the ids that
+it sampled, each with the log-probability under the distribution it was drawn from (after
+temperature, top-k and top-p), which is what importance correction needs.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from qwq_env.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How tokens are drawn. `temperature` 0 is greedy; `top_k` 0 and `top_p` 1 keep everything."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.temperature <= 10:
+            raise UsageError(f"temperature: {self.temperature!r}; expected a number from 0 to 10")
+        if not 0 < self.top_p <= 1:
+            raise UsageError(f"top_p: {self.top_p!r}; expected a number above 0, at most 1")
+        if self.top_k < 0:
+            raise UsageError(f"top_k: {self.top_k!r}; expected 0 (off) or more")
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """One turn to generate.
+
+    `ids` is the whole context so far: (context,) token ids. `episode` names the episode across
+    its turns, so that a policy may keep its key-value cache; each request of an episode
+    extends the ids of the one before it. Generation ends after a token of `stop_ids`, or when
+    the text sampled contains one of `stop_strings` (the token that completes it is kept), or
+    after `max_tokens` ≥ 1. `seed` makes the draw repeatable as far as the arithmetic is.
+    """
+
+    ids: Sequence[int]
+    max_tokens: int
+    episode: str
+    sampling: Sampling
+    stop_ids: frozenset[int]
+    stop_strings: tuple[str, ...] = ()
+    seed: int = 0
+
+
+class Generation(NamedTuple):
+    """What was sampled: `ids` (tokens,), `logprobs` (tokens,) in nats, and why it ended."""
+
+    ids: list[int]
+    logprobs: list[float]
+    finish_reason: Literal["stop", "length"]
+
+
+class Policy(ABC):
+    """Something that continues token ids. Safe for many concurrent `generate` calls."""
+
+    @abstractmethod
+    async def generate(self, request: GenerationRequest) -> Generation:
+        """Sample one turn. Raises `InfrastructureError` when the machinery failed."""
+
+    async def release(self, episode: str) -> None:
+        """Forget what was kept for an episode; called once, when it has ended."""
+        return None
+
+    async def aclose(self) -> None:
+        """Free everything."""
+        return None
