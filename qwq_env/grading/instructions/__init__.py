@@ -1,0 +1,29 @@
+"""Instruction following: IFEval's 25 checks, strict and loose, with nothing to download.
+
+`check_instructions` gives the verdict on every instruction of a prompt, `grade_row` the score of a
+stored row. The checks are pure functions of the row and the response.
+"""
+
+from qwq_env.grading.instructions.english import BUILT_IN
+from qwq_env.grading.instructions.report import (
+    INSTRUCTIONS,
+    InstructionReport,
+    InstructionVerdict,
+    check_instructions,
+)
+from qwq_env.grading.instructions.row import Thinking, grade_row, strip_thinking
+from qwq_env.grading.instructions.sentences import Knowledge, read_knowledge, split_sentences
+
+__all__ = [
+    "BUILT_IN",
+    "INSTRUCTIONS",
+    "InstructionReport",
+    "InstructionVerdict",
+    "Knowledge",
+    "Thinking",
+    "check_instructions",
+    "grade_row",
+    "read_knowledge",
+    "split_sentences",
+    "strip_thinking",
+]
