@@ -39,15 +39,17 @@ class Turn:
     """One turn of the model: `text` is exactly what it wrote, the rest is how it reads.
 
     `requests` is empty in a final turn. `answer` is the text after the thinking, without the
-    requests. `complete` is False when generation was cut before the model ended its turn.
-    `tokens` is the number of sampled ids, where the caller knows it.
+    requests. `thinking_end` is the offset in `text` at which the thinking ends, its closing tag
+    included. `closed` says that the text ends with the dialect's end-of-turn marker, written by
+    the model itself. `tokens` is the number of sampled ids, where the caller knows it.
     """
 
     text: str
     thinking: str = ""
     answer: str = ""
     requests: tuple[ToolCall | MalformedCall, ...] = ()
-    complete: bool = True
+    thinking_end: int = 0
+    closed: bool = False
     tokens: int | None = None
 
     @property

@@ -93,16 +93,16 @@ class QwqDialect(Dialect):
         A turn that neither opens nor closes a thinking of its own is all answer; one that opens
         it and never closes it has none.
         """
-        body, complete = _strip_end(text)
+        body, closed = _strip_end(text)
         thinking, answer = _split_thinking(body)
         if answer is None:
-            if _OPEN not in thinking:
-                return Turn(text, thinking, complete=complete)
-            message = f"close the thinking with {_END_THINK} before calling a tool"
-            unclosed = MalformedCall("unclosed_thinking", message)
-            return Turn(text, thinking, requests=(unclosed,), complete=complete)
+            requests: list[ToolCall | MalformedCall] = []
+            if _OPEN in thinking:
+                message = f"close the thinking with {_END_THINK} before calling a tool"
+                requests.append(MalformedCall("unclosed_thinking", message))
+            return Turn(text, thinking, "", tuple(requests), len(body), closed)
         prose, requests = _split_calls(answer)
-        return Turn(text, thinking, prose, tuple(requests), complete)
+        return Turn(text, thinking, prose, tuple(requests), len(body) - len(answer), closed)
 
 
 def _content(message: Message) -> str:
