@@ -3,6 +3,9 @@
 Every added token of the tokenizer (`<|im_end|>`, `<think>`, `<tool_call>`, ...) can be produced
 only by a piece with `control=True`. Text between two control tokens is encoded as one stretch,
 whoever wrote it, so innocent text gets the very ids that the model's own template would give.
+Added tokens that are plain vocabulary (the runs of spaces of GPT-NeoX, the phrases of the tiny
+policy) are no control tokens: they are not special, are matched in normalized text, and hold
+white space, which no markup does.
 """
 
 from __future__ import annotations
@@ -33,8 +36,17 @@ class TokenCodec:
             raise UsageError(f"tokenizer: {name} is not a fast tokenizer, and one is needed")
         description = json.loads(backend.to_str())
         added = description["added_tokens"]
-        self.control_ids: dict[str, int] = {token["content"]: token["id"] for token in added}
-        description["added_tokens"] = []
+        vocabulary = description["model"]["vocab"]
+        phrases = {token["content"]: token["id"] for token in added if _is_vocabulary(token)}
+        if not isinstance(vocabulary, dict):  # Unigram models: a list of scored pieces
+            phrases = {}
+        self.control_ids: dict[str, int] = {
+            token["content"]: token["id"] for token in added if token["content"] not in phrases
+        }
+        description["added_tokens"] = [token for token in added if token["content"] in phrases]
+        # Known to the model, they keep their ids although other added tokens are gone.
+        if phrases:
+            vocabulary.update(phrases)
         # A post-processor adds tokens of its own, and padding or truncation would corrupt ids.
         description.update(post_processor=None, truncation=None, padding=None)
         self._plain = tokenizers.Tokenizer.from_str(json.dumps(description))
@@ -77,3 +89,8 @@ class TokenCodec:
         plain.clear()
         if text:
             ids += self.encode(text)
+
+
+def _is_vocabulary(token: dict[str, Any]) -> bool:
+    plain = token["normalized"] and not token["special"]
+    return plain and any(character.isspace() for character in token["content"])
