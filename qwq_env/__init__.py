@@ -1,1 +1,14 @@
-"""qwq-env: tool-use environments for reasoning models."""
+"""qwq-env: multi-turn tool-use environments for reasoning models.
+
+Importing the package registers the environments with Gymnasium and does nothing else.
+"""
+
+import gymnasium
+
+from qwq_env._version import __version__ as __version__
+
+gymnasium.register(
+    id="qwq/MathTool-v0",
+    entry_point="qwq_env.envs.math:MathToolEnv",
+    vector_entry_point="qwq_env.envs.math:make_vector",
+)

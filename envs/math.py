@@ -1,0 +1,96 @@
+"""`qwq/MathTool-v0`: a math problem, a calculator, a Python interpreter, one boxed answer.
+
+Paid 1.0 if the last boxed answer after the thinking is right, else 0.0, at the episode's end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from qwq_env.dialect import Dialect
+from qwq_env.env import ToolEnv
+from qwq_env.envs.arithmetic import ArithmeticTaskSet
+from qwq_env.errors import UsageError
+from qwq_env.grading.math import MathGrader
+from qwq_env.grading.score import Score
+from qwq_env.outcome import EpisodeLimits
+from qwq_env.rubric import Component, FinalTurn, Rubric
+from qwq_env.task import TaskSet, load_huggingface, load_jsonl
+from qwq_env.tool import Tool
+from qwq_env.toolbox import ToolLimits
+from qwq_env.tools import make_tool
+from qwq_env.truncation import Tokenizer
+from qwq_env.vector import vector_of
+
+SYSTEM_PROMPT = "Please reason step by step, and put your final answer within \\boxed{}."
+
+
+class MathToolEnv(ToolEnv):
+    """Math with tools.
+
+    `tasks` is `"arithmetic"` (procedural, seeded, endless; graded by `difficulty`), a path to a
+    JSONL file in GSM8K's form or of `prompt`/`answer` rows, a Hugging Face dataset id such as
+    `"openai/gsm8k"` with its `split`, or a `TaskSet`. `tools` are names or `Tool`s.
+    """
+
+    def __init__(
+        self,
+        tasks: str | Path | TaskSet = "arithmetic",
+        tools: Sequence[str | Tool] = ("calculator", "python"),
+        *,
+        difficulty: int = 1,
+        split: str = "train",
+        task_seed: int = 0,
+        dialect: str | Dialect = "qwq",
+        limits: EpisodeLimits | None = None,
+        tool_limits: ToolLimits | None = None,
+        system_prompt: str | None = SYSTEM_PROMPT,
+        tokenizer: Tokenizer | None = None,
+        render_mode: str | None = None,
+    ) -> None:
+        super().__init__(
+            math_tasks(tasks, difficulty=difficulty, split=split, seed=task_seed),
+            [make_tool(tool) for tool in tools],
+            Rubric([Component("accuracy", accuracy)]),
+            dialect=dialect,
+            limits=limits,
+            tool_limits=tool_limits,
+            system_prompt=system_prompt,
+            tokenizer=tokenizer,
+            render_mode=render_mode,
+        )
+
+
+def math_tasks(
+    tasks: str | Path | TaskSet, *, difficulty: int = 1, split: str = "train", seed: int = 0
+) -> TaskSet:
+    """Return the task set that `tasks` names; see `MathToolEnv`."""
+    if isinstance(tasks, TaskSet):
+        return tasks
+    if tasks == "arithmetic":
+        return ArithmeticTaskSet(seed=seed, difficulty=difficulty, split=split)
+    path = Path(tasks)
+    if path.suffix in (".jsonl", ".json") or path.is_file():
+        return _checked(load_jsonl(path))
+    if "/" not in str(tasks):
+        raise UsageError(
+            f"tasks: {str(tasks)!r}; expected 'arithmetic', a .jsonl path or a dataset id 'org/name'"
+        )
+    configuration = "main" if str(tasks) == "openai/gsm8k" else None
+    return _checked(load_huggingface(str(tasks), configuration=configuration, split=split))
+
+
+async def accuracy(final: FinalTurn) -> Score:
+    """Pay 1.0 for a right boxed answer. Module-level, so that environments can be pickled."""
+    return await MathGrader.shared().grade_final(str(final.task.answer), final.answer)
+
+
+def _checked(tasks: TaskSet) -> TaskSet:
+    """A reference answer that cannot be read must fail now, not at the first reward."""
+    for task in tasks:
+        MathGrader.validate_gold(str(task.answer), task.id)
+    return tasks
+
+
+make_vector = vector_of(MathToolEnv)

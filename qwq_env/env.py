@@ -1,0 +1,219 @@
+"""`ToolEnv`: a multi-turn text environment with tools, as a Gymnasium environment.
+
+```python
+env = gym.make("qwq/MathTool-v0")
+prompt, info = env.reset(seed=0)
+transcript = prompt
+while True:
+    turn = model(transcript)                    # text, up to the end of the model's turn
+    observation, reward, terminated, truncated, info = env.step(turn)
+    transcript += turn + observation
+    if terminated or truncated:
+        break
+```
+
+The observation of `reset` is the rendered prompt; that of `step` is what the model reads next.
+So prompt + turn + observation + turn + ... is the transcript, only ever appended to.
+
+The hops: `ToolEnv.step` → `Episode.step` → `Toolbox.run` → `Tool.call`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import gymnasium as gym
+
+from qwq_env import portal
+from qwq_env.dialect import Dialect, make_dialect
+from qwq_env.dialect.base import text_of
+from qwq_env.episode import Episode, EpisodeSettings, Step
+from qwq_env.errors import EnvironmentClosed, ResetNeeded, UsageError, unknown
+from qwq_env.outcome import EpisodeLimits
+from qwq_env.render import ansi, html
+from qwq_env.rubric import Rubric
+from qwq_env.spaces import TextSpace
+from qwq_env.task import Task, TaskSet
+from qwq_env.tool import Tool
+from qwq_env.toolbox import ToolLimits
+from qwq_env.truncation import Tokenizer
+
+_OPTIONS = ("task", "task_id", "index")
+
+
+class ToolEnv(gym.Env[str, str]):
+    """An environment: where tasks come from, which tools there are, what pays.
+
+    Observation and action are texts. `terminated` means that the outcome is decided,
+    `truncated` that a limit cut the episode; `info["outcome"]` names which. The reward is 0.0
+    until the end, and NaN for an episode that our own machinery lost: it must not be learned
+    from. Tokens are counted with `tokenizer`; without one, four bytes count as a token.
+
+    `reset(options=...)` takes one of `task` (a `Task`), `task_id`, `index`.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi", "human", "html"]}
+
+    def __init__(
+        self,
+        tasks: TaskSet,
+        tools: Sequence[Tool],
+        rubric: Rubric,
+        *,
+        dialect: str | Dialect = "qwq",
+        limits: EpisodeLimits | None = None,
+        tool_limits: ToolLimits | None = None,
+        system_prompt: str | None = None,
+        tokenizer: Tokenizer | None = None,
+        render_mode: str | None = None,
+    ) -> None:
+        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
+            raise unknown("render_mode", render_mode, self.metadata["render_modes"])
+        self.tasks = tasks
+        self.settings = EpisodeSettings(
+            tools=tuple(tools),
+            rubric=rubric,
+            dialect=make_dialect(dialect),
+            limits=limits or EpisodeLimits(),
+            tool_limits=tool_limits or ToolLimits(),
+            system_prompt=system_prompt,
+            tokenizer=tokenizer,
+        )
+        self.render_mode = render_mode
+        self.observation_space = TextSpace()
+        self.action_space = TextSpace()
+        self.episode: Episode | None = None
+        self._closed = False
+
+    def begin(self, task: Task, *, seed: int = 0) -> Episode:
+        """Return a new episode of this environment, apart from the one that `step` drives.
+
+        Any number of them may live at a time. Its driver counts tokens with `Episode.spend`.
+        """
+        return Episode(task, self.settings, seed=seed)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[str, dict[str, Any]]:
+        """Begin an episode; see `areset`."""
+        return portal.run(self.areset(seed=seed, options=options))
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        """Take the model's turn; see `astep`."""
+        return portal.run(self.astep(action))
+
+    async def areset(
+        self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
+    ) -> tuple[str, dict[str, Any]]:
+        """Begin an episode and return its prompt; an episode that was running is given up.
+
+        `info` holds `task_id`, `messages` and `tools` (OpenAI form), for chat interfaces.
+        """
+        if self._closed:
+            raise EnvironmentClosed("the environment was closed; make a new one")
+        super().reset(seed=seed)
+        if self.episode is not None:
+            await self.episode.aclose()
+        task = self._choose(options or {})
+        episode_seed = int(self.np_random.integers(2**31))
+        self.episode = Episode(
+            task, self.settings, seed=episode_seed, count_tokens=self._count_tokens
+        )
+        prompt = text_of(self.episode.open())
+        schemas = [tool.schema() for tool in self.settings.tools]
+        messages = self.episode.conversation()
+        if self.render_mode == "human":
+            self._show()
+        return prompt, {"task_id": task.id, "messages": messages, "tools": schemas}
+
+    async def astep(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        """Take the model's turn and return Gymnasium's five.
+
+        `info` holds `results` (what each call got), `errors` (requests counted by kind), and
+        at the end `outcome`, `answer` and `reward_components`.
+        """
+        if self._closed:
+            raise EnvironmentClosed("the environment was closed; make a new one")
+        if self.episode is None:
+            raise ResetNeeded("step was called before reset; call reset first")
+        if not isinstance(action, str):
+            raise UsageError(f"action: {type(action).__name__}; expected the turn's text")
+        step = await self.episode.step(action)
+        if self.render_mode == "human":
+            self._show()
+        return self._five(step, self.episode)
+
+    def render(self) -> str | None:  # type: ignore[override]
+        """Return the transcript so far: coloured text (`ansi`) or a page (`html`)."""
+        if self.episode is None:
+            raise ResetNeeded("render was called before reset; call reset first")
+        if self.render_mode == "ansi":
+            return ansi(self.episode)
+        if self.render_mode == "html":
+            return html(self.episode)
+        if self.render_mode is None and self.spec is not None:
+            gym.logger.warn(f'no render_mode was given; gym.make("{self.spec.id}", render_mode=...)')
+        return None
+
+    def close(self) -> None:
+        """Give up the running episode and free its tools. Safe to call again."""
+        if self.episode is not None and not self._closed:
+            portal.run(self.episode.aclose())
+        self._closed = True
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle the environment and its random state; a running episode stays behind."""
+        return {**self.__dict__, "episode": None}
+
+    def _choose(self, options: Mapping[str, Any]) -> Task:
+        for key in options:
+            if key not in _OPTIONS:
+                raise unknown("reset option", key, _OPTIONS)
+        if "task" in options:
+            task = options["task"]
+            if not isinstance(task, Task):
+                raise UsageError(f"reset option task: {type(task).__name__}; expected a Task")
+            return task
+        if "task_id" in options:
+            try:
+                return self.tasks.find(options["task_id"])
+            except KeyError:
+                raise UsageError(f"task_id: no task {options['task_id']!r} in this set") from None
+        if "index" in options:
+            try:
+                return self.tasks.task(options["index"])
+            except IndexError:
+                size = self.tasks.size
+                raise UsageError(f"index: {options['index']!r}; the set has {size}") from None
+        return self.tasks.sample(self.np_random)
+
+    def _count_tokens(self, text: str) -> int:
+        if self.settings.tokenizer is not None:
+            return len(self.settings.tokenizer.encode(text))
+        return math.ceil(len(text.encode("utf-8", "replace")) / 4)
+
+    def _five(self, step: Step, episode: Episode) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        # Wall times stay out of `info`: the same actions must give the same info.
+        results = [
+            {"name": r.name, "content": r.content, "status": r.status, "kind": r.kind}
+            for r in step.results
+        ]
+        info: dict[str, Any] = {
+            "task_id": episode.task.id, "results": results, "errors": dict(episode.toolbox.counts),
+            "turns": len(episode.turns), "tool_calls": episode.tool_calls, "tokens": episode.tokens,
+        }  # fmt: skip
+        if step.outcome is None:
+            return text_of(step.pieces), 0.0, False, False, info
+        info["outcome"] = step.outcome.to_json()
+        info["answer"] = episode.turns[-1].answer
+        scores = episode.reward.scores if episode.reward is not None else {}
+        info["reward_components"] = {name: score.value for name, score in scores.items()}
+        info["reward_reasons"] = {name: score.reason for name, score in scores.items()}
+        reward = math.nan if step.reward is None else step.reward
+        return "", reward, step.outcome.terminated, step.outcome.truncated, info
+
+    def _show(self) -> None:
+        assert self.episode is not None
+        print(ansi(self.episode, last=True), flush=True)

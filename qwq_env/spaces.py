@@ -1,0 +1,88 @@
+"""The space of all texts; Gymnasium's own `Text` admits letters and digits only."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector.utils import (
+    create_shared_memory,
+    read_from_shared_memory,
+    write_to_shared_memory,
+)
+
+_ALPHABET = np.array(list("abc xyz ABC 019 .,;:!?()[]{}<>\\|/+-*=_'\"\n äßλ∑漢😀"))
+_SHARED_BYTES = 1 << 20
+
+
+class TextSpace(gym.Space[str]):
+    """Any Unicode string of at most `max_length` characters, the empty one included.
+
+    `sample` draws short printable noise: what an untrained policy might write.
+    """
+
+    def __init__(
+        self, max_length: int = 2**31, seed: int | np.random.Generator | None = None
+    ) -> None:
+        super().__init__(shape=None, dtype=None, seed=seed)
+        self.max_length = max_length
+
+    @property
+    def is_np_flattenable(self) -> bool:
+        """Text has no vector form."""
+        return False
+
+    def sample(self, mask: Any | None = None, probability: Any | None = None) -> str:
+        """Return a random text of up to 64 characters; masks have no meaning here."""
+        length = int(self.np_random.integers(min(64, self.max_length) + 1))
+        return "".join(self.np_random.choice(_ALPHABET, size=length))
+
+    def contains(self, x: Any) -> bool:
+        """Say whether `x` is a string that is not too long."""
+        return isinstance(x, str) and len(x) <= self.max_length
+
+    def __eq__(self, other: object) -> bool:
+        """Compare by `max_length`."""
+        return isinstance(other, TextSpace) and other.max_length == self.max_length
+
+    def __hash__(self) -> int:
+        return hash((TextSpace, self.max_length))
+
+    def __repr__(self) -> str:
+        return "TextSpace()" if self.max_length == 2**31 else f"TextSpace({self.max_length})"
+
+
+# `AsyncVectorEnv` moves observations through shared memory unless told otherwise; these three
+# let it, with a megabyte of UTF-8 for each environment behind a length of four bytes.
+
+
+@create_shared_memory.register(TextSpace)
+def _create(space: TextSpace, n: int = 1, ctx: Any = None) -> Any:
+    return ctx.Array(ctypes.c_uint8, n * _SHARED_BYTES)
+
+
+@write_to_shared_memory.register(TextSpace)
+def _write(space: TextSpace, index: int, value: str, shared_memory: Any) -> None:
+    data = value.encode("utf-8", "surrogatepass")
+    if len(data) > _SHARED_BYTES - 4:
+        raise ValueError(
+            f"observation of {len(data)} bytes does not fit the shared memory of an AsyncVectorEnv;"
+            " make it with shared_memory=False"
+        )
+    start = index * _SHARED_BYTES
+    view = memoryview(shared_memory.get_obj()).cast("B")
+    view[start : start + 4] = len(data).to_bytes(4, "little")
+    view[start + 4 : start + 4 + len(data)] = data
+
+
+@read_from_shared_memory.register(TextSpace)
+def _read(space: TextSpace, shared_memory: Any, n: int = 1) -> tuple[str, ...]:
+    view = memoryview(shared_memory.get_obj()).cast("B")
+    texts = []
+    for start in range(0, n * _SHARED_BYTES, _SHARED_BYTES):
+        size = int.from_bytes(view[start : start + 4], "little")
+        data = bytes(view[start + 4 : start + 4 + size])
+        texts.append(data.decode("utf-8", "surrogatepass"))
+    return tuple(texts)
