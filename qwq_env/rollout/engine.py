@@ -1,0 +1,136 @@
+"""Play many episodes at once, each at its own pace.
+
+There is no barrier between turns: while one episode waits for a tool, others generate. What
+fails on our side is retried on a fresh episode; what is still lost afterwards comes back marked
+so, never as a reward of 0. Results stand in the order asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from qwq_env.dialect.codec import TokenCodec
+from qwq_env.env import ToolEnv
+from qwq_env.errors import InfrastructureError, UsageError
+from qwq_env.outcome import Outcome
+from qwq_env.rollout.play import Player, PlaySettings
+from qwq_env.rollout.policy import Policy
+from qwq_env.task import Task
+from qwq_env.trajectory import PhaseSeconds, Span, Trajectory
+
+
+class Assignment(NamedTuple):
+    """One episode to play: the task, a name that is unique in the run, and a seed."""
+
+    task: Task
+    episode: str
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """`concurrency` bounds the episodes in progress; `attempts` how often one is tried when our
+    machinery fails; `batch_seconds` the wall time of one `run`, after which what still runs is
+    truncated with the reason `batch_deadline`."""
+
+    concurrency: int = 1024
+    attempts: int = 3
+    batch_seconds: float = math.inf
+
+    def __post_init__(self) -> None:
+        for name in ("concurrency", "attempts", "batch_seconds"):
+            if not getattr(self, name) > 0:
+                raise UsageError(f"{name}: {getattr(self, name)!r}; expected a number above 0")
+
+
+class Engine:
+    """Plays assignments in one environment with one policy. Not tied to an event loop."""
+
+    def __init__(
+        self,
+        env: ToolEnv,
+        policy: Policy,
+        codec: TokenCodec,
+        *,
+        play: PlaySettings | None = None,
+        settings: EngineSettings | None = None,
+    ) -> None:
+        self.env = env
+        self.policy = policy
+        self.codec = codec
+        self.play_settings = play or PlaySettings()
+        self.settings = settings or EngineSettings()
+
+    async def run(
+        self,
+        assignments: Sequence[Assignment],
+        on_episode: Callable[[Trajectory], None] | None = None,
+    ) -> list[Trajectory]:
+        """Play all assignments; `on_episode` is called with each as it ends, in any order.
+
+        Cancelling the call cancels every episode and closes its tools.
+        """
+        deadline = time.perf_counter() + self.settings.batch_seconds
+        results: list[Trajectory | None] = [None] * len(assignments)
+        pending = iter(enumerate(assignments))
+
+        async def work() -> None:
+            # Workers draw from one iterator: an episode costs memory only while it is played.
+            for index, assignment in pending:
+                trajectory = await self._play(assignment, deadline)
+                results[index] = trajectory
+                if on_episode is not None:
+                    on_episode(trajectory)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(self.settings.concurrency, len(assignments))):
+                group.create_task(work())
+        return [trajectory for trajectory in results if trajectory is not None]
+
+    async def _play(self, assignment: Assignment, deadline: float) -> Trajectory:
+        """Try one assignment until it succeeds or the attempts are used up."""
+        failure = ""
+        attempts = 0
+        while attempts < self.settings.attempts and time.perf_counter() < deadline:
+            attempts += 1
+            # A fresh name for each attempt: the policy's cache of a broken one must not be used.
+            name = assignment.episode if attempts == 1 else f"{assignment.episode}~{attempts}"
+            episode = self.env.begin(assignment.task, seed=assignment.seed)
+            player = Player(
+                episode, name, assignment.seed, self.policy, self.codec,
+                self.play_settings, deadline,
+            )  # fmt: skip
+            try:
+                trajectory = await player.play()
+            except InfrastructureError as error:
+                failure = f"{type(error).__name__}: {error}"
+                continue
+            return replace(trajectory, episode=assignment.episode, attempts=attempts)
+        if attempts == 0:
+            return self._unplayed(assignment, Outcome.cut("batch_deadline", "not begun"), 0)
+        return self._unplayed(assignment, Outcome.lost("infrastructure", failure), attempts)
+
+    def _unplayed(self, assignment: Assignment, outcome: Outcome, attempts: int) -> Trajectory:
+        """Return the trajectory of an episode that has nothing but its prompt."""
+        episode = self.env.begin(assignment.task, seed=assignment.seed)
+        ids = self.codec.encode_pieces(episode.open())
+        return Trajectory(
+            task_id=assignment.task.id,
+            episode=assignment.episode,
+            seed=assignment.seed,
+            ids=ids,
+            prompt_length=len(ids),
+            mask=[],
+            logprobs=[],
+            spans=[Span(0, len(ids), "task")],
+            outcome=outcome,
+            reward=0.0 if outcome.truncated else None,
+            reference=assignment.task.answer,
+            attempts=attempts,
+            seconds=PhaseSeconds(),
+        )

@@ -1,0 +1,191 @@
+"""Play one episode with a policy, token-exact.
+
+Ids are only ever appended: the prompt once, then in turn what the policy sampled (mask 1) and
+what the environment answered (mask 0).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from qwq_env.dialect.codec import TokenCodec
+from qwq_env.episode import Episode, Step
+from qwq_env.errors import UsageError
+from qwq_env.outcome import Limit
+from qwq_env.rollout.policy import Generation, GenerationRequest, Policy, Sampling
+from qwq_env.trajectory import PhaseSeconds, Span, Trajectory
+from qwq_env.turn import Turn
+
+
+@dataclass(frozen=True, slots=True)
+class PlaySettings:
+    """How episodes are generated.
+
+    `context` bounds prompt plus completion in tokens, `turn_tokens` one turn's. Where an
+    `EpisodeLimits.tokens` is stricter, it holds.
+    """
+
+    sampling: Sampling = Sampling()
+    context: int = 32_768
+    turn_tokens: int = 32_768
+
+    def __post_init__(self) -> None:
+        for name in ("context", "turn_tokens"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name}: {getattr(self, name)!r}; expected 1 or more")
+
+
+class Player:
+    """The token side of one episode in progress."""
+
+    def __init__(
+        self, episode: Episode, name: str, seed: int, policy: Policy, codec: TokenCodec,
+        settings: PlaySettings, deadline: float = math.inf,
+    ) -> None:  # fmt: skip
+        self.episode, self.name, self.seed = episode, name, seed
+        self._policy, self._codec, self._settings = policy, codec, settings
+        self._deadline = deadline
+        dialect = episode.settings.dialect
+        stops = [(stop, codec.control_ids.get(stop)) for stop in dialect.stop]
+        self._stop_ids = frozenset(i for _, i in stops if i is not None)
+        if codec.eos_token_id is not None:
+            self._stop_ids |= {codec.eos_token_id}
+        self._stop_strings = tuple(stop for stop, i in stops if i is None)
+        self.ids: list[int] = []
+        self.mask: list[int] = []
+        self.logprobs: list[float] = []
+        self.spans: list[Span] = []
+        self.prompt_length = 0
+        self.model_seconds = 0.0
+
+    async def play(self) -> Trajectory:
+        """Play to the end. Raises `InfrastructureError`; the episode is closed in any case."""
+        try:
+            self.ids = self._codec.encode_pieces(self.episode.open())
+            self.prompt_length = len(self.ids)
+            self.spans.append(Span(0, len(self.ids), "task"))
+            while (step := await self._turn()).outcome is None:
+                pass
+            return self._trajectory(step)
+        finally:
+            await self.episode.aclose()
+            await self._policy.release(self.name)
+
+    async def _turn(self) -> Step:
+        """Generate one turn, hand it to the episode, append what comes back."""
+        budget = self._tokens_left()
+        if budget < 1:
+            return await self.episode.truncate("tokens", "the prompt fills the context")
+        limit, seconds = self._time_left()
+        try:
+            async with asyncio.timeout(seconds) as bound:
+                generation = await self._generate(min(budget, self._settings.turn_tokens))
+                turn = self._append_turn(generation)
+                step = await self.episode.step(turn, cut=generation.finish_reason == "length")
+        except TimeoutError:
+            if not bound.expired():
+                raise
+            return await self.episode.truncate(limit)
+        if step.outcome is not None:
+            return step
+        observed = self._codec.encode_pieces(step.pieces)
+        if len(observed) >= self._tokens_left():
+            return await self.episode.truncate("tokens", "a tool's output fills the context")
+        self._append_observation(observed)
+        return step
+
+    async def _generate(self, max_tokens: int) -> Generation:
+        start = time.perf_counter()
+        try:
+            return await self._policy.generate(
+                GenerationRequest(
+                    ids=self.ids,
+                    max_tokens=max_tokens,
+                    episode=self.name,
+                    sampling=self._settings.sampling,
+                    stop_ids=self._stop_ids,
+                    stop_strings=self._stop_strings,
+                    seed=self.seed * 1_000_003 + len(self.episode.turns),
+                )
+            )
+        finally:
+            self.model_seconds += time.perf_counter() - start
+
+    def _append_turn(self, generation: Generation) -> Turn:
+        text = self._codec.decode(generation.ids)
+        turn = replace(self.episode.settings.dialect.parse(text), tokens=len(generation.ids))
+        start = len(self.ids)
+        self.ids += generation.ids
+        self.mask += [1] * len(generation.ids)
+        self.logprobs += generation.logprobs
+        split = start + tokens_of_prefix(self._codec, generation.ids, turn.thinking_end)
+        if split > start:
+            self.spans.append(Span(start, split, "thinking"))
+        if len(self.ids) > split:
+            self.spans.append(Span(split, len(self.ids), "answer"))
+        self.episode.spend(len(generation.ids))
+        return turn
+
+    def _append_observation(self, ids: list[int]) -> None:
+        start = len(self.ids)
+        self.ids += ids
+        self.mask += [0] * len(ids)
+        self.logprobs += [0.0] * len(ids)
+        self.spans.append(Span(start, len(self.ids), "tool"))
+        self.episode.spend(len(ids))
+
+    def _tokens_left(self) -> int:
+        left = self._settings.context - len(self.ids)
+        allowed = self.episode.tokens_left()
+        return left if allowed is None else min(left, allowed)
+
+    def _time_left(self) -> tuple[Limit, float | None]:
+        """Return the nearer of the two deadlines and the seconds to it, None if there is none."""
+        episode = self.episode.seconds_left()
+        batch = self._deadline - time.perf_counter()
+        if episode is None or batch < episode:
+            return "batch_deadline", None if math.isinf(batch) else max(batch, 0.0)
+        return "seconds", max(episode, 0.0)
+
+    def _trajectory(self, step: Step) -> Trajectory:
+        assert step.outcome is not None
+        episode = self.episode
+        scores = episode.reward.scores if episode.reward is not None else {}
+        return Trajectory(
+            task_id=episode.task.id,
+            episode=self.name,
+            seed=self.seed,
+            ids=self.ids,
+            prompt_length=self.prompt_length,
+            mask=self.mask,
+            logprobs=self.logprobs,
+            spans=self.spans,
+            outcome=step.outcome,
+            reward=step.reward,
+            answer=episode.turns[-1].answer if episode.turns else "",
+            reference=episode.task.answer,
+            scores={name: score.value for name, score in scores.items()},
+            counts=dict(episode.toolbox.counts),
+            turns=len(episode.turns),
+            tool_calls=episode.tool_calls,
+            seconds=PhaseSeconds(
+                self.model_seconds, episode.timings.tools, episode.timings.grading
+            ),
+        )
+
+
+def tokens_of_prefix(codec: TokenCodec, ids: Sequence[int], characters: int) -> int:
+    """Return how many of `ids` it takes to write the first `characters` of their text."""
+    if characters <= 0:
+        return 0
+    closing = codec.control_ids.get("</think>")
+    if closing is not None and closing in ids:
+        # The usual case, at a hundredth of the cost: thinking ends where its control token stands.
+        last = len(ids) - 1 - list(reversed(ids)).index(closing)
+        return last + 1
+    return bisect_left(range(len(ids)), characters, key=lambda n: len(codec.decode(ids[:n])))
