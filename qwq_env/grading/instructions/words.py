@@ -19,6 +19,7 @@ _FUSED = re.compile(
     r"\b(?:(can)(not)|(d)('ye)|(gim|lem)(me)|(gon|wan(?=na\s))(na)|(got)(ta)|(more)('n))\b",
     re.IGNORECASE,
 )
+_FINAL_PERIOD = re.compile(r"(?<=[^.])\.(?=[])}>\"'»”’ ]*$)")
 # A clitic is cut off where the token ends; one apostrophe before it is part of the word.
 _SHORT_CLITIC = re.compile(r"([^' ])('[sSmMdD]|') ")
 _LONG_CLITIC = re.compile(r"([^' ])('ll|'LL|'re|'RE|'ve|'VE|n't|N'T) ")
@@ -39,7 +40,8 @@ def count_capital_words(text: str, knowledge: Knowledge) -> int:
 
 
 def _tokens(sentence: str) -> list[str]:
-    text = _OPENING_APOSTROPHE.sub("' ", sentence)
+    text = _OPENING_APOSTROPHE.sub("' ", sentence.rstrip())
+    text = _FINAL_PERIOD.sub(" ", text)
     text = _BETWEEN_WORDS.sub(" ", text)
     text = f" {' '.join(text.split())} "
     text = _SHORT_CLITIC.sub(r"\1 \2 ", text)
