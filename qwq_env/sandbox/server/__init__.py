@@ -1,0 +1,1 @@
+"""The code-execution server: the sandbox over HTTP, for machines that have none of their own."""
