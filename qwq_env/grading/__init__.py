@@ -4,6 +4,7 @@ The package imports nothing heavy and knows nothing of environments: the core ma
 uses the core.
 """
 
+from qwq_env.grading.pool import GraderPool, PoolSettings
 from qwq_env.grading.score import Score
 
-__all__ = ["Score"]
+__all__ = ["GraderPool", "PoolSettings", "Score"]

@@ -1,0 +1,100 @@
+"""`MathGrader`: is this the reference answer?
+
+The hops of a grade: `MathGrader.grade` → `response_answer` (which text is the answer) → `judge`
+with exact arithmetic, in the caller's process → only when that does not decide, `judge_fully` in a
+worker of the pool.
+"""
+
+from typing import Self
+
+from qwq_env.errors import UsageError
+from qwq_env.grading.math.judge import judge
+from qwq_env.grading.math.oracle import ExactOracle, NeedsWorker
+from qwq_env.grading.math.response import Kind, response_answer
+from qwq_env.grading.pool import GraderPool, PoolSettings
+from qwq_env.grading.score import Score
+
+__all__ = ["BadReference", "MathGrader"]
+
+_INLINE_CHARACTERS = 2_000
+"""Longer pairs go to a worker at once: the caller's event loop is not the place to read them."""
+
+
+class BadReference(UsageError):
+    """A reference answer that no rule can read: every grade against it would be undecided."""
+
+
+class MathGrader:
+    """Accuracy of math answers: 1.0 for the reference answer, 0.0 for another one, or undecided.
+
+        async with MathGrader() as grader:
+            score = await grader.grade("\\\\frac12", "So it is \\\\boxed{0.5}.", kind="response")
+
+    Rational numbers are decided here, without a process and without SymPy; the rest in `workers`
+    processes with `deadline_s` wall seconds a call (the `grading` extra). One grader serves a whole
+    program, from coroutines and threads alike. With `boxed_only` a response without a box has no
+    answer: what the training prompts ask for, and the stricter reward.
+    """
+
+    def __init__(self, workers: int = 2, deadline_s: float = 5.0, boxed_only: bool = False) -> None:
+        self.boxed_only = boxed_only
+        self.pool = GraderPool(
+            PoolSettings(
+                "qwq_env.grading.math.judge:judge_fully", workers=workers, deadline_s=deadline_s
+            )
+        )
+        self._oracle = ExactOracle()
+
+    async def grade(self, gold: str, answer: str, kind: Kind = "answer") -> Score:
+        """The verdict on `answer` (kind "answer") or on the answer within a whole response.
+
+        Never raises for what a model wrote; raises `GraderUnavailable` when the answer needs
+        math-verify and it is not installed.
+        """
+        score, arguments = self._begin(gold, answer, kind)
+        return score if score is not None else await self.pool.grade(*arguments)
+
+    def grade_sync(self, gold: str, answer: str, kind: Kind = "answer") -> Score:
+        """`grade` for plain threads."""
+        score, arguments = self._begin(gold, answer, kind)
+        return score if score is not None else self.pool.run(*arguments)
+
+    def validate_gold(self, gold: str) -> None:
+        """Raise `BadReference` unless the reference answer can be graded against.
+
+        Call it when a task set loads: a reference that does not parse would otherwise show up as
+        an environment in which nothing is ever right.
+        """
+        score = self.pool.run(gold, None)
+        if score.value != 1.0:
+            raise BadReference(
+                f"gold: {gold[:200]!r} is no reference answer that can be graded against: "
+                f"{score.detail or score.reason}"
+            )
+
+    def close(self) -> None:
+        """End the worker processes."""
+        self.pool.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        self.close()
+
+    def _begin(self, gold: str, answer: str, kind: Kind) -> tuple[Score | None, tuple[str, str]]:
+        found = response_answer(answer, kind, self.boxed_only)
+        if found is None:
+            return Score.wrong("no_answer", "the response gives no answer"), ("", "")
+        if len(gold) + len(found) <= _INLINE_CHARACTERS:
+            try:
+                return judge(gold, found, self._oracle), (gold, found)
+            except NeedsWorker:
+                pass
+        return None, (gold, found)

@@ -1,0 +1,90 @@
+"""The verdict on one pair of texts: reading, guards, rules, and which failures decide what.
+
+What the policy wrote badly is wrong (`unparsed`, `no_answer`); what costs more than it is worth,
+and a reference that does not parse, is undecided.
+"""
+
+from functools import lru_cache
+
+from qwq_env.grading.math.compare import Comparison, Oracle
+from qwq_env.grading.math.expression import TooComplex, Unreadable
+from qwq_env.grading.math.latex import MAX_CHARACTERS, canonical
+from qwq_env.grading.math.oracle import FullOracle
+from qwq_env.grading.math.structure import Answer, Listing, read_answer, values
+from qwq_env.grading.score import Score
+
+__all__ = ["judge", "judge_fully"]
+
+
+def judge(gold: str, answer: str, oracle: Oracle) -> Score:
+    """Compare the final answer `answer` with the reference `gold` by the rules of `compare`.
+
+    Raises what the oracle raises for questions that it passes on (`NeedsWorker`).
+    """
+    if len(answer) > MAX_CHARACTERS:
+        return Score.undecided("too_complex", f"an answer of {len(answer)} characters")
+    gold_text, answer_text = _canonical(gold), _canonical(answer)
+    if not gold_text:
+        return Score.undecided("bad_reference", "the reference answer is empty")
+    if not answer_text:
+        return Score.wrong("no_answer", "the answer is empty")
+    if gold_text == answer_text:
+        return Score.right("equal", "the same text")
+    try:
+        equal = _equal(gold_text, answer_text, Comparison(oracle))
+    except (TooComplex, RecursionError) as error:
+        return Score.undecided("too_complex", str(error))
+    except Unreadable as error:
+        return Score.wrong("unparsed", str(error))
+    return Score.right() if equal else Score.wrong()
+
+
+def judge_fully(gold: str, answer: str | None) -> Score:
+    """`judge` with everything this package knows. For a worker that can be killed.
+
+    Without an answer the question is whether `gold` can be graded against at all.
+    """
+    if answer is None:
+        return _examine(gold)
+    return judge(gold, answer, FullOracle())
+
+
+def _examine(gold: str) -> Score:
+    text = _canonical(gold)
+    if not text:
+        return Score.wrong("bad_reference", "the reference answer is empty")
+    try:
+        for value in values(_reading(text, True)):
+            if not FullOracle().readable(value):
+                return Score.wrong("bad_reference", f"{value[:80]!r} does not parse")
+    except (TooComplex, RecursionError) as error:
+        return Score.wrong("bad_reference", str(error))
+    return Score.right("readable")
+
+
+def _equal(gold: str, answer: str, comparison: Comparison) -> bool:
+    golds, answers = _reading(gold, True), _reading(answer, True)
+    if comparison.equal(golds, answers):
+        return True
+    if "," not in gold + answer:
+        return False
+    # "100,200" is one number to some and two to others; the other side says which was meant.
+    if isinstance(golds, Listing) == isinstance(answers, Listing):
+        return False
+    return comparison.equal(_reading(gold, False), _reading(answer, False))
+
+
+@lru_cache(maxsize=4096)
+def _canonical(text: str) -> str:
+    return canonical(text)
+
+
+@lru_cache(maxsize=2048)
+def _reading(text: str, thousands: bool) -> Answer:
+    return read_answer(text, thousands)
+
+
+def warm_up() -> None:
+    """Load and use SymPy once; the first use of its parser is a hundred times as slow."""
+    for gold, answer in (("x^2-1", "(x-1)(x+1)"), ("\\sum_{k=1}^{n} k", "\\sum_{j=1}^{n} j")):
+        judge_fully(gold, answer)

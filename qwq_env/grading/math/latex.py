@@ -1,0 +1,240 @@
+"""One spelling for each way of writing the same mathematics.
+
+`canonical` takes what stands in a box (LaTeX, plain text, Unicode) and returns a string in which
+fractions are `\\frac`, spacing, sizing and font commands are gone, relations have one name, and
+numbers have no thousands separators that are marked as such. It decides nothing: two answers are
+equal or not in `compare`. All patterns are linear in the length of the text.
+"""
+
+import re
+import unicodedata
+
+__all__ = ["MAX_CHARACTERS", "canonical"]
+
+MAX_CHARACTERS = 20_000
+"""Longer answers are cut off before anything looks at them; see `compare.judge`."""
+
+_UNICODE = str.maketrans(
+    {
+        "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "﹣": "-",  # the dashes that stand for minus
+        "×": r"\cdot ", "·": r"\cdot ", "⋅": r"\cdot ", "∙": r"\cdot ", "∗": r"\cdot ",
+        "÷": "/", "⁄": "/", "∕": "/", "∶": ":", "′": "'", "’": "'", "“": '"', "”": '"',
+        "≤": r"\leq ", "⩽": r"\leq ", "≥": r"\geq ", "⩾": r"\geq ", "≠": r"\neq ",
+        "≈": r"\approx ", "∞": r"\infty ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ",
+        "∅": r"\emptyset ", "±": r"\pm ", "∓": r"\mp ", "°": r"^\circ ", "√": r"\sqrt ",
+        "ℝ": r"\mathbb{R}", "ℤ": r"\mathbb{Z}", "ℕ": r"\mathbb{N}", "ℚ": r"\mathbb{Q}",
+        "⌊": r"\lfloor ", "⌋": r"\rfloor ", "⌈": r"\lceil ", "⌉": r"\rceil ",
+        "⟨": r"\langle ", "⟩": r"\rangle ", "∣": "|", "∖": r"\setminus ",
+        "½": r"\frac{1}{2}", "⅓": r"\frac{1}{3}", "⅔": r"\frac{2}{3}", "¼": r"\frac{1}{4}",
+        "¾": r"\frac{3}{4}", "⅕": r"\frac{1}{5}", "⅙": r"\frac{1}{6}", "⅛": r"\frac{1}{8}",
+        "€": "$", "£": "$", "¥": "$", "₹": "$", "₩": "$", "\u00a0": " ",
+    }
+    | {chr(0x03B1 + i): f"\\{name} " for i, name in enumerate(
+        ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu", "xi", "omicron", "pi", "rho", "sigma", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega"])}
+    | {"Δ": r"\Delta ", "Σ": r"\Sigma ", "Ω": r"\Omega ", "Φ": r"\Phi ", "Γ": r"\Gamma "}
+)  # fmt: skip
+_SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n")
+_SUBSCRIPTS = str.maketrans("₀₁₂₃₄₅₆₇₈₉₊₋ₙ", "0123456789+-n")
+
+_ALIASES = {
+    "dfrac": "frac", "tfrac": "frac", "cfrac": "frac",
+    "dbinom": "binom", "tbinom": "binom",
+    "le": "leq", "leqslant": "leq", "ge": "geq", "geqslant": "geq", "ne": "neq",
+    "times": "cdot", "ast": "cdot", "lbrace": "{", "rbrace": "}",
+    "varnothing": "emptyset", "degree": "circ", "lor": "text{ or }", "land": "text{ and }",
+    "epsilon": "varepsilon", "arctg": "arctan", "tg": "tan", "ctg": "cot",
+    "textbackslash": "setminus", "backslash": "setminus", "bigcup": "cup", "bigcap": "cap",
+    "rm": "", "bf": "", "it": "", "simeq": "approx", "thickapprox": "approx",
+}  # fmt: skip
+_CHARACTERS = {
+    "lt": "<", "gt": ">", "lbrack": "[", "rbrack": "]", "colon": ":", "div": "/", "mid": "|",
+    "vert": "|", "lvert": "|", "rvert": "|", "lparen": "(", "rparen": ")", "prime": "'",
+    "leq": "\\leq ", "percent": "%",
+}  # fmt: skip
+_DROPPED = [
+    "left",
+    "right",
+    "big",
+    "Big",
+    "bigg",
+    "Bigg",
+    "bigl",
+    "bigr",
+    "Bigl",
+    "Bigr",
+    "biggl",
+    "biggr",
+    "Biggl",
+    "Biggr",
+    "middle",
+    "displaystyle",
+    "textstyle",
+    "scriptstyle",
+    "limits",
+    "nolimits",
+    "quad",
+    "qquad",
+    "thinspace",
+    "medspace",
+    "thickspace",
+    "enspace",
+    "negthinspace",
+    "null",
+    "boxed",
+    "fbox",
+    "hfill",
+    "noindent",
+    "centering",
+    "Large",
+    "large",
+    "small",
+    "normalsize",
+    "allowbreak",
+    "nonumber",
+    "mathopen",
+    "mathclose",
+    "mathbin",
+    "mathrel",
+    "mathord",
+]
+_FONTS = [
+    "mathrm",
+    "mathbf",
+    "mathit",
+    "mathsf",
+    "mathtt",
+    "mathnormal",
+    "boldsymbol",
+    "bm",
+    "pmb",
+    "mathcal",
+    "operatorname",
+    "overrightarrow",
+    "ensuremath",
+    "phantom",
+    "cancel",
+]
+_TEXTS = [
+    "text",
+    "textbf",
+    "textit",
+    "textrm",
+    "textnormal",
+    "textsf",
+    "texttt",
+    "mbox",
+    "hbox",
+    "emph",
+    "textup",
+    "textsc",
+]
+
+_COMMAND = re.compile(r"\\([A-Za-z]+)\*?[ \t]*")
+_FONT_GROUP = re.compile(r"\\(?:%s)\s*\{([^{}\\]*)\}" % "|".join(_FONTS))  # noqa: UP031 - braces
+_DOLLAR = re.compile(r"\\?\$")
+_DELIMITERS = re.compile(r"(?<!\\)\\[()\[\]]")
+_THIN_THOUSANDS = re.compile(r"(?<=\d)(?:\{,\}|,\\!|\\[,:;!]|\{\\[,:;]\})\s*(?=\d{3}(?!\d))")
+_SPACES = re.compile(r"(?:\\[,;:! ]|~|\s)+")
+_FRAC_ARGUMENT = re.compile(r"\\frac\s*(?:(\d)|\{([^{}]*)\}|([a-zA-Z]))\s*(?:(\d)|([a-zA-Z]))?")
+_SQRT_BARE = re.compile(r"\\sqrt(\[[^\[\]{}]{1,8}\])?\s*([0-9]+|[a-zA-Z](?![a-zA-Z]))")
+_SQRT_DIGIT = re.compile(r"\\sqrt\s*([0-9])")
+_POWER_DIGITS = re.compile(r"([\^_])\s*(-?\d+)(?![\d.])")
+_WORD_FUNCTION = re.compile(
+    r"(?<![\\A-Za-z])(arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|log|ln|exp|sqrt"
+    r"|pi|infty|infinity|inf|theta|alpha|beta|max|min|gcd|lcm|cup|oo)(?![A-Za-z])"
+)
+_WORDS = {"infinity": "infty", "inf": "infty", "oo": "infty"}
+_TEXT_GROUP = re.compile(r"\\text\{[^{}]*\}")
+_CIRC = re.compile(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ)\s*")
+_PERCENT = re.compile(r"\\?%|(?<![A-Za-z])(?:percent(?:age)?|pct)(?![A-Za-z])")
+
+
+def canonical(text: str) -> str:
+    """The canonical spelling of `text`; "" for an answer that holds nothing visible.
+
+    >>> canonical("$\\\\dfrac12\\\\,$")
+    '\\\\frac{1}{2}'
+    """
+    text = _visible(text).translate(_UNICODE)
+    text = _run(text, _SUPERSCRIPTS, "^")
+    text = _run(text, _SUBSCRIPTS, "_")
+    text = _THIN_THOUSANDS.sub("", text)
+    text = _DOLLAR.sub(" ", _DELIMITERS.sub(" ", text))
+    text = _COMMAND.sub(_command, text)
+    text = _FONT_GROUP.sub(lambda found: " " + found[1] + " ", text)
+    text = _CIRC.sub(r"^\\circ ", text)
+    text = text.replace("{,}", ",").replace("===", "=").replace("==", "=")
+    text = text.replace("<=", r"\leq ").replace(">=", r"\geq ").replace("!=", r"\neq ")
+    text = text.replace("**", "^").replace("*", r"\cdot ")
+    text = _SPACES.sub(" ", text)
+    text = _PERCENT.sub("%", text)
+    text = _outside_text(text)
+    return _bare(text)
+
+
+def _visible(text: str) -> str:
+    kept = []
+    for character in text:
+        code = ord(character)
+        if code < 128:
+            kept.append(character if code >= 32 or character in "\n\t" else "")
+        elif 0xFF01 <= code <= 0xFF5E:  # full-width forms of ASCII
+            kept.append(chr(code - 0xFEE0))
+        elif unicodedata.category(character) not in ("Cc", "Cf", "Cs"):
+            kept.append(character)
+    return "".join(kept)
+
+
+def _run(text: str, table: dict[int, int], mark: str) -> str:
+    """Turn runs of super- or subscript characters into `^{...}` or `_{...}`."""
+    if not any(chr(code) in text for code in table):
+        return text
+    letters = "".join(chr(code) for code in table)
+    return re.sub(f"[{letters}]+", lambda found: mark + "{" + found[0].translate(table) + "}", text)
+
+
+def _command(found: re.Match[str]) -> str:
+    name = found[1]
+    if name in _DROPPED:
+        return " "
+    if name in _CHARACTERS:
+        return _CHARACTERS[name]
+    if name in _TEXTS:
+        return r"\text"
+    alias = _ALIASES.get(name, name)
+    if not alias:
+        return " "
+    return "\\" + alias + (" " if alias[-1].isalpha() else "")
+
+
+def _outside_text(text: str) -> str:
+    """Apply the rules for mathematics to everything that is not inside `\\text{...}`."""
+    parts: list[str] = []
+    position = 0
+    for group in _TEXT_GROUP.finditer(text):
+        parts += [_mathematics(text[position : group.start()]), group[0]]
+        position = group.end()
+    parts.append(_mathematics(text[position:]))
+    return "".join(parts)
+
+
+def _mathematics(text: str) -> str:
+    text = _WORD_FUNCTION.sub(lambda found: "\\" + _WORDS.get(found[1], found[1]) + " ", text)
+    text = _FRAC_ARGUMENT.sub(_frac, text)
+    text = _SQRT_DIGIT.sub(r"\\sqrt{\1}", text)
+    text = _SQRT_BARE.sub(r"\\sqrt\1{\2}", text)
+    return _POWER_DIGITS.sub(r"\1{\2}", text)
+
+
+def _frac(found: re.Match[str]) -> str:
+    top = found[1] or found[3] or found[2] or ""
+    bottom = found[4] or found[5]
+    return "\\frac{" + top + "}" + ("{" + bottom + "}" if bottom else "")
+
+
+def _bare(text: str) -> str:
+    """Strip spaces and the punctuation that ends a sentence, not a number."""
+    text = text.strip()
+    while text and text[-1] in ".,;:" and not text.endswith("\\:"):
+        text = text[:-1].rstrip()
+    return text

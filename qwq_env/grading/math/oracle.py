@@ -1,0 +1,107 @@
+"""The two oracles: exact numbers in the caller's process, everything in a worker."""
+
+from fractions import Fraction
+from functools import lru_cache
+
+from qwq_env.grading.math.exact import exact_value
+from qwq_env.grading.math.expression import Call, Node, TooComplex, Unreadable, read
+from qwq_env.grading.math.structure import is_name
+
+__all__ = ["ExactOracle", "FullOracle", "NeedsWorker"]
+
+
+class NeedsWorker(Exception):
+    """Exact arithmetic does not decide; the question goes to a worker."""
+
+
+@lru_cache(maxsize=4096)
+def _number(text: str) -> Fraction | None:
+    return exact_value(read(text))
+
+
+class ExactOracle:
+    """Decides about rational numbers at once, and about nothing else. Imports nothing heavy."""
+
+    def number(self, text: str) -> Fraction | None:
+        try:
+            return _number(text)
+        except ZeroDivisionError:
+            return None
+        except (Unreadable, TooComplex):
+            raise NeedsWorker from None
+
+    def same(self, gold: str, answer: str) -> bool:
+        numbers = self.number(gold), self.number(answer)
+        if numbers[0] is None or numbers[1] is None:
+            raise NeedsWorker
+        return numbers[0] == numbers[1]
+
+    def proportional(self, gold: str, answer: str, positive: bool) -> bool:
+        raise NeedsWorker
+
+
+class FullOracle:
+    """Decides by sampling, and by math-verify where the reader or the sampling does not know.
+
+    Needs the `grading` extra; may run for long, so it lives in a killable worker.
+    """
+
+    def number(self, text: str) -> Fraction | None:
+        try:
+            return _number(text)
+        except (Unreadable, ZeroDivisionError):
+            return None
+
+    def readable(self, text: str) -> bool:
+        """Whether the expression means anything to either reader."""
+        from qwq_env.grading.math import symbolic  # noqa: PLC0415 - optional, heavy
+
+        if text.count("{") != text.count("}"):
+            return False
+        if _tree(text) is not None or "\\infty" in text or is_name(text):
+            return True
+        try:
+            symbolic.parse(text)
+        except Unreadable:
+            return False
+        return True
+
+    def same(self, gold: str, answer: str) -> bool:
+        from qwq_env.grading.math import sampling, symbolic  # noqa: PLC0415 - optional, heavy
+
+        left, right = _tree(gold), _tree(answer)
+        if left is not None and right is not None:
+            try:
+                if sampling.same_value(left, right):
+                    return True
+                # \log is the natural logarithm to some and the decimal one to others.
+                decimal = _decimal_logarithms(left), _decimal_logarithms(right)
+                return decimal != (left, right) and sampling.same_value(*decimal)
+            except (sampling.Undefined, Unreadable):
+                pass
+        return symbolic.same_meaning(gold, answer)
+
+    def proportional(self, gold: str, answer: str, positive: bool) -> bool:
+        from qwq_env.grading.math import sampling  # noqa: PLC0415 - optional, heavy
+
+        left, right = _tree(gold), _tree(answer)
+        if left is None or right is None:
+            return False
+        try:
+            return sampling.proportional(left, right, positive)
+        except (sampling.Undefined, Unreadable):
+            return False
+
+
+def _tree(text: str) -> Node | None:
+    try:
+        return read(text)
+    except Unreadable:
+        return None
+
+
+def _decimal_logarithms(node: Node) -> Node:
+    if not isinstance(node, Call):
+        return node
+    name = "log10" if node.name == "log" else node.name
+    return Call(name, tuple(_decimal_logarithms(argument) for argument in node.arguments))

@@ -1,0 +1,368 @@
+"""The shape of an answer: a value, a list, a tuple or interval, a set, a union, a relation, words.
+
+`read_answer` cuts canonical text along commas, brackets and relations and leaves what is in
+between as text (`Value`), because most answers are decided by their shape or by exact numbers
+before anybody has to read an expression.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from qwq_env.grading.math.expression import TooComplex
+from qwq_env.grading.math.units import Unit, split_unit
+
+__all__ = [
+    "Answer", "Brackets", "Listing", "Matrix", "Ratio", "Relation", "Union", "Value", "Words",
+    "is_name", "read_answer", "split", "values",
+]  # fmt: skip
+
+MAX_ITEMS = 200
+MAX_DEPTH = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """An expression, as text, with the unit that stood behind it (percent and degrees included)."""
+
+    text: str
+    unit: Unit | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """An answer in words: `\\text{east}`, `Evelyn`, `(B)`; compared without regard to case."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Answers side by side, `2, 3` or `\\{2, 3\\}` (`braces`): their order does not count."""
+
+    items: tuple["Answer", ...]
+    braces: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Brackets:
+    """`(a, b)`, `[a, b)`, `\\langle a, b\\rangle`: a tuple or an interval; the order counts."""
+
+    items: tuple["Answer", ...]
+    opening: str
+    closing: str
+
+
+@dataclass(frozen=True, slots=True)
+class Union:
+    """Sets joined by `\\cup`; their order does not count."""
+
+    parts: tuple["Answer", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """`sides[0] signs[0] sides[1] ...`, as canonical text."""
+
+    sides: tuple[str, ...]
+    signs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """Rows of a matrix or a vector; the kind of its brackets does not count but for `vmatrix`."""
+
+    rows: tuple[tuple["Answer", ...], ...]
+    determinant: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """`a : b : c`, which also writes the time of day."""
+
+    parts: tuple["Answer", ...]
+
+
+Answer: TypeAlias = Value | Words | Listing | Brackets | Union | Relation | Matrix | Ratio
+
+_STEP = re.compile(
+    r"(?P<open>\\\{|[({\[]|\\begin\{[a-z]+\*?\}|\\langle|\\lfloor|\\lceil)"
+    r"|(?P<close>\\\}|[)}\]]|\\end\{[a-z]+\*?\}|\\rangle|\\rfloor|\\rceil)"
+    r"|\\[A-Za-z]+|\\."
+)
+_AND = r",?\s*\\text\{\s*,?\s*(?:and|or)\s*\}\s*|,?\s+(?:and|or)\s+"
+_COMMA = re.compile(rf"{_AND}|[,;]")
+_SEMICOLON = re.compile(r";")
+_CUP = re.compile(r"\\cup(?![A-Za-z])|\\text\{\s*U\s*\}")
+_SIGN = re.compile(r"\\(?:leq|geq|neq|approx|in|equiv|sim)(?![A-Za-z])|[=<>]")
+_COLON = re.compile(r":")
+_THOUSANDS = re.compile(r"(?<![\d,.}])(\d{1,3}(?:,\d{3})+)(?![\d,])")
+_SPACED_THOUSANDS = re.compile(r"[-+]?\d{1,3}(?: \d{3})+(?:\.\d+)?")
+_MATRIX = re.compile(
+    r"\\begin\{([bpvBV]?matrix|smallmatrix|array)\}(?:\{[clr| ]*\})?(.*)\\end\{\1\}", re.DOTALL
+)
+_ROW = re.compile(r"\\\\(?:\[[^\]]*\])?|\\cr(?![A-Za-z])")
+_CELL = re.compile(r"&")
+_WHOLE_TEXT = re.compile(r"\\text\{([^{}]*)\}")
+_WORDS = re.compile(r"(?:[A-Za-z]{3,}|[A-Za-z]{2,}(?:[ '-]+[A-Za-z]+)+|[Aa] [A-Za-z]{2,}.*)[.!?]?")
+_CHOICE = re.compile(r"\(([A-Za-z])\)|([A-Z])[).]")
+_NOT_A_NAME = re.compile(r"[0-9+\-<>=^]")
+_SUBSCRIPT_OR_CALL = re.compile(r"_\{[^{}]*\}|_[A-Za-z0-9]|\([^()]*\)|'")
+_TEXT_GROUP = re.compile(r"\\text\{[^{}]*\}")
+_COMMAND_NAME = re.compile(r"\\([A-Za-z]+)")
+_NAMING = frozenset(
+    [
+        "angle",
+        "triangle",
+        "overline",
+        "bar",
+        "vec",
+        "hat",
+        "tilde",
+        "frac",
+        "measuredangle",
+        "alpha",
+        "beta",
+        "gamma",
+        "delta",
+        "theta",
+        "lambda",
+        "mu",
+        "nu",
+        "xi",
+        "rho",
+        "sigma",
+        "tau",
+        "phi",
+        "varphi",
+        "chi",
+        "psi",
+        "omega",
+        "varepsilon",
+        "eta",
+        "zeta",
+        "kappa",
+        "Delta",
+        "Omega",
+        "Phi",
+        "Sigma",
+        "Gamma",
+        "Lambda",
+        "Theta",
+        "ell",
+        "det",
+        "mathbb",
+    ]
+)
+_PLUS_MINUS = re.compile(r"\\(pm|mp)(?![A-Za-z])")
+
+
+def read_answer(text: str, thousands: bool = True, depth: int = 0) -> Answer:
+    """The shape of canonical `text`.
+
+    With `thousands`, `1,234` outside of brackets is one number, otherwise a list of two. Raises
+    `TooComplex` for more than `MAX_ITEMS` parts or brackets nested deeper than `MAX_DEPTH`.
+    """
+    if depth > MAX_DEPTH:
+        raise TooComplex("brackets nested too deeply")
+    text = _unwrapped(text)
+    if words := _words(text):
+        return words
+    if thousands:
+        text = _without_thousands(text)
+    items = split(text, _COMMA)
+    if len(items) > 1:
+        return Listing(_flat(read_answer(item, thousands, depth + 1) for item in items if item))
+    if "\\cup" in text or "\\text{" in text:
+        parts = split(text, _CUP)
+        if len(parts) > 1:
+            return Union(tuple(read_answer(part, False, depth + 1) for part in parts))
+    sides, signs = _related(text)
+    if signs:
+        if signs == ("\\in",) and is_name(sides[0]):
+            return read_answer(sides[1], False, depth + 1)
+        return Relation(sides, signs)
+    return _single(text, thousands, depth)
+
+
+def values(answer: Answer) -> list[str]:
+    """The texts of all expressions in an answer."""
+    if isinstance(answer, Value):
+        return [answer.text]
+    if isinstance(answer, Words):
+        return []
+    if isinstance(answer, Relation):
+        return list(answer.sides)
+    if isinstance(answer, Matrix):
+        return [text for row in answer.rows for cell in row for text in values(cell)]
+    parts = answer.items if isinstance(answer, Listing | Brackets) else answer.parts
+    return [text for part in parts for text in values(part)]
+
+
+def _single(text: str, thousands: bool, depth: int) -> Answer:
+    if matrix := _matrix(text, depth):
+        return matrix
+    if bracketed := _bracketed(text, depth):
+        return bracketed
+    ratio = split(text, _COLON)
+    if len(ratio) > 1 and all(ratio):
+        return Ratio(tuple(read_answer(part, False, depth + 1) for part in ratio))
+    found = _PLUS_MINUS.search(text)
+    if found:
+        plus = _PLUS_MINUS.sub(lambda sign: " + " if sign[1] == "pm" else " - ", text)
+        minus = _PLUS_MINUS.sub(lambda sign: " - " if sign[1] == "pm" else " + ", text)
+        return Listing((Value(plus.strip()), Value(minus.strip())))
+    return Value(*split_unit(text))
+
+
+def split(text: str, separator: re.Pattern[str]) -> list[str]:
+    """Cut `text` at the separators that stand outside of all brackets; parts are stripped."""
+    parts: list[str] = []
+    level = start = position = 0
+    while position < len(text):
+        found = separator.match(text, position) if level == 0 else None
+        if found and found.end() > position:
+            parts.append(text[start:position].strip())
+            start = position = found.end()
+            if len(parts) > MAX_ITEMS:
+                raise TooComplex("too many parts")
+            continue
+        step = _STEP.match(text, position)
+        if step:
+            level = max(level + (1 if step["open"] else -1 if step["close"] else 0), 0)
+            position = step.end()
+        else:
+            position += 1
+    parts.append(text[start:].strip())
+    return parts
+
+
+def is_name(text: str) -> bool:
+    """Whether the text names a quantity (`x`, `f(x)`, `|AB|`, `a_{3}`) and does not compute one."""
+    rest = _TEXT_GROUP.sub("A", text.strip())
+    for _ in range(3):
+        rest = _SUBSCRIPT_OR_CALL.sub("", rest)
+    rest = rest.strip()
+    if not rest:
+        return "(" in text
+    commands = _COMMAND_NAME.findall(rest)
+    if _NOT_A_NAME.search(rest) or not set(commands) <= _NAMING:
+        return False
+    if commands or "|" in rest or ":" in rest or "/" in rest:
+        return True
+    letters = "".join(re.findall(r"[A-Za-z]", rest))
+    return len(letters) == 1 or letters.isupper() or (len(letters) == 2 and letters[0] == "d")
+
+
+def _unwrapped(text: str) -> str:
+    """Drop braces, and `\\text{}` around what is no prose, that enclose the whole answer."""
+    for _ in range(MAX_DEPTH):
+        text = text.strip()
+        whole = _WHOLE_TEXT.fullmatch(text)
+        if whole and not re.search(r"[A-Za-z]{2}", whole[1]):
+            text = whole[1]
+        elif text[:1] == "{" and _encloses(text):
+            text = text[1:-1]
+        else:
+            break
+    return text
+
+
+def _encloses(text: str) -> bool:
+    """Whether the bracket that opens the text is closed by the one that ends it."""
+    level = 0
+    for step in _STEP.finditer(text):
+        level += 1 if step["open"] else -1 if step["close"] else 0
+        if level == 0:
+            return step.end() == len(text)
+    return False
+
+
+def _words(text: str) -> Words | None:
+    plain = _WHOLE_TEXT.sub(lambda group: " " + group[1] + " ", text).strip()
+    plain = re.sub(r"\s+", " ", plain)
+    if choice := _CHOICE.match(plain):
+        others = [found for found in _CHOICE.finditer(plain) if found[0] != choice[0]]
+        letter = choice[1] or choice[2]
+        if not others and (len(plain) == len(choice[0]) or choice[1] != (choice[1] or "").lower()):
+            return Words(f"({letter.upper()})")
+    if not _WORDS.fullmatch(plain) or re.search(r"[\\^_=<>+*/{}\d]", plain):
+        return None
+    if re.search(r"(?<![A-Za-z])(?:and|or)(?![A-Za-z])", plain) and "\\text" not in text:
+        return None
+    return Words(plain.rstrip(".!? ").casefold())
+
+
+def _without_thousands(text: str) -> str:
+    if _SPACED_THOUSANDS.fullmatch(text):
+        return text.replace(" ", "")
+    if "," not in text:
+        return text
+    if re.match(r"[(\[]|\\\{|\\langle", text) and _encloses(text):
+        return text
+    return _THOUSANDS.sub(lambda found: found[1].replace(",", ""), text)
+
+
+def _flat(items: "object") -> tuple[Answer, ...]:
+    flat: list[Answer] = []
+    for item in items:  # type: ignore[attr-defined]
+        if isinstance(item, Listing) and not item.braces:
+            flat.extend(item.items)
+        else:
+            flat.append(item)
+    return tuple(flat)
+
+
+def _related(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    sides: list[str] = []
+    signs: list[str] = []
+    rest = text
+    for side in split(text, _SIGN):
+        sides.append(side)
+        rest = rest.lstrip()[len(side) :].lstrip()
+        if found := _SIGN.match(rest):
+            signs.append(found[0])
+            rest = rest[found.end() :]
+    return tuple(sides), tuple(signs)
+
+
+def _matrix(text: str, depth: int) -> Matrix | None:
+    if text.startswith("(") and _encloses(text) and "matrix}" in text:
+        text = text[1:-1].strip()
+    found = _MATRIX.fullmatch(text)
+    if not found or "\\begin" in found[2]:
+        return None
+    rows = [row.strip() for row in split(found[2], _ROW)]
+    cells = [
+        tuple(read_answer(cell, False, depth + 1) for cell in split(row, _CELL))
+        for row in rows
+        if row
+    ]
+    if sum(len(row) for row in cells) > MAX_ITEMS:
+        raise TooComplex("a matrix with too many cells")
+    return Matrix(tuple(cells), found[1] in ("vmatrix", "Vmatrix"))
+
+
+_PAIRS = ("\\{", "(", "[", "\\langle", "]")
+
+
+def _bracketed(text: str, depth: int) -> Answer | None:
+    opening = next((pair for pair in _PAIRS if text.startswith(pair)), None)
+    if opening is None or not _encloses(text):
+        return None
+    closing = next((end for end in ("\\}", ")", "]", "\\rangle") if text.endswith(end)), None)
+    if closing is None:
+        return None
+    inner = text[len(opening) : -len(closing)].strip()
+    if opening == "\\{":
+        if closing != "\\}" or re.search(r"(?<!\\)[|:]|\\mid", inner):
+            return None
+        items = split(inner, _COMMA) if inner else []
+        return Listing(_flat(read_answer(item, False, depth + 1) for item in items), braces=True)
+    items = split(inner, _SEMICOLON)
+    if len(items) == 1:
+        items = split(inner, _COMMA)
+    if len(items) == 1:
+        # Brackets around a single answer say nothing.
+        return read_answer(inner, False, depth + 1) if opening == "(" and closing == ")" else None
+    return Brackets(tuple(read_answer(item, False, depth + 1) for item in items), opening, closing)

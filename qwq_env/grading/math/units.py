@@ -1,0 +1,127 @@
+"""Units behind a number: they are cut off, and compared only where both answers have a known one.
+
+The question fixes the unit, so `7 cm` answers a reference of `7`, and `7` one of `7 cm`. But 7 cm
+is not 7 m, and 500 cents are 5 dollars: units that are known here are converted, exactly.
+"""
+
+import re
+from fractions import Fraction
+from typing import NamedTuple
+
+__all__ = ["Unit", "split_unit"]
+
+
+class Unit(NamedTuple):
+    """A unit as written and, when it is known, its dimension and its size in the base unit."""
+
+    name: str
+    dimension: str = ""
+    size: Fraction = Fraction(1)
+
+
+def _table() -> dict[str, Unit]:
+    rows = """
+        length 1 m meter metre|length 1000 km kilometer kilometre|length 1/100 cm centimeter
+        |length 1/1000 mm millimeter|length 127/5000 in inch inche|length 381/1250 ft foot feet
+        |length 1143/1250 yd yard|length 201168/125 mi mile
+        |time 1 s sec second|time 60 min minute|time 3600 h hr hour|time 86400 day|time 604800 week
+        |mass 1 g gram|mass 1000 kg kilogram|mass 1/1000 mg milligram
+        |volume 1 l liter litre|volume 1/1000 ml milliliter
+        |money 1 dollar usd buck|money 1/100 cent
+        |angle 1 degree deg circ|percent 1 % percent pct percentage
+    """
+    table: dict[str, Unit] = {}
+    for row in rows.split("|"):
+        dimension, size, *names = row.split()
+        for name in names:
+            table[name] = Unit(name, dimension, Fraction(size))
+    return table
+
+
+_KNOWN = _table()
+_SYMBOLS = frozenset(
+    [
+        "km",
+        "cm",
+        "mm",
+        "kg",
+        "mg",
+        "ml",
+        "mi",
+        "yd",
+        "ft",
+        "mph",
+        "kph",
+        "rpm",
+        "hr",
+        "sec",
+        "min",
+        "usd",
+        "deg",
+        "sq",
+        "cu",
+        "units",
+    ]
+)
+_TEXT_TAIL = re.compile(
+    r"(?P<unit>\\text\{[^{}]*\}\s*(?:\^\s*\{?-?\d\}?)?"
+    r"(?:\s*(?:/|\\cdot|\\text\{[^{}]*\}|per|\^\s*\{?-?\d\}?))*)\s*$"
+)
+_DEGREES = re.compile(r"\^\\circ\s*(?:C|F|\\text\{\s*[CF]\s*\})?\s*$")
+_WORD_TAIL = re.compile(
+    r"(?P<value>.*[\d})])(?P<space>\s*)(?P<unit>[A-Za-z]+(?:[ ./][A-Za-z]+)*)\s*"
+    r"(?P<power>\^\{[23]\})?$",
+    re.DOTALL,
+)
+_POWERED = re.compile(r"\^\s*\{?(-?\d)\}?")
+
+
+def split_unit(text: str) -> tuple[str, Unit | None]:
+    """`("7", Unit("cm", ...))` for `7\\text{ cm}`; the unit is None when there is none.
+
+    What is left is never empty: a text that is a unit and nothing else is given back whole.
+    """
+    text = text.strip()
+    if text.endswith("%") and len(text) > 1:
+        return text[:-1].rstrip().rstrip("\\"), _KNOWN["%"]
+    found = _DEGREES.search(text)
+    if found and found.start() > 0 and "\\circ" not in text[: found.start()]:
+        return text[: found.start()].rstrip(), _KNOWN["degree"]
+    found = _TEXT_TAIL.search(text)
+    if found and found.start() > 0 and _is_mathematics(text[: found.start()]):
+        return text[: found.start()].rstrip(), _unit(found["unit"])
+    found = _WORD_TAIL.fullmatch(text)
+    if found and _is_mathematics(found["value"]) and _is_unit(found["unit"], found["space"]):
+        return found["value"].rstrip(), _unit(found["unit"] + (found["power"] or ""))
+    return text, None
+
+
+def _is_mathematics(text: str) -> bool:
+    """Whether something is left that has a value of its own."""
+    return bool(re.search(r"\d|\\[A-Za-z]|[A-Za-z]", text)) and text.strip()[-1] not in "+-=<>("
+
+
+def _is_unit(word: str, space: str) -> bool:
+    first = re.split(r"[ ./]", word)[0].lower()
+    known = first in _SYMBOLS or (first in _KNOWN and len(first) > 1)
+    return known or (len(first) >= 3 and (bool(space) or first.rstrip("s") in _KNOWN))
+
+
+def _unit(text: str) -> Unit:
+    power = _POWERED.search(text)
+    name = _POWERED.sub("", text).replace("\\text", "").replace("{", "").replace("}", "")
+    name = re.sub(r"\s+", " ", name).strip().strip(".").casefold()
+    known = _KNOWN.get(name) or _KNOWN.get(name.rstrip("s")) or _KNOWN.get(name.removesuffix("es"))
+    for prefix, exponent in (("square ", 2), ("sq ", 2), ("cubic ", 3), ("cu ", 3)):
+        if name.startswith(prefix):
+            bare = name.removeprefix(prefix)
+            known = _KNOWN.get(bare) or _KNOWN.get(bare.rstrip("s"))
+            return _powered(known, exponent, name)
+    return _powered(known, int(power[1]) if power else 1, name)
+
+
+def _powered(known: Unit | None, exponent: int, name: str) -> Unit:
+    if known is None or exponent < 1:
+        return Unit(name)
+    dimension = known.dimension if exponent == 1 else f"{known.dimension}^{exponent}"
+    return Unit(name, dimension, known.size**exponent)
