@@ -1,0 +1,163 @@
+"""Procedural word problems: endless, graded, the same on every machine, with exact answers.
+
+Why you would want this: a task set that needs no download, cannot be memorised, and whose easiest
+level a calculator call solves while mental arithmetic does not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from fractions import Fraction
+from typing import Literal
+
+from qwq_env.envs.word_problems import LEVELS, NAMES, OPERATORS, THINGS, Range, Step, Wording
+from qwq_env.errors import UsageError, unknown
+from qwq_env.task import Task, TaskSet
+
+INSTRUCTION = "\nPlease reason step by step, and put your final answer within \\boxed{}."
+"""What closes every prompt, in the words of QwQ's own evaluation."""
+
+_HELD_OUT_OF_256 = 64
+
+
+class ArithmeticTaskSet(TaskSet):
+    """Word problems of one `difficulty`, by index.
+
+    1: one operation on three-digit numbers. 2: larger numbers and even divisions. 3: two
+    operations. 4: decimals. 5: fractions, up to four operations.
+
+    `split` is `"train"` or `"heldout"`: which of the two a problem belongs to is decided by its
+    names and numbers alone, so no pair of sets, whatever their seeds and difficulties, shares
+    them across the splits. The wordings are the same in both.
+
+    `Task.answer` is exact text: an integer, a finite decimal, or a fraction in lowest terms.
+    `Task.metadata["steps"]` holds the operations as texts, in which `{0}` stands for the result
+    of the first step: `("481+27", "{0}*3")`.
+    """
+
+    size = None
+
+    def __init__(
+        self,
+        *,
+        seed: int = 0,
+        difficulty: int = 1,
+        split: Literal["train", "heldout"] | str = "train",
+    ) -> None:
+        """Raises `UsageError` for a difficulty or a split that there is not."""
+        if difficulty not in range(1, len(LEVELS) + 1):
+            raise UsageError(f"difficulty: {difficulty!r}; expected 1 to {len(LEVELS)}")
+        if split not in ("train", "heldout"):
+            raise unknown("split", split, ("train", "heldout"))
+        self.seed = seed
+        self.difficulty = difficulty
+        self.split = split
+
+    def task(self, index: int) -> Task:
+        """Return the task at `index` ≥ 0."""
+        if index < 0:
+            raise IndexError(index)
+        attempt = 0
+        while True:
+            draws = _Draws(f"{self.seed}/{self.difficulty}/{self.split}/{index}/{attempt}")
+            task, split = self._write(f"{self._prefix}{index}", draws)
+            if split == self.split:
+                return task
+            attempt += 1
+
+    def find(self, task_id: str) -> Task:
+        """Return the task with that id. Raises `KeyError` for an id of another set."""
+        index = task_id.removeprefix(self._prefix)
+        if index == task_id or not (index.isascii() and index.isdecimal()) or len(index) > 20:
+            raise KeyError(task_id)
+        task = self.task(int(index))
+        if task.id != task_id:
+            raise KeyError(task_id)
+        return task
+
+    @property
+    def _prefix(self) -> str:
+        return f"arithmetic/{self.difficulty}/{self.split}/{self.seed}/"
+
+    def _write(self, task_id: str, draws: _Draws) -> tuple[Task, str]:
+        """Return a task, and the split that its names and numbers belong to."""
+        level = LEVELS[self.difficulty - 1]
+        wording = level[draws.below(len(level))]
+        name = NAMES[draws.below(len(NAMES))]
+        others = [other for other in NAMES if other != name]
+        words = {
+            "name": name,
+            "other": others[draws.below(len(others))],
+            "things": THINGS[draws.below(len(THINGS))],
+        }
+        numbers = {key: draws.number(span) for key, span in wording.numbers.items()}
+        _compute(wording.derived, numbers)
+        shown = {key: _shown(value, wording.numbers.get(key)) for key, value in numbers.items()}
+        results = _compute(wording.steps, numbers)
+        metadata = {"difficulty": self.difficulty, "steps": _expressions(wording, shown)}
+        prompt = wording.text.format(**words, **shown) + INSTRUCTION
+        task = Task(task_id, prompt, exact_text(results[-1]), metadata=metadata)
+        told = {**words, **shown}
+        return task, _split_of(told[slot] for slot in wording.slots if slot != "things")
+
+
+def exact_text(value: Fraction) -> str:
+    """Write a number exactly: as an integer, a finite decimal, or a fraction in lowest terms."""
+    if value.denominator == 1:
+        return str(value.numerator)
+    places = 0
+    while 10**places % value.denominator and places < value.denominator.bit_length():
+        places += 1
+    if 10**places % value.denominator:
+        return f"{value.numerator}/{value.denominator}"
+    digits = str(abs(value.numerator) * 10**places // value.denominator).zfill(places + 1)
+    sign = "-" if value < 0 else ""
+    return f"{sign}{digits[:-places]}.{digits[-places:]}"
+
+
+class _Draws:
+    """Whole numbers from a text, the same for every version of Python and NumPy."""
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+        self._count = 0
+
+    def below(self, limit: int) -> int:
+        self._count += 1
+        digest = hashlib.blake2b(f"{self._key}#{self._count}".encode(), digest_size=8).digest()
+        return int.from_bytes(digest, "big") % limit
+
+    def number(self, span: Range) -> Fraction:
+        return Fraction(span.low + self.below(span.high - span.low + 1), span.scale)
+
+
+def _compute(steps: tuple[Step, ...], numbers: dict[str, Fraction]) -> list[Fraction]:
+    """Run the steps; their results are returned, and added to `numbers`."""
+    results = []
+    for step in steps:
+        value = OPERATORS[step.operator](numbers[step.left], numbers[step.right])
+        numbers[step.result] = value
+        results.append(value)
+    return results
+
+
+def _expressions(wording: Wording, shown: Mapping[str, str]) -> tuple[str, ...]:
+    places = {step.result: f"{{{index}}}" for index, step in enumerate(wording.steps)}
+    texts = {**shown, **places}
+    return tuple(f"{texts[step.left]}{step.operator}{texts[step.right]}" for step in wording.steps)
+
+
+def _shown(value: Fraction, span: Range | None) -> str:
+    """Write a number as people do: prices keep their last zero."""
+    if span is None or span.scale == 1:
+        return exact_text(value)
+    places = len(str(span.scale)) - 1
+    whole, rest = divmod(value * span.scale, span.scale)
+    return f"{whole}.{int(rest):0{places}d}"
+
+
+def _split_of(names_and_numbers: Iterable[str]) -> str:
+    content = "|".join(sorted(names_and_numbers))
+    digest = hashlib.blake2b(content.encode(), digest_size=1).digest()
+    return "heldout" if digest[0] < _HELD_OUT_OF_256 else "train"

@@ -1,0 +1,119 @@
+import re
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qwq_env.envs.arithmetic import INSTRUCTION, ArithmeticTaskSet, exact_text
+from qwq_env.envs.word_problems import LEVELS, NAMES, OPERATORS
+from qwq_env.errors import UsageError
+
+difficulties = st.integers(1, len(LEVELS))
+splits = st.sampled_from(["train", "heldout"])
+indices = st.integers(0, 2**31)
+
+
+def value_of(steps: tuple[str, ...]) -> Fraction:
+    results: list[Fraction] = []
+    for step in steps:
+        left, sign, right = re.fullmatch(r"(.+?)([-+*/])(.+)", step).groups()
+        numbers = [
+            results[int(number[1:-1])] if number.startswith("{") else Fraction(number)
+            for number in (left, right)
+        ]
+        results.append(OPERATORS[sign](*numbers))
+    return results[-1]
+
+
+def key_of(prompt: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    names = sorted(set(re.findall("|".join(NAMES), prompt)))
+    return tuple(names), tuple(sorted(re.findall(r"\d+(?:\.\d+)?", prompt)))
+
+
+@given(difficulties, splits, indices)
+def test_the_steps_lead_to_the_answer_exactly(difficulty: int, split: str, index: int) -> None:
+    task = ArithmeticTaskSet(difficulty=difficulty, split=split).task(index)
+
+    assert value_of(task.metadata["steps"]) == Fraction(task.answer) > 0
+
+
+@given(difficulties, splits, indices, st.integers(0, 9))
+def test_a_task_is_found_by_its_id(difficulty: int, split: str, index: int, seed: int) -> None:
+    tasks = ArithmeticTaskSet(seed=seed, difficulty=difficulty, split=split)
+
+    assert tasks.find(tasks.task(index).id) == tasks.task(index)
+
+
+def test_the_same_index_gives_the_same_task_on_every_machine() -> None:
+    task = ArithmeticTaskSet(seed=7, difficulty=3).task(11)
+
+    assert task.id == "arithmetic/3/train/7/11"
+    assert task.prompt == (
+        "Felix finds 466 shells in one crate and 12521 in another, and shares them equally "
+        "among 37 bags. How many shells are in each bag?" + INSTRUCTION
+    )
+    assert task.answer == "351"
+
+
+def test_the_splits_share_no_names_with_numbers() -> None:
+    for difficulty in range(1, len(LEVELS) + 1):
+        held_out = ArithmeticTaskSet(seed=1, difficulty=difficulty, split="heldout")
+        train = ArithmeticTaskSet(seed=2, difficulty=difficulty, split="train")
+        ours = {key_of(held_out.task(index).prompt) for index in range(300)}
+        theirs = {key_of(train.task(index).prompt) for index in range(300)}
+
+        assert len(ours) > 290 and not ours & theirs
+
+
+def test_every_wording_reads_well_and_ends_as_asked() -> None:
+    for difficulty, level in enumerate(LEVELS, start=1):
+        tasks = ArithmeticTaskSet(difficulty=difficulty)
+        prompts = [tasks.task(index).prompt for index in range(20 * len(level))]
+
+        assert all(prompt.endswith(INSTRUCTION) for prompt in prompts)
+        assert not any(re.search("[{}]|  ", prompt.removesuffix(INSTRUCTION)) for prompt in prompts)
+
+
+def test_the_tasks_of_a_seed_are_its_own() -> None:
+    ours = [ArithmeticTaskSet(seed=0).task(index).prompt for index in range(50)]
+    theirs = [ArithmeticTaskSet(seed=1).task(index).prompt for index in range(50)]
+
+    assert len(set(ours) | set(theirs)) == 100
+
+
+@pytest.mark.parametrize(
+    "task_id",
+    [
+        "arithmetic/1/train/1/0",
+        "arithmetic/1/heldout/0/0",
+        "arithmetic/1/train/0/",
+        "arithmetic/1/train/0/-1",
+        "arithmetic/1/train/0/01",
+        "arithmetic/1/train/0/" + "9" * 5000,
+        "gsm8k/3",
+    ],
+)
+def test_an_id_of_another_set_is_a_key_error(task_id: str) -> None:
+    with pytest.raises(KeyError):
+        ArithmeticTaskSet().find(task_id)
+
+
+def test_bad_settings_are_named() -> None:
+    with pytest.raises(UsageError, match="difficulty: 9; expected 1 to 5"):
+        ArithmeticTaskSet(difficulty=9)
+    with pytest.raises(UsageError, match="did you mean 'heldout'"):
+        ArithmeticTaskSet(split="held_out")
+    with pytest.raises(IndexError):
+        ArithmeticTaskSet().task(-1)
+
+
+@given(st.fractions(max_denominator=10**6))
+def test_exact_text_loses_nothing(value: Fraction) -> None:
+    assert Fraction(exact_text(value)) == value
+
+
+def test_exact_text_prefers_what_people_write() -> None:
+    values = [Fraction(508), Fraction(-1, 8), Fraction(1, 3), Fraction(61, 20)]
+
+    assert [exact_text(value) for value in values] == ["508", "-0.125", "1/3", "3.05"]
