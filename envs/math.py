@@ -6,24 +6,23 @@ Paid 1.0 if the last boxed answer after the thinking is right, else 0.0, at the 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from qwq_env.dialect import Dialect
 from qwq_env.env import ToolEnv
-from qwq_env.envs.arithmetic import ArithmeticTaskSet
+from qwq_env.envs.arithmetic import INSTRUCTION, ArithmeticTaskSet
 from qwq_env.errors import UsageError
 from qwq_env.grading.math import MathGrader
 from qwq_env.grading.score import Score
 from qwq_env.outcome import EpisodeLimits
 from qwq_env.rubric import Component, FinalTurn, Rubric
-from qwq_env.task import TaskSet, load_huggingface, load_jsonl
+from qwq_env.task import ListTaskSet, TaskSet, load_huggingface, load_jsonl
 from qwq_env.tool import Tool
 from qwq_env.toolbox import ToolLimits
 from qwq_env.tools import make_tool
 from qwq_env.truncation import Tokenizer
 from qwq_env.vector import vector_of
-
-SYSTEM_PROMPT = "Please reason step by step, and put your final answer within \\boxed{}."
 
 
 class MathToolEnv(ToolEnv):
@@ -45,7 +44,7 @@ class MathToolEnv(ToolEnv):
         dialect: str | Dialect = "qwq",
         limits: EpisodeLimits | None = None,
         tool_limits: ToolLimits | None = None,
-        system_prompt: str | None = SYSTEM_PROMPT,
+        system_prompt: str | None = None,
         tokenizer: Tokenizer | None = None,
         render_mode: str | None = None,
     ) -> None:
@@ -72,13 +71,13 @@ def math_tasks(
         return ArithmeticTaskSet(seed=seed, difficulty=difficulty, split=split)
     path = Path(tasks)
     if path.suffix in (".jsonl", ".json") or path.is_file():
-        return _checked(load_jsonl(path))
+        return _prepared(load_jsonl(path))
     if "/" not in str(tasks):
         raise UsageError(
             f"tasks: {str(tasks)!r}; expected 'arithmetic', a .jsonl path or a dataset id 'org/name'"
         )
     configuration = "main" if str(tasks) == "openai/gsm8k" else None
-    return _checked(load_huggingface(str(tasks), configuration=configuration, split=split))
+    return _prepared(load_huggingface(str(tasks), configuration=configuration, split=split))
 
 
 async def accuracy(final: FinalTurn) -> Score:
@@ -86,11 +85,17 @@ async def accuracy(final: FinalTurn) -> Score:
     return await MathGrader.shared().grade_final(str(final.task.answer), final.answer)
 
 
-def _checked(tasks: TaskSet) -> TaskSet:
-    """A reference answer that cannot be read must fail now, not at the first reward."""
+def _prepared(tasks: TaskSet) -> TaskSet:
+    """Ask for a boxed answer where a task does not; refuse reference answers that are none.
+
+    A reference answer that cannot be read must fail now, not at the first reward.
+    """
+    prepared = []
     for task in tasks:
         MathGrader.validate_gold(str(task.answer), task.id)
-    return tasks
+        asked = task.messages or "\\boxed" in task.prompt
+        prepared.append(task if asked else replace(task, prompt=task.prompt + INSTRUCTION))
+    return ListTaskSet(prepared)
 
 
 make_vector = vector_of(MathToolEnv)

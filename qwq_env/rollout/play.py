@@ -26,16 +26,18 @@ from qwq_env.turn import Turn
 class PlaySettings:
     """How episodes are generated.
 
-    `context` bounds prompt plus completion in tokens, `turn_tokens` one turn's. Where an
-    `EpisodeLimits.tokens` is stricter, it holds.
+    `context` bounds prompt plus completion in tokens, `completion` the completion (the policy's
+    and the tools' tokens), `turn_tokens` one turn's. Where an `EpisodeLimits.tokens` is stricter,
+    it holds.
     """
 
     sampling: Sampling = Sampling()
     context: int = 32_768
+    completion: int = 32_768
     turn_tokens: int = 32_768
 
     def __post_init__(self) -> None:
-        for name in ("context", "turn_tokens"):
+        for name in ("context", "completion", "turn_tokens"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name}: {getattr(self, name)!r}; expected 1 or more")
 
@@ -140,7 +142,7 @@ class Player:
         self.episode.spend(len(ids))
 
     def _tokens_left(self) -> int:
-        left = self._settings.context - len(self.ids)
+        left = min(self._settings.context - len(self.ids), self._settings.completion - len(self.mask))
         allowed = self.episode.tokens_left()
         return left if allowed is None else min(left, allowed)
 

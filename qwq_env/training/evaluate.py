@@ -1,0 +1,62 @@
+"""Play held-out tasks with a policy and say how it did."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from qwq_env import portal
+from qwq_env.dialect.codec import TokenCodec
+from qwq_env.env import ToolEnv
+from qwq_env.rollout.engine import Assignment, Engine
+from qwq_env.rollout.play import PlaySettings
+from qwq_env.rollout.policy import Policy
+from qwq_env.trajectory import Trajectory
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Rates over `episodes`; an episode that was lost is in none of them but `lost`."""
+
+    episodes: int
+    accuracy: float
+    tool_call_rate: float
+    mean_turns: float
+    truncated: float
+    lost: int
+
+
+def evaluate(
+    env: ToolEnv,
+    policy: Policy,
+    codec: TokenCodec,
+    *,
+    size: int,
+    play: PlaySettings,
+    seed: int = 0,
+    rank: int = 0,
+    world: int = 1,
+    on_episode: Callable[[Trajectory], None] | None = None,
+) -> list[Trajectory]:
+    """Play the first `size` tasks of `env`, one episode each; of several ranks, this one's part."""
+    assignments = [
+        Assignment(task, f"evaluation.{index}", seed * 1_000_003 + index)
+        for index, task in enumerate(islice(env.tasks, size))
+    ]
+    engine = Engine(env, policy, codec, play=play)
+    return portal.run(engine.run(assignments[rank::world], on_episode))
+
+
+def summarize(trajectories: Sequence[Trajectory]) -> Result:
+    """Return the rates of these episodes. `accuracy` is the share with a reward of 1."""
+    scored = [trajectory for trajectory in trajectories if trajectory.reward is not None]
+    count = max(1, len(scored))
+    return Result(
+        episodes=len(trajectories),
+        accuracy=sum(t.reward == 1.0 for t in scored) / count,
+        tool_call_rate=sum(t.counts.get("ok", 0) > 0 for t in scored) / count,
+        mean_turns=sum(t.turns for t in scored) / count,
+        truncated=sum(t.outcome.truncated for t in scored) / count,
+        lost=len(trajectories) - len(scored),
+    )

@@ -1,0 +1,92 @@
+"""Progress for a person: a bar a phase on a terminal, a line now and then in a log file."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+_LOG_SECONDS = 10.0
+
+
+class Phase:
+    """One phase of a run: a context manager with `advance`. Silent where `enabled` is False."""
+
+    def __init__(self, console: Console, title: str, total: int, unit: str, enabled: bool) -> None:
+        self._console, self._title, self._total, self._unit = console, title, total, unit
+        self._enabled = enabled
+        self._done = 0
+        self._started = self._last_line = 0.0
+        self._note = ""
+        self._bar: Progress | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Wall seconds since the phase began."""
+        return time.perf_counter() - self._started
+
+    def __enter__(self) -> Self:
+        self._started = self._last_line = time.perf_counter()
+        if self._enabled and self._console.is_terminal:
+            self._bar = Progress(
+                TextColumn("{task.description:<14}"), BarColumn(), MofNCompleteColumn(),
+                TextColumn("{task.fields[rate]}"), TimeElapsedColumn(), TextColumn("left"),
+                TimeRemainingColumn(), TextColumn("[dim]{task.fields[note]}"),
+                console=self._console,
+            )  # fmt: skip
+            self._bar.start()
+            self._task = self._bar.add_task(self._title, total=self._total, rate="", note="")
+        elif self._enabled:
+            self._line("begins")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+        elif self._enabled:
+            self._line("ended" if kind is None else "was interrupted")
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        """Say that `count` more are done, with a short note such as the newest loss."""
+        self._done += count
+        self._note = note or self._note
+        rate = f"{self._done / max(self.seconds, 1e-9):.1f} {self._unit}/s"
+        if self._bar is not None:
+            self._bar.update(self._task, completed=self._done, rate=rate, note=self._note)
+        elif self._enabled and time.perf_counter() - self._last_line > _LOG_SECONDS:
+            left = self.seconds / self._done * (self._total - self._done)
+            self._line(f"{rate}, {left:.0f} s left")
+
+    def _line(self, what: str) -> None:
+        self._last_line = time.perf_counter()
+        note = f"  {self._note}" if self._note else ""
+        text = f"{self._title:<14} {self._done}/{self._total}  {self.seconds:.0f} s  {what}{note}"
+        print(text, file=sys.stderr, flush=True)
+
+
+class Reporter:
+    """Makes phases and prints; only the first of several processes says anything."""
+
+    def __init__(self, enabled: bool = True) -> None:
+        self.console = Console(stderr=True)
+        self.enabled = enabled
+
+    def phase(self, title: str, total: int, unit: str) -> Phase:
+        """Return a phase to enter."""
+        return Phase(self.console, title, total, unit, self.enabled)

@@ -1,0 +1,186 @@
+"""A recipe: everything that a run is made of, in one YAML file, checked before anything starts.
+
+Every key is a field below; an unknown one is refused with the nearest that exists. `key=value`
+overrides use dotted keys: `grpo.steps=20`. The recipe as it was run lies in the run's folder.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from qwq_env.errors import UsageError, did_you_mean
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentRecipe:
+    """The environment: a Gymnasium `id` and what is passed to it, and the bounds of an episode."""
+
+    id: str = "qwq/MathTool-v0"
+    tasks: str = "arithmetic"
+    heldout_tasks: str | None = None
+    tools: list[str] = field(default_factory=lambda: ["calculator", "python"])
+    dialect: str = "qwq"
+    difficulty: int = 1
+    turns: int = 4
+    tool_calls: int = 8
+    seconds: float = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyRecipe:
+    """The policy: `tiny` is built from nothing; any other value is a checkpoint's folder or id."""
+
+    checkpoint: str = "tiny"
+    hidden: int = 64
+    layers: int = 2
+    heads: int = 4
+    key_value_heads: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class ColdStartRecipe:
+    """Supervised steps on transcripts of an imperfect teacher; 0 `steps` leaves them out."""
+
+    steps: int = 500
+    batch: int = 64
+    transcripts: int = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class GrpoRecipe:
+    """GRPO. `episodes` a step in groups of `group`; `reward` "random" is the control."""
+
+    steps: int = 100
+    episodes: int = 64
+    group: int = 8
+    learning_rate: float = 5e-4
+    beta: float = 0.0
+    temperature: float = 1.0
+    max_completion_tokens: int = 160
+    context: int = 1024
+    max_grad_norm: float = 1.0
+    save_steps: int = 50
+    reward: Literal["environment", "random"] = "environment"
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationRecipe:
+    """How many held-out `tasks` are played before and after, and episodes printed at the end."""
+
+    tasks: int = 256
+    samples: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A whole run; `name` is its folder below `runs/`."""
+
+    name: str = "tiny"
+    seed: int = 0
+    threads: int = 1
+    environment: EnvironmentRecipe = field(default_factory=EnvironmentRecipe)
+    policy: PolicyRecipe = field(default_factory=PolicyRecipe)
+    cold_start: ColdStartRecipe = field(default_factory=ColdStartRecipe)
+    grpo: GrpoRecipe = field(default_factory=GrpoRecipe)
+    evaluation: EvaluationRecipe = field(default_factory=EvaluationRecipe)
+
+    def __post_init__(self) -> None:
+        if self.grpo.group < 2 or self.grpo.episodes % self.grpo.group:
+            raise UsageError(
+                f"grpo.episodes: {self.grpo.episodes}; expected a multiple of grpo.group"
+                f" ({self.grpo.group}), which is 2 or more"
+            )
+
+
+def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe file and apply `key=value` overrides; every mistake is a `UsageError`."""
+    try:
+        value = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"recipe: {path}: {error.strerror}; expected a YAML file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"recipe: {path}: {' '.join(str(error).split())}") from None
+    value = {} if value is None else value
+    if not isinstance(value, dict):
+        raise UsageError(f"recipe: {path}: {type(value).__name__}; expected keys and values")
+    for override in overrides:
+        _apply(value, override)
+    recipe = _build(Recipe, value, "")
+    assert isinstance(recipe, Recipe)
+    return recipe
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """Return the recipe as YAML, every field written out."""
+    text: str = yaml.safe_dump(dataclasses.asdict(recipe), sort_keys=False, allow_unicode=True)
+    return text
+
+
+def _apply(value: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise UsageError(f"override: {override!r}; expected key=value, such as grpo.steps=20")
+    *sections, last = key.split(".")
+    for section in sections:
+        inner = value.setdefault(section, {})
+        if not isinstance(inner, dict):
+            raise UsageError(f"override: {override!r}; {section} has no fields")
+        value = inner
+    try:
+        value[last] = yaml.safe_load(text)
+    except yaml.YAMLError:
+        value[last] = text
+
+
+def _build(kind: type, value: Mapping[str, Any], where: str) -> Any:
+    hints = typing.get_type_hints(kind)
+    for key in value:
+        if key not in hints:
+            hint = did_you_mean(str(key), hints)
+            raise UsageError(f"recipe: {where}{key}: no such key{hint}; known: {', '.join(hints)}")
+    arguments = {key: _convert(hints[key], item, f"{where}{key}") for key, item in value.items()}
+    return kind(**arguments)
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        if not isinstance(value, Mapping):
+            raise UsageError(f"recipe: {where}: {value!r}; expected keys and values")
+        return _build(typing.cast(type, hint), value, f"{where}.")
+    if typing.get_origin(hint) is Literal:
+        choices = typing.get_args(hint)
+        if value not in choices:
+            raise UsageError(f"recipe: {where}: {value!r}; expected {' or '.join(choices)}")
+        return value
+    if isinstance(hint, types.UnionType):
+        options = typing.get_args(hint)
+        return None if value is None else _convert(options[0], value, where)
+    if typing.get_origin(hint) is list:
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise UsageError(f"recipe: {where}: {value!r}; expected a list of names")
+        return value
+    return _scalar(hint, value, where)
+
+
+def _scalar(hint: type, value: Any, where: str) -> Any:
+    if hint is float and isinstance(value, str):
+        # YAML reads 5e-4 as a text, for it wants a dot in a number.
+        try:
+            value = float(value)
+        except ValueError:
+            pass
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        raise UsageError(f"recipe: {where}: {value!r}; expected {hint.__name__}")
+    if hint in (int, float) and value < 0:
+        raise UsageError(f"recipe: {where}: {value!r}; expected 0 or more")
+    return value

@@ -1,0 +1,249 @@
+"""Rollouts of an environment, for a stock `trl.GRPOTrainer`.
+
+```python
+rollouts = Rollouts("qwq/MathTool-v0", tokenizer, size=1000)
+trainer = GRPOTrainer(
+    model="Qwen/QwQ-32B",
+    args=GRPOConfig(...),
+    processing_class=tokenizer,
+    train_dataset=rollouts.dataset,
+    rollout_func=rollouts,
+    reward_funcs=rollouts.reward,
+)
+trainer.train()
+```
+
+TRL calls `rollouts` on every rank with that rank's prompts. It plays one episode for each, all
+of them side by side and without any collective call in between, and returns prompt ids,
+completion ids, log-probabilities and the mask of sampled ids. An episode that our machinery lost
+gets reward None, which TRL leaves out of the group's baseline, and a mask of zeros.
+"""
+
+from __future__ import annotations
+
+import logging
+import statistics
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from itertools import islice
+from typing import Any
+
+import datasets
+import gymnasium as gym
+
+from qwq_env import portal
+from qwq_env.dialect.codec import TokenCodec
+from qwq_env.env import ToolEnv
+from qwq_env.errors import UsageError
+from qwq_env.rollout.engine import Assignment, Engine, EngineSettings
+from qwq_env.rollout.play import PlaySettings
+from qwq_env.rollout.policy import Policy, Sampling
+from qwq_env.task import Task
+from qwq_env.trajectory import Trajectory
+
+logger = logging.getLogger(__name__)
+
+PolicyFactory = Callable[[Any], Policy]
+"""Makes the policy that samples, given the trainer; called once, at the first rollout."""
+
+OnEpisode = Callable[[Trajectory, int], None]
+"""Called with each finished episode and the training step it was played for."""
+
+
+class Rollouts:
+    """A `rollout_func`, with the `dataset` and the `reward` function that go with it.
+
+    `environment` is a Gymnasium id (arguments for it in `environment_arguments`) or a `ToolEnv`.
+    `dataset` has `size` rows, one a task; a finite task set gives no more than it has. `policy`
+    makes the sampler from the trainer; by default the model that is trained is sampled in this
+    process with Transformers. `context` bounds prompt and completion together.
+    """
+
+    def __init__(
+        self,
+        environment: str | ToolEnv,
+        tokenizer: Any,
+        *,
+        environment_arguments: Mapping[str, Any] | None = None,
+        size: int = 10_000,
+        seed: int = 0,
+        context: int = 32_768,
+        policy: PolicyFactory | None = None,
+        engine: EngineSettings | None = None,
+        on_episode: OnEpisode | None = None,
+    ) -> None:
+        self.codec = TokenCodec(tokenizer)
+        self.env = (
+            environment
+            if isinstance(environment, ToolEnv)
+            else make_environment(environment, environment_arguments or {})
+        )
+        self.seed = seed
+        self.context = context
+        self.dataset = task_dataset(self.env, size)
+        self.last: list[Trajectory] = []
+        self._tasks: dict[str, Task] = {}
+        self._make_policy = policy or _transformers_policy
+        self._engine_settings = engine or EngineSettings()
+        self._on_episode = on_episode
+        self._engine: Engine | None = None
+        self._calls = 0
+
+    def __call__(self, prompts: Sequence[Any], trainer: Any) -> dict[str, list[Any]]:
+        """Play one episode for each prompt; the `rollout_func` that TRL calls on every rank."""
+        step, rank = trainer.state.global_step, trainer.accelerator.process_index
+        assignments = [
+            Assignment(
+                self._task(prompt),
+                f"{step}-{self._calls}.{rank}.{i}",
+                hash((self.seed, step, self._calls, rank, i)) & 0x7FFF_FFFF,
+            )
+            for i, prompt in enumerate(prompts)
+        ]
+        self._calls += 1
+        engine = self._engine_for(trainer)
+        on_episode = self._on_episode
+        report = None if on_episode is None else (lambda trajectory: on_episode(trajectory, step))
+        with _sampling_mode(engine.policy):
+            self.last = portal.run(engine.run(assignments, report))
+        _warn_of_losses(self.last)
+        return to_trl(self.last, self.codec)
+
+    def reward(
+        self,
+        prompts: Sequence[Any],
+        completions: Sequence[Any],
+        episode_reward: Sequence[float | None],
+        log_metric: Callable[[str, float], None] | None = None,
+        **columns: Any,
+    ) -> list[float | None]:
+        """Return the rewards that the episodes ended with; logs the rubric and the tools' use."""
+        if log_metric is not None:
+            for name, value in episode_metrics(self.last).items():
+                log_metric(f"episode/{name}", value)
+        return list(episode_reward)
+
+    def close(self) -> None:
+        """Free the policy and the environment."""
+        if self._engine is not None:
+            portal.run(self._engine.policy.aclose())
+        self.env.close()
+
+    def _task(self, prompt: Any) -> Task:
+        task_id = prompt[-1].get("task_id") if isinstance(prompt, list) else None
+        if task_id is None:
+            raise UsageError("train_dataset: a prompt without task_id; pass rollouts.dataset")
+        if task_id not in self._tasks:
+            self._tasks[task_id] = self.env.tasks.find(task_id)
+        return self._tasks[task_id]
+
+    def _engine_for(self, trainer: Any) -> Engine:
+        arguments = trainer.args
+        if arguments.min_p or arguments.repetition_penalty != 1.0:
+            raise UsageError("min_p and repetition_penalty: not supported; expected them unset")
+        settings = PlaySettings(
+            sampling=Sampling(arguments.temperature, arguments.top_p, arguments.top_k or 0),
+            context=self.context,
+            completion=arguments.max_completion_length,
+            turn_tokens=arguments.max_completion_length,
+        )
+        if self._engine is None:
+            policy = self._make_policy(trainer)
+            self._engine = Engine(self.env, policy, self.codec, settings=self._engine_settings)
+        self._engine.play_settings = settings
+        return self._engine
+
+
+def make_environment(environment: str, arguments: Mapping[str, Any]) -> ToolEnv:
+    """Make the `ToolEnv` of a Gymnasium id. Raises `UsageError` for one that is none."""
+    try:
+        # The checker wraps `step`, which the engine does not call.
+        made = gym.make(environment, disable_env_checker=True, **arguments).unwrapped
+    except (gym.error.UnregisteredEnv, gym.error.NameNotFound) as error:
+        raise UsageError(f"environment: {error}") from None
+    if not isinstance(made, ToolEnv):
+        raise UsageError(f"environment: {environment!r} is no ToolEnv; expected an id of qwq/...")
+    return made
+
+
+def task_dataset(env: ToolEnv, size: int) -> datasets.Dataset:
+    """Return a dataset of `size` prompts, each a conversation whose last message has its task id."""
+    rows = []
+    for task in islice(env.tasks, size):
+        conversation = task.conversation(env.settings.system_prompt)
+        messages = [
+            {"role": message["role"], "content": message["content"], "task_id": task.id}
+            for message in conversation
+        ]
+        rows.append({"prompt": messages})
+    return datasets.Dataset.from_list(rows)
+
+
+def to_trl(trajectories: Sequence[Trajectory], codec: TokenCodec) -> dict[str, list[Any]]:
+    """Return what TRL takes from a `rollout_func`; every list is (episodes,).
+
+    TRL cannot take an empty completion, so an episode without any gets one masked token.
+    """
+    filler = codec.eos_token_id if codec.eos_token_id is not None else 0
+    columns: dict[str, list[Any]] = {
+        "prompt_ids": [], "completion_ids": [], "logprobs": [], "env_mask": [],
+        "episode_reward": [],
+    }  # fmt: skip
+    for trajectory in trajectories:
+        lost = trajectory.reward is None
+        columns["prompt_ids"].append(trajectory.prompt_ids)
+        columns["completion_ids"].append(trajectory.completion_ids or [filler])
+        columns["logprobs"].append(trajectory.logprobs or [0.0])
+        mask = trajectory.mask or [0]
+        columns["env_mask"].append([0] * len(mask) if lost else mask)
+        columns["episode_reward"].append(trajectory.reward)
+    return columns
+
+
+def episode_metrics(trajectories: Sequence[Trajectory]) -> dict[str, float]:
+    """Return means over episodes: the rubric's components, tool use, errors by kind, outcomes."""
+    count = len(trajectories)
+    if count == 0:
+        return {}
+    metrics = {
+        "turns": sum(t.turns for t in trajectories) / count,
+        "tool_calls": sum(t.tool_calls for t in trajectories) / count,
+        "tool_call_rate": sum(t.counts.get("ok", 0) > 0 for t in trajectories) / count,
+        "lost": sum(t.outcome.failed for t in trajectories) / count,
+        "truncated": sum(t.outcome.truncated for t in trajectories) / count,
+    }
+    kinds: Counter[str] = Counter()
+    for trajectory in trajectories:
+        kinds.update(trajectory.counts)
+    metrics |= {f"calls/{kind}": number / count for kind, number in kinds.items()}
+    for name in trajectories[0].scores:
+        values = [v for t in trajectories if (v := t.scores.get(name)) is not None]
+        if values:
+            metrics[f"scores/{name}"] = statistics.fmean(values)
+    for phase in ("model", "tools", "grading"):
+        metrics[f"seconds/{phase}"] = sum(getattr(t.seconds, phase) for t in trajectories) / count
+    return metrics
+
+
+def _warn_of_losses(trajectories: Sequence[Trajectory]) -> None:
+    lost = [trajectory for trajectory in trajectories if trajectory.outcome.failed]
+    if lost:
+        first = lost[0].outcome
+        logger.warning(
+            "%d of %d episodes were lost and are masked; the first: %s: %s",
+            len(lost), len(trajectories), first.reason, first.detail,
+        )  # fmt: skip
+
+
+def _sampling_mode(policy: Policy) -> AbstractContextManager[Any]:
+    """Enter the policy's own context around a batch, if it has one (weights change in between)."""
+    generating = getattr(policy, "generating", None)
+    return nullcontext() if generating is None else generating()
+
+
+def _transformers_policy(trainer: Any) -> Policy:
+    from qwq_env.rollout.transformers_policy import TransformersPolicy  # noqa: PLC0415 - optional
+
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    return TransformersPolicy(model, TokenCodec(trainer.processing_class))

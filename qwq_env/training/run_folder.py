@@ -1,0 +1,105 @@
+"""A run's folder: what is written where, and what is there already when a run goes on.
+
+```
+runs/<name>/
+  recipe.yaml      the recipe as it was run
+  state.json       the result of every phase that has ended, for --resume
+  metrics.jsonl    one object a training step
+  episodes.jsonl   every episode, with tokens, mask and outcome (episodes-rank1.jsonl, ... beside it)
+  cold/  policy/   the checkpoint before and after reinforcement learning
+  checkpoints/     the trainer's own
+  curve.png  summary.json
+```
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from qwq_env.errors import UsageError
+from qwq_env.training.recipe import Recipe, dump_recipe
+
+
+class RunFolder:
+    """The folder of one run. `rank` 0 writes what there is only one of."""
+
+    def __init__(self, path: Path, rank: int = 0) -> None:
+        self.path = path
+        self.rank = rank
+        self.recipe = path / "recipe.yaml"
+        self.state = path / "state.json"
+        self.metrics = path / "metrics.jsonl"
+        self.episodes = path / ("episodes.jsonl" if rank == 0 else f"episodes-rank{rank}.jsonl")
+        self.cold = path / "cold"
+        self.policy = path / "policy"
+        self.checkpoints = path / "checkpoints"
+        self.curve = path / "curve.png"
+        self.summary = path / "summary.json"
+
+    def claim(self, recipe: Recipe, *, resume: bool) -> None:
+        """Begin or continue in this folder.
+
+        Raises `UsageError` if it holds a run and `resume` is not given, or if it holds a run of
+        another recipe.
+        """
+        text = dump_recipe(recipe)
+        if self.recipe.exists():
+            if not resume:
+                raise UsageError(f"run: {self.path} exists; give --resume, or name=... for another")
+            if self.recipe.read_text(encoding="utf-8") != text:
+                raise UsageError(f"run: {self.path} was begun with another recipe; see recipe.yaml")
+        elif self.path.exists() and any(self.path.iterdir()):
+            raise UsageError(f"run: {self.path} is not empty and holds no run; choose another name")
+        if self.rank == 0:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self.recipe.write_text(text, encoding="utf-8")
+
+    def done(self, phase: str) -> Any:
+        """Return the result of a phase that has ended, None if it has not."""
+        return self._read_state().get(phase)
+
+    def mark_done(self, phase: str, result: Any) -> None:
+        """Write down that a phase has ended, and its result."""
+        if self.rank == 0:
+            state = self._read_state()
+            state[phase] = result
+            write_whole(self.state, json.dumps(state, indent=1))
+
+    def last_checkpoint(self) -> tuple[Path, int] | None:
+        """Return the trainer's newest checkpoint that is complete, and its step."""
+        found = [
+            (path, int(path.name.rpartition("-")[2]))
+            for path in self.checkpoints.glob("checkpoint-*")
+            if (path / "trainer_state.json").exists()
+        ]
+        return max(found, key=lambda item: item[1], default=None)
+
+    def forget_rows(self, path: Path, stale: Callable[[dict[str, Any]], bool]) -> None:
+        """Take out of a JSONL file what will be done again, and a torn last line."""
+        if not path.exists():
+            return
+        kept = []
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                row = json.loads(line)
+            except ValueError:
+                continue
+            if not stale(row):
+                kept.append(line + "\n")
+        write_whole(path, "".join(kept))
+
+    def _read_state(self) -> dict[str, Any]:
+        if not self.state.exists():
+            return {}
+        state: dict[str, Any] = json.loads(self.state.read_text(encoding="utf-8"))
+        return state
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file such that a reader, or a crash, sees either the old one or the new."""
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
