@@ -1,0 +1,306 @@
+"""Continuous batching: one step of generation for all episodes that wait for a token.
+
+A step first takes in the turns that wait, reads what is new of their contexts (prefill), then
+samples one token for every turn under way (decode). Turns leave and join between any two
+steps; nobody waits for another's turn to end.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from qwq_env.errors import InfrastructureError
+from qwq_env.rollout.draw import Draw, draw
+from qwq_env.rollout.kv_cache import Pass, SlotCache
+from qwq_env.rollout.policy import Generation
+from qwq_env.rollout.slots import Slot, SlotTable, Turn
+
+PREFILL_TOKENS = 16_384
+"""Bound on rows × longest row of one prefill pass, padding included, for the memory it takes."""
+
+FREE_PADDING = 256
+"""Tokens of padding that cost less than a second forward pass would."""
+
+
+class Statistics(NamedTuple):
+    """Counts since the policy was made.
+
+    `prefilled` tokens of context went through the model, `copied` ones were taken from an
+    episode with the same prompt, `sampled` ones came out, in `passes` forward passes.
+    `evictions` slots were taken from idle episodes.
+    """
+
+    prefilled: int
+    copied: int
+    sampled: int
+    passes: int
+    evictions: int
+
+
+class Ended(NamedTuple):
+    """A turn that is over, and how: a generation, or the error to raise."""
+
+    turn: Turn
+    result: Generation | InfrastructureError
+
+
+class Decoding:
+    """The batch: its slots, its key-value cache, and the model. For one thread alone."""
+
+    def __init__(self, model: Any, slots: int, max_length: int) -> None:
+        self._model = model
+        self._max_length = max_length
+        self._table = SlotTable(slots)
+        self._waiting: deque[Turn] = deque()
+        self._layers: int = model.config.get_text_config().num_hidden_layers
+        self._cache = SlotCache(self._layers)
+        self._prefilled = self._copied = self._sampled = self._passes = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether a step would do anything."""
+        return bool(self._waiting or self._table.active())
+
+    def statistics(self) -> Statistics:
+        """Return the counts so far."""
+        return Statistics(
+            self._prefilled, self._copied, self._sampled, self._passes, self._table.evictions
+        )
+
+    def submit(self, turn: Turn) -> None:
+        """Queue a turn."""
+        self._waiting.append(turn)
+
+    def cancel(self, turn: Turn) -> None:
+        """Drop a turn, and with it what its episode has cached."""
+        if turn in self._waiting:
+            self._waiting.remove(turn)
+        slot = self._table.of(turn.request.episode)
+        if slot is not None and slot.turn is turn:
+            self._table.remove(slot)
+
+    def release(self, episode: str) -> None:
+        """Free the slot of an episode that has ended."""
+        slot = self._table.of(episode)
+        if slot is not None and slot.turn is None:
+            self._table.remove(slot)
+
+    def invalidate(self) -> None:
+        """Drop every key and value, and give the memory back."""
+        self._table.invalidate()
+        self._cache = SlotCache(self._layers)
+
+    def fail(self, reason: str) -> list[Ended]:
+        """End the turns under way with an error; those still queued will be tried."""
+        slots = self._table.active()
+        ended = [
+            Ended(slot.turn, InfrastructureError(reason)) for slot in slots if slot.turn is not None
+        ]
+        for slot in slots:
+            self._table.remove(slot)
+        self.invalidate()
+        return ended
+
+    def step(self) -> list[Ended]:
+        """Sample one token for every turn that has a slot; return the turns that ended.
+
+        Whatever the model raises passes through; `fail` then makes the batch usable again.
+        """
+        # Not inference mode: a model that caches tensors in its buffers (dynamic rotary
+        # frequencies) would keep inference tensors, which training then refuses.
+        self._table.tick()
+        with torch.no_grad():
+            self._admit()
+            ended: list[Ended] = []
+            for group in _groups([slot for slot in self._table.active() if slot.pending > 1]):
+                ended += self._prefill(group)
+            ready = [slot for slot in self._table.active() if slot.pending == 1]
+            return ended + (self._decode(ready) if ready else [])
+
+    def _admit(self) -> None:
+        left: deque[Turn] = deque()
+        while self._waiting and self._table.idle:
+            turn = self._waiting.popleft()
+            if not self._take_in(turn):
+                left.append(turn)
+        self._waiting.extendleft(reversed(left))
+
+    def _take_in(self, turn: Turn) -> bool:
+        slot = self._table.of(turn.request.episode)
+        if slot is not None:
+            if slot.turn is not None:
+                return False
+            self._table.resume(slot, turn)
+            return True
+        twin = self._table.twin(turn.prompt)
+        wanted = len(turn.prompt) - 1
+        if twin is not None and twin.cached < wanted:
+            return False  # the twin reads the prompt in this step; in the next, this one copies
+        slot = self._table.admit(turn)
+        if slot is None:
+            return False
+        if twin is not None:
+            # Also right when the twin was evicted just now: its row still holds the prompt.
+            self._cache.reserve(slot.index + 1, wanted + 1)
+            self._cache.copy([twin.index], [slot.index], wanted)
+            slot.cached = wanted
+            self._copied += wanted
+        return True
+
+    def _prefill(self, slots: Sequence[Slot]) -> list[Ended]:
+        device = self._device()
+        starts = [slot.cached for slot in slots]
+        longest = max(slot.pending for slot in slots)
+        padded = [slot.ids[slot.cached :] + [0] * (longest - slot.pending) for slot in slots]
+        self._cache.reserve(max(slot.index for slot in slots) + 1, max(starts) + longest)
+        columns = torch.tensor(starts, device=device)[:, None] + torch.arange(
+            longest, device=device
+        )
+        fresh = not any(starts)
+        read = None if fresh else max(len(slot.ids) for slot in slots)
+        indices = torch.tensor([slot.index for slot in slots], device=device)
+        lasts = [slot.pending - 1 for slot in slots]
+        keep = sorted(set(lasts))
+        logits = self._forward(
+            torch.tensor(padded, device=device),
+            Pass(indices, columns, read, in_order=False),
+            torch.tensor(keep, device=device),
+        )
+        self._prefilled += sum(slot.pending for slot in slots)
+        rows = torch.arange(len(slots), device=device)
+        at = torch.tensor([keep.index(last) for last in lasts], device=device)
+        return self._sample(slots, logits[rows, at])
+
+    def _decode(self, slots: Sequence[Slot]) -> list[Ended]:
+        slots = self._gather(slots)
+        device = self._device()
+        rows = slots[-1].index + 1
+        # Rows between the slots that nobody waits for take part as well, which costs less than
+        # leaving them out. What they write lies after their own end, where it harms nobody.
+        tokens, columns = [0] * rows, [0] * rows
+        for index in range(rows):
+            slot = self._table.at(index)
+            if slot is not None:
+                columns[index] = slot.cached
+                tokens[index] = slot.ids[-1]
+        self._cache.reserve(rows, max(columns) + 1)
+        logits = self._forward(
+            torch.tensor(tokens, device=device)[:, None],
+            Pass(
+                torch.arange(rows, device=device),
+                torch.tensor(columns, device=device)[:, None],
+                max(len(slot.ids) for slot in slots),
+                in_order=True,
+            ),
+            torch.tensor([0], device=device),
+        )[:, 0]
+        if len(slots) < rows:
+            logits = logits[torch.tensor([slot.index for slot in slots], device=device)]
+        return self._sample(slots, logits)
+
+    def _gather(self, slots: Sequence[Slot]) -> list[Slot]:
+        """Move the slots to the front when too many others lie between them; by index."""
+        count = len(slots)
+        if slots[-1].index + 1 - count <= count // 8:
+            return list(slots)
+        wanted = {slot.index for slot in slots}
+        holes = [index for index in range(count) if index not in wanted]
+        strays = [slot.index for slot in slots if slot.index >= count]
+        moves = list(zip(strays, holes, strict=True)) + list(zip(holes, strays, strict=True))
+        occupants = [self._table.at(index) for index in holes + strays]
+        positions = max(slot.cached for slot in occupants if slot is not None)
+        sources, targets = zip(*moves, strict=True)
+        self._cache.reserve(max(strays) + 1, positions)
+        self._cache.copy(sources, targets, positions)
+        self._table.permute(moves)
+        return sorted(slots, key=lambda slot: slot.index)
+
+    def _forward(self, tokens: Tensor, plan: Pass, keep: Tensor) -> Tensor:
+        """Return the logits (rows, kept, vocabulary) after the query positions of `keep`."""
+        self._cache.begin(plan)
+        self._passes += 1
+        mask = None
+        if plan.read is not None:
+            seen = torch.arange(plan.read, device=tokens.device)
+            mask = (seen <= plan.columns[..., None])[:, None]  # (rows, 1, queries, read)
+            if self._model.config._attn_implementation == "eager":
+                dtype = self._model.dtype
+                hidden = torch.full((), torch.finfo(dtype).min, dtype=dtype, device=mask.device)
+                mask = torch.where(mask, hidden.new_zeros(()), hidden)
+        output = self._model(
+            input_ids=tokens,
+            attention_mask=mask,
+            position_ids=plan.columns.clamp(max=self._max_length - 1),
+            past_key_values=self._cache,
+            use_cache=True,
+            logits_to_keep=keep,
+        )
+        logits: Tensor = output.logits
+        return logits
+
+    def _sample(self, slots: Sequence[Slot], logits: Tensor) -> list[Ended]:
+        turns = [slot.turn for slot in slots if slot.turn is not None]
+        drawn = draw(
+            logits,
+            [turn.request.sampling for turn in turns],
+            [turn.random.random() for turn in turns],
+        )
+        self._sampled += len(turns)
+        ended = []
+        for row, (slot, turn) in enumerate(zip(slots, turns, strict=True)):
+            result = self._append(slot, turn, drawn, row)
+            if result is not None:
+                ended.append(Ended(turn, result))
+        return ended
+
+    def _append(
+        self, slot: Slot, turn: Turn, drawn: Draw, row: int
+    ) -> Generation | InfrastructureError | None:
+        token, logprob = drawn.ids[row], drawn.logprobs[row]
+        if not math.isfinite(logprob):
+            self._table.remove(slot)
+            return InfrastructureError("the model's logits are not finite numbers")
+        slot.cached = len(slot.ids)
+        slot.ids.append(token)
+        turn.ids.append(token)
+        turn.logprobs.append(logprob)
+        request = turn.request
+        if token in request.stop_ids or turn.stop.completed(turn.ids):
+            self._table.pause(slot)
+            return Generation(turn.ids, turn.logprobs, "stop")
+        if len(turn.ids) >= request.max_tokens or len(slot.ids) >= self._max_length:
+            self._table.pause(slot)
+            return Generation(turn.ids, turn.logprobs, "length")
+        return None
+
+    def _device(self) -> torch.device:
+        device: torch.device = self._model.get_input_embeddings().weight.device
+        return device
+
+
+def _groups(slots: Sequence[Slot]) -> list[list[Slot]]:
+    """Split slots into prefill passes of like kind and like length, so that padding stays small.
+
+    Slots with nothing cached go apart from the others: they need no mask, and read no storage.
+    """
+    fresh = [slot for slot in slots if slot.cached == 0]
+    others = [slot for slot in slots if slot.cached]
+    groups: list[list[Slot]] = []
+    for kind in (fresh, others):
+        tokens = 0
+        for position, slot in enumerate(sorted(kind, key=lambda slot: slot.pending)):
+            rows = 1 if position == 0 else len(groups[-1]) + 1
+            padded = rows * slot.pending
+            waste = padded - tokens - slot.pending
+            if position == 0 or padded > PREFILL_TOKENS or waste > max(FREE_PADDING, padded // 4):
+                groups.append([])
+                tokens = 0
+            groups[-1].append(slot)
+            tokens += slot.pending
+    return groups

@@ -1,0 +1,235 @@
+"""A policy that samples from a Hugging Face causal language model in this process.
+
+Many episodes call `generate` at once; a thread of its own runs the forward passes, so that the
+event loop stays free for tools. Turns join and leave the running batch between any two tokens,
+and an episode's keys and values are kept from turn to turn. From `generate` to a token:
+
+1. `TransformersPolicy.generate` hands a `Turn` to the thread and waits for its future;
+2. `Decoding.step` takes it into a slot, reads what is new of its context, samples;
+3. `SlotCache` keeps keys and values; `draw` draws the token; `StopStrings` looks for the end;
+4. the thread hands what has ended back to the event loop that asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+from qwq_env.errors import InfrastructureError, UsageError
+from qwq_env.rollout.decoding import Decoding, Ended, Statistics
+from qwq_env.rollout.policy import Generation, GenerationRequest, Policy
+from qwq_env.rollout.slots import Turn
+from qwq_env.rollout.stop_strings import Decoder, StopStrings
+
+_log = logging.getLogger(__name__)
+
+LINGER = 1.0
+"""Seconds for which the thread waits for more work before it ends."""
+
+
+class TransformersPolicy(Policy):
+    """Samples from `model`, which it shares with whoever trains it.
+
+    Memory for keys and values grows with use, up to `slots` × the longest context in the batch.
+    `max_length` bounds context plus new tokens; by default it is the model's own limit.
+
+    The keys and values are those of the weights that made them. After the weights change, call
+    `invalidate` before the next turn, or old and new are mixed. Do not train while a turn is
+    under way: the model is in evaluation mode until then, and the gradients would be garbage.
+
+    Works for decoders whose layers all attend to the whole context, with `sdpa` or `eager`
+    attention, on any device; weights must be whole in this process (not sharded).
+    """
+
+    def __init__(
+        self, model: Any, codec: Decoder, *, slots: int = 64, max_length: int | None = None
+    ) -> None:
+        """Wrap a model. Raises `UsageError` for one that cannot be served, or a bad limit."""
+        config = model.config.get_text_config()
+        if max_length is None:
+            max_length = config.max_position_embeddings
+        if slots < 1:
+            raise UsageError(f"slots: {slots!r}; expected 1 or more")
+        if not 1 < max_length <= config.max_position_embeddings:
+            most = config.max_position_embeddings
+            raise UsageError(f"max_length: {max_length!r}; expected 2 to {most}, the model's limit")
+        _check_attention(config, max_length)
+        self._model = model
+        self._codec = codec
+        self._vocabulary: int = config.vocab_size
+        self._max_length = max_length
+        self._decoding = Decoding(model, slots, max_length)
+        self._stop_strings: dict[tuple[str, ...], StopStrings] = {}
+        self._commands: deque[Callable[[], None]] = deque()
+        self._wake = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._mode = threading.Lock()
+        self._generating = 0
+        self._was_training: list[Any] = []
+
+    async def generate(self, request: GenerationRequest) -> Generation:
+        """Sample one turn.
+
+        A context of `max_length` or more ends at once with no token and reason "length".
+        Turns of one episode run one after another. Raises `UsageError` for an empty context,
+        an id outside the vocabulary, or `max_tokens` < 1; `InfrastructureError` when the forward
+        pass failed (the policy stays usable) or its logits are not finite.
+        """
+        self._check(request)
+        if len(request.ids) >= self._max_length:
+            return Generation([], [], "length")
+        loop = asyncio.get_running_loop()
+        turn = Turn(
+            request,
+            tuple(request.ids),
+            loop,
+            loop.create_future(),
+            self._stopper(request.stop_strings),
+            random.Random(request.seed),
+        )
+        with self.generating():
+            self._post(partial(self._decoding.submit, turn))
+            try:
+                return await turn.future
+            except asyncio.CancelledError:
+                self._post(partial(self._decoding.cancel, turn))
+                raise
+
+    async def release(self, episode: str) -> None:
+        """Give the slot of an ended episode to others."""
+        self._post(partial(self._decoding.release, episode))
+
+    def invalidate(self) -> None:
+        """Drop all keys and values and their memory; call it after the weights have changed.
+
+        Returns when it is done. A turn under way goes on, on a context read anew.
+        """
+        done = threading.Event()
+        self._post(self._decoding.invalidate)
+        self._post(done.set)
+        done.wait()
+
+    async def aclose(self) -> None:
+        """Drop all keys and values. The policy can still be used."""
+        await asyncio.to_thread(self.invalidate)
+
+    def statistics(self) -> Statistics:
+        """Return counts of tokens and passes, to see what caching and batching save."""
+        return self._decoding.statistics()
+
+    @contextmanager
+    def generating(self) -> Iterator[None]:
+        """Hold the model in evaluation mode; afterwards it is as it was.
+
+        `generate` does so for itself. Around a whole rollout it saves the flips between turns.
+        Without evaluation mode, gradient checkpointing silently ignores the cache.
+        """
+        with self._mode:
+            self._generating += 1
+            if self._generating == 1:
+                self._was_training = [part for part in self._model.modules() if part.training]
+                for part in self._was_training:
+                    part.training = False
+        try:
+            yield
+        finally:
+            with self._mode:
+                self._generating -= 1
+                if self._generating == 0:
+                    for part in self._was_training:
+                        part.training = True
+                    self._was_training = []
+
+    def _check(self, request: GenerationRequest) -> None:
+        if request.max_tokens < 1:
+            raise UsageError(f"max_tokens: {request.max_tokens!r}; expected 1 or more")
+        if not request.ids:
+            raise UsageError("ids: empty; expected at least one token to continue")
+        if min(request.ids) < 0 or max(request.ids) >= self._vocabulary:
+            worst = max(request.ids) if min(request.ids) >= 0 else min(request.ids)
+            raise UsageError(f"ids: {worst}; expected ids from 0 to {self._vocabulary - 1}")
+
+    def _stopper(self, strings: tuple[str, ...]) -> StopStrings:
+        if strings not in self._stop_strings:
+            self._stop_strings[strings] = StopStrings(strings, self._codec)
+        return self._stop_strings[strings]
+
+    def _post(self, command: Callable[[], None]) -> None:
+        """Let the thread run a command before its next step, and start it if it has ended."""
+        with self._wake:
+            self._commands.append(command)
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._work, name="qwq-decode", daemon=True)
+                self._thread.start()
+            else:
+                self._wake.notify()
+
+    def _work(self) -> None:
+        """The thread: commands, then a step, for as long as there is something to do."""
+        while True:
+            with self._wake:
+                if not self._commands and not self._decoding.busy:
+                    self._wake.wait(LINGER)
+                    if not self._commands:
+                        self._thread = None
+                        return
+                commands, self._commands = self._commands, deque()
+            for command in commands:
+                command()
+            if self._decoding.busy:
+                _deliver(self._step())
+
+    def _step(self) -> Sequence[Ended]:
+        try:
+            return self._decoding.step()
+        except Exception as problem:  # noqa: BLE001 - the boundary to the model: any fault is ours
+            # Logged here, not chained: a traceback kept alive would keep the tensors of an
+            # out-of-memory failure alive too.
+            _log.exception("the forward pass failed")
+            return self._decoding.fail(f"forward pass: {type(problem).__name__}: {problem}")
+
+
+def _check_attention(config: Any, max_length: int) -> None:
+    implementation = config._attn_implementation
+    if implementation not in ("sdpa", "eager"):
+        raise UsageError(f"attn_implementation: {implementation!r}; expected 'sdpa' or 'eager'")
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    window = getattr(config, "sliding_window", None)
+    if window is not None and not hasattr(config, "layer_types"):
+        kinds = {"sliding_attention"}
+    if window is not None and window >= max_length:
+        kinds.discard("sliding_attention")
+    if kinds - {"full_attention"}:
+        raise UsageError(
+            f"model: layers of {', '.join(sorted(kinds))}; expected layers that attend to the "
+            f"whole of max_length {max_length}"
+        )
+
+
+def _deliver(ended: Sequence[Ended]) -> None:
+    """Hand results to the event loops that wait for them."""
+    loops: dict[asyncio.AbstractEventLoop, list[Ended]] = {}
+    for end in ended:
+        loops.setdefault(end.turn.loop, []).append(end)
+    for loop, ends in loops.items():
+        try:
+            loop.call_soon_threadsafe(_settle, ends)
+        except RuntimeError:
+            pass  # the loop was closed: nobody waits any more
+
+
+def _settle(ended: Sequence[Ended]) -> None:
+    for turn, result in ended:
+        if turn.future.done():
+            continue
+        if isinstance(result, InfrastructureError):
+            turn.future.set_exception(result)
+        else:
+            turn.future.set_result(result)
