@@ -5,52 +5,44 @@ only by a piece with `control=True`. Text between two control tokens is encoded 
 whoever wrote it, so innocent text gets the very ids that the model's own template would give.
 Added tokens that are plain vocabulary (the runs of spaces of GPT-NeoX, the phrases of the tiny
 policy) are no control tokens: they are not special, are matched in normalized text, and hold
-white space, which no markup does.
+white space, which no markup does. The unknown token is none either.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from typing import Any
 
 from qwq_env.dialect.base import Piece
+from qwq_env.dialect.plain_encoder import Backend, read_backend
 from qwq_env.errors import UsageError
+
+# White space as the tokenizers library knows it; Python's `strip` takes four controls more.
+_LEADING = re.compile(r"^[^\S\x1c-\x1f]+")
+_TRAILING = re.compile(r"[^\S\x1c-\x1f]+$")
 
 
 class TokenCodec:
     """Encodes pieces and decodes ids with a Hugging Face fast tokenizer.
 
     It has `encode` and `decode` of plain text too, so it serves wherever a `Tokenizer` is wanted.
-    `control_ids` maps each control token's text to its id.
+    `control_ids` maps each control token's text to its id. Unpaired surrogates, which no
+    vocabulary holds, are encoded as `?`.
     """
 
     def __init__(self, tokenizer: Any) -> None:
         """Wrap a `PreTrainedTokenizerFast`. Raises `UsageError` for a slow tokenizer."""
-        import tokenizers  # noqa: PLC0415 - the core must import without it
-
         backend = getattr(tokenizer, "backend_tokenizer", None)
         if backend is None:
             name = type(tokenizer).__name__
             raise UsageError(f"tokenizer: {name} is not a fast tokenizer, and one is needed")
-        description = json.loads(backend.to_str())
-        added = description["added_tokens"]
-        vocabulary = description["model"]["vocab"]
-        phrases = {token["content"]: token["id"] for token in added if _is_vocabulary(token)}
-        if not isinstance(vocabulary, dict):  # Unigram models: a list of scored pieces
-            phrases = {}
-        self.control_ids: dict[str, int] = {
-            token["content"]: token["id"] for token in added if token["content"] not in phrases
-        }
-        description["added_tokens"] = [token for token in added if token["content"] in phrases]
-        # Known to the model, they keep their ids although other added tokens are gone.
-        if phrases:
-            vocabulary.update(phrases)
-        # A post-processor adds tokens of its own, and padding or truncation would corrupt ids.
-        description.update(post_processor=None, truncation=None, padding=None)
-        self._plain = tokenizers.Tokenizer.from_str(json.dumps(description))
         self._backend = backend
+        self._read: Backend = read_backend(backend.to_str())
+        self.control_ids: dict[str, int] = {
+            token.content: token.id for token in self._read.control.values()
+        }
+        self._control_set = frozenset(self.control_ids.values())
         longest_first = sorted(self.control_ids, key=len, reverse=True)
         self._control = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
         self.eos_token_id: int | None = tokenizer.eos_token_id
@@ -58,8 +50,7 @@ class TokenCodec:
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of foreign text: control tokens spelled out in it stay letters."""
-        ids: list[int] = self._plain.encode(text, add_special_tokens=False).ids
-        return ids
+        return self._foreign(self._read.first, text)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of `ids`, control tokens included."""
@@ -67,30 +58,61 @@ class TokenCodec:
         return text
 
     def encode_pieces(self, pieces: Sequence[Piece]) -> list[int]:
-        """Return the ids of rendered pieces."""
+        """Return the ids of rendered pieces.
+
+        Text before the first control token continues what the context holds already: a
+        tokenizer that puts a space before the first word of a text puts none there.
+        """
         ids: list[int] = []
-        plain: list[str] = []
-        for piece in pieces:
-            if not piece.control:
-                plain.append(piece.text)
+        encoder = self._read.continued
+        stretch: list[str] = []
+        strip_next = False
+        for text, token in self._tokens(pieces):
+            stretch.append(text)
+            if token is None:
                 continue
-            position = 0
-            for match in self._control.finditer(piece.text):
-                plain.append(piece.text[position : match.start()])
-                position = match.end()
-                self._flush(plain, ids)
-                ids.append(self.control_ids[match[0]])
-            plain.append(piece.text[position:])
-        self._flush(plain, ids)
+            flags = self._read.control[token]
+            plain = _strip("".join(stretch), left=strip_next, right=flags.lstrip)
+            ids += self._foreign(encoder, plain)
+            ids.append(flags.id)
+            stretch.clear()
+            strip_next, encoder = flags.rstrip, self._read.after_control
+        ids += self._foreign(encoder, _strip("".join(stretch), left=strip_next, right=False))
         return ids
 
-    def _flush(self, plain: list[str], ids: list[int]) -> None:
-        text = "".join(plain)
-        plain.clear()
-        if text:
-            ids += self.encode(text)
+    def _tokens(self, pieces: Sequence[Piece]) -> list[tuple[str, str | None]]:
+        """Split into stretches of text, each with the control token that follows it, if any."""
+        found: list[tuple[str, str | None]] = []
+        for piece in pieces:
+            position = 0
+            if piece.control:
+                for match in self._control.finditer(piece.text):
+                    found.append((piece.text[position : match.start()], match[0]))
+                    position = match.end()
+            found.append((piece.text[position:], None))
+        return found
+
+    def _foreign(self, encoder: Any, text: str) -> list[int]:
+        if not text:
+            return []
+        try:
+            ids: list[int] = encoder.encode(text, add_special_tokens=False).ids
+        except (TypeError, UnicodeEncodeError):
+            # Unpaired surrogates: the library takes no string that UTF-8 cannot write.
+            clean = text.encode("utf-8", "replace").decode("utf-8")
+            ids = encoder.encode(clean, add_special_tokens=False).ids
+        if self._control_set.isdisjoint(ids):
+            return ids
+        # The model's own vocabulary holds the control token's text as a piece (T5's `</s>`).
+        # Cut there, it is spelled in smaller pieces; one character alone is left out.
+        middle = len(text) // 2
+        if middle == 0:
+            return [i for i in ids if i not in self._control_set]
+        rest = self._read.continued
+        return self._foreign(encoder, text[:middle]) + self._foreign(rest, text[middle:])
 
 
-def _is_vocabulary(token: dict[str, Any]) -> bool:
-    plain = token["normalized"] and not token["special"]
-    return plain and any(character.isspace() for character in token["content"])
+def _strip(text: str, *, left: bool, right: bool) -> str:
+    if left:
+        text = _LEADING.sub("", text)
+    return _TRAILING.sub("", text) if right else text

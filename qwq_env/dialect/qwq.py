@@ -18,17 +18,23 @@
 `render` follows the chat template published with Qwen/QwQ-32B, text for text; so a
 conversation rendered at once loses earlier thinking, as it does there. Episodes are not
 rendered at once: `render_results` only ever appends, and the thinking stays.
+
+A tool's text stands between the response tags verbatim, as in the template. It cannot end its
+turn, for `<|im_end|>` is a control token; where the response tags are control tokens too, as in
+QwQ-32B's vocabulary, it cannot end its own response either.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from qwq_env.dialect import chatml
 from qwq_env.dialect.base import Dialect, Message, Piece
-from qwq_env.turn import CallResult, MalformedCall, ToolCall, Turn
+from qwq_env.dialect.json_calls import end_of_json, read_call
+from qwq_env.dialect.scan import Reading, read_tagged, scan
+from qwq_env.turn import CallResult, MalformedCall, Turn
 
 _TOOLS_HEAD = (
     "\n\n# Tools\n\nYou may call one or more functions to assist with the user query.\n\n"
@@ -40,20 +46,15 @@ _TOOLS_TAIL = (
     '"arguments": <args-json-object>}\n</tool_call>'
 )
 _OPEN, _CLOSE = "<tool_call>", "</tool_call>"
-_THINK, _END_THINK = "<think>", "</think>"
-_GENERATION_PROMPT = "<|im_start|>assistant\n<think>\n"
-_EXPECTED = '{"name": <function-name>, "arguments": <args-json-object>}'
-
-MAX_REQUESTS = 128
-"""Calls read of one turn: reading a broken one takes time in proportion to the whole turn."""
+_GENERATION_PROMPT = f"{chatml.ASSISTANT}{chatml.THINK}\n"
 
 
 class QwqDialect(Dialect):
     """ChatML with Hermes tool calls, as QwQ-32B was trained to speak it."""
 
     name = "qwq"
-    stop = ("<|im_end|>", "<|endoftext|>")
-    end_of_turn = "<|im_end|>"
+    stop = chatml.ENDS
+    end_of_turn = chatml.END
 
     def render(
         self,
@@ -68,195 +69,90 @@ class QwqDialect(Dialect):
             role = message["role"]
             last = index == len(messages) - 1
             if role == "user" or (role == "system" and index > 0):
-                pieces += _message(role, _content(message))
+                pieces += chatml.turn(role, chatml.content_of(message))
             elif role == "assistant":
                 pieces += _assistant(message, last=last)
             elif role == "tool":
                 first_of_run = index == 0 or messages[index - 1]["role"] != "tool"
                 last_of_run = last or messages[index + 1]["role"] != "tool"
-                pieces += _response(_content(message), first_of_run, last_of_run)
+                pieces += _response(_printed(message), first_of_run, last_of_run)
         if add_generation_prompt:
             pieces.append(Piece(_GENERATION_PROMPT, control=True))
         return pieces
 
     def render_results(self, results: Sequence[CallResult], *, closed: bool) -> list[Piece]:
         """Render the results as one user message, then open the next turn's thinking."""
-        pieces = [Piece("\n" if closed else "<|im_end|>\n", control=True)]
+        pieces = [Piece("\n" if closed else f"{chatml.END}\n", control=True)]
         for index, result in enumerate(results):
             pieces += _response(result.content, index == 0, index == len(results) - 1)
         pieces.append(Piece(_GENERATION_PROMPT, control=True))
         return pieces
 
     def parse(self, text: str) -> Turn:
-        """Read a turn: what follows the last `</think>` is the answer, its calls the requests.
+        """Read a turn: what follows the thinking is the answer, its calls the requests.
 
         A turn that neither opens nor closes a thinking of its own is all answer; one that opens
         it and never closes it has none.
         """
-        body, closed = _strip_end(text)
-        thinking, answer = _split_thinking(body)
-        if answer is None:
-            requests: list[ToolCall | MalformedCall] = []
-            if _OPEN in thinking:
-                message = f"close the thinking with {_END_THINK} before calling a tool"
-                requests.append(MalformedCall("unclosed_thinking", message))
-            return Turn(text, thinking, "", tuple(requests), len(body), closed)
-        prose, requests = _split_calls(answer)
-        return Turn(text, thinking, prose, tuple(requests), len(body) - len(answer), closed)
+        body, closed = chatml.strip_end(text)
+        thinking, thinking_end, prose, requests = scan(body, _OPEN, _read)
+        if not requests and _CLOSE in prose:
+            message = f"{_CLOSE} without {_OPEN} before it"
+            requests = (MalformedCall("unopened_tag", message),)
+        return Turn(text, thinking, prose, requests, thinking_end, closed)
 
 
-def _content(message: Message) -> str:
-    return message.get("content") or ""
+def _read(body: str, start: int) -> Reading:
+    """Read the call at `start`. Its JSON says where it ends or, if that is broken, its tags."""
+    inside = start + len(_OPEN)
+    end = end_of_json(body, inside)
+    if end > inside and body.startswith(_CLOSE, end):
+        return Reading(read_call(body[inside:end]), end + len(_CLOSE))
+    raw, end = read_tagged(body, start, _OPEN, _CLOSE)
+    if raw is not None:
+        return Reading(read_call(raw), end)
+    message = f"{_OPEN} was not closed with {_CLOSE}"
+    return Reading(MalformedCall("unclosed_tag", message, body[start:end]), end)
+
+
+def _printed(message: Message) -> str:
+    """Return a content as the template prints it where it does not join it to other text."""
+    return str(message.get("content", ""))
 
 
 def _system(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]) -> Iterator[Piece]:
     has_system = bool(messages) and messages[0]["role"] == "system"
     if not tools:
         if has_system:
-            yield from _message("system", _content(messages[0]))
+            yield from chatml.turn("system", chatml.content_of(messages[0]))
         return
     yield Piece("<|im_start|>system\n", control=True)
     if has_system:
-        yield Piece(_content(messages[0]))
+        yield Piece(_printed(messages[0]))
     yield Piece(_TOOLS_HEAD, control=True)
     for tool in tools:
         yield Piece("\n" + json.dumps(tool, ensure_ascii=False))
-    yield Piece(_TOOLS_TAIL + "<|im_end|>\n", control=True)
-
-
-def _message(role: str, content: str) -> list[Piece]:
-    head, tail = f"<|im_start|>{role}\n", "<|im_end|>\n"
-    return [Piece(head, control=True), Piece(content), Piece(tail, control=True)]
+    yield Piece(f"{_TOOLS_TAIL}{chatml.END}\n", control=True)
 
 
 def _assistant(message: Message, *, last: bool) -> Iterator[Piece]:
-    content = _content(message)
-    shown = content if last else content.rsplit(_END_THINK, 1)[-1].lstrip("\n")
+    content = chatml.content_of(message)
+    shown = content if last else content.rsplit(chatml.END_THINK, 1)[-1].lstrip("\n")
     calls = message.get("tool_calls")
     yield Piece("<|im_start|>assistant", control=True)
     if content or not calls:
         yield Piece("\n", control=True)
-        yield from _with_thinking(shown)
+        yield from chatml.thinking(shown)
     for call in calls or ():
-        function = call.get("function", call)
+        function = chatml.function_of(call)
         arguments = json.dumps(function["arguments"], ensure_ascii=False)
         yield Piece(f"\n{_OPEN}\n", control=True)
         yield Piece(f'{{"name": "{function["name"]}", "arguments": {arguments}}}')
         yield Piece(f"\n{_CLOSE}", control=True)
-    yield Piece("<|im_end|>\n", control=True)
-
-
-def _with_thinking(content: str) -> Iterator[Piece]:
-    """Only the tags around the thinking are control text; what stands in it is not."""
-    opening = _THINK if content.startswith(_THINK) else ""
-    if opening:
-        yield Piece(opening, control=True)
-        content = content[len(opening) :]
-    thinking, closing, answer = content.rpartition(_END_THINK)
-    if closing:
-        yield Piece(thinking)
-        yield Piece(closing, control=True)
-    yield Piece(answer)
+    yield Piece(f"{chatml.END}\n", control=True)
 
 
 def _response(content: str, first: bool, last: bool) -> list[Piece]:
     head = ("<|im_start|>user" if first else "") + "\n<tool_response>\n"
-    tail = "\n</tool_response>" + ("<|im_end|>\n" if last else "")
+    tail = "\n</tool_response>" + (f"{chatml.END}\n" if last else "")
     return [Piece(head, control=True), Piece(content), Piece(tail, control=True)]
-
-
-def _strip_end(text: str) -> tuple[str, bool]:
-    for end in QwqDialect.stop:
-        if text.endswith(end):
-            return text[: -len(end)], True
-    return text, False
-
-
-def _split_thinking(body: str) -> tuple[str, str | None]:
-    """Return the thinking and the answer; the answer is None if the thinking never ends."""
-    opened = body.lstrip().startswith(_THINK)
-    thinking, closing, answer = body.rpartition(_END_THINK)
-    if closing:
-        return thinking.removeprefix(_THINK).strip("\n"), answer
-    if opened:
-        return body.lstrip().removeprefix(_THINK).strip("\n"), None
-    return "", body
-
-
-def _split_calls(answer: str) -> tuple[str, list[ToolCall | MalformedCall]]:
-    """Take the calls out of an answer; each broken one leaves the others as they are."""
-    prose: list[str] = []
-    requests: list[ToolCall | MalformedCall] = []
-    position = 0
-    last_close = answer.rfind(_CLOSE)
-    while (start := answer.find(_OPEN, position)) >= 0:
-        if len(requests) == MAX_REQUESTS:
-            message = f"more than {MAX_REQUESTS} calls in one turn; the rest was not read"
-            requests.append(MalformedCall("too_many_calls", message))
-            break
-        prose.append(answer[position:start])
-        inside = start + len(_OPEN)
-        end = _end_of_json(answer, inside)
-        if not answer.startswith(_CLOSE, end):
-            # Broken JSON, or none: the tags alone say where the call ends.
-            end = answer.find(_CLOSE, inside) if inside <= last_close else len(answer)
-            following = answer.find(_OPEN, inside, end)
-            if following >= 0 or end == len(answer):
-                position = following if following >= 0 else len(answer)
-                message = f"{_OPEN} was not closed with {_CLOSE}"
-                requests.append(MalformedCall("unclosed_tag", message, answer[start:position]))
-                continue
-        requests.append(read_call(answer[inside:end]))
-        position = end + len(_CLOSE)
-    prose.append(answer[position:])
-    if _CLOSE in prose[-1] and not requests:
-        requests.append(MalformedCall("unopened_tag", f"{_CLOSE} without {_OPEN} before it"))
-    return "".join(prose).strip(), requests
-
-
-_DECODER = json.JSONDecoder(strict=False)
-_SPACE = re.compile(r"\s*")
-
-
-def _end_of_json(text: str, start: int) -> int:
-    """Return where the JSON value at `start` ends, spaces included; `start` if there is none.
-
-    A tag that stands inside one of its strings is then no tag.
-    """
-    begin = _match_end(text, start)
-    try:
-        return _match_end(text, _DECODER.raw_decode(text, begin)[1])
-    except (ValueError, RecursionError):
-        return start
-
-
-def _match_end(text: str, position: int) -> int:
-    found = _SPACE.match(text, position)
-    return found.end() if found else position
-
-
-def read_call(raw: str) -> ToolCall | MalformedCall:
-    """Read the JSON of one call; newlines inside strings are forgiven."""
-    try:
-        value = json.loads(raw, strict=False)
-    except RecursionError:
-        return MalformedCall("malformed_json", "the JSON is nested too deeply", raw)
-    except ValueError as error:
-        return MalformedCall("malformed_json", f"not JSON: {error}; write {_EXPECTED}", raw)
-    if not isinstance(value, dict):
-        return MalformedCall("malformed_json", f"not a JSON object; write {_EXPECTED}", raw)
-    name = value.get("name")
-    if not isinstance(name, str) or not name:
-        return MalformedCall("missing_name", f"no function name; write {_EXPECTED}", raw)
-    unexpected = value.keys() - {"name", "arguments", "id", "type"}
-    if unexpected:
-        wrong = min(unexpected)[:80]
-        return MalformedCall("unexpected_key", f"unexpected {wrong!r}; write {_EXPECTED}", raw)
-    arguments = value.get("arguments", {})
-    if isinstance(arguments, str):
-        # Some models double-encode the arguments, as OpenAI's wire format does.
-        try:
-            arguments = json.loads(arguments, strict=False)
-        except (ValueError, RecursionError):
-            pass
-    return ToolCall(name, arguments, raw)

@@ -1,0 +1,77 @@
+"""ChatML: the turns in which every dialect here wraps what it says.
+
+The role headers and `<|im_end|>` are control text; what stands between them is not, whoever
+wrote it. Messages are read by one rule: see `content_of`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from qwq_env.dialect.base import Message, Piece
+from qwq_env.errors import UsageError
+
+END = "<|im_end|>"
+ENDS = (END, "<|endoftext|>")
+THINK, END_THINK = "<think>", "</think>"
+ASSISTANT = "<|im_start|>assistant\n"
+
+
+def content_of(message: Message) -> str:
+    """Return a message's text; a missing one and `None` are empty.
+
+    Raises `UsageError` for anything else (a list of parts, a number): nothing here could show
+    it to the model as it was meant.
+    """
+    content = message.get("content")
+    if content is None:
+        return ""
+    if not isinstance(content, str):
+        kind = type(content).__name__
+        raise UsageError(f"message content: {kind} in a {message.get('role')!r} message; want text")
+    return content
+
+
+def function_of(item: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the function of a call or a schema, whether OpenAI's wrapper is around it or not."""
+    function: Mapping[str, Any] = item.get("function", item)
+    return function
+
+
+def turn(role: str, content: str) -> list[Piece]:
+    """Render one closed turn."""
+    head, tail = f"<|im_start|>{role}\n", f"{END}\n"
+    return [Piece(head, control=True), Piece(content), Piece(tail, control=True)]
+
+
+def system(messages: Sequence[Message], instructions: Sequence[Piece]) -> Iterator[Piece]:
+    """Render the first system message, if there is one, followed by `instructions`."""
+    own = content_of(messages[0]) if messages and messages[0]["role"] == "system" else ""
+    if not own and not instructions:
+        return
+    yield Piece("<|im_start|>system\n", control=True)
+    yield Piece(f"{own}\n\n" if own and instructions else own)
+    yield from instructions
+    yield Piece(f"{END}\n", control=True)
+
+
+def thinking(content: str) -> Iterator[Piece]:
+    """Render an assistant's text: the tags around its thinking are control text, no other is."""
+    opening = THINK if content.startswith(THINK) else ""
+    if opening:
+        yield Piece(opening, control=True)
+        content = content[len(opening) :]
+    thought, closing, answer = content.rpartition(END_THINK)
+    if closing:
+        yield Piece(thought)
+        yield Piece(closing, control=True)
+    yield Piece(answer)
+
+
+def strip_end(text: str) -> tuple[str, bool]:
+    """Return the text without the control token that ends the turn, and whether it was there."""
+    for end in ENDS:
+        if text.endswith(end):
+            return text[: -len(end)], True
+    return text, False
