@@ -1,0 +1,50 @@
+"""`qwq train RECIPE`: run a recipe from cold start to report."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import warnings
+from pathlib import Path
+
+from qwq_env.errors import UsageError
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `qwq train`."""
+    parser = subparsers.add_parser("train", help="train a policy in an environment")
+    parser.add_argument("recipe", type=Path, help="a YAML file, such as recipes/tiny.yaml")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="such as grpo.steps=20")
+    parser.add_argument("--tasks", help="a JSONL file or dataset id in place of the recipe's tasks")
+    parser.add_argument("--seed", type=int, help="in place of the recipe's")
+    parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where runs lie (runs/)")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train; returns 0."""
+    _quiet()
+    try:
+        from qwq_env.training.recipe import load_recipe  # noqa: PLC0415 - needs the train extra
+        from qwq_env.training.run import train  # noqa: PLC0415 - torch and trl take seconds
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"{error.name} is not installed; pip install 'qwq-env[train]'"
+        ) from None
+    overrides = list(arguments.overrides)
+    if arguments.tasks is not None:
+        overrides.append(f"environment.tasks={arguments.tasks}")
+    if arguments.seed is not None:
+        overrides.append(f"seed={arguments.seed}")
+    train(load_recipe(arguments.recipe, overrides), arguments.runs, resume=arguments.resume)
+    return 0
+
+
+def _quiet() -> None:
+    """Keep notices of libraries, which no user of this command can act on, out of its output."""
+    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    warnings.filterwarnings("ignore", category=DeprecationWarning)

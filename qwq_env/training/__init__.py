@@ -1,0 +1,1 @@
+"""From an environment to a trained policy: rollouts for TRL, recipes, whole runs."""

@@ -1,0 +1,112 @@
+"""Reinforcement learning: a stock `trl.GRPOTrainer` on our rollouts."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainerCallback
+from trl import GRPOConfig, GRPOTrainer
+
+from qwq_env.training.progress import Phase
+from qwq_env.training.recipe import GrpoRecipe
+from qwq_env.training.rollouts import Rollouts
+from qwq_env.training.run_folder import RunFolder
+
+
+def make_trainer(
+    model: Any,
+    tokenizer: Any,
+    rollouts: Rollouts,
+    recipe: GrpoRecipe,
+    folder: RunFolder,
+    *,
+    seed: int,
+    world: int,
+    phase: Phase,
+) -> GRPOTrainer:
+    """Return a trainer that takes its episodes from `rollouts`."""
+    reward = rollouts.reward if recipe.reward == "environment" else RandomReward(rollouts, seed)
+    return GRPOTrainer(
+        model=model,
+        args=grpo_config(recipe, folder.checkpoints, seed=seed, world=world),
+        processing_class=tokenizer,
+        train_dataset=rollouts.dataset,
+        rollout_func=rollouts,
+        reward_funcs=reward,
+        callbacks=[StepLog(folder, phase)],
+    )
+
+
+def grpo_config(recipe: GrpoRecipe, output: Path, *, seed: int, world: int) -> GRPOConfig:
+    """Return TRL's settings for a recipe: one optimizer step for each batch of episodes."""
+    cuda = torch.cuda.is_available()
+    return GRPOConfig(
+        output_dir=str(output),
+        max_steps=recipe.steps,
+        per_device_train_batch_size=recipe.episodes // world,
+        num_generations=recipe.group,
+        max_completion_length=recipe.max_completion_tokens,
+        temperature=recipe.temperature,
+        beta=recipe.beta,
+        learning_rate=recipe.learning_rate,
+        lr_scheduler_type="constant",
+        max_grad_norm=recipe.max_grad_norm,
+        gradient_checkpointing=False,
+        bf16=cuda,
+        use_cpu=not cuda,
+        dataloader_pin_memory=cuda,
+        seed=seed,
+        data_seed=seed,
+        logging_steps=1,
+        save_strategy="steps",
+        save_steps=recipe.save_steps,
+        save_total_limit=2,
+        report_to=[],
+        disable_tqdm=True,
+        log_completions=False,
+    )
+
+
+class StepLog(TrainerCallback):
+    """Writes each step's metrics to the run's folder and moves the progress bar."""
+
+    def __init__(self, folder: RunFolder, phase: Phase) -> None:
+        self._folder = folder
+        self._phase = phase
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **rest: Any) -> None:
+        """Append the row; TRL logs once a step."""
+        if not state.is_world_process_zero or not logs or "reward" not in logs:
+            return
+        row = {"step": state.global_step, **logs}
+        with self._folder.metrics.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        tools = logs.get("episode/tool_call_rate", 0.0)
+        self._phase.advance(note=f"reward {logs['reward']:.2f}  tools {tools:.2f}")
+
+
+class RandomReward:
+    """The control: pays 1 or 0 by lot. What rises under it was not learned from outcomes."""
+
+    __name__ = "reward"
+
+    def __init__(self, rollouts: Rollouts, seed: int) -> None:
+        self._rollouts = rollouts
+        self._random = random.Random(seed)
+
+    def __call__(
+        self,
+        prompts: Any,
+        completions: Any,
+        episode_reward: list[float | None],
+        log_metric: Callable[[str, float], None] | None = None,
+        **columns: Any,
+    ) -> list[float | None]:
+        """Pay by lot; the true rewards go to the log as `episode/scores/...`."""
+        self._rollouts.reward(prompts, completions, episode_reward, log_metric)
+        return [float(self._random.random() < 0.5) for _ in episode_reward]

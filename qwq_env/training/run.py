@@ -1,0 +1,264 @@
+"""A whole run: policy, cold start, evaluation, reinforcement learning, evaluation, report.
+
+Each phase that ends leaves its result in the run's folder, so `--resume` goes on where the last
+one stopped; reinforcement learning goes on from the trainer's last checkpoint. Started with
+`accelerate launch`, every process plays its own episodes; the first one writes and speaks.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import json
+import platform
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import gather_object, set_seed
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from qwq_env.dialect.codec import TokenCodec
+from qwq_env.env import ToolEnv
+from qwq_env.errors import UsageError
+from qwq_env.rollout.play import PlaySettings
+from qwq_env.rollout.policy import Sampling
+from qwq_env.rollout.store import EpisodeStore
+from qwq_env.rollout.transformers_policy import TransformersPolicy
+from qwq_env.training.evaluate import Result, evaluate, summarize
+from qwq_env.training.grpo import make_trainer
+from qwq_env.training.progress import Reporter
+from qwq_env.training.recipe import Recipe
+from qwq_env.training.report import draw_curve, print_episodes, print_table, read_metrics
+from qwq_env.training.rollouts import Rollouts, make_environment
+from qwq_env.training.run_folder import RunFolder, write_whole
+from qwq_env.training.tiny import build_tiny_policy
+from qwq_env.training.tiny.cold_start import cold_start_tiny
+from qwq_env.trajectory import Trajectory
+
+_PACKAGES = ("qwq-env", "torch", "transformers", "trl", "accelerate", "gymnasium", "math-verify")
+
+
+def train(recipe: Recipe, root: Path, *, resume: bool = False) -> dict[str, Any]:
+    """Run a recipe in `root/<name>` and return its summary.
+
+    Raises `UsageError` for a folder that is taken, an environment, tool or checkpoint that is not.
+    """
+    return Run(recipe, root, resume=resume).execute()
+
+
+class Run:
+    """A recipe in its folder, phase by phase."""
+
+    def __init__(self, recipe: Recipe, root: Path, *, resume: bool) -> None:
+        self.processes = PartialState(cpu=not torch.cuda.is_available())
+        self.rank, self.world = self.processes.process_index, self.processes.num_processes
+        if recipe.grpo.episodes % (self.world * recipe.grpo.group):
+            raise UsageError(
+                f"grpo.episodes: {recipe.grpo.episodes}; expected a multiple of grpo.group"
+                f" ({recipe.grpo.group}) times the number of processes ({self.world})"
+            )
+        self.recipe = recipe
+        self.environment = self._environment("train", recipe.environment.tasks)
+        heldout = recipe.environment.heldout_tasks or recipe.environment.tasks
+        self.heldout = self._environment("heldout", heldout)
+        self.folder = RunFolder(root / recipe.name, self.rank)
+        self.folder.claim(recipe, resume=resume)
+        self.processes.wait_for_everyone()
+        self.reporter = Reporter(enabled=self.rank == 0)
+        self.seconds: dict[str, float] = self.folder.done("seconds") or {}
+        torch.set_num_threads(recipe.threads)
+        set_seed(recipe.seed)
+
+    def execute(self) -> dict[str, Any]:
+        """Run every phase that has not ended yet, and report."""
+        model, tokenizer = self._cold_policy()
+        codec = TokenCodec(tokenizer)
+        cold = self._evaluate("cold", model, codec, temperature=self.recipe.grpo.temperature)
+        model = self._reinforce(model, tokenizer)
+        trained = self._evaluate("trained", model, codec, self.recipe.grpo.temperature)
+        greedy = self._evaluate("greedy", model, codec, temperature=0.0)
+        summary = self._summary(cold, trained, greedy)
+        if self.rank == 0:
+            write_whole(self.folder.summary, json.dumps(summary, indent=1))
+            draw_curve(read_metrics(self.folder.metrics), summary, self.folder.curve)
+            self._print(codec, summary)
+        self.processes.wait_for_everyone()
+        return summary
+
+    def _environment(self, split: str, tasks: str) -> ToolEnv:
+        wanted = self.recipe.environment
+        arguments: dict[str, Any] = {"tasks": tasks, "tools": wanted.tools, "dialect": wanted.dialect}
+        arguments |= {"difficulty": wanted.difficulty, "split": split}
+        env = make_environment(wanted.id, arguments)
+        limits = replace(
+            env.settings.limits,
+            turns=wanted.turns, tool_calls=wanted.tool_calls, seconds=wanted.seconds,
+        )  # fmt: skip
+        env.settings = replace(env.settings, limits=limits)
+        return env
+
+    def _cold_policy(self) -> tuple[Any, Any]:
+        """Return the policy that reinforcement learning starts from; made once, by one process."""
+        if self.recipe.policy.checkpoint != "tiny":
+            return load_checkpoint(self.recipe.policy.checkpoint)
+        if self.rank == 0 and self.folder.done("cold_start") is None:
+            model, tokenizer = build_tiny_policy(
+                self.environment, self.recipe.policy, seed=self.recipe.seed
+            )
+            wanted = self.recipe.cold_start
+            with self.reporter.phase("cold start", wanted.steps, "steps") as phase:
+                losses = cold_start_tiny(
+                    model,
+                    TokenCodec(tokenizer),
+                    self.environment,
+                    wanted,
+                    seed=self.recipe.seed,
+                    progress=lambda step, total, loss: phase.advance(note=f"loss {loss:.3f}"),
+                )
+            model.save_pretrained(self.folder.cold)
+            tokenizer.save_pretrained(self.folder.cold)
+            self._took("cold_start", phase.seconds)
+            self.folder.mark_done("cold_start", {"loss": losses[-1] if losses else None})
+        self.processes.wait_for_everyone()
+        return load_checkpoint(str(self.folder.cold))
+
+    def _evaluate(
+        self, name: str, model: Any, codec: TokenCodec, temperature: float
+    ) -> Result:
+        """Play the held-out tasks, each process its part; the result covers all of them."""
+        if done := self.folder.done(name):
+            return Result(**done)
+        self.folder.forget_rows(self.folder.episodes, lambda row: row["phase"] == name)
+        size = self.recipe.evaluation.tasks
+        policy = TransformersPolicy(model, codec)
+        with (
+            self.reporter.phase(f"evaluate {name}", size // self.world, "episodes") as phase,
+            EpisodeStore(self.folder.episodes) as store,
+        ):
+
+            def keep(trajectory: Trajectory) -> None:
+                store.append(trajectory, phase=name)
+                phase.advance()
+
+            with policy.generating():
+                own = evaluate(
+                    self.heldout, policy, codec, size=size, play=self._play(temperature),
+                    seed=self.recipe.seed, rank=self.rank, world=self.world, on_episode=keep,
+                )  # fmt: skip
+        result = summarize(gather_object(own))
+        self._took(f"evaluate_{name}", phase.seconds)
+        self.folder.mark_done(name, dataclasses.asdict(result))
+        return result
+
+    def _reinforce(self, model: Any, tokenizer: Any) -> Any:
+        """Train; return the trained model."""
+        if self.folder.done("grpo"):
+            return load_checkpoint(str(self.folder.policy))[0]
+        checkpoint = self.folder.last_checkpoint()
+        begin = 0 if checkpoint is None else checkpoint[1]
+        self.folder.forget_rows(
+            self.folder.episodes, lambda row: row["phase"] == "grpo" and row["step"] >= begin
+        )
+        if self.rank == 0:
+            self.folder.forget_rows(self.folder.metrics, lambda row: row["step"] > begin)
+        steps = self.recipe.grpo.steps
+        with (
+            self.reporter.phase("GRPO", steps, "steps") as phase,
+            EpisodeStore(self.folder.episodes) as store,
+        ):
+            phase.advance(begin)
+            rollouts = Rollouts(
+                self.environment,
+                tokenizer,
+                size=steps * self.recipe.grpo.episodes // self.recipe.grpo.group,
+                seed=self.recipe.seed,
+                context=self.recipe.grpo.context,
+                on_episode=lambda t, step: store.append(t, phase="grpo", step=step),
+            )
+            trainer = make_trainer(
+                model, tokenizer, rollouts, self.recipe.grpo, self.folder,
+                seed=self.recipe.seed, world=self.world, phase=phase,
+            )  # fmt: skip
+            trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint[0]))
+        trained = trainer.accelerator.unwrap_model(trainer.model)
+        if self.rank == 0:
+            trained.save_pretrained(self.folder.policy)
+            tokenizer.save_pretrained(self.folder.policy)
+        self._took("grpo", phase.seconds)
+        self.folder.mark_done("grpo", {"steps": steps})
+        return trained
+
+    def _play(self, temperature: float) -> PlaySettings:
+        wanted = self.recipe.grpo
+        return PlaySettings(
+            sampling=Sampling(temperature),
+            context=wanted.context,
+            completion=wanted.max_completion_tokens,
+            turn_tokens=wanted.max_completion_tokens,
+        )
+
+    def _took(self, phase: str, seconds: float) -> None:
+        # Added up, for a phase may have been resumed.
+        self.seconds[phase] = round(self.seconds.get(phase, 0.0) + seconds, 2)
+        self.folder.mark_done("seconds", self.seconds)
+
+    def _summary(self, cold: Result, trained: Result, greedy: Result) -> dict[str, Any]:
+        return {
+            "name": self.recipe.name,
+            "seed": self.recipe.seed,
+            "accuracy_cold": cold.accuracy,
+            "accuracy_trained": trained.accuracy,
+            "accuracy_trained_greedy": greedy.accuracy,
+            "tool_call_rate_cold": cold.tool_call_rate,
+            "tool_call_rate_trained": trained.tool_call_rate,
+            "steps": self.recipe.grpo.steps,
+            "seconds": self.seconds,
+            "episodes_lost": cold.lost + trained.lost + greedy.lost,
+            "processes": self.world,
+            "versions": {"python": platform.python_version(), **_versions()},
+        }
+
+    def _print(self, codec: TokenCodec, summary: dict[str, Any]) -> None:
+        console = self.reporter.console
+        rows = _read_phase(self.folder, "trained")
+        print_episodes(console, rows, codec, self.recipe.evaluation.samples)
+        print_table(console, summary)
+        console.print(f"written to {self.folder.path}/", highlight=False)
+
+
+def load_checkpoint(path: str) -> tuple[Any, Any]:
+    """Load a causal model and its tokenizer. Raises `UsageError` if there is none at `path`."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path)
+        dtype = "auto" if torch.cuda.is_available() else torch.float32
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UsageError(f"policy.checkpoint: {path!r} is not a checkpoint: {reason}") from None
+    return model, tokenizer
+
+
+def _versions() -> dict[str, str]:
+    return {name: _version(name) for name in _PACKAGES}
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _read_phase(folder: RunFolder, phase: str) -> list[Trajectory]:
+    found = []
+    with folder.episodes.open(encoding="utf-8") as lines:
+        for line in lines:
+            row = json.loads(line)
+            if row.get("phase") == phase:
+                found.append(Trajectory.from_json(row))
+    return found
+
+
