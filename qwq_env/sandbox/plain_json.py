@@ -1,8 +1,9 @@
 """Plain Python data as JSON and back, exactly: what a solution is called with and what it returns.
 
 JSON alone turns a tuple into a list and an integer key into a string, which would make a right
-answer wrong on a remote sandbox only. What JSON has stays as it is, so that a request can be
-written by hand; the rest is an object with one key that begins with `$`:
+answer wrong on a remote sandbox only. What JSON has stays as it is, so that a person can write a
+request by hand (which is why this is not the terser tagging that `plain` uses across the wall of
+the sandbox); the rest is an object with one key that begins with `$`:
 
 | Python | JSON |
 |---|---|

@@ -1,0 +1,121 @@
+"""Several servers as one: least in flight first, the failing set aside and probed again."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from qwq_env.sandbox.endpoint import AnswerLost, Endpoint, NotSent
+from qwq_env.sandbox.errors import SandboxBusy, SandboxUnavailable
+
+# A program that breaks its sandbox, or its server, must not be carried to every server for ever.
+_MOST_TRIES: Final = 3
+# One program's bad luck does not condemn a server; so many in a row do.
+_FAILURES_IN_A_ROW: Final = 3
+_FIRST_PROBE_S: Final = 0.1
+_LONGEST_PROBE_S: Final = 5.0
+_LOOK_AGAIN_S: Final = 0.2
+
+
+class Answer(NamedTuple):
+    """What a server answered, and which one it was."""
+
+    endpoint: Endpoint
+    data: dict[str, Any]
+
+
+@dataclass(slots=True, eq=False)
+class _Member:
+    endpoint: Endpoint
+    failures: int = 0
+    not_before: float = 0.0
+    probe: asyncio.Task[None] | None = None
+
+    def set_aside(self) -> None:
+        """Send no more work there until a probe finds it well."""
+        if self.probe is None:
+            self.probe = asyncio.create_task(self._recover())
+
+    async def _recover(self) -> None:
+        pause = _FIRST_PROBE_S
+        while True:
+            await asyncio.sleep(pause * random.uniform(0.75, 1.25))
+            if await self.endpoint.healthy():
+                break
+            pause = min(_LONGEST_PROBE_S, pause * 2)
+        self.failures = 0
+        self.probe = None
+
+
+class Balancer:
+    """Carries repeatable requests to whichever server takes them first.
+
+    A request that no server takes within `patience_seconds` ends with the last reason: that all
+    were full (`SandboxBusy`) or none could be reached (`SandboxUnavailable`). Only requests
+    without lasting effect belong here: one may run more than once, though it is answered once.
+    """
+
+    def __init__(self, endpoints: Sequence[Endpoint], patience_seconds: float) -> None:
+        self._members = [_Member(endpoint) for endpoint in endpoints]
+        self._patience_seconds = patience_seconds
+
+    async def ask(self, method: str, path: str, data: Any, seconds: float) -> Answer:
+        """Send a repeatable request until one server answers it; see `Endpoint.ask`."""
+        end = time.monotonic() + self._patience_seconds
+        tries = 0
+        problem: SandboxBusy | SandboxUnavailable | None = None
+        while True:
+            member = await self._ready(end, problem)
+            try:
+                answer = await member.endpoint.ask(method, path, data, seconds)
+            except SandboxBusy as error:
+                problem = error
+                # Never before the server's own hour, and not all at the same moment.
+                wait = error.retry_after * random.uniform(1.0, 1.5)
+                member.not_before = max(member.not_before, time.monotonic() + wait)
+            except NotSent as error:
+                problem = error
+                member.set_aside()
+            except AnswerLost as error:
+                problem = error
+                member.set_aside()
+                tries += 1
+            except SandboxUnavailable as error:
+                problem = error
+                member.failures += 1
+                if member.failures >= _FAILURES_IN_A_ROW:
+                    member.set_aside()
+                tries += 1
+            else:
+                member.failures = 0
+                return Answer(member.endpoint, answer)
+            if tries >= _MOST_TRIES:
+                raise problem
+
+    async def aclose(self) -> None:
+        """Close the connections to all servers."""
+        for member in self._members:
+            if member.probe is not None:
+                member.probe.cancel()
+            await member.endpoint.aclose()
+
+    async def _ready(self, end: float, problem: Exception | None) -> _Member:
+        """Return the server to try now; wait for one until `end`, then raise `problem`."""
+        while True:
+            now = time.monotonic()
+            if problem is not None and now >= end:
+                raise problem
+            well = [member for member in self._members if member.probe is None]
+            due = [member for member in well if member.not_before <= now]
+            if due:
+                return min(due, key=lambda member: member.endpoint.in_flight)
+            soonest = min((member.not_before for member in well), default=now + _LOOK_AGAIN_S)
+            if problem is None and well:
+                problem = SandboxBusy("every sandbox server is full", soonest - now)
+            elif problem is None:
+                problem = NotSent("no sandbox server can be reached")
+            await asyncio.sleep(max(0.001, min(soonest, now + _LOOK_AGAIN_S, end) - now))
