@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 from qwq_env.dialect import Dialect
 from qwq_env.env import ToolEnv
 from qwq_env.envs.arithmetic import INSTRUCTION, ArithmeticTaskSet
 from qwq_env.errors import UsageError
-from qwq_env.grading.math import MathGrader
+from qwq_env.grading.math import BadReference, MathGrader
 from qwq_env.grading.score import Score
 from qwq_env.outcome import EpisodeLimits
 from qwq_env.rubric import Component, FinalTurn, Rubric
@@ -82,7 +83,12 @@ def math_tasks(
 
 async def accuracy(final: FinalTurn) -> Score:
     """Pay 1.0 for a right boxed answer. Module-level, so that environments can be pickled."""
-    return await MathGrader.shared().grade_final(str(final.task.answer), final.answer)
+    return await _grader().grade(str(final.task.answer), final.answer, "response")
+
+
+@lru_cache(maxsize=1)
+def _grader() -> MathGrader:
+    return MathGrader(boxed_only=True)
 
 
 def _prepared(tasks: TaskSet) -> TaskSet:
@@ -92,7 +98,10 @@ def _prepared(tasks: TaskSet) -> TaskSet:
     """
     prepared = []
     for task in tasks:
-        MathGrader.validate_gold(str(task.answer), task.id)
+        try:
+            _grader().validate_gold(str(task.answer))
+        except BadReference as error:
+            raise BadReference(f"task {task.id}: {error}") from None
         asked = task.messages or "\\boxed" in task.prompt
         prepared.append(task if asked else replace(task, prompt=task.prompt + INSTRUCTION))
     return ListTaskSet(prepared)

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium as gym
 
@@ -54,7 +54,7 @@ class ToolEnv(gym.Env[str, str]):
     `reset(options=...)` takes one of `task` (a `Task`), `task_id`, `index`.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi", "human", "html"]}
+    metadata: dict[str, Any] = {"render_modes": ["ansi", "human", "html"]}  # noqa: RUF012 - Gymnasium's own declaration
 
     def __init__(
         self,
@@ -145,7 +145,7 @@ class ToolEnv(gym.Env[str, str]):
             self._show()
         return self._five(step, self.episode)
 
-    def render(self) -> str | None:  # type: ignore[override]
+    def render(self) -> str | None:
         """Return the transcript so far: coloured text (`ansi`) or a page (`html`)."""
         if self.episode is None:
             raise ResetNeeded("render was called before reset; call reset first")
@@ -154,7 +154,9 @@ class ToolEnv(gym.Env[str, str]):
         if self.render_mode == "html":
             return html(self.episode)
         if self.render_mode is None and self.spec is not None:
-            gym.logger.warn(f'no render_mode was given; gym.make("{self.spec.id}", render_mode=...)')
+            gym.logger.warn(
+                f'no render_mode was given; gym.make("{self.spec.id}", render_mode=...)'
+            )
         return None
 
     def close(self) -> None:

@@ -90,7 +90,10 @@ def _schema_of(hint: Any, where: str) -> dict[str, Any]:
     if origin in (Union, types.UnionType):
         return {"anyOf": [_schema_of(argument, where) for argument in arguments]}
     if hint is list or origin is list:
-        return {"type": "array", **({"items": _schema_of(arguments[0], where)} if arguments else {})}
+        return {
+            "type": "array",
+            **({"items": _schema_of(arguments[0], where)} if arguments else {}),
+        }
     if hint is dict or origin is dict:
         values = {"additionalProperties": _schema_of(arguments[1], where)} if arguments else {}
         return {"type": "object", **values}
@@ -237,7 +240,11 @@ def _expectation(properties: Mapping[str, Any], schema: Mapping[str, Any]) -> st
 
 
 def _shorten(message: str, limit: int = 200) -> str:
-    return message if len(message) <= limit else f"{message[:limit // 2]} ... {message[-limit // 2:]}"
+    return (
+        message
+        if len(message) <= limit
+        else f"{message[: limit // 2]} ... {message[-limit // 2 :]}"
+    )
 
 
 def _json_type(value: Any) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -31,7 +31,7 @@ class ToolVectorEnv(VectorEnv[Texts, Texts, np.ndarray]):
     `ToolEnv.reset` does; `reset_mask`, (num_envs,) of bool, restricts it to some episodes.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {
+    metadata: dict[str, Any] = {  # noqa: RUF012 - Gymnasium's own declaration
         **ToolEnv.metadata,
         "autoreset_mode": AutoresetMode.NEXT_STEP,
     }

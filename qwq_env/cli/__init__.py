@@ -22,7 +22,9 @@ class Command(NamedTuple):
 
 COMMANDS = (
     Command("train", "qwq_env.cli.train", "train a policy in an environment"),
-    Command("check", "qwq_env.cli.check", "hold a dialect, a template or a grader against the truth"),
+    Command(
+        "check", "qwq_env.cli.check", "hold a dialect, a template or a grader against the truth"
+    ),
     Command("grade", "qwq_env.cli.grade", "score answers that lie in a file"),
     Command("sandbox", "qwq_env.cli.sandbox", "run code in the sandbox, serve it, show its levels"),
     Command("bench", "qwq_env.cli.bench", "run a benchmark of the checkout"),

@@ -29,9 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
         from qwq_env.training.recipe import load_recipe  # noqa: PLC0415 - needs the train extra
         from qwq_env.training.run import train  # noqa: PLC0415 - torch and trl take seconds
     except ModuleNotFoundError as error:
-        raise UsageError(
-            f"{error.name} is not installed; pip install 'qwq-env[train]'"
-        ) from None
+        raise UsageError(f"{error.name} is not installed; pip install 'qwq-env[train]'") from None
     overrides = list(arguments.overrides)
     if arguments.tasks is not None:
         overrides.append(f"environment.tasks={arguments.tasks}")

@@ -142,7 +142,9 @@ class Player:
         self.episode.spend(len(ids))
 
     def _tokens_left(self) -> int:
-        left = min(self._settings.context - len(self.ids), self._settings.completion - len(self.mask))
+        left = min(
+            self._settings.context - len(self.ids), self._settings.completion - len(self.mask)
+        )
         allowed = self.episode.tokens_left()
         return left if allowed is None else min(left, allowed)
 

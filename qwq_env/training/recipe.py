@@ -181,6 +181,6 @@ def _scalar(hint: type, value: Any, where: str) -> Any:
         value = float(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
         raise UsageError(f"recipe: {where}: {value!r}; expected {hint.__name__}")
-    if hint in (int, float) and value < 0:
+    if isinstance(value, int | float) and value < 0:
         raise UsageError(f"recipe: {where}: {value!r}; expected 0 or more")
     return value

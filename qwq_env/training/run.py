@@ -90,7 +90,11 @@ class Run:
 
     def _environment(self, split: str, tasks: str) -> ToolEnv:
         wanted = self.recipe.environment
-        arguments: dict[str, Any] = {"tasks": tasks, "tools": wanted.tools, "dialect": wanted.dialect}
+        arguments: dict[str, Any] = {
+            "tasks": tasks,
+            "tools": wanted.tools,
+            "dialect": wanted.dialect,
+        }
         arguments |= {"difficulty": wanted.difficulty, "split": split}
         env = make_environment(wanted.id, arguments)
         limits = replace(
@@ -125,9 +129,7 @@ class Run:
         self.processes.wait_for_everyone()
         return load_checkpoint(str(self.folder.cold))
 
-    def _evaluate(
-        self, name: str, model: Any, codec: TokenCodec, temperature: float
-    ) -> Result:
+    def _evaluate(self, name: str, model: Any, codec: TokenCodec, temperature: float) -> Result:
         """Play the held-out tasks, each process its part; the result covers all of them."""
         if done := self.folder.done(name):
             return Result(**done)
@@ -260,5 +262,3 @@ def _read_phase(folder: RunFolder, phase: str) -> list[Trajectory]:
             if row.get("phase") == phase:
                 found.append(Trajectory.from_json(row))
     return found
-
-

@@ -1,0 +1,50 @@
+# The one door. Every target sets up .venv by itself; the second time it is ready at once.
+#   make train   the main job: a tiny policy learns to use a tool (runs/tiny/)
+#   make test    all tests
+#   make lint    ruff and mypy
+#   make bench   every benchmark, and the long soaks; results in benchmarks/results/
+#   make docs    the reference of the public API, in docs/site/
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin
+# More for pip, such as: make train PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
+PIP_ARGS ?=
+ARGS ?=
+
+.PHONY: train test lint bench docs setup clean
+.DEFAULT_GOAL := help
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "make: $(PYTHON) is too old; Python 3.11 or newer is needed (make PYTHON=...)"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(RUN)/python -m pip install --quiet --upgrade pip "setuptools>=77"
+	$(RUN)/python -m pip install --quiet $(PIP_ARGS) -c constraints.txt -e '.[train,grading,search,dev]'
+	@touch $@
+
+train: setup
+	$(RUN)/qwq train recipes/tiny.yaml $(ARGS)
+
+test: setup
+	$(RUN)/python -m pytest $(ARGS)
+
+lint: setup
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+	$(RUN)/mypy
+
+bench: setup
+	$(RUN)/python benchmarks/all.py $(ARGS)
+
+docs: setup
+	$(RUN)/python -m pip install --quiet -c constraints.txt pdoc
+	$(RUN)/python -m pdoc --output-directory docs/site qwq_env
+
+clean:
+	rm -rf $(VENV) .venv-* .cache build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache docs/site
