@@ -1,0 +1,117 @@
+"""Whether the calls of a multi-turn episode did what the gold calls do: BFCL's two checks.
+
+After each turn the services must be in the *state* in which the gold calls leave theirs, and every
+*response* that the gold calls got must be among those that the model's calls got so far. How the
+model came there is free: other calls, another order, more reading.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from qwq_env.errors import UsageError
+from qwq_env.grading.calls.backends import Backends
+from qwq_env.grading.calls.call import Call, MalformedCall, NoCalls, parse_python_calls, read_calls
+from qwq_env.grading.score import Score
+
+__all__ = ["EpisodeCheck", "check_episode"]
+
+
+class EpisodeCheck:
+    """The check of one episode, a turn at a time.
+
+        check = EpisodeCheck(row, gold)
+        for turn in turns:
+            for call in turn:
+                observation = check.call(call)
+            score = check.end_turn()  # None while all is well
+
+    `row` has `involved_classes` and `initial_config`, `gold` is the row's list of turns, each a
+    list of Python calls as text. Model and gold have services of their own.
+    """
+
+    def __init__(self, row: Mapping[str, Any], gold: Sequence[Sequence[str]]) -> None:
+        """Raises UsageError for a malformed row, BfclMissing without the package."""
+        services, configuration = row.get("involved_classes"), row.get("initial_config", {})
+        if not isinstance(services, list) or not isinstance(configuration, dict):
+            raise UsageError("row: expected a list 'involved_classes', an object 'initial_config'")
+        self.services = Backends(services, configuration)
+        self._gold_services = Backends(services, configuration)
+        self._gold = [[_gold_call(text) for text in turn] for turn in gold]
+        self._turn = 0
+        self._calls_in_turn = 0
+        self._responses: Counter[str] = Counter()
+
+    @property
+    def turns(self) -> int:
+        """How many turns the episode has."""
+        return len(self._gold)
+
+    def call(self, call: Call) -> str:
+        """Do one of the model's calls in the turn that is on; return what the service says."""
+        self._calls_in_turn += 1
+        response = self.services.call(call)
+        self._responses[response] += 1
+        return response
+
+    def end_turn(self) -> Score | None:
+        """End the turn. The score if the episode is decided: 0.0 at once, 1.0 after the last."""
+        if self._turn >= self.turns:
+            raise UsageError(f"turn {self._turn}: the episode has {self.turns} turns")
+        turn, gold, calls = self._turn, self._gold[self._turn], self._calls_in_turn
+        expected = Counter(self._gold_services.call(call) for call in gold)
+        self._turn += 1
+        self._calls_in_turn = 0
+        if bool(gold) != bool(calls):
+            reason = "no_calls" if gold else "unexpected_call"
+            return Score.wrong(reason, f"turn {turn}")
+        differences = self.services.differences(self._gold_services)
+        if gold and differences:
+            return Score.wrong("wrong_state", f"turn {turn}: {', '.join(differences)}")
+        missing = expected - self._responses
+        if missing:
+            return Score.wrong("missing_response", f"turn {turn}: {next(iter(missing)):.120}")
+        return Score.right("match") if self._turn == self.turns else None
+
+
+def check_episode(row: Mapping[str, Any], gold: Sequence[Sequence[str]], turns: object) -> Score:
+    """Score the calls of a whole episode, one entry of `turns` for each turn.
+
+    A turn is anything that `read_calls` reads, or a list of such steps. 1.0 (`match`) or 0.0:
+    `wrong_turns`, `malformed`, `no_calls`, `unexpected_call`, `wrong_state`, `missing_response`.
+    Raises as `EpisodeCheck` does.
+    """
+    check = EpisodeCheck(row, gold)
+    if not isinstance(turns, list) or len(turns) != check.turns:
+        given = len(turns) if isinstance(turns, list) else type(turns).__name__
+        return Score.wrong("wrong_turns", f"{given} turns, expected {check.turns}")
+    for index, turn in enumerate(turns):
+        try:
+            calls = _read_turn(turn)
+        except MalformedCall as problem:
+            return Score.wrong("malformed", f"turn {index}: {problem}")
+        for call in calls:
+            check.call(call)
+        score = check.end_turn()
+        if score is not None:
+            return score
+    return Score.right("match", "no turns")
+
+
+def _read_turn(turn: object) -> list[Call]:
+    steps = turn if isinstance(turn, list) else [turn]
+    calls: list[Call] = []
+    for step in steps:
+        try:
+            calls += read_calls(step)
+        except NoCalls:
+            continue
+    return calls
+
+
+def _gold_call(text: str) -> Call:
+    try:
+        (call,) = parse_python_calls(text)
+    except (MalformedCall, NoCalls, ValueError) as problem:
+        raise UsageError(f"gold: {text!r:.120} is not one call ({problem})") from None
+    return call
