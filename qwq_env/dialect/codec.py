@@ -11,7 +11,7 @@ white space, which no markup does. The unknown token is none either.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from qwq_env.dialect.base import Piece
@@ -21,6 +21,10 @@ from qwq_env.errors import UsageError
 # White space as the tokenizers library knows it; Python's `strip` takes four controls more.
 _LEADING = re.compile(r"^[^\S\x1c-\x1f]+")
 _TRAILING = re.compile(r"[^\S\x1c-\x1f]+$")
+
+_SHORT = 32
+"""Characters of a stretch whose ids are remembered: markup and brief results come again."""
+_REMEMBERED = 8192
 
 
 class TokenCodec:
@@ -45,12 +49,13 @@ class TokenCodec:
         self._control_set = frozenset(self.control_ids.values())
         longest_first = sorted(self.control_ids, key=len, reverse=True)
         self._control = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
+        self._known: dict[tuple[int, str], list[int]] = {}
         self.eos_token_id: int | None = tokenizer.eos_token_id
         self.pad_token_id: int | None = tokenizer.pad_token_id
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of foreign text: control tokens spelled out in it stay letters."""
-        return self._foreign(self._read.first, text)
+        return list(self._foreign(self._read.first, text))
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of `ids`, control tokens included."""
@@ -72,7 +77,9 @@ class TokenCodec:
             if token is None:
                 continue
             flags = self._read.control[token]
-            plain = _strip("".join(stretch), left=strip_next, right=flags.lstrip)
+            plain = "".join(stretch)
+            if strip_next or flags.lstrip:
+                plain = _strip(plain, left=strip_next, right=flags.lstrip)
             ids += self._foreign(encoder, plain)
             ids.append(flags.id)
             stretch.clear()
@@ -80,21 +87,31 @@ class TokenCodec:
         ids += self._foreign(encoder, _strip("".join(stretch), left=strip_next, right=False))
         return ids
 
-    def _tokens(self, pieces: Sequence[Piece]) -> list[tuple[str, str | None]]:
+    def _tokens(self, pieces: Sequence[Piece]) -> Iterator[tuple[str, str | None]]:
         """Split into stretches of text, each with the control token that follows it, if any."""
-        found: list[tuple[str, str | None]] = []
         for piece in pieces:
             position = 0
             if piece.control:
                 for match in self._control.finditer(piece.text):
-                    found.append((piece.text[position : match.start()], match[0]))
+                    yield piece.text[position : match.start()], match[0]
                     position = match.end()
-            found.append((piece.text[position:], None))
-        return found
+            yield piece.text[position:], None
 
     def _foreign(self, encoder: Any, text: str) -> list[int]:
+        """Encode a stretch in which nothing controls; short ones are looked up."""
         if not text:
             return []
+        if len(text) > _SHORT:
+            return self._encode(encoder, text)
+        key = (id(encoder), text)
+        ids = self._known.get(key)
+        if ids is None:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            ids = self._known[key] = self._encode(encoder, text)
+        return ids
+
+    def _encode(self, encoder: Any, text: str) -> list[int]:
         try:
             ids: list[int] = encoder.encode(text, add_special_tokens=False).ids
         except (TypeError, UnicodeEncodeError):
@@ -109,7 +126,7 @@ class TokenCodec:
         if middle == 0:
             return [i for i in ids if i not in self._control_set]
         rest = self._read.continued
-        return self._foreign(encoder, text[:middle]) + self._foreign(rest, text[middle:])
+        return self._encode(encoder, text[:middle]) + self._encode(rest, text[middle:])
 
 
 def _strip(text: str, *, left: bool, right: bool) -> str:
