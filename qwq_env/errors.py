@@ -20,6 +20,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+import gymnasium.error
+
 
 class QwqError(Exception):
     """Base of every exception that this library raises on purpose."""
@@ -37,7 +39,7 @@ class EpisodeError(QwqError, RuntimeError):
     """An environment was driven out of order."""
 
 
-class ResetNeeded(EpisodeError):
+class ResetNeeded(EpisodeError, gymnasium.error.ResetNeeded):
     """`step` was called before `reset`, or after the episode had ended."""
 
 

@@ -95,8 +95,13 @@ class FunctionTool(Tool):
         self.description = signature.description
         self.parameters = signature.parameters
         self.function = function
+        self.__module__ = function.__module__
         self._is_async = inspect.iscoroutinefunction(function)
         self._blocking = blocking
+
+    def __reduce__(self) -> str:
+        """Pickle by name, as functions are: the module's attribute is the tool itself."""
+        return self.function.__qualname__
 
     def __call__(self, *args: Any, **arguments: Any) -> Any:
         """Call the function itself, for unit tests of it."""
