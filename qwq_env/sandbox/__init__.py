@@ -14,6 +14,8 @@ from qwq_env.sandbox.errors import (
     SessionClosed,
 )
 from qwq_env.sandbox.interface import DEFAULT_LIMITS, Sandbox, SandboxSession
+from qwq_env.sandbox.levels import Level
+from qwq_env.sandbox.local import LocalSandbox
 from qwq_env.sandbox.result import (
     CallResult,
     CallStatus,
@@ -27,8 +29,10 @@ __all__ = [
     "CallResult",
     "CallStatus",
     "ExecutionResult",
+    "Level",
     "LevelUnavailable",
     "Limits",
+    "LocalSandbox",
     "Sandbox",
     "SandboxBusy",
     "SandboxSession",

@@ -1,0 +1,153 @@
+"""Control groups, where this process may make them: limits on memory and processes as a whole.
+
+Without them the limits hold for each process on its own, so that a program of 32 processes may use
+32 times its memory. A control group counts them together. Version 1 (memory and pids, as root)
+and version 2 (a delegated group) are known; where neither can be had, nothing is lost but this.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+_ROOT: Final = Path("/sys/fs/cgroup")
+_IMAGE_BYTES: Final = 192 << 20
+"""Allowance for what the slot itself holds: its copy of the warm image."""
+
+
+@dataclass(slots=True)
+class Cgroup:
+    """The group of one slot: one folder per controller, or one for both."""
+
+    memory: Path
+    pids: Path
+    version: int
+    kills_seen: int = 0
+    limits: tuple[int, int] = field(default=(0, 0))
+
+    def adopt(self, pid: int) -> None:
+        """Move a process (and all it forks from now on) into the group; raises OSError."""
+        for folder in {self.memory, self.pids}:
+            (folder / "cgroup.procs").write_text(str(pid))
+
+    def limit(self, memory_mb: int, processes: int) -> None:
+        """Set the limits, where they differ from the last ones; raises OSError."""
+        if (memory_mb, processes) == self.limits:
+            return
+        name = "memory.limit_in_bytes" if self.version == 1 else "memory.max"
+        (self.memory / name).write_text(str((memory_mb << 20) + _IMAGE_BYTES))
+        (self.pids / "pids.max").write_text(str(processes + 4))
+        self.limits = (memory_mb, processes)
+
+    def out_of_memory(self) -> bool:
+        """Whether the kernel has killed for memory in here since the last question."""
+        name = "memory.oom_control" if self.version == 1 else "memory.events"
+        kills = self.kills_seen
+        with contextlib.suppress(OSError):
+            for line in (self.memory / name).read_text().splitlines():
+                key, _, count = line.partition(" ")
+                if key == "oom_kill":
+                    kills = int(count)
+        grown, self.kills_seen = kills > self.kills_seen, kills
+        return grown
+
+
+class CgroupTree:
+    """The groups of one sandbox; they are reused from slot to slot."""
+
+    def __init__(self, folders: dict[str, Path], version: int) -> None:
+        self.version = version
+        self._folders = folders
+        self._free: list[Cgroup] = []
+        self._made: list[Cgroup] = []
+
+    @classmethod
+    def create(cls) -> CgroupTree | None:
+        """Return a tree of our own below the group of this process, or None where we may not."""
+        name = f"qwq-sandbox-{os.getpid()}-{os.urandom(3).hex()}"
+        for version, find in ((2, _delegated), (1, _controllers)):
+            made: list[Path] = []
+            try:
+                for parent in find():
+                    (parent / name).mkdir()
+                    made.append(parent / name)
+                if made:
+                    if version == 2:
+                        (made[0] / "cgroup.subtree_control").write_text("+memory +pids")
+                    return cls({"memory": made[0], "pids": made[-1]}, version)
+            except OSError:
+                for folder in made:
+                    with contextlib.suppress(OSError):
+                        folder.rmdir()
+        return None
+
+    def borrow(self) -> Cgroup:
+        """Return a group that no slot is in; raises OSError."""
+        while self._free:
+            group = self._free.pop()
+            if not (group.pids / "cgroup.procs").read_text().strip():
+                return group
+        number = str(len(self._made))
+        group = Cgroup(
+            self._folders["memory"] / number, self._folders["pids"] / number, self.version
+        )
+        for folder in {group.memory, group.pids}:
+            folder.mkdir()
+        self._made.append(group)
+        return group
+
+    def give_back(self, group: Cgroup) -> None:
+        """Keep the group for a later slot."""
+        self._free.insert(0, group)
+
+    def remove(self) -> bool:
+        """Remove every group; False where some process is still in one."""
+        folders = [path for group in self._made for path in {group.memory, group.pids}]
+        folders += list(set(self._folders.values()))
+        empty = True
+        for folder in folders:
+            try:
+                folder.rmdir()
+            except FileNotFoundError:
+                continue
+            except OSError:
+                empty = False
+        return empty
+
+
+def _own_group(controller: str) -> str | None:
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        _, names, path = line.split(":", 2)
+        if controller in names.split(","):
+            return path.lstrip("/")
+    return None
+
+
+def _controllers() -> list[Path]:
+    """The version 1 groups of this process, memory first; none where one is not writable."""
+    found = []
+    for controller in ("memory", "pids"):
+        path = _own_group(controller)
+        if path is None:
+            return []
+        mount = _ROOT / controller
+        folder = mount / path if (mount / path).is_dir() else mount
+        if not os.access(folder, os.W_OK):
+            return []
+        found.append(folder)
+    return found
+
+
+def _delegated() -> list[Path]:
+    """The version 2 group of this process, where it hands on both controllers."""
+    path = _own_group("")
+    if path is None or not (_ROOT / "cgroup.controllers").exists():
+        return []
+    folder = _ROOT / path
+    handed_on = (folder / "cgroup.subtree_control").read_text().split()
+    if {"memory", "pids"} <= set(handed_on) and os.access(folder, os.W_OK):
+        return [folder]
+    return []

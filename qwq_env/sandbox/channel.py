@@ -1,0 +1,120 @@
+"""The host's end of the line to a session or to a solution: frames, one question at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+from collections.abc import Callable
+from typing import Final
+
+from qwq_env.sandbox.jail import wire
+
+MOST_ANSWER_BYTES: Final = 16 << 20
+_CHUNK: Final = 1 << 16
+_CREDENTIALS: Final = struct.Struct("=3i")
+
+
+class Channel:
+    """Frames over a socket pair; `on_frame` gets each answer, `on_end` the end or a violation.
+
+    The other end belongs to a hostile program: a frame that announces more than
+    `MOST_ANSWER_BYTES` ends the channel.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        on_frame: Callable[[bytes], None],
+        on_end: Callable[[], None],
+    ) -> None:
+        self._loop = loop
+        self._on_frame = on_frame
+        self._on_end = on_end
+        self._socket, self.theirs = socket.socketpair()
+        self._socket.setblocking(False)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        self.peer_pid = 0
+        self._buffer = bytearray()
+        self._unsent = b""
+        self._closed = False
+        loop.add_reader(self._socket.fileno(), self._read)
+
+    def send(self, payload: bytes) -> None:
+        """Send one frame; what does not fit at once follows as the other end reads."""
+        frame = wire.FRAME.pack(len(payload)) + payload
+        if not self._unsent:
+            try:
+                sent = self._socket.send(frame)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                self._end()
+                return
+            if sent == len(frame):
+                return
+            frame = frame[sent:]
+            self._loop.add_writer(self._socket.fileno(), self._flush)
+        self._unsent += frame
+
+    def _flush(self) -> None:
+        try:
+            sent = self._socket.send(self._unsent)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self._end()
+            return
+        self._unsent = self._unsent[sent:]
+        if not self._unsent:
+            self._loop.remove_writer(self._socket.fileno())
+
+    def _read(self) -> None:
+        try:
+            chunk = self._socket.recv(_CHUNK) if self.peer_pid else self._first()
+        except BlockingIOError:
+            return
+        except OSError:
+            chunk = b""
+        if not chunk:
+            self._end()
+            return
+        buffer = self._buffer
+        buffer += chunk
+        while len(buffer) >= wire.FRAME.size and not self._closed:
+            (length,) = wire.FRAME.unpack_from(buffer)
+            if length > MOST_ANSWER_BYTES:
+                self._end()
+                return
+            end = wire.FRAME.size + length
+            if len(buffer) < end:
+                return
+            frame = bytes(buffer[wire.FRAME.size : end])
+            del buffer[:end]
+            self._on_frame(frame)
+
+    def _first(self) -> bytes:
+        """Read the first words, with which the kernel tells the speaker's process id."""
+        chunk, ancillary, _, _ = self._socket.recvmsg(_CHUNK, socket.CMSG_SPACE(12))
+        for level, kind, data in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
+                self.peer_pid = _CREDENTIALS.unpack(data)[0]
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0)
+        return chunk
+
+    def _end(self) -> None:
+        if not self._closed:
+            self.close()
+            self._on_end()
+
+    def close(self) -> None:
+        """Hang up; idempotent. `on_end` is not called."""
+        if self._closed:
+            return
+        self._closed = True
+        self._loop.remove_reader(self._socket.fileno())
+        self._loop.remove_writer(self._socket.fileno())
+        self._socket.close()
+        with contextlib.suppress(OSError):
+            self.theirs.close()

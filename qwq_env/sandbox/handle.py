@@ -1,0 +1,418 @@
+"""The host's end of one slot: its sockets and pipes, and the watch over what runs in it.
+
+A slot keeps its pipes for life; once a child and all it started are dead, what lies in them is
+that child's and nothing more can come. The common, short execution costs the host one message
+out and one in: streams are read while a program runs only if it runs for long.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import signal
+import socket
+import struct
+import time
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+from qwq_env.sandbox.cgroup import Cgroup, CgroupTree
+from qwq_env.sandbox.errors import SandboxUnavailable
+from qwq_env.sandbox.forkserver import ForkServer
+from qwq_env.sandbox.jail import wire
+from qwq_env.sandbox.result import Limits
+
+_START_SECONDS: Final = 30.0
+_PATIENCE: Final = 0.005
+"""Seconds after which a running program's streams are read and its time is watched."""
+
+_GRACE: Final = 0.25
+"""Seconds that a slot has to end a child before it is itself ended from outside."""
+
+_PIPE_READ: Final = 1 << 16
+_FLOOD: Final = 8
+"""How many times its output limit a program may write before it is stopped."""
+
+_CREDENTIALS: Final = struct.Struct("=3i")
+_ADD_SEALS: Final = 1033
+_ALL_SEALS: Final = 15
+
+
+class SlotLost(Exception):
+    """The slot died under an execution; nothing is known about the program."""
+
+
+class Ended(NamedTuple):
+    """What a child's end looked like, from outside."""
+
+    wait_status: int
+    cpu_seconds: float
+    wall_seconds: float
+    peak_bytes: int
+    verdict: str | None
+    """`timeout`, `output` or `memory` where it was stopped, None where it ended by itself."""
+    stdout: bytes
+    stderr: bytes
+    report: bytes
+    truncated: tuple[str, ...]
+
+
+class Stream:
+    """One pipe from the program: keeps the first bytes, counts and drops the rest."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.reader, self.writer = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(self.reader, False)
+        self.kept = bytearray()
+        self.total = 0
+
+    def drain(self, limit: int) -> None:
+        """Read all that is there."""
+        while True:
+            try:
+                chunk = os.read(self.reader, _PIPE_READ)
+            except BlockingIOError:
+                return
+            if not chunk:
+                return
+            self.total += len(chunk)
+            room = limit - len(self.kept)
+            if room > 0:
+                self.kept += chunk[:room]
+            if len(chunk) < _PIPE_READ:
+                return
+
+    def drain_once(self, limit: int) -> bool:
+        """Read one piece, so that a flood cannot hold the event loop; whether there was any."""
+        before = self.total
+        try:
+            chunk = os.read(self.reader, _PIPE_READ)
+        except BlockingIOError:
+            return False
+        self.total += len(chunk)
+        if len(self.kept) < limit:
+            self.kept += chunk[: limit - len(self.kept)]
+        return self.total > before
+
+    def take(self) -> bytes:
+        """Return what was kept, and begin anew."""
+        kept, self.kept, self.total = bytes(self.kept), bytearray(), 0
+        return kept
+
+    def close_writer(self) -> None:
+        """Leave the writing to the slot."""
+        if self.writer >= 0:
+            os.close(self.writer)
+            self.writer = -1
+
+    def close(self) -> None:
+        """Close both ends."""
+        self.close_writer()
+        os.close(self.reader)
+
+
+class SlotHandle:
+    """One slot. `open` it, `start` a job on it, await its `Ended`; `destroy` ends it for good."""
+
+    def __init__(self, disk_mb: int, shared: bool, on_lost: Callable[[SlotHandle], None]) -> None:
+        self.disk_mb = disk_mb
+        self.shared = shared
+        self.pid = 0
+        self.alive = False
+        self._on_lost = on_lost
+        self._loop = asyncio.get_running_loop()
+        self._pidfd = -1
+        self._groups: CgroupTree | None = None
+        self._group: Cgroup | None = None
+        self._serial = 0
+        self._began = 0.0
+        self._limits = Limits()
+        self._verdict: str | None = None
+        self._future: asyncio.Future[Ended] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._listening = False
+        self._interruption: asyncio.Future[None] | None = None
+        self.on_flood: Callable[[], None] = self.kill_child
+        """What is done about a program that writes far more than is kept."""
+        kind = socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK
+        self._jobs, self._their_jobs = socket.socketpair(socket.AF_UNIX, kind)
+        self._control, self._their_control = socket.socketpair(socket.AF_UNIX, kind)
+        for theirs in (self._their_jobs, self._their_control):
+            theirs.setblocking(True)
+        self._stdout, self._stderr = Stream("stdout"), Stream("stderr")
+        self._report = Stream("report")
+
+    async def open(self, server: ForkServer, groups: CgroupTree | None) -> None:
+        """Have the server fork the slot, and wait until it is confined.
+
+        Raises `SandboxUnavailable`.
+        """
+        self._control.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        descriptors = (
+            self._their_jobs.fileno(),
+            self._their_control.fileno(),
+            self._stdout.writer,
+            self._stderr.writer,
+            self._report.writer,
+        )
+        try:
+            server.request(self.disk_mb, self.shared, descriptors)
+            self._let_go()
+            async with asyncio.timeout(_START_SECONDS):
+                message, pid = await self._hear_from_slot()
+        except (OSError, TimeoutError) as error:
+            self.destroy()
+            raise SandboxUnavailable(f"the slot did not start: {error or 'too slow'}") from error
+        except BaseException:
+            self.destroy()
+            raise
+        if message != wire.READY:
+            self.destroy()
+            reason = message[1:].decode(errors="replace") or "it died"
+            raise SandboxUnavailable(f"the slot did not start: {reason}")
+        self._control.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0)
+        self.pid = pid
+        try:
+            self._pidfd = os.pidfd_open(pid)
+            if groups is not None:
+                self._groups, self._group = groups, groups.borrow()
+                self._group.adopt(pid)
+        except OSError as error:
+            self.destroy()
+            raise SandboxUnavailable(f"the slot did not start: {error}") from error
+        self.alive = True
+        self._loop.add_reader(self._control.fileno(), self._on_control)
+
+    def _let_go(self) -> None:
+        self._their_jobs.close()
+        self._their_control.close()
+        for stream in (self._stdout, self._stderr, self._report):
+            stream.close_writer()
+
+    async def _hear_from_slot(self) -> tuple[bytes, int]:
+        readable = self._loop.create_future()
+        descriptor = self._control.fileno()
+        self._loop.add_reader(descriptor, lambda: readable.done() or readable.set_result(None))
+        try:
+            await readable
+        finally:
+            self._loop.remove_reader(descriptor)
+        message, ancillary, _, _ = self._control.recvmsg(4096, socket.CMSG_SPACE(12))
+        for level, kind, data in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
+                # The kernel's word, translated into our own process ids.
+                return message, _CREDENTIALS.unpack(data)[0]
+        return message, 0
+
+    def start(
+        self,
+        header: dict[str, Any],
+        code: bytes,
+        stdin: bytes,
+        channel: socket.socket | None,
+        limits: Limits,
+        watched: bool = True,
+    ) -> asyncio.Future[Ended]:
+        """Hand the job to the waiting child; the future ends with its end, or with `SlotLost`.
+
+        With `watched` the limits on time are kept here; a session watches its steps itself.
+        """
+        descriptors = []
+        if len(code) > wire.INLINE_CODE:
+            descriptors.append(_sealed_file(code))
+        if stdin:
+            descriptors.append(_sealed_file(stdin))
+        header |= {
+            "code_file": len(code) > wire.INLINE_CODE,
+            "stdin_file": bool(stdin),
+            "channel": channel is not None,
+        }
+        passed = (*descriptors, channel.fileno()) if channel is not None else tuple(descriptors)
+        self._limits, self._verdict = limits, None
+        if self._group is not None:
+            self._group.limit(limits.memory_mb, limits.processes)
+        self._future = future = self._loop.create_future()
+        self._began = time.perf_counter()
+        try:
+            wire.send(self._jobs, wire.pack_job(header, code), passed)
+        except OSError:
+            self.destroy()
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+        if watched and not future.done():
+            self._timer = self._loop.call_later(_PATIENCE, self._watch)
+        return future
+
+    def listen(self) -> None:
+        """Read the streams as they fill, from now on."""
+        if not self._listening and self.alive:
+            self._listening = True
+            for stream in (self._stdout, self._stderr):
+                self._loop.add_reader(stream.reader, self._on_stream, stream)
+
+    def quieten(self) -> None:
+        """Stop reading the streams as they fill."""
+        if self._listening:
+            self._listening = False
+            for stream in (self._stdout, self._stderr):
+                self._loop.remove_reader(stream.reader)
+
+    def take_output(self, limit: int) -> tuple[bytes, bytes, tuple[str, ...]]:
+        """Return what has come since the last time, and the names of the streams cut."""
+        texts, truncated = [], []
+        for stream in (self._stdout, self._stderr):
+            stream.drain(limit)
+            if stream.total > limit:
+                truncated.append(stream.name)
+            texts.append(stream.take() if stream.total else b"")
+        return texts[0], texts[1], tuple(truncated)
+
+    def order(self, what: int, seconds: float = 0.0) -> None:
+        """Tell the slot what to do with the child that runs now."""
+        with contextlib.suppress(OSError):
+            self._control.send(wire.ORDER.pack(what, self._serial, seconds))
+
+    def kill_child(self) -> None:
+        """End the child, and the slot as well if that does not happen soon."""
+        self.order(wire.KILL)
+        self._set_timer(_GRACE, self.destroy)
+
+    def interrupt(self, seconds: float) -> None:
+        """Interrupt the child as by Ctrl-C, and kill it if it still runs after `seconds`."""
+        self._interruption = self._loop.create_future()
+        self.order(wire.INTERRUPT)
+        self._set_timer(seconds, self.kill_child)
+
+    async def interrupted(self) -> None:
+        """Wait until the interrupt has been delivered, so that it cannot hit what runs next."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._interruption is not None:
+            await self._interruption
+
+    def _set_timer(self, seconds: float, action: Callable[[], None]) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(seconds, action)
+
+    def _watch(self) -> None:
+        self.listen()
+        limits = self._limits
+        if limits.cpu_seconds < limits.wall_seconds:
+            self.order(wire.WATCH_CPU, limits.cpu_seconds)
+        self._set_timer(max(0.0, limits.wall_seconds - _PATIENCE), self._overrun)
+
+    def _overrun(self) -> None:
+        self._verdict = "timeout"
+        self.order(wire.STOP_GENTLY)
+        self._set_timer(_GRACE, self.destroy)
+
+    def _on_stream(self, stream: Stream) -> None:
+        stream.drain_once(self._limits.output_bytes)
+        if stream.total > _FLOOD * max(self._limits.output_bytes, 1024) and not self._verdict:
+            self._verdict = "output"
+            self.on_flood()
+
+    def _on_control(self) -> None:
+        try:
+            message = self._control.recv(4096)
+        except BlockingIOError:
+            return
+        except OSError:
+            message = b""
+        if message == wire.INTERRUPTED:
+            self._acknowledge()
+            return
+        if len(message) != wire.DONE.size:
+            self.destroy()
+            return
+        _, status, cpu, peak, reason, reusable = wire.DONE.unpack(message)
+        self._serial += 1
+        self._stop_watching()
+        limits = self._limits
+        stdout, stderr, truncated = self.take_output(limits.output_bytes)
+        self._report.drain(_PIPE_READ)
+        report = self._report.take()
+        verdict = "timeout" if reason == wire.REASON_CPU else self._verdict
+        killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+        if killed and verdict is None and self._group is not None and self._group.out_of_memory():
+            verdict = "memory"
+        future, self._future = self._future, None
+        if not reusable:
+            self.destroy()
+        if future is None or not report.startswith(wire.STARTED):
+            # A child that ended before its job began: the job may still lie in the socket.
+            self._fail(future)
+            self.destroy()
+            return
+        if not future.done():
+            wall = time.perf_counter() - self._began
+            ended = Ended(status, cpu, wall, peak, verdict, stdout, stderr, report[1:], truncated)
+            future.set_result(ended)
+
+    def _stop_watching(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self.quieten()
+
+    def _fail(self, future: asyncio.Future[Ended] | None) -> None:
+        if future is not None and not future.done():
+            future.set_exception(SlotLost())
+
+    def _acknowledge(self) -> None:
+        if self._interruption is not None and not self._interruption.done():
+            self._interruption.set_result(None)
+
+    def destroy(self) -> None:
+        """End the slot and all in it; what runs fails with its verdict or `SlotLost`."""
+        was_alive, self.alive = self.alive, False
+        if self._pidfd >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+            os.close(self._pidfd)
+            self._pidfd = -1
+        if self._control.fileno() < 0:
+            return
+        self._stop_watching()
+        self._acknowledge()
+        if was_alive:
+            self._loop.remove_reader(self._control.fileno())
+        future, self._future = self._future, None
+        if future is not None and not future.done():
+            if self._verdict is None:
+                future.set_exception(SlotLost())
+            else:
+                future.set_result(self._ended_by_force())
+        for end in (self._jobs, self._control, self._their_jobs, self._their_control):
+            end.close()
+        for stream in (self._stdout, self._stderr, self._report):
+            stream.close()
+        if self._groups is not None and self._group is not None:
+            self._groups.give_back(self._group)
+        if was_alive:
+            self._on_lost(self)
+
+    def _ended_by_force(self) -> Ended:
+        stdout, stderr, truncated = self.take_output(self._limits.output_bytes)
+        wall = time.perf_counter() - self._began
+        return Ended(signal.SIGKILL, 0.0, wall, 0, self._verdict, stdout, stderr, b"", truncated)
+
+
+def _sealed_file(content: bytes) -> int:
+    """Return a memory file that nobody can change any more."""
+    descriptor = os.memfd_create("content", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        view = memoryview(content)
+        while view:
+            view = view[os.write(descriptor, view) :]
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        fcntl.fcntl(descriptor, _ADD_SEALS, _ALL_SEALS)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor

@@ -1,0 +1,146 @@
+"""The system-call filter: a list of what is allowed, as a BPF program.
+
+What Python programs use is allowed; what libraries probe for and can do without answers ENOSYS,
+so that they fall back; all else answers EPERM. Refused on purpose: every way to memory that
+RLIMIT_AS does not count (memfd, System V shared memory), every socket but a pair, io_uring, bpf,
+keyrings, ptrace and its kin, new namespaces, mounts, and `prlimit` on another process.
+"""
+
+from __future__ import annotations
+
+import errno
+import signal
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+from qwq_env.sandbox.jail.numbers import AUDIT_ARCH, NUMBERS
+
+_LOAD: Final = 0x20
+_JUMP: Final = 0x05
+_IF_EQUAL: Final = 0x15
+_IF_AT_LEAST: Final = 0x35
+_IF_BITS: Final = 0x45
+_RETURN: Final = 0x06
+
+_NUMBER_OFFSET: Final = 0
+_ARCH_OFFSET: Final = 4
+_FIRST_ARGUMENT: Final = 16
+_X32_BIT: Final = 0x4000_0000
+_HIGHEST: Final = 600
+
+_NAMESPACE_FLAGS: Final = 0x7E02_0080
+_PR_SET_PDEATHSIG: Final = 1
+_CLONE_THREAD: Final = 0x0001_0000
+_AF_UNIX: Final = 1
+_TERMINAL_AND_PIPE_IOCTLS: Final = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
+# Names of threads, timer slack, huge pages, "no new privileges", reading what is set.
+_HARMLESS_PRCTLS: Final = (2, 3, 15, 16, 21, 23, 29, 30, 38, 39, 41, 42, 0x5356_4D41)
+
+Instruction = bytes
+Block = tuple[Instruction, ...]
+
+
+def _step(code: int, operand: int, if_true: int = 0, if_false: int = 0) -> Instruction:
+    return struct.pack("=HBBI", code, if_true, if_false, operand)
+
+
+def _fail(number: int) -> Instruction:
+    return _step(_RETURN, 0x0005_0000 | number)
+
+
+_ALLOW: Final = _step(_RETURN, 0x7FFF_0000)
+_KILL: Final = _step(_RETURN, 0x8000_0000)
+_DENY: Final = _fail(errno.EPERM)
+
+
+def _argument(index: int) -> Instruction:
+    # The low half of the argument: little-endian on both machines that we know.
+    return _step(_LOAD, _FIRST_ARGUMENT + 8 * index)
+
+
+def _allow_if_argument_in(index: int, values: tuple[int, ...], otherwise: int) -> Block:
+    block = [_argument(index)]
+    for value in values:
+        block += [_step(_IF_EQUAL, value, 0, 1), _ALLOW]
+    return (*block, _fail(otherwise))
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What differs from level to level.
+
+    `fork`: whether new processes may be made (only where a pid namespace reaps them all);
+    `kill`: whether signals may be sent (only where a namespace or Landlock confines them);
+    `landlock`: whether the child still has to confine itself by Landlock.
+    """
+
+    fork: bool
+    kill: bool
+    landlock: bool
+
+
+def _rules(policy: Policy) -> dict[int, Block]:
+    allowed = ["files", "memory", "processes", "signals", "time", "locks", "pairs", "random"]
+    allowed += [name for name in ("fork", "kill", "landlock") if getattr(policy, name)]
+    rules: dict[int, Block] = {
+        number: (_ALLOW,) for group in allowed for number in NUMBERS[group].values()
+    }
+    judged = NUMBERS["judged"]
+    clone = [_argument(0), _step(_IF_BITS, _NAMESPACE_FLAGS, 0, 1), _DENY]
+    if not policy.fork:
+        clone += [_step(_IF_BITS, _CLONE_THREAD, 1, 0), _DENY]
+    rules[judged["clone"]] = (*clone, _ALLOW)
+    rules[judged["socket"]] = (_fail(errno.EAFNOSUPPORT),)
+    rules[judged["socketpair"]] = _allow_if_argument_in(0, (_AF_UNIX,), errno.EAFNOSUPPORT)
+    rules[judged["ioctl"]] = _allow_if_argument_in(1, _TERMINAL_AND_PIPE_IOCTLS, errno.ENOTTY)
+    rules[judged["prctl"]] = (
+        *_allow_if_argument_in(0, _HARMLESS_PRCTLS, errno.EINVAL)[:-1],
+        # A child asks to die with its slot; nobody may take that back.
+        _step(_IF_EQUAL, _PR_SET_PDEATHSIG, 0, 3),
+        _argument(1),
+        _step(_IF_EQUAL, signal.SIGKILL, 0, 1),
+        _ALLOW,
+        _fail(errno.EINVAL),
+    )
+    rules[judged["prlimit64"]] = _allow_if_argument_in(0, (0,), errno.EPERM)
+    for name, number in judged.items():
+        if name in ("clone3", "memfd_create") or name.startswith("io_uring"):
+            rules[number] = (_fail(errno.ENOSYS),)
+    return rules
+
+
+def build(policy: Policy) -> bytes:
+    """Return the filter: a search tree over ranges of numbers, about ten steps for any call.
+
+    Raises NotImplementedError on a machine whose system-call numbers we do not know.
+    """
+    if not AUDIT_ARCH:
+        raise NotImplementedError("seccomp: the system-call numbers of this machine are not known")
+    rules = _rules(policy)
+    ranges: list[tuple[int, Block]] = []
+    for number in range(_HIGHEST):
+        block = rules.get(number, (_DENY,))
+        if not ranges or ranges[-1][1] != block:
+            ranges.append((number, block))
+
+    def tree(low: int, high: int) -> list[Instruction]:
+        if high - low == 1:
+            return list(ranges[low][1])
+        middle = (low + high) // 2
+        left, right = tree(low, middle), tree(middle, high)
+        pivot = ranges[middle][0]
+        if len(left) < 256:
+            return [_step(_IF_AT_LEAST, pivot, len(left), 0), *left, *right]
+        return [_step(_IF_AT_LEAST, pivot, 0, 1), _step(_JUMP, len(left)), *left, *right]
+
+    program = [
+        _step(_LOAD, _ARCH_OFFSET),
+        _step(_IF_EQUAL, AUDIT_ARCH, 1, 0),
+        _KILL,
+        _step(_LOAD, _NUMBER_OFFSET),
+        _step(_IF_AT_LEAST, _X32_BIT, 0, 1),
+        _KILL,
+        *tree(0, len(ranges)),
+    ]
+    return b"".join(program)

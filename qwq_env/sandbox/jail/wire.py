@@ -1,0 +1,119 @@
+"""The messages between the host, the zygote, a slot and a child.
+
+Everything that a child sends was, for all the host knows, written by a hostile program: the host
+reads it by fixed sizes, under a cap, as JSON.
+"""
+
+from __future__ import annotations
+
+import array
+import json
+import os
+import socket
+import struct
+from typing import Any, Final, NamedTuple
+
+# The descriptors of a slot, after the zygote has put them in place.
+STDOUT: Final = 1
+STDERR: Final = 2
+JOBS: Final = 3
+CONTROL: Final = 4
+REPORT: Final = 5
+CHANNEL: Final = 6
+
+# Slot to host, on the control socket.
+READY: Final = b"R"
+BROKEN: Final = b"B"
+INTERRUPTED: Final = b"I"
+DONE: Final = struct.Struct("=qidqBB")
+"""which child, wait status, CPU seconds, peak resident bytes, why it ended, whether reusable."""
+
+REASON_ENDED: Final = 0
+REASON_CPU: Final = 1
+REASON_KILLED: Final = 2
+
+# Host to slot, on the control socket.
+ORDER: Final = struct.Struct("=Bqd")
+"""what to do, to which child (the slot counts them from 0), CPU seconds."""
+
+KILL: Final = 1
+INTERRUPT: Final = 2
+STOP_GENTLY: Final = 3
+WATCH_CPU: Final = 4
+
+STARTED: Final = b"S"
+"""A child's first word on its report pipe: from here on the program is to blame."""
+
+INLINE_CODE: Final = 48 << 10
+"""Code up to this many bytes travels in the job's message, longer code in a sealed file."""
+
+JOB_BYTES: Final = 128 << 10
+FRAME: Final = struct.Struct("=I")
+
+
+class Job(NamedTuple):
+    """One execution, as the child receives it; `code` is None where it lies in a file."""
+
+    header: dict[str, Any]
+    code: bytes | None
+    descriptors: list[int]
+
+
+def send(channel: socket.socket, message: bytes, descriptors: tuple[int, ...] = ()) -> None:
+    """Send one message, with descriptors."""
+    if not descriptors:
+        channel.send(message)
+        return
+    rights = array.array("i", descriptors)
+    channel.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+
+
+def receive(channel: socket.socket, size: int = 65_536) -> tuple[bytes, list[int]]:
+    """Receive one message and the descriptors that came with it."""
+    message, ancillary, _, _ = channel.recvmsg(
+        size, socket.CMSG_SPACE(8 * 4), socket.MSG_CMSG_CLOEXEC
+    )
+    descriptors = array.array("i")
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            descriptors.frombytes(data[: len(data) - len(data) % 4])
+    return message, list(descriptors)
+
+
+def pack_job(header: dict[str, Any], code: bytes) -> bytes:
+    """Return the message of a job; `code` is left out where it is too long to be inline."""
+    head = json.dumps(header).encode()
+    return FRAME.pack(len(head)) + head + (code if len(code) <= INLINE_CODE else b"")
+
+
+def unpack_job(message: bytes, descriptors: list[int]) -> Job:
+    """Read what `pack_job` wrote."""
+    (length,) = FRAME.unpack_from(message)
+    start = FRAME.size
+    header = json.loads(message[start : start + length])
+    code = None if header["code_file"] else message[start + length :]
+    return Job(header, code, descriptors)
+
+
+def write_frame(descriptor: int, payload: bytes) -> None:
+    """Write one length-prefixed message to a stream."""
+    data = memoryview(FRAME.pack(len(payload)) + payload)
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+def read_frame(descriptor: int) -> bytes | None:
+    """Read one length-prefixed message from a stream; None at its end."""
+    head = _read_exactly(descriptor, FRAME.size)
+    return None if head is None else _read_exactly(descriptor, FRAME.unpack(head)[0])
+
+
+def _read_exactly(descriptor: int, count: int) -> bytes | None:
+    chunk = os.read(descriptor, count)
+    if len(chunk) == count:
+        return chunk
+    parts = bytearray(chunk)
+    while chunk and len(parts) < count:
+        chunk = os.read(descriptor, count - len(parts))
+        parts += chunk
+    return bytes(parts) if len(parts) == count else None

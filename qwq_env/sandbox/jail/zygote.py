@@ -1,0 +1,130 @@
+"""The warm image: loads what programs will want, walls itself in, and forks slots on request."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+from qwq_env.sandbox.jail import namespaces, slot, syscalls, wire
+from qwq_env.sandbox.jail.syscalls import CLONE_NEWPID
+
+# What most programs import; each is slow to find, and quick once it is there.
+_USUAL: Final = tuple(
+    """
+    ast bisect collections copy csv dataclasses datetime decimal encodings.ascii encodings.idna
+    encodings.latin_1 encodings.utf_8 enum fractions functools hashlib heapq io itertools json
+    linecache math operator os pprint random re statistics string sys textwrap threading time
+    traceback types typing unicodedata warnings
+    """.split()
+)
+
+ENVIRONMENT: Final = {
+    "PATH": "/usr/local/bin:/usr/bin:/bin",
+    "LANG": "C.UTF-8",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MPLBACKEND": "Agg",
+    "PYTHONHASHSEED": "0",
+    "PYTHONDONTWRITEBYTECODE": "1",
+}
+"""All that a program sees of an environment, with HOME and TMPDIR added."""
+
+
+def warm_up(preload: Sequence[str], warm_up: Sequence[str]) -> None:
+    """Import what can be imported, run each warming program once, and freeze the result."""
+    for name in (*_USUAL, *preload):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    for program in warm_up:
+        exec(program, {"__name__": "warm_up"})
+    gc.collect()
+    gc.freeze()
+
+
+def confine(config: dict[str, Any]) -> None:
+    """Enter the outer jail, or what can be had of it at this level."""
+    if config["namespaces"]:
+        namespaces.enter_outer_jail(config["uid"], config["readable"], config["scratch"])
+    elif config["uid"] is not None:
+        # An interpreter in a closed home stays readable; Landlock bounds what else would be.
+        namespaces.become(config["uid"], frozenset((syscalls.CAP_DAC_READ_SEARCH,)))
+
+
+def serve(config: dict[str, Any], launcher: int) -> NoReturn:
+    """Fork slots until the host closes the control socket."""
+    syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
+    if not config["namespaces"] and os.getppid() != launcher:
+        os._exit(0)
+    os.setsid()
+    os.environ.clear()
+    os.environ.update(ENVIRONMENT)
+    control = socket.socket(fileno=config["control"])
+    own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY) if config["namespaces"] else -1
+    poll = select.poll()
+    poll.register(control, select.POLLIN)
+    wire.send(control, wire.READY)
+    scratches: dict[int, str] = {}
+    while True:
+        ready = poll.poll(1000)
+        _reap(scratches)
+        if not ready:
+            continue
+        message, descriptors = wire.receive(control)
+        if not message:
+            _end(scratches)
+        order = json.loads(message)
+        scratch = _scratch(config, order)
+        pid = _fork(own_pids)
+        if pid == 0:
+            control.close()
+            slot.start(config | {"scratch": scratch}, order, descriptors)
+        scratches[pid] = "" if config["namespaces"] else scratch
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def _fork(own_pids: int) -> int:
+    if own_pids < 0:
+        return os.fork()
+    syscalls.unshare(CLONE_NEWPID)
+    pid = os.fork()
+    if pid:
+        # The kernel makes no second namespace before the first choice is taken back.
+        syscalls.setns(own_pids, CLONE_NEWPID)
+    return pid
+
+
+def _scratch(config: dict[str, Any], order: dict[str, Any]) -> str:
+    if config["namespaces"]:
+        return str(config["scratch"])
+    place = Path(config["scratch"]) / str(order["slot"])
+    place.mkdir(mode=0o700)
+    return str(place)
+
+
+def _reap(scratches: dict[int, str]) -> None:
+    with contextlib.suppress(ChildProcessError):
+        while (pid := os.waitpid(-1, os.WNOHANG)[0]) != 0:
+            if scratch := scratches.pop(pid, ""):
+                shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _end(scratches: dict[int, str]) -> NoReturn:
+    for pid in scratches:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    while scratches:
+        pid, _ = os.waitpid(-1, 0)
+        if scratch := scratches.pop(pid, ""):
+            shutil.rmtree(scratch, ignore_errors=True)
+    os._exit(0)

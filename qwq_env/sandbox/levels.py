@@ -1,0 +1,77 @@
+"""The levels of isolation, from the strongest to none, and what each layer of them gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from qwq_env.errors import UsageError
+from qwq_env.sandbox.jail import landlock
+from qwq_env.sandbox.jail.numbers import AUDIT_ARCH
+
+Level = Literal["A", "B", "C", "D"]
+LEVELS: Final[tuple[Level, ...]] = ("A", "B", "C", "D")
+
+MEANING: Final[dict[Level, str]] = {
+    "A": "namespaces, Landlock, seccomp and resource limits",
+    "B": "no namespaces (a container's default): Landlock with scopes and seccomp; no new processes",
+    "C": "an older kernel: namespaces without Landlock, or Landlock without scopes",
+    "D": "files, signals or both lie open: refused unless allow_unsafe=True",
+}
+
+LAYERS: Final[dict[str, str]] = {
+    "namespaces": "own processes, mounts, IPC, users and an empty network; all of it dies at once",
+    "landlock": "files: read the interpreter and the system, write the scratch folder, no more",
+    "scopes": "signals and abstract sockets stay inside (Landlock ABI 6, Linux 6.12)",
+    "seccomp": "system calls from a list: no sockets, no new namespaces, no uncounted memory",
+    "limits": "CPU, memory, processes, file size, descriptors; wall time and output from outside",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One way to isolate: the layers that are used, and the level that they amount to."""
+
+    level: Level
+    namespaces: bool
+    landlock: bool
+    scoped: bool
+    seccomp: bool
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The names of the layers in use, as in `LAYERS`."""
+        used = (
+            ("namespaces", self.namespaces),
+            ("landlock", self.landlock),
+            ("scopes", self.scoped),
+            ("seccomp", self.seccomp),
+            ("limits", True),
+        )
+        return tuple(name for name, active in used if active)
+
+
+def plans() -> tuple[Plan, ...]:
+    """Return what this kernel may be able to do, strongest first; a canary must confirm it."""
+    version = landlock.abi()
+    filtered = bool(AUDIT_ARCH)
+    scoped = version >= landlock.SCOPED_ABI
+    found = []
+    if filtered and version:
+        found.append(Plan("A", True, True, scoped, True))
+    if filtered and scoped:
+        found.append(Plan("B", False, True, True, True))
+    if filtered:
+        found.append(Plan("C", True, False, False, True))
+    if filtered and version:
+        found.append(Plan("C", False, True, False, True))
+    found.append(Plan("D", False, False, False, filtered))
+    return tuple(found)
+
+
+def check_level(name: str, field: str) -> Level:
+    """Return `name` as a level; raises `UsageError` naming `field`."""
+    for level in LEVELS:
+        if name == level:
+            return level
+    raise UsageError(f"{field}: {name!r} is not a level, expected one of {', '.join(LEVELS)}")

@@ -1,0 +1,240 @@
+"""`LocalSession`: an interpreter of one's own in a slot of one's own."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import os
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from qwq_env.sandbox.channel import Channel
+from qwq_env.sandbox.errors import SandboxUnavailable, SessionClosed
+from qwq_env.sandbox.handle import Ended, SlotHandle, SlotLost
+from qwq_env.sandbox.interface import SandboxSession
+from qwq_env.sandbox.pool import SlotPool
+from qwq_env.sandbox.result import ExecutionResult, Limits, Status
+from qwq_env.sandbox.source import checked_code
+from qwq_env.sandbox.stopwatch import Stopwatch
+from qwq_env.sandbox.verdict import job_header, judge, value_bytes
+
+_OPENING_SECONDS: Final = 30.0
+_SOFT_SECONDS: Final = 0.3
+"""Seconds that a step has to end after it was interrupted, before its interpreter is killed."""
+
+_LIFETIME_CPU_SECONDS: Final = 86_400.0
+
+
+class _Answer(NamedTuple):
+    """A step's account of itself, read without trust."""
+
+    exit_code: int
+    value: str | None
+    error: str | None
+    peak_bytes: int
+
+
+class _Interpreter:
+    """One life of a session: a slot, the child in it, and the line to that child."""
+
+    def __init__(self, slot: SlotHandle, limits: Limits) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.slot = slot
+        self.steps = 0
+        self._limits = limits
+        self._channel = Channel(self._loop, self._on_frame, slot.kill_child)
+        self._waiter: asyncio.Future[bytes | None] | None = None
+        self._verdict: Status | None = None
+        self._nonce = b""
+        slot.on_flood = self._flooded
+        life = dataclasses.replace(limits, cpu_seconds=_LIFETIME_CPU_SECONDS)
+        theirs = self._channel.theirs
+        self.ended = slot.start(job_header("session", life), b"", b"", theirs, limits, False)
+        self.ended.add_done_callback(self._on_ended)
+        theirs.close()
+
+    async def ready(self) -> None:
+        """Wait for the child's first word; raises `SandboxUnavailable`."""
+        self._waiter = self._loop.create_future()
+        try:
+            async with asyncio.timeout(_OPENING_SECONDS):
+                first = await self._waiter
+        except TimeoutError:
+            first = None
+        if first is None:
+            raise SandboxUnavailable("sandbox: the session's interpreter did not start")
+
+    def _on_frame(self, frame: bytes) -> None:
+        # Only the answer to the step that runs counts, whatever else a program writes here.
+        if self._waiter is not None and not self._waiter.done() and self._nonce in frame:
+            self._waiter.set_result(frame)
+
+    def _on_ended(self, ended: asyncio.Future[Ended]) -> None:
+        if not ended.cancelled():
+            ended.exception()  # fetched, so that nobody is told it never was
+        self._channel.close()
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _flooded(self) -> None:
+        self._interrupt("output")
+
+    def _interrupt(self, verdict: Status) -> None:
+        if self._verdict is None:
+            self._verdict = verdict
+            self.slot.interrupt(_SOFT_SECONDS)
+
+    async def step(self, code: str, limits: Limits) -> ExecutionResult:
+        """Run one step; raises `SlotLost` where the sandbox failed."""
+        nonce = os.urandom(8).hex()
+        self._nonce, self._verdict = nonce.encode(), None
+        self._waiter = waiter = self._loop.create_future()
+        if self.ended.done():
+            waiter.set_result(None)
+        request = {"nonce": nonce, "code": code, "value_bytes": value_bytes(limits)}
+        watch = Stopwatch(
+            self._channel.peer_pid,
+            limits,
+            self.slot.listen,
+            lambda: self._interrupt("timeout"),
+        )
+        self._channel.send(json.dumps(request).encode())
+        try:
+            frame = await waiter
+        finally:
+            watch.cancel()
+            self.slot.quieten()
+        self.steps += 1
+        answer = _read(frame, nonce) if frame is not None else None
+        if answer is None:
+            return await self._died(watch, limits)
+        if self._verdict is not None:
+            await self.slot.interrupted()
+        stdout, stderr, truncated = self.slot.take_output(limits.output_bytes)
+        return ExecutionResult(
+            status=_status(answer, self._verdict),
+            stdout=stdout.decode("utf-8", "replace"),
+            stderr=stderr.decode("utf-8", "replace"),
+            value=answer.value,
+            exit_code=answer.exit_code,
+            cpu_seconds=watch.cpu_seconds(),
+            wall_seconds=watch.wall_seconds(),
+            peak_memory_bytes=answer.peak_bytes,
+            truncated=truncated,
+        )
+
+    async def _died(self, watch: Stopwatch, limits: Limits) -> ExecutionResult:
+        if not self.ended.done():
+            self.slot.kill_child()
+        result = judge(await self.ended, limits)
+        status: Status = self._verdict or ("error" if result.status == "ok" else result.status)
+        return dataclasses.replace(
+            result, status=status, wall_seconds=watch.wall_seconds(), state_lost=True
+        )
+
+    def end(self) -> None:
+        """Kill it."""
+        self._channel.close()
+        self.slot.destroy()
+
+
+class LocalSession(SandboxSession):
+    """A session of a `LocalSandbox`; made by `LocalSandbox.open_session`."""
+
+    def __init__(
+        self, pool: SlotPool, limits: Limits, on_close: Callable[[LocalSession], None]
+    ) -> None:
+        self._pool = pool
+        self._limits = limits
+        self._on_close = on_close
+        self._turn = asyncio.Lock()
+        self._interpreter: _Interpreter | None = None
+        self._state_lost = False
+        self._closed = False
+
+    async def open(self) -> None:
+        """Start the interpreter now rather than at the first step."""
+        await self._running()
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of the session's slot; None while there is none."""
+        return self._interpreter.slot.pid if self._interpreter else None
+
+    async def _running(self) -> _Interpreter:
+        if self._closed:
+            raise SessionClosed("session: was closed")
+        if self._interpreter is None:
+            slot = await self._pool.open(self._limits.disk_mb)
+            interpreter = _Interpreter(slot, self._limits)
+            try:
+                await interpreter.ready()
+            except BaseException:
+                interpreter.end()
+                raise
+            self._interpreter = interpreter
+        return self._interpreter
+
+    async def run(self, code: str | bytes, *, wall_seconds: float | None = None) -> ExecutionResult:
+        """See `SandboxSession.run`."""
+        source = checked_code(code).decode()
+        limits = self._limits
+        if wall_seconds is not None:
+            limits = dataclasses.replace(limits, wall_seconds=wall_seconds)
+        async with self._turn:
+            while True:
+                interpreter = await self._running()
+                try:
+                    result = await interpreter.step(source, limits)
+                except SlotLost:
+                    fresh = interpreter.steps <= 1 and not self._state_lost
+                    self._discard()
+                    if fresh:
+                        continue
+                    self._state_lost = True
+                    raise SandboxUnavailable("session: its slot and its state were lost") from None
+                except asyncio.CancelledError:
+                    self._discard()
+                    self._state_lost = True
+                    raise
+                break
+            was_lost, self._state_lost = self._state_lost, result.state_lost
+            if result.state_lost:
+                self._discard()
+            return dataclasses.replace(result, state_lost=True) if was_lost else result
+
+    def _discard(self) -> None:
+        if self._interpreter is not None:
+            self._interpreter.end()
+            self._interpreter = None
+
+    async def aclose(self) -> None:
+        """See `SandboxSession.aclose`."""
+        if not self._closed:
+            self._closed = True
+            self._discard()
+            self._on_close(self)
+
+
+def _read(frame: bytes, nonce: str) -> _Answer | None:
+    try:
+        said, exit_code, value, error, peak = json.loads(frame)
+    except (ValueError, TypeError, RecursionError):
+        return None
+    if said != nonce or type(exit_code) is not int or type(peak) is not int:
+        return None
+    return _Answer(
+        exit_code,
+        value if isinstance(value, str) else None,
+        error if isinstance(error, str) else None,
+        peak,
+    )
+
+
+def _status(answer: _Answer, verdict: Status | None) -> Status:
+    if verdict is not None:
+        return verdict
+    if answer.error == "MemoryError":
+        return "memory"
+    return "ok" if answer.exit_code == 0 else "error"

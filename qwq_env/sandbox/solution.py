@@ -1,0 +1,185 @@
+"""Calls on a solution, from outside: one question at a time, values judged by nobody in there."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import os
+from collections.abc import Sequence
+from typing import Any, Final
+
+from qwq_env.errors import UsageError
+from qwq_env.sandbox import plain
+from qwq_env.sandbox.channel import Channel
+from qwq_env.sandbox.errors import SandboxUnavailable
+from qwq_env.sandbox.handle import Ended, SlotHandle, SlotLost
+from qwq_env.sandbox.pool import SlotPool
+from qwq_env.sandbox.result import CALL_STATUSES, CallResult, CallStatus, Limits
+from qwq_env.sandbox.stopwatch import Stopwatch
+from qwq_env.sandbox.verdict import job_header, judge
+
+_ATTEMPTS: Final = 3
+
+
+async def call_solution(
+    pool: SlotPool,
+    code: bytes,
+    function: str,
+    arguments: Sequence[Sequence[Any]],
+    limits: Limits,
+) -> list[CallResult]:
+    """See `Sandbox.call`."""
+    if not all(part.isidentifier() for part in function.split(".")):
+        raise UsageError(f"function: {function!r} is not a name or a dotted path")
+    questions = [_encoded(number, given) for number, given in enumerate(arguments)]
+    results: list[CallResult] = []
+    lost = 0
+    while len(results) < len(questions):
+        slot = await pool.take()
+        try:
+            if limits.disk_mb == pool.disk_mb:
+                await _converse(slot, code, function, questions, limits, results)
+            else:
+                odd = await pool.open(limits.disk_mb)
+                try:
+                    await _converse(odd, code, function, questions, limits, results)
+                finally:
+                    odd.destroy()
+        except SlotLost:
+            lost += 1
+            if lost == _ATTEMPTS:
+                raise SandboxUnavailable(
+                    f"sandbox: the slot was lost {_ATTEMPTS} times under this solution"
+                ) from None
+        finally:
+            pool.give(slot)
+    return results
+
+
+def _encoded(number: int, given: Sequence[Any]) -> Any:
+    try:
+        return plain.encode(list(given))
+    except plain.NotPlain as error:
+        raise UsageError(f"arguments[{number}]: {error}") from None
+
+
+async def _converse(
+    slot: SlotHandle,
+    code: bytes,
+    function: str,
+    questions: list[Any],
+    limits: Limits,
+    results: list[CallResult],
+) -> None:
+    """Load the solution and ask from where `results` ends; stops early when the child does."""
+    line = _Line(slot, code, limits, len(questions) - len(results))
+    try:
+        loading = await line.ask(lambda nonce: nonce.encode())
+        if loading.status == "ok" and loading.error is None:
+            while loading.status == "ok" and len(results) < len(questions):
+                question = questions[len(results)]
+                answer = await line.ask(
+                    lambda nonce, asked=question: json.dumps([nonce, function, asked]).encode()
+                )
+                results.append(answer)
+                if line.ended.done() or answer.status in ("timeout", "killed"):
+                    break
+        else:
+            status = "error" if loading.status == "ok" else loading.status
+            failed = dataclasses.replace(
+                loading, status=status, value=None, error=f"while loading: {loading.error}"
+            )
+            results.extend([failed] * (len(questions) - len(results)))
+    except asyncio.CancelledError:
+        slot.destroy()
+        raise
+    finally:
+        await line.close()
+
+
+class _Line:
+    """The line to one loaded solution."""
+
+    def __init__(self, slot: SlotHandle, code: bytes, limits: Limits, calls: int) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._slot = slot
+        self._limits = limits
+        self._channel = Channel(self._loop, self._on_frame, slot.kill_child)
+        self._waiter: asyncio.Future[list[Any] | None] | None = None
+        self._nonce = ""
+        self._overrun = False
+        whole = dataclasses.replace(
+            limits, cpu_seconds=min(86_400.0, limits.cpu_seconds * (calls + 1))
+        )
+        theirs = self._channel.theirs
+        self.ended = slot.start(job_header("calls", whole), code, b"", theirs, limits, False)
+        self.ended.add_done_callback(self._on_ended)
+        theirs.close()
+
+    async def ask(self, question: Any) -> CallResult:
+        """Put one question (a function from a nonce to bytes) and wait for its answer."""
+        self._nonce = os.urandom(8).hex()
+        self._waiter = self._loop.create_future()
+        if self.ended.done():
+            self._waiter.set_result(None)
+        watch = Stopwatch(self._channel.peer_pid, self._limits, self._slot.listen, self._time_is_up)
+        self._channel.send(question(self._nonce))
+        try:
+            answer = await self._waiter
+        finally:
+            watch.cancel()
+        if answer is not None:
+            return _read(answer, watch.wall_seconds())
+        if not self.ended.done():
+            self._slot.kill_child()
+        result = judge(await self.ended, self._limits)
+        error: str = f"the process ended ({result.status})"
+        status: CallStatus = "killed"
+        if self._overrun or result.status == "timeout":
+            status, error = "timeout", "time is up"
+        elif result.status == "memory":
+            status = "memory"
+        elif result.exit_code is not None:
+            status, error = "error", f"the process exited with {result.exit_code}"
+        return CallResult(status, None, error, watch.wall_seconds())
+
+    def _time_is_up(self) -> None:
+        self._overrun = True
+        self._slot.kill_child()
+
+    def _on_frame(self, frame: bytes) -> None:
+        try:
+            answer = json.loads(frame)
+        except (ValueError, RecursionError):
+            return
+        if not isinstance(answer, list) or not answer or answer[0] != self._nonce:
+            return
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(answer)
+
+    def _on_ended(self, ended: asyncio.Future[Ended]) -> None:
+        if not ended.cancelled():
+            ended.exception()  # fetched, so that nobody is told it never was
+        self._channel.close()
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def close(self) -> None:
+        """End the child, so that the slot is free for the next job."""
+        self._channel.close()
+        if not self.ended.done():
+            self._slot.kill_child()
+            await asyncio.wait([self.ended])
+
+
+def _read(answer: list[Any], seconds: float) -> CallResult:
+    """Read an answer that bears the right nonce; the rest of it may still be a lie."""
+    try:
+        _, status, payload, error = answer
+        if status not in CALL_STATUSES:
+            raise plain.NotPlain("not a status")
+        value = plain.decode(payload) if status == "ok" else None
+    except (ValueError, plain.NotPlain) as refusal:
+        return CallResult("unsupported", None, str(refusal)[:500], seconds)
+    return CallResult(status, value, str(error)[:500] if error is not None else None, seconds)
