@@ -1,0 +1,41 @@
+"""The tools that come with the library, by name.
+
+```python
+make_tool("calculator")
+make_tool(PythonTool(seconds=5))   # a tool as it is
+```
+
+A tool's module is imported when it is first made, so naming them costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Final
+
+from qwq_env.errors import UsageError, unknown
+from qwq_env.tool import Tool
+
+TOOLS: Final = {
+    "calculator": ("qwq_env.tools.calculator", "Calculator"),
+    "python": ("qwq_env.tools.python", "PythonTool"),
+    "search": ("qwq_env.tools.search", "SearchTool"),
+}
+"""Every name `make_tool` knows, with the module and the class behind it."""
+
+
+def make_tool(tool: str | Tool) -> Tool:
+    """Return the tool of that name with its defaults, or `tool` itself if it is one already.
+
+    Raises `UsageError` for a name that is not known ("did you mean"), and for a tool that
+    cannot be made without more being said (`search` needs to be told where to search).
+    """
+    if isinstance(tool, Tool):
+        return tool
+    if not isinstance(tool, str):
+        raise UsageError(f"tool: {tool!r} is neither a Tool nor a name; known: {', '.join(TOOLS)}")
+    if tool not in TOOLS:
+        raise unknown("tool", tool, TOOLS)
+    module, name = TOOLS[tool]
+    made: Tool = getattr(importlib.import_module(module), name)()
+    return made
