@@ -42,9 +42,11 @@ async def sleep(seconds: float) -> str:
 @tool
 def broken(how: str) -> str:
     """Fail in the way asked for."""
-    raise {"tool": ToolError("mend it"), "crash": KeyError("x"), "infra": InfrastructureError("gone")}[
-        how
-    ]
+    raise {
+        "tool": ToolError("mend it"),
+        "crash": KeyError("x"),
+        "infra": InfrastructureError("gone"),
+    }[how]
 
 
 def exact(final: FinalTurn) -> Score:
@@ -90,7 +92,9 @@ def test_transcript_is_prompt_turns_and_observations():
 def test_final_answer_decides(answer, paid):
     env = make()
     env.reset(options={"task_id": "t2"})
-    observation, reward, terminated, truncated, info = env.step(f"so\n</think>\n\n{answer}<|im_end|>")
+    observation, reward, terminated, truncated, info = env.step(
+        f"so\n</think>\n\n{answer}<|im_end|>"
+    )
 
     assert (observation, reward, terminated, truncated) == ("", paid, True, False)
     assert info["outcome"] == {"kind": "terminated", "reason": "answered", "detail": ""}

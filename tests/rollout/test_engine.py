@@ -1,0 +1,280 @@
+"""The engine: token-exact, parallel, honest about what failed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from qwq_env.env import ToolEnv
+from qwq_env.errors import InfrastructureError
+from qwq_env.grading.score import Score
+from qwq_env.outcome import EpisodeLimits
+from qwq_env.rollout.engine import Assignment, Engine, EngineSettings
+from qwq_env.rollout.play import PlaySettings
+from qwq_env.rollout.policy import Generation, Policy
+from qwq_env.rollout.scripted import ScriptedPolicy
+from qwq_env.rollout.store import EpisodeStore, read_episodes
+from qwq_env.rubric import Component, Rubric
+from qwq_env.task import ListTaskSet, Task
+from qwq_env.tool import Tool, tool
+from qwq_env.trajectory import Trajectory, audit
+
+CALL = '<tool_call>\n{"name": "%s", "arguments": %s}\n</tool_call><|im_end|>'
+
+
+@tool(blocking=False)
+def echo(text: str) -> str:
+    """Return the text."""
+    return text
+
+
+@tool
+async def sleep(seconds: float) -> str:
+    """Wait."""
+    await asyncio.sleep(seconds)
+    return "awake"
+
+
+class Flaky(Tool):
+    """Fails on our side the first `failures` times that it is called, over all episodes."""
+
+    name = "flaky"
+    description = "Fails."
+    parameters = {"type": "object", "properties": {}}  # noqa: RUF012 - a constant
+
+    def __init__(self, failures: int) -> None:
+        self.failures = failures
+
+    async def call(self, arguments):
+        self.failures -= 1
+        if self.failures >= 0:
+            raise InfrastructureError("the sandbox is gone")
+        return "fine"
+
+
+def environment(*tools: Tool, **arguments) -> ToolEnv:
+    tasks = ListTaskSet([Task(f"t{i}", f"Say {i}.", str(i)) for i in range(64)])
+    rubric = Rubric([Component("exact", lambda f: float(f.answer == f.task.answer))])
+    return ToolEnv(tasks, tools or [echo], rubric, **arguments)
+
+
+def assignments(env: ToolEnv, count: int) -> list[Assignment]:
+    return [Assignment(env.tasks.task(i), f"e{i}", i) for i in range(count)]
+
+
+def run(env, policy, codec, count=1, play=None, **settings) -> list[Trajectory]:
+    engine = Engine(env, policy, codec, play=play, settings=EngineSettings(**settings))
+    return asyncio.run(engine.run(assignments(env, count)))
+
+
+def oracle(context: str) -> str:
+    number = context.split("Say ")[1].split(".")[0]
+    if "<tool_response>" not in context:
+        return "why\n</think>\n\n" + CALL % ("echo", '{"text": "<|im_end|>%s"}' % number)
+    return f"now\n</think>\n\n{number}<|im_end|>"
+
+
+def test_ids_are_the_transcript_and_the_mask_marks_what_was_sampled(codec):
+    env = environment()
+    [trajectory] = run(env, ScriptedPolicy(codec, oracle), codec)
+
+    prompt, _ = env.reset(options={"task_id": "t0"})
+    first = oracle(prompt)
+    observation = env.step(first)[0]
+    second = oracle(prompt + first + observation)
+    sampled = [i for i, bit in zip(trajectory.completion_ids, trajectory.mask, strict=True) if bit]
+    assert codec.decode(trajectory.ids) == prompt + first + observation + second
+    assert codec.decode(sampled) == first + second
+    assert trajectory.reward == 1.0
+    assert audit(trajectory) == []
+    assert [span.author for span in trajectory.spans] == [
+        "task", "thinking", "answer", "tool", "thinking", "answer",
+    ]  # fmt: skip
+
+
+def test_control_tokens_in_tool_output_stay_letters(codec):
+    [trajectory] = run(environment(), ScriptedPolicy(codec, oracle), codec)
+
+    tool_ids = [
+        codec.control_ids["<|im_end|>"] == i
+        for span in trajectory.spans
+        if span.author == "tool"
+        for i in trajectory.ids[span.start : span.end]
+    ]
+    # One closes the tool's message; the one that the tool itself wrote is not among them.
+    assert sum(tool_ids) == 1
+
+
+def test_results_stand_in_the_order_asked(codec):
+    env = environment(sleep)
+
+    async def script(context: str) -> str:
+        number = context.split("Say ")[1].split(".")[0]
+        await asyncio.sleep(0.01 * (16 - int(number)))
+        return f"</think>\n\n{number}<|im_end|>"
+
+    trajectories = run(env, ScriptedPolicy(codec, script), codec, count=16)
+
+    assert [t.task_id for t in trajectories] == [f"t{i}" for i in range(16)]
+    assert all(t.reward == 1.0 for t in trajectories)
+
+
+def test_tools_of_different_episodes_overlap(codec):
+    turns = ["</think>" + CALL % ("sleep", '{"seconds": 0.2}'), "</think>done<|im_end|>"]
+    start = time.perf_counter()
+    trajectories = run(environment(sleep), ScriptedPolicy(codec, turns), codec, count=32)
+
+    assert time.perf_counter() - start < 32 * 0.2 / 2
+    assert all(t.seconds.tools >= 0.2 for t in trajectories)
+
+
+def test_infrastructure_failure_is_retried_on_a_fresh_episode(codec):
+    turns = ["</think>" + CALL % ("flaky", "{}"), "</think>0<|im_end|>"]
+    [trajectory] = run(environment(Flaky(2)), ScriptedPolicy(codec, turns), codec, attempts=3)
+
+    assert trajectory.reward == 1.0
+    assert trajectory.attempts == 3
+    assert trajectory.counts == {"ok": 1}
+
+
+def test_lost_episode_has_no_reward(codec):
+    turns = ["</think>" + CALL % ("flaky", "{}"), "</think>0<|im_end|>"]
+    [trajectory] = run(environment(Flaky(9)), ScriptedPolicy(codec, turns), codec, attempts=2)
+
+    assert trajectory.reward is None
+    assert trajectory.outcome.failed
+    assert "the sandbox is gone" in trajectory.outcome.detail
+
+
+def test_undecided_grade_loses_the_episode(codec):
+    env = environment()
+    rubric = Rubric([Component("grader", lambda final: Score.undecided("timeout"))])
+    env = ToolEnv(env.tasks, [echo], rubric)
+    [trajectory] = run(env, ScriptedPolicy(codec, ["</think>0<|im_end|>"]), codec)
+
+    assert trajectory.reward is None
+    assert trajectory.outcome.reason == "undecided"
+    assert trajectory.scores == {"grader": None}
+
+
+def test_batch_deadline_truncates_stragglers_only(codec):
+    env = environment(sleep)
+
+    def script(context: str) -> str:
+        if "Say 0." in context:
+            return "</think>" + CALL % ("sleep", '{"seconds": 60}')
+        return "</think>fast<|im_end|>"
+
+    slow, *fast = run(env, ScriptedPolicy(codec, script), codec, count=4, batch_seconds=0.5)
+
+    assert slow.outcome.reason == "batch_deadline"
+    assert slow.reward == 0.0
+    assert audit(slow) == []
+    assert all(t.outcome.reason == "answered" for t in fast)
+
+
+def test_token_budget_cuts_the_turn(codec):
+    play = PlaySettings(completion=10)
+    [trajectory] = run(environment(), ScriptedPolicy(codec, oracle), codec, play=play)
+
+    assert len(trajectory.completion_ids) == 10
+    assert (trajectory.outcome.kind, trajectory.outcome.reason) == ("truncated", "tokens")
+
+
+def test_long_tool_output_never_overruns_the_budget(codec):
+    turns = ["</think>" + CALL % ("echo", '{"text": "%s"}' % ("x" * 400))]
+    play = PlaySettings(completion=600)
+    [trajectory] = run(environment(), ScriptedPolicy(codec, turns), codec, play=play)
+
+    assert len(trajectory.completion_ids) <= 600
+    assert trajectory.outcome.reason == "tokens"
+
+
+def test_prompt_longer_than_the_context(codec):
+    play = PlaySettings(context=8)
+    [trajectory] = run(environment(), ScriptedPolicy(codec, oracle), codec, play=play)
+
+    assert trajectory.completion_ids == []
+    assert trajectory.outcome.reason == "tokens"
+
+
+def test_turn_cut_without_end_is_closed_by_the_environment(codec):
+    """A model that stops without <|im_end|> gets one, which it is not trained on."""
+    turns = [
+        ("</think>" + CALL % ("echo", '{"text": "a"}')).removesuffix("<|im_end|>"),
+        "</think>0",
+    ]
+    [trajectory] = run(environment(), ScriptedPolicy(codec, turns), codec)
+
+    tool_span = next(span for span in trajectory.spans if span.author == "tool")
+    assert codec.decode(trajectory.ids[tool_span.start :]).startswith(
+        "<|im_end|>\n<|im_start|>user"
+    )
+    assert audit(trajectory) == []
+
+
+def test_cancelling_the_batch_closes_every_tool(codec):
+    closed = []
+
+    class Watched(Flaky):
+        def for_episode(self, seed):
+            return Watched(0)
+
+        async def call(self, arguments):
+            await asyncio.sleep(60)
+
+        async def aclose(self):
+            closed.append(self)
+
+    turns = ["</think>" + CALL % ("flaky", "{}")]
+
+    async def main():
+        env = environment(Watched(0))
+        engine = Engine(env, ScriptedPolicy(codec, turns), codec)
+        batch = asyncio.create_task(engine.run(assignments(env, 8)))
+        await asyncio.sleep(0.1)
+        batch.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await batch
+
+    asyncio.run(main())
+
+    assert len(closed) == 8
+
+
+def test_policy_failure_is_infrastructure(codec):
+    class Dying(Policy):
+        async def generate(self, request) -> Generation:
+            raise InfrastructureError("server went away")
+
+    [trajectory] = run(environment(), Dying(), codec, attempts=2)
+
+    assert trajectory.reward is None
+    assert trajectory.attempts == 2
+
+
+def test_episode_seconds_limit_interrupts_generation(codec):
+    async def never(context: str) -> str:
+        await asyncio.sleep(60)
+        return ""
+
+    env = environment(limits=EpisodeLimits(seconds=0.2))
+    [trajectory] = run(env, ScriptedPolicy(codec, never), codec)
+
+    assert trajectory.outcome.reason == "seconds"
+
+
+def test_store_round_trip_and_torn_line(codec, tmp_path):
+    trajectories = run(environment(), ScriptedPolicy(codec, oracle), codec, count=3)
+    path = tmp_path / "episodes.jsonl"
+    with EpisodeStore(path) as store:
+        for trajectory in trajectories[:2]:
+            store.append(trajectory, step=1)
+    with path.open("a") as file:
+        file.write('{"torn": ')
+    with EpisodeStore(path) as store:
+        store.append(trajectories[2])
+
+    assert list(read_episodes(path)) == trajectories
