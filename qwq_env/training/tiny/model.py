@@ -1,0 +1,42 @@
+"""A Qwen2 of about 0.1 million parameters, made from nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers import Qwen2Config, Qwen2ForCausalLM
+
+
+def build_tiny_model(
+    tokenizer: Any,
+    *,
+    seed: int = 0,
+    layers: int = 2,
+    hidden: int = 64,
+    heads: int = 4,
+    key_value_heads: int = 2,
+    context: int = 4096,
+) -> Any:
+    """Return a `Qwen2ForCausalLM` in fp32 with random weights, for `tokenizer`'s vocabulary.
+
+    The weights depend on `seed` alone; torch's global generator is left as it was. Embeddings are
+    tied. `context` is the longest sequence in tokens.
+    """
+    config = Qwen2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=hidden,
+        intermediate_size=2 * hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=key_value_heads,
+        max_position_embeddings=context,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        dtype="float32",
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Qwen2ForCausalLM(config).eval()

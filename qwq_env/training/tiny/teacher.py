@@ -1,0 +1,183 @@
+"""An imperfect teacher: episodes that show how a tool is used, and mostly do not use it.
+
+Why imperfect: a policy that starts from flawless transcripts has nothing left to learn, and one
+that never saw the tool used rightly has no reward to learn from. Most of these episodes guess;
+reinforcement has to find out which of the ways it was shown pays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+
+from qwq_env.dialect.base import Dialect, Piece
+from qwq_env.errors import UsageError
+from qwq_env.task import Task, TaskSet
+from qwq_env.tool import Tool
+from qwq_env.toolbox import Toolbox
+from qwq_env.training.transcript import Part, Transcript
+
+
+@dataclass(frozen=True, slots=True)
+class TeacherMix:
+    """How often the teacher does what, as fractions that sum to 1.
+
+    `guess`: answers at once, wrongly. `call`: calls the calculator for every step, and boxes its
+    last result. `slip`: calls it with a wrong expression, and believes the result. `malformed`:
+    writes a broken call, then guesses. `ignore`: calls it rightly, and answers something else.
+    """
+
+    guess: float = 0.55
+    call: float = 0.25
+    slip: float = 0.08
+    malformed: float = 0.06
+    ignore: float = 0.06
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not 0 <= value <= 1:
+                raise UsageError(f"teacher {field.name}: {value!r}; expected a number from 0 to 1")
+        if abs(sum(self.weights().values()) - 1) > 1e-6:
+            raise UsageError(f"teacher: the fractions {self.weights()} do not sum to 1")
+
+    def weights(self) -> Mapping[str, float]:
+        """Return the fractions by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+class Teacher:
+    """Writes transcripts on the tasks of a set, which must give `metadata["steps"]`.
+
+    Each transcript holds the very text that an episode would: prompts and results are rendered
+    by `dialect`, and the calls are read by it and run on `tools`, of which one is a calculator.
+    """
+
+    def __init__(
+        self,
+        tasks: TaskSet,
+        tools: Sequence[Tool],
+        dialect: Dialect,
+        *,
+        system_prompt: str | None = None,
+        mix: TeacherMix | None = None,
+        seed: int = 0,
+    ) -> None:
+        self._tasks = tasks
+        self._tools = tuple(tools)
+        self._dialect = dialect
+        self._system_prompt = system_prompt
+        self._weights = (mix or TeacherMix()).weights()
+        self._seed = seed
+
+    def transcripts(self, count: int, *, first: int = 0) -> list[Transcript]:
+        """Write about the tasks from index `first` on. Not to be called from a running loop."""
+
+        async def write_all() -> list[Transcript]:
+            return [await self.write(first + index) for index in range(count)]
+
+        return asyncio.run(write_all())
+
+    async def write(self, index: int) -> Transcript:
+        """Write the transcript about one task: the same for the same seed and index."""
+        task = self._tasks.task(index)
+        chance = random.Random(f"{self._seed}/{index}")
+        way = chance.choices(list(self._weights), list(self._weights.values()))[0]
+        toolbox = Toolbox(self._tools, seed=index)
+        try:
+            return await _Lesson(task, self._dialect, toolbox, chance).give(
+                way, self._opening(task)
+            )
+        finally:
+            await toolbox.aclose()
+
+    def _opening(self, task: Task) -> tuple[Piece, ...]:
+        schemas = [tool.schema() for tool in self._tools]
+        return tuple(self._dialect.render(task.conversation(self._system_prompt), schemas))
+
+
+class _Lesson:
+    """One transcript in the making."""
+
+    def __init__(
+        self, task: Task, dialect: Dialect, toolbox: Toolbox, chance: random.Random
+    ) -> None:
+        self._task = task
+        self._dialect = dialect
+        self._toolbox = toolbox
+        self._chance = chance
+        self._parts: list[Part] = []
+
+    async def give(self, way: str, opening: tuple[Piece, ...]) -> Transcript:
+        self._parts.append(Part(opening, "task"))
+        if way == "guess":
+            self._answer("I can do this in my head.", self._guess())
+        elif way == "call":
+            self._answer("That is the answer.", await self._work_out(lambda step, last: step))
+        elif way == "slip":
+            result = await self._work_out(lambda step, last: self._slip(step) if last else step)
+            self._answer("That is the answer.", result)
+        elif way == "malformed":
+            await self._call(self._break(_call_of(self._task.metadata["steps"][0])))
+            self._answer("Then I do it in my head.", self._guess())
+        else:
+            await self._work_out(lambda step, last: step)
+            self._answer("I would rather trust my head.", self._guess())
+        return Transcript(tuple(self._parts))
+
+    async def _work_out(self, alter: Callable[[str, bool], str]) -> str:
+        """Call the calculator for each step as `alter` writes it; return the last result."""
+        results: list[str] = []
+        steps = self._task.metadata["steps"]
+        for number, step in enumerate(steps, start=1):
+            expression = alter(step, number == len(steps)).format(*results)
+            content = await self._call(_call_of(expression))
+            value = content.split()[0]
+            if content.startswith("Error"):
+                value = self._guess()
+            results.append(f"({value})" if "/" in value and number < len(steps) else value)
+        return results[-1]
+
+    async def _call(self, call: str) -> str:
+        self._say(f"I should use the calculator.\n</think>\n\n<tool_call>\n{call}\n</tool_call>")
+        turn = self._dialect.parse(self._parts[-1].pieces[0].text)
+        results = await self._toolbox.run(turn.requests)
+        shown = self._dialect.render_results(results, closed=True)
+        self._parts.append(Part(tuple(shown), "tool"))
+        return results[0].content
+
+    def _answer(self, thought: str, answer: str) -> None:
+        self._say(f"{thought}\n</think>\n\nThe answer is \\boxed{{{answer}}}")
+
+    def _say(self, text: str) -> None:
+        # The teacher means its markup: the whole turn may hold control tokens.
+        piece = Piece(text + self._dialect.end_of_turn, control=True)
+        self._parts.append(Part((piece,), "model"))
+
+    def _guess(self) -> str:
+        """Return a number as long as the answer, and another one."""
+        digits = len(self._task.answer.split(".")[0].split("/")[0].lstrip("-"))
+        while True:
+            guess = str(self._chance.randrange(10 ** (digits - 1), 10**digits))
+            if guess != self._task.answer:
+                return guess
+
+    def _slip(self, expression: str) -> str:
+        """Return an expression with a wrong digit or a wrong operator."""
+        places = [place for place, sign in enumerate(expression) if sign in "0123456789+-*"]
+        fixed = {place for place in places if expression[place - 1 : place] == "{"}
+        place = self._chance.choice([place for place in places if place not in fixed])
+        signs = "123456789" if expression[place].isdigit() else "+-*"
+        wrong = self._chance.choice([sign for sign in signs if sign != expression[place]])
+        return expression[:place] + wrong + expression[place + 1 :]
+
+    def _break(self, call: str) -> str:
+        """Return a call that is not JSON any more."""
+        return call[: -self._chance.choice((1, 2))]
+
+
+def _call_of(expression: str) -> str:
+    return json.dumps({"name": "calculator", "arguments": {"expression": expression}})
