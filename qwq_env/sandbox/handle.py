@@ -195,7 +195,7 @@ class SlotHandle:
     async def _hear_from_slot(self) -> tuple[bytes, int]:
         readable = self._loop.create_future()
         descriptor = self._control.fileno()
-        self._loop.add_reader(descriptor, lambda: readable.done() or readable.set_result(None))
+        self._loop.add_reader(descriptor, _settle, readable)
         try:
             await readable
         finally:
@@ -401,6 +401,11 @@ class SlotHandle:
         stdout, stderr, truncated = self.take_output(self._limits.output_bytes)
         wall = time.perf_counter() - self._began
         return Ended(signal.SIGKILL, 0.0, wall, 0, self._verdict, stdout, stderr, b"", truncated)
+
+
+def _settle(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 def _sealed_file(content: bytes) -> int:

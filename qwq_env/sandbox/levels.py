@@ -14,7 +14,7 @@ LEVELS: Final[tuple[Level, ...]] = ("A", "B", "C", "D")
 
 MEANING: Final[dict[Level, str]] = {
     "A": "namespaces, Landlock, seccomp and resource limits",
-    "B": "no namespaces (a container's default): Landlock with scopes and seccomp; no new processes",
+    "B": "no namespaces (a container's default): Landlock with scopes, seccomp; no new processes",
     "C": "an older kernel: namespaces without Landlock, or Landlock without scopes",
     "D": "files, signals or both lie open: refused unless allow_unsafe=True",
 }

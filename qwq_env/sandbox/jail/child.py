@@ -19,14 +19,20 @@ from qwq_env.sandbox.jail import calls, landlock, program, session, syscalls, wi
 _DESCRIPTORS = 256
 
 
-def run(config: dict[str, Any], image_bytes: int) -> NoReturn:
-    """Run the next job. `image_bytes` is the address space that the warm image takes already."""
+def run(config: dict[str, Any], image_bytes: int, lone_filter: bytes) -> NoReturn:
+    """Run the next job.
+
+    `image_bytes` is the address space that the warm image takes already, `lone_filter` what is
+    refused on top where no namespace surrounds the child.
+    """
     parent = os.getppid()
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(0)
     if config["scoped"] and not config["namespaces"]:
         landlock.restrict_signals()
+    if lone_filter:
+        syscalls.install_filter(lone_filter)
     signal.signal(signal.SIGINT, _interrupted)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     _reseed()

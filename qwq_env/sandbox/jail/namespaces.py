@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from qwq_env.sandbox.jail import syscalls
 from qwq_env.sandbox.jail.syscalls import (
@@ -40,11 +40,12 @@ SETTINGS: Final = (
     "/etc/alternatives",
     "/etc/localtime",
 )
+_NONE: Final[frozenset[int]] = frozenset()
 _PASSWD: Final = f"user:x:{INNER_ID}:{INNER_ID}::/tmp:/bin/sh\n"
 _INODES: Final = 4096
 
 
-def become(uid: int, keep: frozenset[int] = frozenset()) -> None:
+def become(uid: int, keep: frozenset[int] = _NONE) -> None:
     """Turn from root into an ordinary user, keeping the capabilities named (none by default)."""
     if keep:
         syscalls.prctl(syscalls.PR_SET_KEEPCAPS, 1)
@@ -53,6 +54,16 @@ def become(uid: int, keep: frozenset[int] = frozenset()) -> None:
     os.setresuid(uid, uid, uid)
     # A change of identity makes the process undumpable, and its own /proc files root's.
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 1)
+
+
+def kept_capabilities(config: dict[str, Any]) -> frozenset[int]:
+    """What a slot of root's keeps where no namespace can show it the interpreter.
+
+    An interpreter in a closed home stays readable; Landlock bounds what else would be, so that
+    without Landlock nothing is kept.
+    """
+    alone = config["uid"] is not None and not config["namespaces"]
+    return frozenset((syscalls.CAP_DAC_READ_SEARCH,)) if alone and config["landlock"] else _NONE
 
 
 def enter_outer_jail(uid: int | None, readable: Iterable[str], scratch: str) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import errno
 import signal
 import struct
-from dataclasses import dataclass
 from typing import Final
 
 from qwq_env.sandbox.jail.numbers import AUDIT_ARCH, NUMBERS
@@ -34,8 +33,8 @@ _PR_SET_PDEATHSIG: Final = 1
 _CLONE_THREAD: Final = 0x0001_0000
 _AF_UNIX: Final = 1
 _TERMINAL_AND_PIPE_IOCTLS: Final = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
-# Names of threads, timer slack, huge pages, "no new privileges", reading what is set.
-_HARMLESS_PRCTLS: Final = (2, 3, 15, 16, 21, 23, 29, 30, 38, 39, 41, 42, 0x5356_4D41)
+# Names of threads, more filters, timer slack, huge pages, "no new privileges", what is set.
+_HARMLESS_PRCTLS: Final = (2, 3, 15, 16, 21, 22, 23, 29, 30, 38, 39, 41, 42, 0x5356_4D41)
 
 Instruction = bytes
 Block = tuple[Instruction, ...]
@@ -66,31 +65,19 @@ def _allow_if_argument_in(index: int, values: tuple[int, ...], otherwise: int) -
     return (*block, _fail(otherwise))
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """What differs from level to level.
-
-    `fork`: whether new processes may be made (only where a pid namespace reaps them all);
-    `kill`: whether signals may be sent (only where a namespace or Landlock confines them);
-    `landlock`: whether the child still has to confine itself by Landlock.
-    """
-
-    fork: bool
-    kill: bool
-    landlock: bool
-
-
-def _rules(policy: Policy) -> dict[int, Block]:
+def _rules() -> dict[int, Block]:
     allowed = ["files", "memory", "processes", "signals", "time", "locks", "pairs", "random"]
-    allowed += [name for name in ("fork", "kill", "landlock") if getattr(policy, name)]
+    allowed += ["fork", "kill", "landlock"]
     rules: dict[int, Block] = {
         number: (_ALLOW,) for group in allowed for number in NUMBERS[group].values()
     }
     judged = NUMBERS["judged"]
-    clone = [_argument(0), _step(_IF_BITS, _NAMESPACE_FLAGS, 0, 1), _DENY]
-    if not policy.fork:
-        clone += [_step(_IF_BITS, _CLONE_THREAD, 1, 0), _DENY]
-    rules[judged["clone"]] = (*clone, _ALLOW)
+    rules[judged["clone"]] = (
+        _argument(0),
+        _step(_IF_BITS, _NAMESPACE_FLAGS, 0, 1),
+        _DENY,
+        _ALLOW,
+    )
     rules[judged["socket"]] = (_fail(errno.EAFNOSUPPORT),)
     rules[judged["socketpair"]] = _allow_if_argument_in(0, (_AF_UNIX,), errno.EAFNOSUPPORT)
     rules[judged["ioctl"]] = _allow_if_argument_in(1, _TERMINAL_AND_PIPE_IOCTLS, errno.ENOTTY)
@@ -110,14 +97,15 @@ def _rules(policy: Policy) -> dict[int, Block]:
     return rules
 
 
-def build(policy: Policy) -> bytes:
-    """Return the filter: a search tree over ranges of numbers, about ten steps for any call.
+def for_slot() -> bytes:
+    """Return the filter of a slot and its children.
 
-    Raises NotImplementedError on a machine whose system-call numbers we do not know.
+    It is a search tree over ranges of numbers, about ten steps for any call. Raises
+    NotImplementedError on a machine whose system-call numbers we do not know.
     """
     if not AUDIT_ARCH:
         raise NotImplementedError("seccomp: the system-call numbers of this machine are not known")
-    rules = _rules(policy)
+    rules = _rules()
     ranges: list[tuple[int, Block]] = []
     for number in range(_HIGHEST):
         block = rules.get(number, (_DENY,))
@@ -142,5 +130,25 @@ def build(policy: Policy) -> bytes:
         _step(_IF_AT_LEAST, _X32_BIT, 0, 1),
         _KILL,
         *tree(0, len(ranges)),
+    ]
+    return b"".join(program)
+
+
+def for_lone_child(may_signal: bool) -> bytes:
+    """Return what a child has on top where no namespace surrounds it: threads, but no processes.
+
+    What cannot fork leaves nothing behind. Without `may_signal` it can signal nobody, not even
+    itself: for kernels that cannot confine signals otherwise.
+    """
+    refused = [*NUMBERS["fork"].values(), *(() if may_signal else NUMBERS["kill"].values())]
+    program = [_step(_LOAD, _NUMBER_OFFSET)]
+    for number in refused:
+        program += [_step(_IF_EQUAL, number, 0, 1), _DENY]
+    program += [
+        _step(_IF_EQUAL, NUMBERS["judged"]["clone"], 0, 3),
+        _argument(0),
+        _step(_IF_BITS, _CLONE_THREAD, 1, 0),
+        _DENY,
+        _ALLOW,
     ]
     return b"".join(program)

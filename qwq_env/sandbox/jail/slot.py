@@ -67,11 +67,7 @@ def _confine(config: dict[str, Any], order: dict[str, Any]) -> None:
     os.chdir(config["scratch"])
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
     syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
-    syscalls.drop_capabilities(
-        frozenset()
-        if config["namespaces"] or config["uid"] is None
-        else frozenset((syscalls.CAP_DAC_READ_SEARCH,))
-    )
+    syscalls.drop_capabilities(namespaces.kept_capabilities(config))
     if config["landlock"]:
         readable = ["/"]
         if not config["namespaces"]:
@@ -114,13 +110,7 @@ def _prepare(config: dict[str, Any], order: dict[str, Any]) -> None:
         with contextlib.suppress(OSError):
             syscalls.collapse_heap()
     if config["seccomp"]:
-        alone = config["namespaces"]
-        policy = seccomp.Policy(
-            fork=alone,
-            kill=alone or config["scoped"],
-            landlock=config["scoped"] and not alone,
-        )
-        syscalls.install_filter(seccomp.build(policy))
+        syscalls.install_filter(seccomp.for_slot())
 
 
 class Slot:
@@ -135,6 +125,9 @@ class Slot:
         self._poll.register(control, select.POLLIN)
         self._image_bytes = _address_space()
         self._serial = 0
+        self._lone_filter = b""
+        if config["seccomp"] and not config["namespaces"]:
+            self._lone_filter = seccomp.for_lone_child(may_signal=config["scoped"])
 
     def serve(self) -> NoReturn:
         """Run one child after another until one leaves the slot unfit, or the host hangs up."""
@@ -142,7 +135,7 @@ class Slot:
             pid = os.fork()
             if pid == 0:
                 self._control.close()
-                child.run(self._config, self._image_bytes)
+                child.run(self._config, self._image_bytes, self._lone_filter)
             watch = os.pidfd_open(pid)
             self._poll.register(watch, select.POLLIN)
             reason = self._attend(pid, watch)

@@ -19,13 +19,12 @@ from qwq_env.sandbox.jail import namespaces, slot, syscalls, wire
 from qwq_env.sandbox.jail.syscalls import CLONE_NEWPID
 
 # What most programs import; each is slow to find, and quick once it is there.
-_USUAL: Final = tuple(
-    """
-    ast bisect collections copy csv dataclasses datetime decimal encodings.ascii encodings.idna
-    encodings.latin_1 encodings.utf_8 enum fractions functools hashlib heapq io itertools json
-    linecache math operator os pprint random re statistics string sys textwrap threading time
-    traceback types typing unicodedata warnings
-    """.split()
+_USUAL: Final = (
+    *("ast", "bisect", "collections", "copy", "csv", "dataclasses", "datetime", "decimal"),
+    *("encodings.ascii", "encodings.idna", "encodings.latin_1", "encodings.utf_8", "enum"),
+    *("fractions", "functools", "hashlib", "heapq", "io", "itertools", "json", "linecache"),
+    *("math", "operator", "os", "pprint", "random", "re", "statistics", "string", "sys"),
+    *("textwrap", "threading", "time", "traceback", "types", "typing", "unicodedata", "warnings"),
 )
 
 ENVIRONMENT: Final = {
@@ -56,8 +55,7 @@ def confine(config: dict[str, Any]) -> None:
     if config["namespaces"]:
         namespaces.enter_outer_jail(config["uid"], config["readable"], config["scratch"])
     elif config["uid"] is not None:
-        # An interpreter in a closed home stays readable; Landlock bounds what else would be.
-        namespaces.become(config["uid"], frozenset((syscalls.CAP_DAC_READ_SEARCH,)))
+        namespaces.become(config["uid"], namespaces.kept_capabilities(config))
 
 
 def serve(config: dict[str, Any], launcher: int) -> NoReturn:
