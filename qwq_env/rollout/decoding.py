@@ -17,12 +17,19 @@ from torch import Tensor
 
 from qwq_env.errors import InfrastructureError
 from qwq_env.rollout.draw import Draw, draw
+from qwq_env.rollout.grouped_attention import attending_in_groups
 from qwq_env.rollout.kv_cache import Pass, SlotCache
 from qwq_env.rollout.policy import Generation
 from qwq_env.rollout.slots import Slot, SlotTable, Turn
 
 PREFILL_TOKENS = 16_384
 """Bound on rows × longest row of one prefill pass, padding included, for the memory it takes."""
+
+MASK_ENTRIES = 2**27
+"""Bound on rows × queries × positions of a prefill pass that reads what is cached."""
+
+COMPANY = 4
+"""Steps for which a prefill waits for others to share the pass."""
 
 FREE_PADDING = 256
 """Tokens of padding that cost less than a second forward pass would."""
@@ -48,6 +55,14 @@ class Ended(NamedTuple):
 
     turn: Turn
     result: Generation | InfrastructureError
+
+
+class Copy(NamedTuple):
+    """The first `length` positions of the slot at `source` also belong to the one at `target`."""
+
+    source: int
+    target: int
+    length: int
 
 
 class Decoding:
@@ -118,20 +133,39 @@ class Decoding:
         with torch.no_grad():
             self._admit()
             ended: list[Ended] = []
-            for group in _groups([slot for slot in self._table.active() if slot.pending > 1]):
+            for group in self._to_prefill():
                 ended += self._prefill(group)
             ready = [slot for slot in self._table.active() if slot.pending == 1]
             return ended + (self._decode(ready) if ready else [])
 
+    def _to_prefill(self) -> list[list[Slot]]:
+        """Return the prefill passes of this step.
+
+        A pass for one slot costs about as much as a decode step for all, so when turns trickle
+        in, the first of them waits a few steps for company.
+        """
+        active = self._table.active()
+        pending = [slot for slot in active if slot.pending > 1]
+        longest_wait = max((self._table.waited(slot) for slot in pending), default=0)
+        if len(pending) * 8 < len(active) and longest_wait < COMPANY:
+            return []
+        return _groups(pending)
+
     def _admit(self) -> None:
         left: deque[Turn] = deque()
+        copies: list[Copy] = []
         while self._waiting and self._table.idle:
             turn = self._waiting.popleft()
-            if not self._take_in(turn):
+            if not self._take_in(turn, copies):
                 left.append(turn)
         self._waiting.extendleft(reversed(left))
+        if copies:
+            sources, targets, lengths = zip(*copies, strict=True)
+            self._cache.reserve(max(targets) + 1, max(lengths))
+            self._cache.copy(sources, targets, max(lengths))
+            self._copied += sum(lengths)
 
-    def _take_in(self, turn: Turn) -> bool:
+    def _take_in(self, turn: Turn, copies: list[Copy]) -> bool:
         slot = self._table.of(turn.request.episode)
         if slot is not None:
             if slot.turn is not None:
@@ -146,11 +180,10 @@ class Decoding:
         if slot is None:
             return False
         if twin is not None:
-            # Also right when the twin was evicted just now: its row still holds the prompt.
-            self._cache.reserve(slot.index + 1, wanted + 1)
-            self._cache.copy([twin.index], [slot.index], wanted)
+            # Also right when the twin was evicted just now: its row still holds the prompt,
+            # and all copies are read before the first is written.
+            copies.append(Copy(twin.index, slot.index, wanted))
             slot.cached = wanted
-            self._copied += wanted
         return True
 
     def _prefill(self, slots: Sequence[Slot]) -> list[Ended]:
@@ -233,14 +266,15 @@ class Decoding:
                 dtype = self._model.dtype
                 hidden = torch.full((), torch.finfo(dtype).min, dtype=dtype, device=mask.device)
                 mask = torch.where(mask, hidden.new_zeros(()), hidden)
-        output = self._model(
-            input_ids=tokens,
-            attention_mask=mask,
-            position_ids=plan.columns.clamp(max=self._max_length - 1),
-            past_key_values=self._cache,
-            use_cache=True,
-            logits_to_keep=keep,
-        )
+        with attending_in_groups(self._model):
+            output = self._model(
+                input_ids=tokens,
+                attention_mask=mask,
+                position_ids=plan.columns.clamp(max=self._max_length - 1),
+                past_key_values=self._cache,
+                use_cache=True,
+                logits_to_keep=keep,
+            )
         logits: Tensor = output.logits
         return logits
 
@@ -293,12 +327,14 @@ def _groups(slots: Sequence[Slot]) -> list[list[Slot]]:
     others = [slot for slot in slots if slot.cached]
     groups: list[list[Slot]] = []
     for kind in (fresh, others):
+        longest = max((len(slot.ids) for slot in kind), default=1)
+        most = PREFILL_TOKENS if kind is fresh else min(PREFILL_TOKENS, MASK_ENTRIES // longest)
         tokens = 0
         for position, slot in enumerate(sorted(kind, key=lambda slot: slot.pending)):
             rows = 1 if position == 0 else len(groups[-1]) + 1
             padded = rows * slot.pending
             waste = padded - tokens - slot.pending
-            if position == 0 or padded > PREFILL_TOKENS or waste > max(FREE_PADDING, padded // 4):
+            if position == 0 or padded > most or waste > max(FREE_PADDING, padded // 4):
                 groups.append([])
                 tokens = 0
             groups[-1].append(slot)

@@ -103,6 +103,9 @@ def _pick(probs: Tensor, uniforms: Sequence[float]) -> Tensor:
     uniform = torch.tensor(uniforms, dtype=torch.float64, device=probs.device)[:, None]
     picks = torch.searchsorted(cumulative, uniform * cumulative[:, -1:], right=True)
     picks = picks.clamp(max=probs.shape[-1] - 1)
+    drawn = probs.gather(-1, picks)
+    if bool((drawn > 0).all()):
+        return picks
     # Rounding at the very end of a row, and a parallel sum that is not monotone, can both land
     # on a token of probability zero.
-    return torch.where(probs.gather(-1, picks) > 0, picks, probs.argmax(-1, keepdim=True))
+    return torch.where(drawn > 0, picks, probs.argmax(-1, keepdim=True))

@@ -91,6 +91,10 @@ class SlotTable:
         """Whether a slot has no turn under way."""
         return len(self.active()) < self.size
 
+    def waited(self, slot: Slot) -> int:
+        """Return how many steps ago the slot's turn began."""
+        return self._step - slot.used
+
     def twin(self, prompt: tuple[int, ...]) -> Slot | None:
         """Return a slot whose context begins with `prompt`: its own first prompt was the same."""
         return self._by_prompt.get(prompt)
