@@ -7,8 +7,9 @@ megabyte of prose costs.
 """
 
 import re
+from typing import NamedTuple
 
-__all__ = ["final_answer_text", "last_boxed"]
+__all__ = ["SEARCH_WINDOW", "Box", "final_answer_text", "find_last_box", "last_boxed"]
 
 SEARCH_WINDOW = 65_536
 """Characters from the end of a text in which a box is looked for; a longer box is no answer."""
@@ -44,7 +45,19 @@ def last_boxed(text: str) -> str | None:
     A box that is never closed is passed over. Only the last `SEARCH_WINDOW` characters are looked
     at.
     """
-    text = text[-SEARCH_WINDOW:]
+    found = find_last_box(text[-SEARCH_WINDOW:])
+    return None if found is None else found.content
+
+
+class Box(NamedTuple):
+    """The content of a box and where in the searched text the content ends."""
+
+    content: str
+    end: int
+
+
+def find_last_box(text: str) -> Box | None:
+    """`last_boxed` over the whole text, with the place of the box."""
     open_braces: list[int | None] = []  # start of the content for a box's brace, else None
     best: tuple[int, int] | None = None
     box_brace = -1
@@ -64,7 +77,7 @@ def last_boxed(text: str) -> str | None:
                 best = (start, token.start())
     if best is None:
         return None
-    return _innermost(text[best[0] : best[1]])
+    return Box(_innermost(text[best[0] : best[1]]), best[1])
 
 
 def _space_end(text: str, start: int) -> int:

@@ -11,7 +11,7 @@ __all__ = ["BadReference", "MathGrader", "grade_row"]
 
 
 async def grade_row(row: Mapping[str, Any]) -> Score:
-    """The score of a row `{"gold", "answer"}`, with `"kind"` "answer" (the default) or "response"."""
+    """The score of a row `{"gold", "answer", "kind"}`; the kind is "answer" when there is none."""
     return await _grader().grade(row["gold"], row["answer"], row.get("kind", "answer"))
 
 

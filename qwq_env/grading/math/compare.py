@@ -47,14 +47,16 @@ from qwq_env.grading.math.structure import (
 
 __all__ = ["Comparison", "Oracle"]
 
-_BASED = re.compile(r"([0-9A-Fa-f]+)_\{?(\d{1,2})\}?")
+_BASED = re.compile(r"(?:(?=\d+_)|(?=\w+_\{?1[1-9]\}?$))([0-9A-Z]+)_\{?(\d{1,2})\}?")
 _DIGITS = re.compile(r"\d+")
 _DECIMAL = re.compile(r"-?(\d*)\.(\d+)")
 _INFINITE = {"\\infty": 1, "+\\infty": 1, "-\\infty": -1}
 _FLIPPED = {"<": ">", ">": "<", "\\leq": "\\geq", "\\geq": "\\leq"}
+_UPWARD = ("<", "\\leq")
+_ABSOLUTE = re.compile(r"\|[^|]*\|")
 _LONG_DECIMAL = 10
-_EXACT_SIGNS = frozenset(["="])
-_EQUAL_SIGNS = frozenset(["=", "\\approx", "\\sim"])
+_EXACT_SIGNS = frozenset(["=", "\\equiv"])
+_EQUAL_SIGNS = frozenset(["=", "\\equiv", "\\approx", "\\sim"])
 
 
 class Oracle(Protocol):
@@ -114,9 +116,8 @@ class Comparison:
         return len(gold) == len(answer) and all(map(self.equal, gold, answer))
 
     def _listings(self, gold: Listing, answer: Listing) -> bool:
-        if len(gold.items) == len(answer.items):
-            if self._any_order(gold.items, answer.items):
-                return True
+        if self._any_order(gold.items, answer.items):
+            return True
         if not (gold.braces and answer.braces):
             return False
         return self._any_order(self._distinct(gold.items), self._distinct(answer.items))
@@ -162,6 +163,9 @@ class Comparison:
                 and len(gold.rows) == len(answer.rows)
                 and all(map(self._in_order, gold.rows, answer.rows))
             )
+        texts = [side.text for side in (gold, answer) if isinstance(side, Matrix | Value)]
+        if len(texts) == 2 and all("matrix}" in text for text in texts):
+            return self.oracle.same(texts[0], texts[1])  # a product, a multiple
         golds, answers = _vector(gold), _vector(answer)
         return golds is not None and answers is not None and self._in_order(golds, answers)
 
@@ -184,10 +188,10 @@ class Comparison:
             return _same_digits(gold.text, answer.text)
         if gold.text in _INFINITE or answer.text in _INFINITE:
             return _INFINITE.get(gold.text) == _INFINITE.get(answer.text)
-        if _DIGITS.fullmatch(gold.text) and _DIGITS.fullmatch(answer.text):
-            # Without a conversion, so that a million digits cost nothing.
-            if gold.unit is None or answer.unit is None:
-                return gold.text.lstrip("0") == answer.text.lstrip("0")
+        digits = _DIGITS.fullmatch(gold.text) and _DIGITS.fullmatch(answer.text)
+        if digits and (gold.unit is None or answer.unit is None):
+            # Without a conversion, so that thousands of digits cost nothing.
+            return gold.text.lstrip("0") == answer.text.lstrip("0")
         factors = _unit_factors(gold, answer)
         numbers = self.oracle.number(gold.text), self.oracle.number(answer.text)
         if numbers[0] is not None and numbers[1] is not None:
@@ -227,9 +231,9 @@ class Comparison:
         if _EQUAL_SIGNS & (set(gold.signs) | set(answer.signs)):
             return False
         golds, answers = _interval(gold), _interval(answer)
-        if golds is not None and answers is not None:
-            if _names(gold) == _names(answer) and self.equal(golds, answers):
-                return True
+        same_name = _names(gold) == _names(answer)
+        if same_name and golds is not None and answers is not None and self.equal(golds, answers):
+            return True
         return self._inequalities(gold, answer)
 
     def _equations(self, gold: Relation, answer: Relation) -> bool:
@@ -354,7 +358,7 @@ def _scaled(text: str, factor: Fraction) -> str:
 
 
 def _rounds_to(gold: Fraction, gold_text: str, answer: Fraction, answer_text: str) -> bool:
-    """Whether a long decimal is the other number, which no finite decimal writes, cut or rounded."""
+    """Whether a long decimal is the other number, cut or rounded; a finite one never is."""
     for exact, decimal, text in ((gold, answer, answer_text), (answer, gold, gold_text)):
         found = _DECIMAL.fullmatch(text)
         if not found or len((found[1] + found[2]).lstrip("0")) < _LONG_DECIMAL:
@@ -403,25 +407,50 @@ def _reversed(relation: Relation) -> Relation:
 
 
 def _interval(relation: Relation) -> Answer | None:
-    """The interval in which the one name of an inequality lies, or None."""
+    """The set in which the one name of an inequality lies, or None."""
     sides, signs = relation.sides, relation.signs
     if len(sides) == 2 and is_name(sides[1]) and not is_name(sides[0]):
         return _interval(_reversed(relation))
-    below, above = Value("-\\infty"), Value("\\infty")
+    if len(sides) == 3 and signs[0] in (">", "\\geq"):
+        if signs[1] not in (">", "\\geq"):
+            return None
+        return _interval(_reversed(relation))
     if len(sides) == 2 and is_name(sides[0]):
-        bound = read_answer(sides[1])
-        if signs[0] in ("<", "\\leq"):
-            return Brackets((below, bound), "(", ")" if signs[0] == "<" else "]")
-        if signs[0] in (">", "\\geq"):
-            return Brackets((bound, above), "(" if signs[0] == ">" else "[", ")")
-        if signs[0] == "\\neq":
-            return Union((Brackets((below, bound), "(", ")"), Brackets((bound, above), "(", ")")))
-        return None
-    if len(sides) == 3 and is_name(sides[1]):
-        if signs[0] in (">", "\\geq"):
-            return _interval(_reversed(relation)) if signs[1] in (">", "\\geq") else None
-        if all(sign in ("<", "\\leq") for sign in signs):
-            ends = read_answer(sides[0]), read_answer(sides[2])
-            opening = "(" if signs[0] == "<" else "["
-            return Brackets(ends, opening, ")" if signs[1] == "<" else "]")
+        return _ray(sides[0], signs[0], sides[1])
+    if len(sides) == 3 and is_name(sides[1]) and all(sign in _UPWARD for sign in signs):
+        return _segment(sides[0], signs[0], sides[1], signs[1], sides[2])
     return None
+
+
+def _ray(name: str, sign: str, bound: str) -> Answer | None:
+    above = Brackets((read_answer(bound), Value("\\infty")), _opening(sign), ")")
+    below = Brackets((Value("-\\infty"), read_answer(bound)), "(", _closing(sign))
+    if sign == "\\neq":
+        return Union((below, above))
+    if sign not in _FLIPPED:
+        return None
+    if not _ABSOLUTE.fullmatch(name):
+        return below if sign in _UPWARD else above
+    if sign in _UPWARD:
+        return Brackets((_negated(bound), read_answer(bound)), _opening(sign), _closing(sign))
+    return Union((Brackets((Value("-\\infty"), _negated(bound)), "(", _closing(sign)), above))
+
+
+def _segment(low: str, below: str, name: str, above: str, high: str) -> Answer:
+    inner = Brackets((read_answer(low), read_answer(high)), _opening(below), _closing(above))
+    if not _ABSOLUTE.fullmatch(name):
+        return inner
+    mirrored = Brackets((_negated(high), _negated(low)), _opening(above), _closing(below))
+    return Union((mirrored, inner))
+
+
+def _opening(sign: str) -> str:
+    return "(" if sign in ("<", ">", "\\neq") else "["
+
+
+def _closing(sign: str) -> str:
+    return ")" if sign in ("<", ">", "\\neq") else "]"
+
+
+def _negated(text: str) -> Answer:
+    return read_answer(f"-({text})")

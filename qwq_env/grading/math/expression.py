@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 __all__ = ["Call", "Node", "Number", "Symbol", "TooComplex", "Unreadable", "read", "symbols"]
 
-MAX_TOKENS = 1_200
+MAX_TOKENS = 12_000
 MAX_DEPTH = 40
 MAX_DIGITS = 1_000
 
@@ -55,69 +55,16 @@ _TOKEN = re.compile(
     r"|(?P<other>\\[{}|]|[-+*/^_!'=(){}\[\]|,:<>])|(?P<space>\s+)"
 )
 _FUNCTIONS = frozenset(
-    [
-        "sin",
-        "cos",
-        "tan",
-        "cot",
-        "sec",
-        "csc",
-        "arcsin",
-        "arccos",
-        "arctan",
-        "arccot",
-        "sinh",
-        "cosh",
-        "tanh",
-        "ln",
-        "log",
-        "lg",
-        "exp",
-    ]
-)
+    ["sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "arccot", "sinh",
+     "cosh", "tanh", "ln", "log", "lg", "exp"]
+)  # fmt: skip
 _INVERSE = {"sin": "arcsin", "cos": "arccos", "tan": "arctan", "cot": "arccot"}
 _GREEK = frozenset(
-    [
-        "alpha",
-        "beta",
-        "gamma",
-        "delta",
-        "varepsilon",
-        "zeta",
-        "eta",
-        "theta",
-        "iota",
-        "kappa",
-        "lambda",
-        "mu",
-        "nu",
-        "xi",
-        "rho",
-        "sigma",
-        "tau",
-        "upsilon",
-        "phi",
-        "chi",
-        "psi",
-        "omega",
-        "varphi",
-        "vartheta",
-        "varrho",
-        "varsigma",
-        "Gamma",
-        "Delta",
-        "Theta",
-        "Lambda",
-        "Xi",
-        "Sigma",
-        "Upsilon",
-        "Phi",
-        "Psi",
-        "Omega",
-        "ell",
-        "hbar",
-    ]
-)
+    ["alpha", "beta", "gamma", "delta", "varepsilon", "zeta", "eta", "theta", "iota", "kappa",
+     "lambda", "mu", "nu", "xi", "rho", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega",
+     "varphi", "vartheta", "varrho", "varsigma", "Gamma", "Delta", "Theta", "Lambda", "Xi",
+     "Sigma", "Upsilon", "Phi", "Psi", "Omega", "ell", "hbar"]
+)  # fmt: skip
 _MARKED = frozenset(
     ["overline", "bar", "vec", "hat", "tilde", "widehat", "widetilde", "underline", "dot", "mathbb"]
 )
@@ -275,6 +222,15 @@ class _Reader:
         self.expect(_CLOSING[opening])
         return node
 
+    def piece(self, level: int) -> Node:
+        """The argument of a command: a group, or one token, of a number its first digit."""
+        token = self.peek()
+        if token == "{":
+            return self.group(level)
+        if len(token) > 1 and token[0].isdigit():
+            self.tokens[self.at : self.at + 1] = [token[0], token[1:]]
+        return self.atom(level + 1)
+
     def atom(self, level: int) -> Node:
         token = self.peek()
         if token[:1].isdigit() or token[:1] == ".":
@@ -355,7 +311,7 @@ class _Reader:
     def command(self, level: int) -> Node:
         name = self.take()[1:]
         if name in ("frac", "binom"):
-            top, bottom = self.group(level), self.group(level)
+            top, bottom = self.piece(level), self.piece(level)
             return Call("div" if name == "frac" else "binom", (top, bottom))
         if name == "sqrt":
             return self.root(level)

@@ -10,7 +10,7 @@ from typing import Self
 from qwq_env.errors import UsageError
 from qwq_env.grading.math.judge import judge
 from qwq_env.grading.math.oracle import ExactOracle, NeedsWorker
-from qwq_env.grading.math.response import Kind, response_answer
+from qwq_env.grading.math.response import Kind, field_answer, response_answer
 from qwq_env.grading.pool import GraderPool, PoolSettings
 from qwq_env.grading.score import Score
 
@@ -65,7 +65,7 @@ class MathGrader:
         Call it when a task set loads: a reference that does not parse would otherwise show up as
         an environment in which nothing is ever right.
         """
-        score = self.pool.run(gold, None)
+        score = self.pool.run(field_answer(gold), None)
         if score.value != 1.0:
             raise BadReference(
                 f"gold: {gold[:200]!r} is no reference answer that can be graded against: "
@@ -89,6 +89,7 @@ class MathGrader:
         self.close()
 
     def _begin(self, gold: str, answer: str, kind: Kind) -> tuple[Score | None, tuple[str, str]]:
+        gold = field_answer(gold)
         found = response_answer(answer, kind, self.boxed_only)
         if found is None:
             return Score.wrong("no_answer", "the response gives no answer"), ("", "")

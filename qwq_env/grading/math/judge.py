@@ -4,6 +4,7 @@ What the policy wrote badly is wrong (`unparsed`, `no_answer`); what costs more 
 and a reference that does not parse, is undecided.
 """
 
+import re
 from functools import lru_cache
 
 from qwq_env.grading.math.compare import Comparison, Oracle
@@ -13,7 +14,9 @@ from qwq_env.grading.math.oracle import FullOracle
 from qwq_env.grading.math.structure import Answer, Listing, read_answer, values
 from qwq_env.grading.score import Score
 
-__all__ = ["judge", "judge_fully"]
+__all__ = ["judge", "judge_fully", "warm_up"]
+
+_DECIMAL_COMMA = re.compile(r"^(-?0),(\d+)$|^(-?\d+),(\d{1,2}|\d{4,})$")
 
 
 def judge(gold: str, answer: str, oracle: Oracle) -> Score:
@@ -66,12 +69,14 @@ def _equal(gold: str, answer: str, comparison: Comparison) -> bool:
     golds, answers = _reading(gold, True), _reading(answer, True)
     if comparison.equal(golds, answers):
         return True
-    if "," not in gold + answer:
+    # "100,200" is one number to some and two to others, "1,5" two to some and one to others; the
+    # other side says which was meant.
+    if "," not in gold + answer or isinstance(golds, Listing) == isinstance(answers, Listing):
         return False
-    # "100,200" is one number to some and two to others; the other side says which was meant.
-    if isinstance(golds, Listing) == isinstance(answers, Listing):
-        return False
-    return comparison.equal(_reading(gold, False), _reading(answer, False))
+    if comparison.equal(_reading(gold, False), _reading(answer, False)):
+        return True
+    points = [_DECIMAL_COMMA.sub(r"\1\3.\2\4", text) for text in (gold, answer)]
+    return points != [gold, answer] and comparison.equal(*(_reading(text, True) for text in points))
 
 
 @lru_cache(maxsize=4096)

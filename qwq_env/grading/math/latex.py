@@ -14,9 +14,14 @@ __all__ = ["MAX_CHARACTERS", "canonical"]
 MAX_CHARACTERS = 20_000
 """Longer answers are cut off before anything looks at them; see `compare.judge`."""
 
+_GREEK = (
+    "alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa",
+    "lambda", "mu", "nu", "xi", "omicron", "pi", "rho", "sigma", "sigma", "tau", "upsilon", "phi",
+    "chi", "psi", "omega",
+)  # fmt: skip
 _UNICODE = str.maketrans(
     {
-        "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "﹣": "-",  # the dashes that stand for minus
+        "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "﹣": "-",
         "×": r"\cdot ", "·": r"\cdot ", "⋅": r"\cdot ", "∙": r"\cdot ", "∗": r"\cdot ",
         "÷": "/", "⁄": "/", "∕": "/", "∶": ":", "′": "'", "’": "'", "“": '"', "”": '"',
         "≤": r"\leq ", "⩽": r"\leq ", "≥": r"\geq ", "⩾": r"\geq ", "≠": r"\neq ",
@@ -29,8 +34,7 @@ _UNICODE = str.maketrans(
         "¾": r"\frac{3}{4}", "⅕": r"\frac{1}{5}", "⅙": r"\frac{1}{6}", "⅛": r"\frac{1}{8}",
         "€": "$", "£": "$", "¥": "$", "₹": "$", "₩": "$", "\u00a0": " ",
     }
-    | {chr(0x03B1 + i): f"\\{name} " for i, name in enumerate(
-        ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu", "xi", "omicron", "pi", "rho", "sigma", "sigma", "tau", "upsilon", "phi", "chi", "psi", "omega"])}
+    | {chr(0x03B1 + place): f"\\{name} " for place, name in enumerate(_GREEK)}
     | {"Δ": r"\Delta ", "Σ": r"\Sigma ", "Ω": r"\Omega ", "Φ": r"\Phi ", "Γ": r"\Gamma "}
 )  # fmt: skip
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n")
@@ -51,86 +55,29 @@ _CHARACTERS = {
     "vert": "|", "lvert": "|", "rvert": "|", "lparen": "(", "rparen": ")", "prime": "'",
     "leq": "\\leq ", "percent": "%",
 }  # fmt: skip
-_DROPPED = [
-    "left",
-    "right",
-    "big",
-    "Big",
-    "bigg",
-    "Bigg",
-    "bigl",
-    "bigr",
-    "Bigl",
-    "Bigr",
-    "biggl",
-    "biggr",
-    "Biggl",
-    "Biggr",
-    "middle",
-    "displaystyle",
-    "textstyle",
-    "scriptstyle",
-    "limits",
-    "nolimits",
-    "quad",
-    "qquad",
-    "thinspace",
-    "medspace",
-    "thickspace",
-    "enspace",
-    "negthinspace",
-    "null",
-    "boxed",
-    "fbox",
-    "hfill",
-    "noindent",
-    "centering",
-    "Large",
-    "large",
-    "small",
-    "normalsize",
-    "allowbreak",
-    "nonumber",
-    "mathopen",
-    "mathclose",
-    "mathbin",
-    "mathrel",
-    "mathord",
-]
-_FONTS = [
-    "mathrm",
-    "mathbf",
-    "mathit",
-    "mathsf",
-    "mathtt",
-    "mathnormal",
-    "boldsymbol",
-    "bm",
-    "pmb",
-    "mathcal",
-    "operatorname",
-    "overrightarrow",
-    "ensuremath",
-    "phantom",
-    "cancel",
-]
-_TEXTS = [
-    "text",
-    "textbf",
-    "textit",
-    "textrm",
-    "textnormal",
-    "textsf",
-    "texttt",
-    "mbox",
-    "hbox",
-    "emph",
-    "textup",
-    "textsc",
-]
+_DROPPED = frozenset(
+    ["left", "right", "big", "Big", "bigg", "Bigg", "bigl", "bigr", "Bigl", "Bigr", "biggl",
+     "biggr", "Biggl", "Biggr", "middle", "displaystyle", "textstyle", "scriptstyle", "limits",
+     "nolimits", "quad", "qquad", "thinspace", "medspace", "thickspace", "enspace",
+     "negthinspace", "null", "boxed", "fbox", "hfill", "noindent", "centering", "Large", "large",
+     "small", "normalsize", "allowbreak", "nonumber", "mathopen", "mathclose", "mathbin",
+     "mathrel", "mathord"]
+)  # fmt: skip
+_FONTS = (
+    "mathrm|mathbf|mathit|mathsf|mathtt|mathnormal|boldsymbol|bm|pmb|mathcal|operatorname"
+    "|overrightarrow|ensuremath|phantom|cancel"
+)
+_TEXTS = frozenset(
+    ["text", "textbf", "textit", "textrm", "textnormal", "textsf", "texttt", "mbox", "hbox",
+     "emph", "textup", "textsc"]
+)  # fmt: skip
 
+_CHOOSE = re.compile(r"\{([^{}]*)\\choose\s*([^{}]*)\}")
+_EMPTY_TEXT = re.compile(r"\\text\{\s*\}")
+_UPRIGHT_UNIT = re.compile(r"(?<=[\d}\s])\\mathrm\s*\{([a-zA-Z]{2,}|[^{}\\]*[/^][^{}\\]*)\}")
+_ESCAPED_TWICE = re.compile(r"\\\\(?=[A-Za-z{}])")
 _COMMAND = re.compile(r"\\([A-Za-z]+)\*?[ \t]*")
-_FONT_GROUP = re.compile(r"\\(?:%s)\s*\{([^{}\\]*)\}" % "|".join(_FONTS))  # noqa: UP031 - braces
+_FONT_GROUP = re.compile(rf"\\(?:{_FONTS})\s*\{{([^{{}}\\]*)\}}")
 _DOLLAR = re.compile(r"\\?\$")
 _DELIMITERS = re.compile(r"(?<!\\)\\[()\[\]]")
 _THIN_THOUSANDS = re.compile(r"(?<=\d)(?:\{,\}|,\\!|\\[,:;!]|\{\\[,:;]\})\s*(?=\d{3}(?!\d))")
@@ -158,9 +105,14 @@ def canonical(text: str) -> str:
     text = _visible(text).translate(_UNICODE)
     text = _run(text, _SUPERSCRIPTS, "^")
     text = _run(text, _SUBSCRIPTS, "_")
+    if "\\begin" not in text:
+        text = _ESCAPED_TWICE.sub(r"\\", text)
+    text = text.replace("\\\\", "\\cr ")
     text = _THIN_THOUSANDS.sub("", text)
     text = _DOLLAR.sub(" ", _DELIMITERS.sub(" ", text))
     text = _COMMAND.sub(_command, text)
+    text = _CHOOSE.sub(r"\\binom{\1}{\2}", _EMPTY_TEXT.sub(" ", text))
+    text = _UPRIGHT_UNIT.sub(r"\\text{\1}", text)
     text = _FONT_GROUP.sub(lambda found: " " + found[1] + " ", text)
     text = _CIRC.sub(r"^\\circ ", text)
     text = text.replace("{,}", ",").replace("===", "=").replace("==", "=")
@@ -204,7 +156,8 @@ def _command(found: re.Match[str]) -> str:
     alias = _ALIASES.get(name, name)
     if not alias:
         return " "
-    return "\\" + alias + (" " if alias[-1].isalpha() else "")
+    following = found.string[found.end() : found.end() + 1]
+    return "\\" + alias + (" " if alias[-1].isalpha() and following.isalnum() else "")
 
 
 def _outside_text(text: str) -> str:

@@ -7,27 +7,30 @@ else.
 """
 
 import re
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from qwq_env.grading.answer import SEARCH_WINDOW, final_answer_text, last_boxed
+from qwq_env.grading.answer import SEARCH_WINDOW, final_answer_text, find_last_box, last_boxed
 
-__all__ = ["Kind", "response_answer"]
+__all__ = ["Kind", "field_answer", "response_answer"]
 
 Kind = Literal["answer", "response"]
 
 _HASHES = re.compile(r"####[ \t]*([^\n]+)")
 _CLAIM = re.compile(r"answer\b(?:[^.:\n]{0,80}?\b(?:is|are|equals)\b:?|\s*:|\s*=)", re.IGNORECASE)
+_FINAL_ANSWER = re.compile(r"final answer\b", re.IGNORECASE)
+_LEADING_WORDS = re.compile(
+    r"\b(?:answers?|is|are|be|that|get|gives?|have|obtain|therefore|thus|hence|so|equals?|to)[\s:]*$",
+    re.IGNORECASE,
+)
 _SENTENCE_END = re.compile(r"[.!?](?=\s|$|<\|)|\n|<\||I hope it is correct")
 _VERB = re.compile(r"\b(?:is|are|equals|be)\b:?\s+")
-_FORMULA = re.compile(
-    r"\$\$(?P<display>[^$]{1,4000})\$\$|\\\[(?P<bracket>.{1,4000}?)\\\]"
-    r"|\\\((?P<paren>.{1,4000}?)\\\)|(?<!\\)\$(?P<inline>(?:[^$\\\n]|\\.){1,2000})\$",
-    re.DOTALL,
-)
+_DELIMITER = re.compile(r"\\\\|\\\$|\$\$|\$|\\\(|\\\)|\\\[|\\\]|\n")
+_CLOSING = {"$$": "$$", "$": "$", "\\(": "\\)", "\\[": "\\]"}
 _NUMBER = re.compile(
-    r"(?<![\w.])[-+−]?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:\s*/\s*\d+)?(?:\s*(?:\\?%|percent\b))?"
-    r"|(?<![\w.])[-+−]?\.\d+"
+    r"(?<![\w.])[-+−]?(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:\s*/\s*\d+)?|\.\d+)"
+    r"(?:\s*(?:\\?%|percent\b))?"
 )
+_OPERATORS = frozenset("*/^+_\\")
 
 
 def response_answer(
@@ -39,17 +42,49 @@ def response_answer(
     off; with "response" it is all that the model wrote.
     """
     if kind == "answer":
-        return _from_field(text)
+        return field_answer(text)
     text = final_answer_text(text, thinking_end)[-SEARCH_WINDOW:]
-    boxed = last_boxed(text)
-    if boxed is not None or boxed_only:
-        return boxed
+    box = find_last_box(text)
+    if boxed_only:
+        return box and box.content
+    if box is not None:
+        later = _FINAL_ANSWER.search(text, box.end)
+        return (later and _claimed(text[later.start() :])) or box.content
     return _hashes(text) or _claimed(text) or _formula(text) or _number(text)
 
 
-def _from_field(text: str) -> str:
+def field_answer(text: str) -> str:
+    """The answer in a field that holds an answer: without the box or the sentence around it."""
     boxed = last_boxed(text)
-    return text if boxed is None else boxed
+    if boxed is not None:
+        return boxed
+    formulas = _formulas(text[:SEARCH_WINDOW])
+    if len(formulas) == 1 and _LEADING_WORDS.search(text[: formulas[0].start]):
+        return formulas[0].content
+    return text
+
+
+class _Formula(NamedTuple):
+    start: int
+    content: str
+
+
+def _formulas(text: str) -> list[_Formula]:
+    """What stands between `$...$`, `$$...$$`, `\\(...\\)` and `\\[...\\]`, in one pass."""
+    found: list[_Formula] = []
+    opening, start = "", 0
+    for delimiter in _DELIMITER.finditer(text):
+        mark = delimiter[0]
+        if opening and mark == _CLOSING[opening]:
+            content = text[start + len(opening) : delimiter.start()].strip()
+            if content:
+                found.append(_Formula(start, content))
+            opening = ""
+        elif mark == "\n":
+            opening = "" if opening == "$" else opening
+        elif mark in _CLOSING and (not opening or opening[0] == mark[0]):
+            opening, start = mark, delimiter.start()
+    return found
 
 
 def _hashes(text: str) -> str | None:
@@ -62,9 +97,9 @@ def _claimed(text: str) -> str | None:
     if not claims:
         return None
     rest = text[claims[-1].end() :].lstrip(" *_:\n")[:2000]
-    formula = _FORMULA.match(rest)
-    if formula:
-        return _content(formula)
+    formulas = _formulas(rest)
+    if formulas and formulas[0].start == 0:
+        return formulas[0].content
     end = _SENTENCE_END.search(rest)
     clause = rest[: end.start()] if end else rest
     parts = _VERB.split(clause)
@@ -73,25 +108,23 @@ def _claimed(text: str) -> str | None:
 
 def _tidy(clause: str) -> str:
     clause = clause.strip().strip("*_` ")
-    formulas = list(_FORMULA.finditer(clause))
-    if formulas:
-        return _content(formulas[-1])
+    if formulas := _formulas(clause):
+        return formulas[-1].content
     if len(clause) > 60 or len(clause.split()) > 6:
         return _number(clause) or clause
     return clause
 
 
 def _formula(text: str) -> str | None:
-    found = None
-    for found in _FORMULA.finditer(text):
-        pass
-    return _content(found) if found else None
-
-
-def _content(found: re.Match[str]) -> str:
-    return next(group for group in found.groups() if group is not None).strip()
+    formulas = _formulas(text)
+    return formulas[-1].content if formulas else None
 
 
 def _number(text: str) -> str | None:
-    found = _NUMBER.findall(text[-4000:])
-    return found[-1] if found else None
+    """The last number; none when it is a piece of an expression or of code."""
+    numbers = list(_NUMBER.finditer(text[-4000:]))
+    if not numbers:
+        return None
+    last = numbers[-1]
+    around = last.string[last.start() - 1 : last.start()] + last.string[last.end() : last.end() + 1]
+    return None if _OPERATORS & set(around) else last[0]

@@ -7,9 +7,11 @@ before anybody has to read an expression.
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TypeAlias
 
-from qwq_env.grading.math.expression import TooComplex
+from qwq_env.grading.math.exact import exact_value
+from qwq_env.grading.math.expression import TooComplex, Unreadable, read
 from qwq_env.grading.math.units import Unit, split_unit
 
 __all__ = [
@@ -73,6 +75,7 @@ class Matrix:
     """Rows of a matrix or a vector; the kind of its brackets does not count but for `vmatrix`."""
 
     rows: tuple[tuple["Answer", ...], ...]
+    text: str
     determinant: bool = False
 
 
@@ -101,7 +104,7 @@ _SPACED_THOUSANDS = re.compile(r"[-+]?\d{1,3}(?: \d{3})+(?:\.\d+)?")
 _MATRIX = re.compile(
     r"\\begin\{([bpvBV]?matrix|smallmatrix|array)\}(?:\{[clr| ]*\})?(.*)\\end\{\1\}", re.DOTALL
 )
-_ROW = re.compile(r"\\\\(?:\[[^\]]*\])?|\\cr(?![A-Za-z])")
+_ROW = re.compile(r"\\cr(?![A-Za-z])(?:\s*\[[^\]]*\])?")
 _CELL = re.compile(r"&")
 _WHOLE_TEXT = re.compile(r"\\text\{([^{}]*)\}")
 _WORDS = re.compile(r"(?:[A-Za-z]{3,}|[A-Za-z]{2,}(?:[ '-]+[A-Za-z]+)+|[Aa] [A-Za-z]{2,}.*)[.!?]?")
@@ -111,49 +114,15 @@ _SUBSCRIPT_OR_CALL = re.compile(r"_\{[^{}]*\}|_[A-Za-z0-9]|\([^()]*\)|'")
 _TEXT_GROUP = re.compile(r"\\text\{[^{}]*\}")
 _COMMAND_NAME = re.compile(r"\\([A-Za-z]+)")
 _NAMING = frozenset(
-    [
-        "angle",
-        "triangle",
-        "overline",
-        "bar",
-        "vec",
-        "hat",
-        "tilde",
-        "frac",
-        "measuredangle",
-        "alpha",
-        "beta",
-        "gamma",
-        "delta",
-        "theta",
-        "lambda",
-        "mu",
-        "nu",
-        "xi",
-        "rho",
-        "sigma",
-        "tau",
-        "phi",
-        "varphi",
-        "chi",
-        "psi",
-        "omega",
-        "varepsilon",
-        "eta",
-        "zeta",
-        "kappa",
-        "Delta",
-        "Omega",
-        "Phi",
-        "Sigma",
-        "Gamma",
-        "Lambda",
-        "Theta",
-        "ell",
-        "det",
-        "mathbb",
-    ]
+    ["angle", "triangle", "overline", "bar", "vec", "hat", "tilde", "frac", "measuredangle",
+     "alpha", "beta", "gamma", "delta", "theta", "lambda", "mu", "nu", "xi", "rho", "sigma", "tau",
+     "phi", "varphi", "chi", "psi", "omega", "varepsilon", "eta", "zeta", "kappa", "Delta",
+     "Omega", "Phi", "Sigma", "Gamma", "Lambda", "Theta", "ell", "det", "mathbb"]
+)  # fmt: skip
+_PUNCTURED = re.compile(
+    r"(?:\\mathbb\{R\}|\(-\\infty ?, ?\\infty ?\)) ?(?:\\setminus|-) ?\\\{(.*)\\\}"
 )
+_LEADING_SIGN = re.compile(r"(?:=|\\approx(?![A-Za-z])|\\sim(?![A-Za-z])|:)\s*")
 _PLUS_MINUS = re.compile(r"\\(pm|mp)(?![A-Za-z])")
 
 
@@ -166,6 +135,8 @@ def read_answer(text: str, thousands: bool = True, depth: int = 0) -> Answer:
     if depth > MAX_DEPTH:
         raise TooComplex("brackets nested too deeply")
     text = _unwrapped(text)
+    if text in _NAMED_SETS:
+        return _NAMED_SETS[text]
     if words := _words(text):
         return words
     if thousands:
@@ -173,6 +144,8 @@ def read_answer(text: str, thousands: bool = True, depth: int = 0) -> Answer:
     items = split(text, _COMMA)
     if len(items) > 1:
         return Listing(_flat(read_answer(item, thousands, depth + 1) for item in items if item))
+    if punctured := _PUNCTURED.fullmatch(text):
+        return _line_without(punctured[1])
     if "\\cup" in text or "\\text{" in text:
         parts = split(text, _CUP)
         if len(parts) > 1:
@@ -183,6 +156,32 @@ def read_answer(text: str, thousands: bool = True, depth: int = 0) -> Answer:
             return read_answer(sides[1], False, depth + 1)
         return Relation(sides, signs)
     return _single(text, thousands, depth)
+
+
+_LINE = Brackets((Value("-\\infty"), Value("\\infty")), "(", ")")
+_NAMED_SETS: dict[str, Answer] = {
+    "\\mathbb{R}": _LINE,
+    "\\emptyset": Listing((), braces=True),
+    "\\{ \\}": Listing((), braces=True),
+    "all real numbers": _LINE,
+    "\\text{all real numbers}": _LINE,
+}
+
+
+def _line_without(points: str) -> Answer:
+    """The real line without some points, as the union of the intervals between them."""
+    items = [item for item in split(points, _COMMA) if item]
+    try:
+        items.sort(key=lambda item: exact_value(read(item)) or 0)
+    except (Unreadable, ZeroDivisionError):
+        pass  # compared as written
+    ends = ["-\\infty", *items, "\\infty"]
+    return Union(
+        tuple(
+            Brackets((Value(low), Value(high)), "(", ")")
+            for low, high in pairwise(ends)
+        )
+    )
 
 
 def values(answer: Answer) -> list[str]:
@@ -259,8 +258,11 @@ def _unwrapped(text: str) -> str:
     for _ in range(MAX_DEPTH):
         text = text.strip()
         whole = _WHOLE_TEXT.fullmatch(text)
-        if whole and not re.search(r"[A-Za-z]{2}", whole[1]):
+        sign = _LEADING_SIGN.match(text)
+        if whole and (not re.search(r"[A-Za-z]{2}", whole[1]) or _COMMA.search(whole[1])):
             text = whole[1]
+        elif sign and sign.end() < len(text):
+            text = text[sign.end() :]
         elif text[:1] == "{" and _encloses(text):
             text = text[1:-1]
         else:
@@ -340,7 +342,7 @@ def _matrix(text: str, depth: int) -> Matrix | None:
     ]
     if sum(len(row) for row in cells) > MAX_ITEMS:
         raise TooComplex("a matrix with too many cells")
-    return Matrix(tuple(cells), found[1] in ("vmatrix", "Vmatrix"))
+    return Matrix(tuple(cells), text, found[1] in ("vmatrix", "Vmatrix"))
 
 
 _PAIRS = ("\\{", "(", "[", "\\langle", "]")

@@ -11,13 +11,14 @@ from typing import Any
 
 from latex2sympy2_extended.latex2sympy2 import ConversionConfig, latex2sympy
 from math_verify import grader as math_verify
-from sympy import Basic, MatrixBase, N
+from sympy import Basic, MatrixBase, N, Product, Sum
 
 from qwq_env.grading.math.expression import TooComplex, Unreadable
 
 __all__ = ["parse", "same_meaning"]
 
 MAX_CHARACTERS = 1_500
+MAX_TERMS = 1_000
 _CONVERSION = ConversionConfig(lowercase_symbols=False)
 _DIGITS = 30
 
@@ -29,6 +30,8 @@ def same_meaning(gold: str, answer: str) -> bool:
     "yes" is checked against 30 digits of each. Raises `Unreadable` when one side does not parse.
     """
     left, right = parse(gold), parse(answer)
+    for side in (left, right):
+        _refuse_long_sums(side)
     if not math_verify.verify(left, right, timeout_seconds=None, raise_on_error=False):
         return False
     return not _are_different_numbers(left, right)
@@ -39,6 +42,7 @@ def parse(text: str) -> Any:
     """The SymPy object that a canonical text stands for; raises `Unreadable` or `TooComplex`."""
     if len(text) > MAX_CHARACTERS:
         raise TooComplex("the expression is too long")
+    text = text.replace("\\cr ", "\\\\ ")
     complex_values = math_verify.should_treat_as_complex(text)
     try:
         return latex2sympy(
@@ -56,15 +60,25 @@ def parse(text: str) -> Any:
         raise Unreadable(f"does not parse: {str(error).splitlines()[0][:80]}") from None
 
 
+def _refuse_long_sums(side: Any) -> None:
+    """SymPy adds up a sum with numbers for bounds, term by term, however many there are."""
+    if not isinstance(side, Basic):
+        return
+    for sum_or_product in side.atoms(Sum, Product):
+        for _, low, high in (limit for limit in sum_or_product.limits if len(limit) == 3):
+            length = high - low
+            if length.is_number and not length.is_infinite and length > MAX_TERMS:
+                raise TooComplex(f"a sum of more than {MAX_TERMS} terms")
+
+
 def _are_different_numbers(left: Any, right: Any) -> bool:
     if not (isinstance(left, Basic) and isinstance(right, Basic)):
         return False
     if isinstance(left, MatrixBase) or not (left.is_number and right.is_number):
         return False
-    one, other = complex(0), complex(0)
     try:
         first, second = N(left, _DIGITS), N(right, _DIGITS)
         scale = max(abs(first), abs(second))
         return bool(abs(first - second) > scale * 10**-12)
     except (TypeError, ValueError, AttributeError):
-        return one != other
+        return True  # numbers that have no value are not the same

@@ -40,29 +40,9 @@ def _table() -> dict[str, Unit]:
 
 _KNOWN = _table()
 _SYMBOLS = frozenset(
-    [
-        "km",
-        "cm",
-        "mm",
-        "kg",
-        "mg",
-        "ml",
-        "mi",
-        "yd",
-        "ft",
-        "mph",
-        "kph",
-        "rpm",
-        "hr",
-        "sec",
-        "min",
-        "usd",
-        "deg",
-        "sq",
-        "cu",
-        "units",
-    ]
-)
+    ["km", "cm", "mm", "kg", "mg", "ml", "mi", "yd", "ft", "mph", "kph", "rpm", "hr", "sec", "min",
+     "usd", "deg", "sq", "cu", "units"]
+)  # fmt: skip
 _TEXT_TAIL = re.compile(
     r"(?P<unit>\\text\{[^{}]*\}\s*(?:\^\s*\{?-?\d\}?)?"
     r"(?:\s*(?:/|\\cdot|\\text\{[^{}]*\}|per|\^\s*\{?-?\d\}?))*)\s*$"
@@ -73,6 +53,16 @@ _WORD_TAIL = re.compile(
     r"(?P<power>\^\{[23]\})?$",
     re.DOTALL,
 )
+_MODULUS = re.compile(
+    r"\s*(?:\\pmod|\\mod|\\bmod|\(\s*(?:\\text\{\s*mod\s*\}|\\mod|\\bmod|mod(?![a-z])))"
+    r"\s*\{?\s*(\d+|[a-z])\s*\}?\s*\)?$"
+)
+_ANGLE_INSIDE = re.compile(r"\\(?:circ|sin|cos|tan|cot|sec|csc)(?![A-Za-z])")
+# Words and digits that no unit has: behind a number they make a second answer, or take it back.
+_HEDGE = re.compile(
+    r"(?<![A-Za-z])(?:or|and|not|no|maybe|either|neither|wrong|is|if|but|else)(?![A-Za-z])|(?<!\^)(?<!\^\{)"
+    r"(?<!\^-)(?<!\^\{-)\d"
+)
 _POWERED = re.compile(r"\^\s*\{?(-?\d)\}?")
 
 
@@ -82,13 +72,17 @@ def split_unit(text: str) -> tuple[str, Unit | None]:
     What is left is never empty: a text that is a unit and nothing else is given back whole.
     """
     text = text.strip()
+    found = _MODULUS.search(text)
+    if found and found.start() > 0:
+        modulus = "mod " + found[1]
+        return text[: found.start()].rstrip(), Unit(modulus, modulus)
     if text.endswith("%") and len(text) > 1:
         return text[:-1].rstrip().rstrip("\\"), _KNOWN["%"]
     found = _DEGREES.search(text)
-    if found and found.start() > 0 and "\\circ" not in text[: found.start()]:
+    if found and found.start() > 0 and not _ANGLE_INSIDE.search(text[: found.start()]):
         return text[: found.start()].rstrip(), _KNOWN["degree"]
     found = _TEXT_TAIL.search(text)
-    if found and found.start() > 0 and _is_mathematics(text[: found.start()]):
+    if found and _is_mathematics(text[: found.start()]) and not _HEDGE.search(found["unit"]):
         return text[: found.start()].rstrip(), _unit(found["unit"])
     found = _WORD_TAIL.fullmatch(text)
     if found and _is_mathematics(found["value"]) and _is_unit(found["unit"], found["space"]):
@@ -98,10 +92,15 @@ def split_unit(text: str) -> tuple[str, Unit | None]:
 
 def _is_mathematics(text: str) -> bool:
     """Whether something is left that has a value of its own."""
-    return bool(re.search(r"\d|\\[A-Za-z]|[A-Za-z]", text)) and text.strip()[-1] not in "+-=<>("
+    text = text.strip()
+    if not text:
+        return False
+    return bool(re.search(r"\d|\\[A-Za-z]|[A-Za-z]", text)) and text[-1] not in "+-=<>("
 
 
 def _is_unit(word: str, space: str) -> bool:
+    if _HEDGE.search(word):
+        return False
     first = re.split(r"[ ./]", word)[0].lower()
     known = first in _SYMBOLS or (first in _KNOWN and len(first) > 1)
     return known or (len(first) >= 3 and (bool(space) or first.rstrip("s") in _KNOWN))
