@@ -72,7 +72,7 @@ def grpo_config(recipe: GrpoRecipe, output: Path, *, seed: int, world: int) -> G
     )
 
 
-class StepLog(TrainerCallback):  # type: ignore[misc] - transformers ships no types we follow
+class StepLog(TrainerCallback):  # type: ignore[misc]  # its package is read without types
     """Writes each step's metrics to the run's folder and moves the progress bar."""
 
     def __init__(self, folder: RunFolder, phase: Phase) -> None:

@@ -168,7 +168,7 @@ def make_environment(environment: str, arguments: Mapping[str, Any]) -> ToolEnv:
 
 
 def task_dataset(env: ToolEnv, size: int) -> datasets.Dataset:
-    """Return a dataset of `size` prompts, each a conversation whose last message has its task id."""
+    """Return `size` prompts, each a conversation whose last message carries the task's id."""
     rows = []
     for task in islice(env.tasks, size):
         conversation = task.conversation(env.settings.system_prompt)

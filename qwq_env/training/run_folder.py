@@ -5,7 +5,7 @@ runs/<name>/
   recipe.yaml      the recipe as it was run
   state.json       the result of every phase that has ended, for --resume
   metrics.jsonl    one object a training step
-  episodes.jsonl   every episode, with tokens, mask and outcome (episodes-rank1.jsonl, ... beside it)
+  episodes.jsonl   every episode, tokens and all (other ranks': episodes-rank1.jsonl, ...)
   cold/  policy/   the checkpoint before and after reinforcement learning
   checkpoints/     the trainer's own
   curve.png  summary.json
