@@ -7,6 +7,7 @@ one stopped; reinforcement learning goes on from the trainer's last checkpoint. 
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import importlib.metadata
 import json
@@ -27,6 +28,8 @@ from qwq_env.rollout.play import PlaySettings
 from qwq_env.rollout.policy import Sampling
 from qwq_env.rollout.store import EpisodeStore
 from qwq_env.rollout.transformers_policy import TransformersPolicy
+from qwq_env.task import ListTaskSet
+from qwq_env.training.cold_start import cold_start
 from qwq_env.training.evaluate import Result, evaluate, summarize
 from qwq_env.training.grpo import make_trainer
 from qwq_env.training.progress import Reporter
@@ -34,8 +37,7 @@ from qwq_env.training.recipe import Recipe
 from qwq_env.training.report import draw_curve, print_episodes, print_table, read_metrics
 from qwq_env.training.rollouts import Rollouts, make_environment
 from qwq_env.training.run_folder import RunFolder, write_whole
-from qwq_env.training.tiny import build_tiny_policy
-from qwq_env.training.tiny.cold_start import cold_start_tiny
+from qwq_env.training.tiny.policy import build_tiny_policy, tiny_lessons
 from qwq_env.trajectory import Trajectory
 
 _PACKAGES = ("qwq-env", "torch", "transformers", "trl", "accelerate", "gymnasium", "math-verify")
@@ -61,9 +63,7 @@ class Run:
                 f" ({recipe.grpo.group}) times the number of processes ({self.world})"
             )
         self.recipe = recipe
-        self.environment = self._environment("train", recipe.environment.tasks)
-        heldout = recipe.environment.heldout_tasks or recipe.environment.tasks
-        self.heldout = self._environment("heldout", heldout)
+        self.environment, self.heldout = environments(recipe)
         self.folder = RunFolder(root / recipe.name, self.rank)
         self.folder.claim(recipe, resume=resume)
         self.processes.wait_for_everyone()
@@ -88,38 +88,25 @@ class Run:
         self.processes.wait_for_everyone()
         return summary
 
-    def _environment(self, split: str, tasks: str) -> ToolEnv:
-        wanted = self.recipe.environment
-        arguments: dict[str, Any] = {
-            "tasks": tasks,
-            "tools": wanted.tools,
-            "dialect": wanted.dialect,
-        }
-        arguments |= {"difficulty": wanted.difficulty, "split": split}
-        env = make_environment(wanted.id, arguments)
-        limits = replace(
-            env.settings.limits,
-            turns=wanted.turns, tool_calls=wanted.tool_calls, seconds=wanted.seconds,
-        )  # fmt: skip
-        env.settings = replace(env.settings, limits=limits)
-        return env
-
     def _cold_policy(self) -> tuple[Any, Any]:
         """Return the policy that reinforcement learning starts from; made once, by one process."""
         if self.recipe.policy.checkpoint != "tiny":
             return load_checkpoint(self.recipe.policy.checkpoint)
         if self.rank == 0 and self.folder.done("cold_start") is None:
-            model, tokenizer = build_tiny_policy(
-                self.environment, self.recipe.policy, seed=self.recipe.seed
+            wanted, seed = self.recipe.cold_start, self.recipe.seed
+            difficulty = self.recipe.environment.difficulty
+            lessons = tiny_lessons(
+                self.environment, wanted.transcripts, difficulty=difficulty, seed=seed
             )
-            wanted = self.recipe.cold_start
+            model, tokenizer = build_tiny_policy(lessons, self.recipe.policy, seed=seed)
             with self.reporter.phase("cold start", wanted.steps, "steps") as phase:
-                losses = cold_start_tiny(
+                losses = cold_start(
                     model,
                     TokenCodec(tokenizer),
-                    self.environment,
-                    wanted,
-                    seed=self.recipe.seed,
+                    lessons,
+                    steps=wanted.steps,
+                    batch=wanted.batch,
+                    seed=seed,
                     progress=lambda step, total, loss: phase.advance(note=f"loss {loss:.3f}"),
                 )
             model.save_pretrained(self.folder.cold)
@@ -229,6 +216,42 @@ class Run:
         print_episodes(console, rows, codec, self.recipe.evaluation.samples)
         print_table(console, summary)
         console.print(f"written to {self.folder.path}/", highlight=False)
+
+
+def environments(recipe: Recipe) -> tuple[ToolEnv, ToolEnv]:
+    """Return the environment to train in and the one to evaluate in; they share no task.
+
+    Endless task sets have splits of their own; of a finite one the last tasks are held out.
+    """
+    wanted = recipe.environment
+    train = _environment(recipe, wanted.tasks, "train")
+    if wanted.heldout_tasks is not None:
+        return train, _environment(recipe, wanted.heldout_tasks, "test")
+    if train.tasks.size is None:
+        return train, _environment(recipe, wanted.tasks, "heldout")
+    tasks = list(train.tasks)
+    count = min(recipe.evaluation.tasks, len(tasks) // 2)
+    if count == 0:
+        raise UsageError(f"environment.tasks: {wanted.tasks} has {len(tasks)}; expected 2 or more")
+    heldout = copy.copy(train)
+    heldout.tasks = ListTaskSet(tasks[len(tasks) - count :])
+    train.tasks = ListTaskSet(tasks[: len(tasks) - count])
+    return train, heldout
+
+
+def _environment(recipe: Recipe, tasks: str, split: str) -> ToolEnv:
+    wanted = recipe.environment
+    arguments: dict[str, Any] = {"tasks": tasks, "tools": wanted.tools, "dialect": wanted.dialect}
+    arguments |= {"difficulty": wanted.difficulty, "split": split}
+    env = make_environment(wanted.id, arguments)
+    limits = replace(
+        env.settings.limits,
+        turns=wanted.turns,
+        tool_calls=wanted.tool_calls,
+        seconds=wanted.seconds,
+    )
+    env.settings = replace(env.settings, limits=limits)
+    return env
 
 
 def load_checkpoint(path: str) -> tuple[Any, Any]:

@@ -29,7 +29,7 @@ def constant_phrases(
     """
     segments = _segments(samples, markup)
     least = max(4, len(samples) // 200)
-    while pairs := _constant_pairs(segments, least):
+    while pairs := _constant_pairs(segments, least, len(samples)):
         merged: Counter[Segment] = Counter()
         for segment, count in segments.items():
             merged[_merge(segment, pairs)] += count
@@ -68,17 +68,21 @@ def _symbol_counts(segments: Counter[Segment]) -> Counter[str]:
     return symbols
 
 
-def _constant_pairs(segments: Counter[Segment], least: int) -> set[tuple[str, str]]:
+def _constant_pairs(
+    segments: Counter[Segment], least: int, everywhere: int
+) -> set[tuple[str, str]]:
     symbols = _symbol_counts(segments)
     pairs: Counter[tuple[str, str]] = Counter()
     for segment, count in segments.items():
         for pair in pairwise(segment):
             pairs[pair] += count
-    return {
-        (left, right)
-        for (left, right), count in pairs.items()
-        if count >= max(least, _CONSTANT * min(symbols[left], symbols[right]))
-    }
+    constant = set()
+    for (left, right), count in pairs.items():
+        digits = left[-1].isdigit() or right[0].isdigit()
+        required = everywhere if digits else least
+        if count >= max(required, _CONSTANT * min(symbols[left], symbols[right])):
+            constant.add((left, right))
+    return constant
 
 
 def _merge(segment: Segment, pairs: set[tuple[str, str]]) -> Segment:

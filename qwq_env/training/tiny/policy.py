@@ -1,0 +1,46 @@
+"""The tiny policy of a run: its lessons, its tokenizer, its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from qwq_env.env import ToolEnv
+from qwq_env.envs.arithmetic import ArithmeticTaskSet
+from qwq_env.training.recipe import PolicyRecipe
+from qwq_env.training.tiny.model import build_tiny_model
+from qwq_env.training.tiny.teacher import Teacher
+from qwq_env.training.tiny.tokenizer import build_tiny_tokenizer
+from qwq_env.training.transcript import Transcript
+
+_TOKENIZER_SAMPLES = 400
+
+
+def tiny_lessons(env: ToolEnv, count: int, *, difficulty: int, seed: int) -> list[Transcript]:
+    """Return transcripts of the imperfect teacher in `env`'s dialect, with its tools.
+
+    The lessons are arithmetic whatever the environment's tasks are: they teach the form of an
+    episode, not the tasks. Their own task seed keeps them apart from those of training.
+    """
+    tasks = ArithmeticTaskSet(seed=seed + 1_000_003, difficulty=difficulty, split="train")
+    settings = env.settings
+    teacher = Teacher(
+        tasks, settings.tools, settings.dialect, system_prompt=settings.system_prompt, seed=seed
+    )
+    return teacher.transcripts(count)
+
+
+def build_tiny_policy(
+    lessons: Sequence[Transcript], recipe: PolicyRecipe, *, seed: int
+) -> tuple[Any, Any]:
+    """Return a model with random weights, and a tokenizer that knows the lessons' phrases."""
+    tokenizer = build_tiny_tokenizer(lessons[:_TOKENIZER_SAMPLES])
+    model = build_tiny_model(
+        tokenizer,
+        seed=seed,
+        layers=recipe.layers,
+        hidden=recipe.hidden,
+        heads=recipe.heads,
+        key_value_heads=recipe.key_value_heads,
+    )
+    return model, tokenizer
