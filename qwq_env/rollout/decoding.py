@@ -299,6 +299,7 @@ class Decoding:
         token, logprob = drawn.ids[row], drawn.logprobs[row]
         if not math.isfinite(logprob):
             self._table.remove(slot)
+            self._cache.clear(slot.index)  # not-a-numbers would spread to whoever comes next
             return InfrastructureError("the model's logits are not finite numbers")
         slot.cached = len(slot.ids)
         slot.ids.append(token)

@@ -92,6 +92,12 @@ class SlotLayer(CacheLayerMixin):  # type: ignore[misc] # transformers ships no 
             for states in (self.keys, self.values):
                 states[targets, :, :positions] = states[sources, :, :positions]
 
+    def clear(self, slot: int) -> None:
+        """Fill a slot with zeros again."""
+        if self.is_initialized:
+            self.keys[slot] = 0
+            self.values[slot] = 0
+
     def get_seq_length(self) -> int:
         """Return how many positions come before the new ones, as far as they are all read."""
         return 0
@@ -129,6 +135,11 @@ class SlotCache(Cache):  # type: ignore[misc] # transformers ships no types
         self.size = (max(self.size[0], slots), positions)
         for layer in self.layers:
             layer.resize(*self.size)
+
+    def clear(self, slot: int) -> None:
+        """Fill a slot with zeros again."""
+        for layer in self.layers:
+            layer.clear(slot)
 
     def copy(self, sources: Sequence[int], targets: Sequence[int], positions: int) -> None:
         """Copy the first `positions` of each source slot to the target slot beside it."""

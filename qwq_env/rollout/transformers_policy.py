@@ -40,9 +40,9 @@ class TransformersPolicy(Policy):
     Memory for keys and values grows with use, up to `slots` × the longest context in the batch.
     `max_length` bounds context plus new tokens; by default it is the model's own limit.
 
-    The keys and values are those of the weights that made them. After the weights change, call
-    `invalidate` before the next turn, or old and new are mixed. Do not train while a turn is
-    under way: the model is in evaluation mode until then, and the gradients would be garbage.
+    The keys and values are those of the weights that made them. Enclose each rollout in
+    `generating`, or call `invalidate` after the weights have changed; else old and new are
+    mixed. Do not train while a turn is under way: the model is in evaluation mode until it ends.
 
     Works for decoders whose layers all attend to the whole context, with `sdpa` or `eager`
     attention, on any device; weights must be whole in this process (not sharded).
@@ -71,7 +71,7 @@ class TransformersPolicy(Policy):
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
         self._mode = threading.Lock()
-        self._generating = 0
+        self._evaluations = 0
         self._was_training: list[Any] = []
 
     async def generate(self, request: GenerationRequest) -> Generation:
@@ -94,7 +94,7 @@ class TransformersPolicy(Policy):
             self._stopper(request.stop_strings),
             random.Random(request.seed),
         )
-        with self.generating():
+        with self._evaluating():
             self._post(partial(self._decoding.submit, turn))
             try:
                 return await turn.future
@@ -126,14 +126,24 @@ class TransformersPolicy(Policy):
 
     @contextmanager
     def generating(self) -> Iterator[None]:
-        """Hold the model in evaluation mode; afterwards it is as it was.
+        """Enclose a rollout: the weights stay as they are within, and may change after.
 
-        `generate` does so for itself. Around a whole rollout it saves the flips between turns.
-        Without evaluation mode, gradient checkpointing silently ignores the cache.
+        The model is held in evaluation mode throughout, and is afterwards as it was; at the end
+        every key and value is dropped, so that training has the memory. Without it `generate`
+        still holds evaluation mode for itself, and `invalidate` is the caller's to call.
         """
+        with self._evaluating():
+            try:
+                yield
+            finally:
+                self.invalidate()
+
+    @contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        """Hold evaluation mode; in training mode, gradient checkpointing ignores the cache."""
         with self._mode:
-            self._generating += 1
-            if self._generating == 1:
+            self._evaluations += 1
+            if self._evaluations == 1:
                 self._was_training = [part for part in self._model.modules() if part.training]
                 for part in self._was_training:
                     part.training = False
@@ -141,8 +151,8 @@ class TransformersPolicy(Policy):
             yield
         finally:
             with self._mode:
-                self._generating -= 1
-                if self._generating == 0:
+                self._evaluations -= 1
+                if self._evaluations == 0:
                     for part in self._was_training:
                         part.training = True
                     self._was_training = []
