@@ -4,6 +4,7 @@ No floating point, so 1/2^99 and 1/2^98 differ; and bounded, so 9^9^9 and 100000
 before they are computed.
 """
 
+from collections.abc import Callable
 from fractions import Fraction
 from math import comb, factorial
 
@@ -122,7 +123,7 @@ def _absolute(values: list[Fraction]) -> Fraction:
     return abs(values[0])
 
 
-_OPERATIONS = {
+_OPERATIONS: dict[str, Callable[[list[Fraction]], Fraction | None]] = {
     "add": lambda values: sum(values, Fraction(0)),
     "neg": lambda values: -values[0],
     "mul": _product,

@@ -177,10 +177,7 @@ def _line_without(points: str) -> Answer:
         pass  # compared as written
     ends = ["-\\infty", *items, "\\infty"]
     return Union(
-        tuple(
-            Brackets((Value(low), Value(high)), "(", ")")
-            for low, high in pairwise(ends)
-        )
+        tuple(Brackets((Value(low), Value(high)), "(", ")") for low, high in pairwise(ends))
     )
 
 

@@ -1,0 +1,96 @@
+"""`qwq grade KIND FILE --out F`: score, or score again, the answers that lie in a file."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import time
+from pathlib import Path
+
+from qwq_env.grading.batch import KINDS, Summary, grade_file, load_grader
+
+_REDRAW_S = 0.1
+_BAR = 24
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `qwq grade`."""
+    parser = subparsers.add_parser(
+        "grade",
+        help="score answers that lie in a file",
+        description="Score the rows of a JSONL file, or the stored episodes of a training run. "
+        "Each row comes out with `score` (null when undecided) and `reason` added.",
+    )
+    parser.add_argument("kind", choices=list(KINDS), help="what the rows are")
+    parser.add_argument("file", type=Path, help='math: {"gold", "answer", "kind"} a line')
+    parser.add_argument("--out", type=Path, required=True, help="where the scored rows go")
+    parser.add_argument(
+        "--resume", action="store_true", help="continue an output that was interrupted"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Grade the file and print the summary. Exit code 0, whatever the scores are."""
+    grader = load_grader(arguments.kind)
+    line = _ProgressLine() if sys.stderr.isatty() else None
+    try:
+        summary = asyncio.run(
+            grade_file(
+                arguments.file,
+                arguments.out,
+                grader,
+                resume=arguments.resume,
+                progress=line.show if line else None,
+            )
+        )
+    finally:
+        if line:
+            line.clear()
+    print(_table(summary))
+    return 0
+
+
+class _ProgressLine:
+    """One line on the terminal, drawn again a few times a second."""
+
+    def __init__(self) -> None:
+        self.began = time.monotonic()
+        self.drawn = 0.0
+
+    def show(self, summary: Summary, rows: int) -> None:
+        now = time.monotonic()
+        if now - self.drawn < _REDRAW_S and summary.rows < rows:
+            return
+        self.drawn = now
+        filled = _BAR * summary.rows // max(rows, 1)
+        rate = (summary.rows - summary.resumed) / max(now - self.began, 1e-9)
+        bar = "#" * filled + "." * (_BAR - filled)
+        sys.stderr.write(
+            f"\r[{bar}] {summary.rows}/{rows}  {rate:,.0f}/s  mean {_number(summary.mean)}"
+            f"  undecided {summary.undecided}\x1b[K"
+        )
+        sys.stderr.flush()
+
+    def clear(self) -> None:
+        sys.stderr.write("\r\x1b[K")
+        sys.stderr.flush()
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _table(summary: Summary) -> str:
+    resumed = f" ({summary.resumed} kept from before)" if summary.resumed else ""
+    lines = [
+        f"rows       {summary.rows}{resumed}",
+        f"mean score {_number(summary.mean)}",
+        f"undecided  {summary.undecided}",
+        f"seconds    {summary.seconds:.1f}",
+        "",
+        "reason                rows",
+    ]
+    lines += [f"{reason:<20} {count:>5}" for reason, count in summary.reasons.most_common()]
+    return "\n".join(lines)

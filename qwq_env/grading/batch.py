@@ -1,0 +1,227 @@
+"""Scores for a file of rows: checked first, graded side by side, written in order, resumable.
+
+One JSON object a line goes in, the same object with `score` (null when undecided) and `reason`
+comes out, on the same line of the output. A stored episode of a training run is a row too: what
+was graded then is graded again.
+"""
+
+import asyncio
+import importlib
+import json
+import time
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+from qwq_env.errors import UsageError, unknown
+from qwq_env.grading.score import Score
+
+__all__ = ["KINDS", "Grader", "Summary", "grade_file", "load_grader"]
+
+KINDS: Mapping[str, str] = {
+    "math": "qwq_env.grading.math",
+    "code": "qwq_env.grading.code",
+    "instructions": "qwq_env.grading.instructions",
+    "calls": "qwq_env.grading.calls",
+}
+"""Kind of row → module with `async def grade_row(row) -> Score` and, if it can refuse a malformed
+row by raising `UsageError` before anything is graded, `check_row(row)`."""
+
+IN_FLIGHT = 256
+_ADDED = ("score", "reason")
+
+Row = Mapping[str, Any]
+
+
+class Grader(NamedTuple):
+    """How rows of one kind are scored, and what refuses the malformed ones beforehand."""
+
+    grade: Callable[[Row], Awaitable[Score]]
+    check: Callable[[Row], None]
+
+
+@dataclass(slots=True)
+class Summary:
+    """What a run counted: rows by verdict, reasons, the mean of the decided scores."""
+
+    rows: int = 0
+    resumed: int = 0
+    undecided: int = 0
+    total: float = 0.0
+    seconds: float = 0.0
+    reasons: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def decided(self) -> int:
+        """Rows with a score."""
+        return self.rows - self.undecided
+
+    @property
+    def mean(self) -> float | None:
+        """Mean score of the decided rows; None when there are none."""
+        return self.total / self.decided if self.decided else None
+
+    def count(self, value: float | None, reason: str) -> None:
+        """Add one verdict."""
+        self.rows += 1
+        self.undecided += value is None
+        self.total += value or 0.0
+        self.reasons[reason] += 1
+
+
+def load_grader(kind: str) -> Grader:
+    """The grader of a kind; only its own module is imported. Raises `UsageError`."""
+    if kind not in KINDS:
+        raise unknown("kind", kind, KINDS)
+    try:
+        module = importlib.import_module(KINDS[kind])
+    except ModuleNotFoundError as error:
+        raise UsageError(f"kind: {kind!r} needs {error.name!r}, which is not installed") from error
+    return Grader(module.grade_row, getattr(module, "check_row", _accept))
+
+
+def _accept(row: Row) -> None:
+    """Every object may be a row."""
+
+
+async def grade_file(
+    source: Path,
+    out: Path,
+    grader: Grader,
+    resume: bool = False,
+    progress: Callable[[Summary, int], None] | None = None,
+) -> Summary:
+    """Score every row of `source` into `out`, in order; `progress(summary, rows)` after each.
+
+    With `resume`, rows whose scores stand in `out` already are kept; they must be those of the
+    same file. Raises `UsageError` with `FILE:LINE` for a malformed row: then nothing of this run
+    stays in `out`.
+    """
+    summary = Summary()
+    began = time.monotonic()
+    rows = sum(1 for _ in _checked(source, grader))
+    kept = _resumed(source, out, summary) if resume else _fresh(out)
+    with out.open("r+b" if resume and out.exists() else "wb") as sink:
+        sink.truncate(kept)
+        sink.seek(kept)
+        try:
+            await _stream(source, sink, grader, summary, rows, progress)
+        except UsageError:
+            sink.truncate(kept)
+            raise
+    summary.seconds = time.monotonic() - began
+    return summary
+
+
+async def _stream(
+    source: Path,
+    sink: IO[bytes],
+    grader: Grader,
+    summary: Summary,
+    rows: int,
+    progress: Callable[[Summary, int], None] | None,
+) -> None:
+    waiting: deque[tuple[int, Row, asyncio.Task[Score]]] = deque()
+
+    async def write_first() -> None:
+        number, row, task = waiting.popleft()
+        try:
+            score = await task
+        except UsageError as error:
+            raise UsageError(f"{source}:{number}: {error}") from error
+        summary.count(score.value, score.reason)
+        added = {"score": score.value, "reason": score.reason}
+        sink.write(json.dumps({**row, **added}).encode() + b"\n")
+        sink.flush()
+        if progress is not None:
+            progress(summary, rows)
+
+    try:
+        for place, (number, row) in enumerate(_rows(source)):
+            if place < summary.resumed:
+                continue
+            waiting.append((number, row, asyncio.ensure_future(grader.grade(row))))
+            if len(waiting) >= IN_FLIGHT:
+                await write_first()
+        while waiting:
+            await write_first()
+    finally:
+        for _, _, task in waiting:
+            task.cancel()
+
+
+def _rows(source: Path) -> Iterator[tuple[int, Row]]:
+    """Line numbers and rows. Raises `UsageError` with `FILE:LINE` for what is no JSON object."""
+    try:
+        with source.open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                if not line.strip():
+                    continue
+                try:
+                    row = json.loads(line)
+                except (ValueError, RecursionError) as error:
+                    raise UsageError(f"{source}:{number}: not JSON: {error}") from error
+                if not isinstance(row, dict):
+                    raise UsageError(
+                        f"{source}:{number}: expected an object, got {type(row).__name__}"
+                    )
+                yield number, _as_row(row)
+    except OSError as error:
+        raise UsageError(f"{source}: {error.strerror}") from error
+
+
+def _as_row(row: dict[str, Any]) -> Row:
+    """The row, or for a stored episode the row that it stands for.
+
+    An episode has `reference` and `answer`, or `task` and `completion`. The keys that a grader reads are added; nothing is taken away.
+    """
+    if "gold" in row:
+        return row
+    if "reference" in row and "answer" in row:
+        return {**row, "gold": row["reference"], "kind": "response"}
+    task = row.get("task")
+    if isinstance(task, dict) and "answer" in task and "completion" in row:
+        return {**row, "gold": task["answer"], "answer": row["completion"], "kind": "response"}
+    return row
+
+
+def _checked(source: Path, grader: Grader) -> Iterator[Row]:
+    for number, row in _rows(source):
+        try:
+            grader.check(row)
+        except UsageError as error:
+            raise UsageError(f"{source}:{number}: {error}") from error
+        yield row
+
+
+def _fresh(out: Path) -> int:
+    if out.is_file() and out.stat().st_size:
+        raise UsageError(f"out: {out} exists; give --resume to continue it, or another name")
+    return 0
+
+
+def _resumed(source: Path, out: Path, summary: Summary) -> int:
+    """Count what `out` holds already; returns the length in bytes that is whole."""
+    if not out.exists():
+        return 0
+    whole = 0
+    with out.open("rb") as written:
+        for (number, row), line in zip(_rows(source), written, strict=False):
+            if not line.endswith(b"\n"):
+                break  # the line that was being written when the run ended
+            try:
+                scored = json.loads(line)
+            except ValueError:
+                break
+            if not isinstance(scored, dict) or _bare(scored) != _bare(row):
+                raise UsageError(f"out: {out} is not from a run over {source} (line {number})")
+            summary.count(scored.get("score"), str(scored.get("reason")))
+            whole += len(line)
+    summary.resumed = summary.rows
+    return whole
+
+
+def _bare(row: Row) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name not in _ADDED}
