@@ -45,6 +45,7 @@ _BOUNDS = {
     ("power", "base"): 10**15,
     ("logarithm", "precision"): _LARGEST_PRECISION,
     ("square_root", "precision"): _LARGEST_PRECISION,
+    ("round_number", "decimal_places"): _LARGEST_PRECISION,
 }
 
 
@@ -119,10 +120,9 @@ class Backends:
         if problem:
             return f"Error during execution: {problem}"
         try:
-            result = _alone(functools.partial(method, *call.positional, **call.arguments))
+            return _alone(functools.partial(method, *call.positional, **call.arguments))
         except Exception as error:  # noqa: BLE001 (the service's own code: any failure is its answer)
             return f"Error during execution: {error}"
-        return _as_text(result)
 
     def differences(self, gold: "Backends") -> list[str]:
         """The public attributes in which these services are not in the state of `gold`'s."""
@@ -156,13 +156,13 @@ def _too_large(call: Call, document: Mapping[str, Any]) -> str:
     return ""
 
 
-def _alone(action: functools.partial[Any]) -> Any:
-    """Run `action` so that the numeric precision it sets is not left to the next episode."""
+def _alone(action: functools.partial[Any]) -> str:
+    """What `action` returns, as text; the numeric precision it sets is not left behind it."""
     mpmath = sys.modules.get("mpmath")
     digits = mpmath.mp.dps if mpmath else None
     try:
         with decimal.localcontext():
-            return action()
+            return _as_text(action())
     finally:
         if mpmath:
             mpmath.mp.dps = digits

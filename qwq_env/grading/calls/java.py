@@ -123,7 +123,7 @@ def _statements(block: str, method: str) -> list[str]:
 
 
 def _element(source: str, nested: str | None) -> Any:
-    if nested is None or nested not in TYPES:
+    if nested is None or nested == "any" or nested not in TYPES:
         return _generic(source)
     return unquote(source) if TYPES[nested] is str else convert(source, nested)
 

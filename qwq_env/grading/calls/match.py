@@ -124,7 +124,7 @@ def _problem(call: Call, answer: Answer, language: Language) -> Score | None:
         except Mismatch as mismatch:
             return Score.wrong(mismatch.reason, f"{call.name}: {name} is {mismatch}")
     for name, allowed in values.items():
-        if name not in call.arguments and OMITTED not in allowed:
+        if name not in call.arguments and allowed and OMITTED not in allowed:
             return Score.wrong("missing_argument", f"{call.name}: {name}")
     return None
 
