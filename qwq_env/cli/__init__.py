@@ -47,7 +47,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run `qwq`; returns the exit code: 0 done, 1 the check failed, 2 the input was wrong."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     wanted = next((word for word in arguments if not word.startswith("-")), None)
-    parsed = _parser(wanted).parse_args(arguments)
+    parser = _parser(wanted)
+    parsed, rest = parser.parse_known_args(arguments)
+    # argparse takes a list of positionals only in one stretch; overrides may follow options too.
+    stray = [word for word in rest if word.startswith("-") or not hasattr(parsed, "overrides")]
+    if stray:
+        parser.error(f"unrecognized arguments: {' '.join(stray)}")
+    if rest:
+        parsed.overrides += rest
     try:
         return int(parsed.run(parsed))
     except UsageError as error:
