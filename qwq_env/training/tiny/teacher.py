@@ -30,8 +30,8 @@ class TeacherMix:
     writes a broken call, then guesses. `ignore`: calls it rightly, and answers something else.
     """
 
-    guess: float = 0.55
-    call: float = 0.25
+    guess: float = 0.57
+    call: float = 0.23
     slip: float = 0.08
     malformed: float = 0.06
     ignore: float = 0.06
