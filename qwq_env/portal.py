@@ -30,6 +30,18 @@ def run(coroutine: Coroutine[Any, Any, Result]) -> Result:
         raise
 
 
+async def reach(coroutine: Coroutine[Any, Any, Result]) -> Result:
+    """Run `coroutine` on that same loop, from whichever loop this is awaited on.
+
+    Why you would want this: a resource that belongs to one event loop (a pool of processes) can
+    so be shared by every loop of the process, and outlives each. Cancelling cancels it.
+    """
+    loop = _background_loop()
+    if asyncio.get_running_loop() is loop:
+        return await coroutine
+    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, loop))
+
+
 def _background_loop() -> asyncio.AbstractEventLoop:
     global _loop
     with _lock:
