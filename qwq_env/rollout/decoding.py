@@ -16,23 +16,15 @@ import torch
 from torch import Tensor
 
 from qwq_env.errors import InfrastructureError
-from qwq_env.rollout.draw import Draw, draw
+from qwq_env.rollout.draw import draw
 from qwq_env.rollout.grouped_attention import attending_in_groups
 from qwq_env.rollout.kv_cache import Pass, SlotCache
 from qwq_env.rollout.policy import Generation
+from qwq_env.rollout.prefill import prefill_passes
 from qwq_env.rollout.slots import Slot, SlotTable, Turn
-
-PREFILL_TOKENS = 16_384
-"""Bound on rows × longest row of one prefill pass, padding included, for the memory it takes."""
-
-MASK_ENTRIES = 2**27
-"""Bound on rows × queries × positions of a prefill pass that reads what is cached."""
 
 COMPANY = 4
 """Steps for which a prefill waits for others to share the pass."""
-
-FREE_PADDING = 256
-"""Tokens of padding that cost less than a second forward pass would."""
 
 
 class Statistics(NamedTuple):
@@ -73,8 +65,9 @@ class Decoding:
         self._max_length = max_length
         self._table = SlotTable(slots)
         self._waiting: deque[Turn] = deque()
-        self._layers: int = model.config.get_text_config().num_hidden_layers
-        self._cache = SlotCache(self._layers)
+        self._slots = slots
+        self._ended: list[Ended] = []
+        self._cache = self._empty_cache()
         self._prefilled = self._copied = self._sampled = self._passes = 0
 
     @property
@@ -109,18 +102,19 @@ class Decoding:
     def invalidate(self) -> None:
         """Drop every key and value, and give the memory back."""
         self._table.invalidate()
-        self._cache = SlotCache(self._layers)
+        self._cache = self._empty_cache()
 
     def fail(self, reason: str) -> list[Ended]:
-        """End the turns under way with an error; those still queued will be tried."""
-        slots = self._table.active()
-        ended = [
-            Ended(slot.turn, InfrastructureError(reason)) for slot in slots if slot.turn is not None
-        ]
-        for slot in slots:
+        """End the turns under way with an error, and return them beside those already ended.
+
+        Turns still queued will be tried.
+        """
+        for slot in self._table.active():
+            if slot.turn is not None:
+                self._ended.append(Ended(slot.turn, InfrastructureError(reason)))
             self._table.remove(slot)
         self.invalidate()
-        return ended
+        return self._take_ended()
 
     def step(self) -> list[Ended]:
         """Sample one token for every turn that has a slot; return the turns that ended.
@@ -132,11 +126,19 @@ class Decoding:
         self._table.tick()
         with torch.no_grad():
             self._admit()
-            ended: list[Ended] = []
             for group in self._to_prefill():
-                ended += self._prefill(group)
+                self._prefill(group)
             ready = [slot for slot in self._table.active() if slot.pending == 1]
-            return ended + (self._decode(ready) if ready else [])
+            if ready:
+                self._decode(ready)
+        return self._take_ended()
+
+    def _take_ended(self) -> list[Ended]:
+        ended, self._ended = self._ended, []
+        return ended
+
+    def _empty_cache(self) -> SlotCache:
+        return SlotCache(self._model.config.get_text_config().num_hidden_layers, self._slots)
 
     def _to_prefill(self) -> list[list[Slot]]:
         """Return the prefill passes of this step.
@@ -149,7 +151,7 @@ class Decoding:
         longest_wait = max((self._table.waited(slot) for slot in pending), default=0)
         if len(pending) * 8 < len(active) and longest_wait < COMPANY:
             return []
-        return _groups(pending)
+        return prefill_passes(pending)
 
     def _admit(self) -> None:
         left: deque[Turn] = deque()
@@ -186,7 +188,7 @@ class Decoding:
             slot.cached = wanted
         return True
 
-    def _prefill(self, slots: Sequence[Slot]) -> list[Ended]:
+    def _prefill(self, slots: Sequence[Slot]) -> None:
         device = self._device()
         starts = [slot.cached for slot in slots]
         longest = max(slot.pending for slot in slots)
@@ -208,9 +210,9 @@ class Decoding:
         self._prefilled += sum(slot.pending for slot in slots)
         rows = torch.arange(len(slots), device=device)
         at = torch.tensor([keep.index(last) for last in lasts], device=device)
-        return self._sample(slots, logits[rows, at])
+        self._sample(slots, logits[rows, at])
 
-    def _decode(self, slots: Sequence[Slot]) -> list[Ended]:
+    def _decode(self, slots: Sequence[Slot]) -> None:
         slots = self._gather(slots)
         device = self._device()
         rows = slots[-1].index + 1
@@ -235,7 +237,7 @@ class Decoding:
         )[:, 0]
         if len(slots) < rows:
             logits = logits[torch.tensor([slot.index for slot in slots], device=device)]
-        return self._sample(slots, logits)
+        self._sample(slots, logits)
 
     def _gather(self, slots: Sequence[Slot]) -> list[Slot]:
         """Move the slots to the front when too many others lie between them; by index."""
@@ -278,7 +280,7 @@ class Decoding:
         logits: Tensor = output.logits
         return logits
 
-    def _sample(self, slots: Sequence[Slot], logits: Tensor) -> list[Ended]:
+    def _sample(self, slots: Sequence[Slot], logits: Tensor) -> None:
         turns = [slot.turn for slot in slots if slot.turn is not None]
         drawn = draw(
             logits,
@@ -286,17 +288,14 @@ class Decoding:
             [turn.random.random() for turn in turns],
         )
         self._sampled += len(turns)
-        ended = []
-        for row, (slot, turn) in enumerate(zip(slots, turns, strict=True)):
-            result = self._append(slot, turn, drawn, row)
+        for slot, turn, token, logprob in zip(slots, turns, *drawn, strict=True):
+            result = self._append(slot, turn, token, logprob)
             if result is not None:
-                ended.append(Ended(turn, result))
-        return ended
+                self._ended.append(Ended(turn, result))
 
     def _append(
-        self, slot: Slot, turn: Turn, drawn: Draw, row: int
+        self, slot: Slot, turn: Turn, token: int, logprob: float
     ) -> Generation | InfrastructureError | None:
-        token, logprob = drawn.ids[row], drawn.logprobs[row]
         if not math.isfinite(logprob):
             self._table.remove(slot)
             self._cache.clear(slot.index)  # not-a-numbers would spread to whoever comes next
@@ -317,27 +316,3 @@ class Decoding:
     def _device(self) -> torch.device:
         device: torch.device = self._model.get_input_embeddings().weight.device
         return device
-
-
-def _groups(slots: Sequence[Slot]) -> list[list[Slot]]:
-    """Split slots into prefill passes of like kind and like length, so that padding stays small.
-
-    Slots with nothing cached go apart from the others: they need no mask, and read no storage.
-    """
-    fresh = [slot for slot in slots if slot.cached == 0]
-    others = [slot for slot in slots if slot.cached]
-    groups: list[list[Slot]] = []
-    for kind in (fresh, others):
-        longest = max((len(slot.ids) for slot in kind), default=1)
-        most = PREFILL_TOKENS if kind is fresh else min(PREFILL_TOKENS, MASK_ENTRIES // longest)
-        tokens = 0
-        for position, slot in enumerate(sorted(kind, key=lambda slot: slot.pending)):
-            rows = 1 if position == 0 else len(groups[-1]) + 1
-            padded = rows * slot.pending
-            waste = padded - tokens - slot.pending
-            if position == 0 or padded > most or waste > max(FREE_PADDING, padded // 4):
-                groups.append([])
-                tokens = 0
-            groups[-1].append(slot)
-            tokens += slot.pending
-    return groups

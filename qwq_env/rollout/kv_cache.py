@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin
 
-GROWTH = 64
-"""Storage for positions grows in multiples of this, so that few steps have to move it."""
+GROWTH = (8, 64)
+"""Storage grows by whole multiples of these (slots, positions), so that few steps move it."""
 
 
 class Pass(NamedTuple):
@@ -118,8 +118,9 @@ class SlotLayer(CacheLayerMixin):  # type: ignore[misc] # transformers ships no 
 class SlotCache(Cache):  # type: ignore[misc] # transformers ships no types
     """The storage of all layers. Give it to a model as `past_key_values` after `begin`."""
 
-    def __init__(self, layers: int) -> None:
+    def __init__(self, layers: int, most_slots: int) -> None:
         super().__init__(layers=[SlotLayer() for _ in range(layers)])
+        self._most = most_slots
         self.size = (0, 0)
 
     def begin(self, plan: Pass) -> None:
@@ -128,11 +129,13 @@ class SlotCache(Cache):  # type: ignore[misc] # transformers ships no types
             layer.plan = plan
 
     def reserve(self, slots: int, positions: int) -> None:
-        """Make room for at least `slots` × `positions`."""
+        """Make room for at least `slots` (no more than there may be) × `positions`."""
         if slots <= self.size[0] and positions <= self.size[1]:
             return
-        positions = max(self.size[1], -(-positions // GROWTH) * GROWTH)
-        self.size = (max(self.size[0], slots), positions)
+        self.size = (
+            max(self.size[0], min(-(-slots // GROWTH[0]) * GROWTH[0], self._most)),
+            max(self.size[1], -(-positions // GROWTH[1]) * GROWTH[1]),
+        )
         for layer in self.layers:
             layer.resize(*self.size)
 

@@ -327,6 +327,26 @@ def test_a_failed_forward_pass_fails_its_turns_and_leaves_the_policy_usable():
     assert after.ids == greedy_of(model, prompt(1), 5)
 
 
+def test_turns_that_ended_before_the_pass_that_failed_keep_their_result():
+    model = tiny()
+    policy = TransformersPolicy(model, Letters())
+
+    def fail_on_long(_, inputs):
+        if inputs[0].shape[1] > 100:
+            raise RuntimeError("out of memory")
+
+    async def main():
+        model.model.layers[0].register_forward_pre_hook(fail_on_long)
+        short = [ask(prompt(i, 3), f"e{i}", 1) for i in range(10)]
+        calls = map(policy.generate, [*short, ask(prompt(1, 200), "long")])
+        return await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 30)
+
+    *short, long = asyncio.run(main())
+
+    assert all(len(result.ids) == 1 for result in short)
+    assert isinstance(long, InfrastructureError)
+
+
 def test_logits_that_are_not_numbers_are_an_infrastructure_error():
     model = tiny()
     policy = TransformersPolicy(model, Letters(), slots=1)
