@@ -13,7 +13,7 @@ from typing import Any
 
 from qwq_env.errors import QwqError
 
-__all__ = ["Call", "MalformedCall", "NoCalls", "parse_python_calls", "read_calls"]
+__all__ = ["Call", "MalformedCall", "NoCalls", "parse_python_calls", "read_calls", "show"]
 
 MAX_TEXT = 200_000
 """Characters of text that are parsed; more is malformed."""
@@ -36,6 +36,14 @@ class Call:
     positional: Sequence[Any] = field(default=())
 
 
+def show(value: object) -> str:
+    """`value` for a message, cut short; whatever it is, printing it does not fail."""
+    try:
+        return f"{value!r:.120}"
+    except (RecursionError, ValueError):  # nested deeper or longer than Python prints
+        return f"a {type(value).__name__}"
+
+
 def read_calls(output: object) -> list[Call]:
     """The calls that `output` states, in order.
 
@@ -47,7 +55,7 @@ def read_calls(output: object) -> list[Call]:
     """
     if isinstance(output, str):
         return _read_text(output)
-    if isinstance(output, dict):
+    if isinstance(output, (dict, Call)):
         output = [output]
     if not isinstance(output, list):
         raise MalformedCall(f"calls: {type(output).__name__}; expected a list or a text")
@@ -62,15 +70,25 @@ def _read_text(text: str) -> list[Call]:
         except (ValueError, RecursionError):
             parsed = None
         if isinstance(parsed, (list, dict)):
-            return read_calls(parsed)
+            items = parsed if isinstance(parsed, list) else [parsed]
+            if items and not any(map(_looks_like_call, items)):
+                raise NoCalls("the text is JSON without calls")
+            return read_calls(items)
     return parse_python_calls(stripped)
+
+
+def _looks_like_call(item: object) -> bool:
+    if not isinstance(item, dict):
+        return False
+    alone = len(item) == 1 and isinstance(next(iter(item.values())), dict)
+    return alone or {"name", "arguments"} <= set(item) or "function" in item
 
 
 def _read_object(item: object) -> Call:
     if isinstance(item, Call):
         return item
     if not isinstance(item, dict):
-        raise MalformedCall(f"call: {item!r:.80}; expected an object")
+        raise MalformedCall(f"call: {show(item)}; expected an object")
     inner = item.get("function")
     fields: dict[Any, Any] = item
     if isinstance(inner, dict) and item.get("type", "function") == "function":
@@ -80,14 +98,14 @@ def _read_object(item: object) -> Call:
     elif len(fields) == 1:
         name, arguments = next(iter(fields.items()))
     else:
-        raise MalformedCall(f"call: {item!r:.80}; expected one function and its arguments")
+        raise MalformedCall(f"call: {show(item)}; expected one function and its arguments")
     if isinstance(arguments, str):
         try:
             arguments = json.loads(arguments)
         except (ValueError, RecursionError):
-            raise MalformedCall(f"{name}: arguments are not JSON: {arguments!r:.80}") from None
+            raise MalformedCall(f"{name}: arguments are not JSON: {show(arguments)}") from None
     if not isinstance(name, str) or not isinstance(arguments, dict):
-        raise MalformedCall(f"call: {item!r:.80}; expected arguments by name")
+        raise MalformedCall(f"call: {show(item)}; expected arguments by name")
     return Call(name, arguments)
 
 

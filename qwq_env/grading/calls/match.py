@@ -10,7 +10,7 @@ from typing import Any
 
 from qwq_env.errors import UsageError
 from qwq_env.grading.calls import java, javascript
-from qwq_env.grading.calls.call import Call, MalformedCall, NoCalls, read_calls
+from qwq_env.grading.calls.call import Call, MalformedCall, NoCalls, read_calls, show
 from qwq_env.grading.calls.document import FunctionDoc, Language, Parameter, read_documents
 from qwq_env.grading.calls.source import parse_source_calls
 from qwq_env.grading.calls.value import OMITTED, Mismatch, check_value
@@ -133,6 +133,6 @@ def _convert(value: Any, parameter: Parameter, language: Language) -> Any:
     if language == "python":
         return value
     if not isinstance(value, str):
-        raise Mismatch("wrong_type", f"{value!r:.80}, expected source text")
+        raise Mismatch("wrong_type", f"{show(value)}, expected source text")
     convert = java.convert if language == "java" else javascript.convert
     return convert(value, parameter.kind, parameter.nested_kind)

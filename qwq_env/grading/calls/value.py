@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from qwq_env.grading.calls.call import show
 from qwq_env.grading.calls.document import Parameter
 
 __all__ = ["OMITTED", "Mismatch", "check_value"]
@@ -46,7 +47,7 @@ def check_value(value: Any, allowed: Sequence[Any], parameter: Parameter) -> Non
     variable = bool(answers) and type(answers[0]) is not parameter.python
     if type(value) is not parameter.python and not (answers and type(value) is type(answers[0])):
         raise Mismatch(
-            "wrong_type", f"{_show(value)} is {type(value).__name__}, expected {parameter.kind}"
+            "wrong_type", f"{show(value)} is {type(value).__name__}, expected {parameter.kind}"
         )
     typed = parameter.nested_kind not in (None, "any")
     if typed and type(value) is list:
@@ -56,7 +57,7 @@ def check_value(value: Any, allowed: Sequence[Any], parameter: Parameter) -> Non
     else:
         matches = any(_matches(value, answer) for answer in answers)
     if not matches:
-        raise Mismatch("wrong_value", f"{_show(value)}, expected {_show(answers)}")
+        raise Mismatch("wrong_value", f"{show(value)}, expected {show(answers)}")
 
 
 def _check_elements(value: list[Any], answers: list[Any], parameter: Parameter) -> None:
@@ -67,9 +68,7 @@ def _check_elements(value: list[Any], answers: list[Any], parameter: Parameter) 
         types = {parameter.nested_python, *(type(item) for item in answer[:1])}
         if all(type(item) in types for item in value):
             return
-    raise Mismatch(
-        "wrong_type", f"{_show(value)} has elements that are not {parameter.nested_kind}"
-    )
+    raise Mismatch("wrong_type", f"{show(value)} has elements that are not {parameter.nested_kind}")
 
 
 def _matches(value: Any, answer: Any) -> bool:
@@ -124,10 +123,3 @@ def _same(value: Any, answer: Any) -> bool:
 
 def _normal(text: str) -> str:
     return _IGNORED.sub("", text).lower().replace("'", '"')
-
-
-def _show(value: Any) -> str:
-    try:
-        return f"{value!r:.120}"
-    except (RecursionError, ValueError):  # nested or long beyond what Python prints
-        return f"a {type(value).__name__}"
