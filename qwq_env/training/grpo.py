@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import TrainerCallback
+from transformers import PrinterCallback, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from qwq_env.training.progress import Phase
@@ -31,7 +31,7 @@ def make_trainer(
 ) -> GRPOTrainer:
     """Return a trainer that takes its episodes from `rollouts`."""
     reward = rollouts.reward if recipe.reward == "environment" else RandomReward(rollouts, seed)
-    return GRPOTrainer(
+    trainer = GRPOTrainer(
         model=model,
         args=grpo_config(recipe, folder.checkpoints, seed=seed, world=world),
         processing_class=tokenizer,
@@ -40,6 +40,9 @@ def make_trainer(
         reward_funcs=reward,
         callbacks=[StepLog(folder, phase)],
     )
+    # Its rows go to metrics.jsonl and the newest to the progress bar; on the screen they bury it.
+    trainer.remove_callback(PrinterCallback)
+    return trainer
 
 
 def grpo_config(recipe: GrpoRecipe, output: Path, *, seed: int, world: int) -> GRPOConfig:

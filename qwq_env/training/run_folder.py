@@ -43,8 +43,10 @@ class RunFolder:
         """Begin or continue in this folder.
 
         Raises `UsageError` if it holds a run and `resume` is not given, or if it holds a run of
-        another recipe.
+        another recipe. Only rank 0 looks; the others wait for it.
         """
+        if self.rank != 0:
+            return
         text = dump_recipe(recipe)
         if self.recipe.exists():
             if not resume:
@@ -53,9 +55,8 @@ class RunFolder:
                 raise UsageError(f"run: {self.path} was begun with another recipe; see recipe.yaml")
         elif self.path.exists() and any(self.path.iterdir()):
             raise UsageError(f"run: {self.path} is not empty and holds no run; choose another name")
-        if self.rank == 0:
-            self.path.mkdir(parents=True, exist_ok=True)
-            self.recipe.write_text(text, encoding="utf-8")
+        self.path.mkdir(parents=True, exist_ok=True)
+        self.recipe.write_text(text, encoding="utf-8")
 
     def done(self, phase: str) -> Any:
         """Return the result of a phase that has ended, None if it has not."""
