@@ -34,10 +34,15 @@ from qwq_env.schema import Signature, signature_of
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """What a tool answers: `content` is shown to the model, `metadata` only to the operator."""
+    """What a tool answers: `content` is shown to the model, `metadata` only to the operator.
+
+    `error` names the kind of failure, for counting, where the tool ran and failed but has more
+    to show than a `ToolError`'s message (what was printed before the exception, say).
+    """
 
     content: str
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    error: str = ""
 
 
 class Tool(ABC):

@@ -30,8 +30,11 @@ _PR_SET_CHILD_SUBREAPER = 36
 _MOST_OPEN_FILES = 256
 
 
-def main(channel: int, memory_bytes: int, file_bytes: int) -> int:
-    """Guard one interpreter until it ends or the host lets go of standard input."""
+def main(channel: int, memory_bytes: int, file_bytes: int, folder: str) -> int:
+    """Guard one interpreter until it ends or the host lets go of standard input.
+
+    `folder` is the interpreter's own, and removed at the end.
+    """
     host = os.getppid()
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
@@ -50,6 +53,9 @@ def main(channel: int, memory_bytes: int, file_bytes: int) -> int:
         if woken in ready:
             os.read(woken, 4096)
     _end_descendants(child)
+    import shutil  # noqa: PLC0415 - of no use to the interpreter, which it would slow and swell
+
+    shutil.rmtree(folder, ignore_errors=True)
     return 0
 
 
@@ -228,4 +234,4 @@ def _explain(error: BaseException) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*map(int, sys.argv[1:4])))
+    sys.exit(main(*map(int, sys.argv[1:4]), sys.argv[4]))

@@ -65,7 +65,7 @@ class InterpreterProcess:
         limits = self._limits
         numbers = (child_end.fileno(), limits.memory_mb << 20, limits.file_mb << 20)
         return subprocess.Popen(
-            [sys.executable, "-s", "-P", "-B", str(_SCRIPT), *map(str, numbers)],
+            [sys.executable, "-s", "-P", "-B", str(_SCRIPT), *map(str, numbers), self._folder],
             stdin=guard_end.fileno(),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
