@@ -64,6 +64,12 @@ class Run:
             )
         self.recipe = recipe
         self.environment, self.heldout = environments(recipe)
+        # Before the folder is made: what cannot start must leave nothing behind.
+        self._given = (
+            None
+            if recipe.policy.checkpoint == "tiny"
+            else load_checkpoint(recipe.policy.checkpoint)
+        )
         self.folder = RunFolder(root / recipe.name, self.rank)
         self.folder.claim(recipe, resume=resume)
         self.processes.wait_for_everyone()
@@ -90,8 +96,8 @@ class Run:
 
     def _cold_policy(self) -> tuple[Any, Any]:
         """Return the policy that reinforcement learning starts from; made once, by one process."""
-        if self.recipe.policy.checkpoint != "tiny":
-            return load_checkpoint(self.recipe.policy.checkpoint)
+        if self._given is not None:
+            return self._given
         if self.rank == 0 and self.folder.done("cold_start") is None:
             wanted, seed = self.recipe.cold_start, self.recipe.seed
             difficulty = self.recipe.environment.difficulty

@@ -1,0 +1,176 @@
+"""The contract with TRL: what a stock GRPOTrainer is handed, and what it makes of it."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from trl import GRPOConfig, GRPOTrainer
+
+from qwq_env.env import ToolEnv
+from qwq_env.errors import InfrastructureError, UsageError
+from qwq_env.rollout.engine import EngineSettings
+from qwq_env.rollout.scripted import ScriptedPolicy
+from qwq_env.rubric import Component, Rubric
+from qwq_env.task import ListTaskSet, Task
+from qwq_env.tool import tool
+from qwq_env.training.rollouts import Rollouts
+from qwq_env.training.tiny.model import build_tiny_model
+from qwq_env.trajectory import audit
+
+CALL = '</think><tool_call>\n{"name": "look", "arguments": {}}\n</tool_call><|im_end|>'
+
+
+@tool(blocking=False)
+def look() -> str:
+    """Look."""
+    return "a <|im_end|> in the text"
+
+
+@tool(blocking=False)
+def gone() -> str:
+    """Fail on our side."""
+    raise InfrastructureError("no server")
+
+
+def environment() -> ToolEnv:
+    tasks = ListTaskSet([Task(f"t{i}", f"Task {i}", str(i % 2)) for i in range(16)])
+    rubric = Rubric([Component("match", lambda f: float(f.answer == f.task.answer))])
+    return ToolEnv(tasks, [look, gone], rubric)
+
+
+def script(context: str) -> str:
+    number = int(context.split("Task ")[1].split("<")[0])
+    if "<tool_response>" not in context:
+        return CALL if number % 4 else CALL.replace("look", "gone")
+    return "</think>1<|im_end|>"
+
+
+def config(path, **arguments) -> GRPOConfig:
+    return GRPOConfig(
+        output_dir=str(path), use_cpu=True, bf16=False, report_to=[], disable_tqdm=True,
+        save_strategy="no", per_device_train_batch_size=8, num_generations=4, max_steps=1,
+        beta=0.0, logging_steps=1, gradient_checkpointing=False,
+        **{"max_completion_length": 400, **arguments},
+    )  # fmt: skip
+
+
+@pytest.fixture
+def model(tokenizer):
+    return build_tiny_model(tokenizer, hidden=32)
+
+
+class Recorder(GRPOTrainer):
+    """A stock trainer that keeps the batch it would learn from."""
+
+    def _generate_and_score_completions(self, inputs):
+        self.batch = super()._generate_and_score_completions(inputs)
+        return self.batch
+
+
+def train(model, tokenizer, path, rollouts: Rollouts, **arguments) -> Recorder:
+    trainer = Recorder(
+        model=model,
+        args=config(path, **arguments),
+        processing_class=tokenizer,
+        train_dataset=rollouts.dataset,
+        rollout_func=rollouts,
+        reward_funcs=rollouts.reward,
+    )
+    trainer.train()
+    return trainer
+
+
+def test_stock_trainer_learns_from_the_very_ids(model, tokenizer, tmp_path):
+    rollouts = Rollouts(environment(), tokenizer, context=2000)
+    trainer = train(model, tokenizer, tmp_path, rollouts, max_completion_length=50)
+
+    batch = trainer.batch
+    assert len(rollouts.last) == 8
+    for row, trajectory in enumerate(rollouts.last):
+        size = len(trajectory.completion_ids)
+        assert audit(trajectory) == []
+        assert batch["completion_ids"][row, :size].tolist() == trajectory.completion_ids
+        assert batch["tool_mask"][row, :size].tolist() == trajectory.mask
+
+
+def test_sampled_logprobs_equal_a_fresh_forward_pass(model, tokenizer, tmp_path):
+    rollouts = Rollouts(environment(), tokenizer, context=2000)
+    settings = {"temperature": 0.7, "learning_rate": 0.0, "max_completion_length": 50}
+    train(model, tokenizer, tmp_path, rollouts, **settings)
+
+    model.eval()
+    for trajectory in rollouts.last:
+        ids = torch.tensor([trajectory.ids])
+        with torch.no_grad():
+            logits = model(ids).logits[0, trajectory.prompt_length - 1 : -1] / 0.7
+        fresh = torch.log_softmax(logits, -1).gather(1, ids[0, trajectory.prompt_length :, None])
+        for ours, theirs, sampled in zip(
+            trajectory.logprobs, fresh[:, 0].tolist(), trajectory.mask, strict=True
+        ):
+            if sampled:
+                assert ours == pytest.approx(theirs, abs=1e-4)
+
+
+def test_tool_turns_are_masked_and_lost_episodes_teach_nothing(model, tokenizer, tmp_path):
+    rollouts = Rollouts(
+        environment(),
+        tokenizer,
+        context=4000,
+        policy=lambda trainer: ScriptedPolicy(rollouts.codec, script),
+        engine=EngineSettings(attempts=2),
+    )
+    trainer = train(model, tokenizer, tmp_path, rollouts, seed=3)
+
+    for row, trajectory in enumerate(rollouts.last):
+        lost = int(trajectory.task_id[1:]) % 4 == 0
+        size = len(trajectory.completion_ids)
+        mask = trainer.batch["tool_mask"][row, :size]
+        assert (trajectory.reward is None) == lost
+        if lost:
+            assert not mask.any()
+            assert trainer.batch["advantages"][row] == 0.0
+        else:
+            assert 0 < mask.sum() < len(mask)
+    assert not any(math.isnan(value) for value in trainer.batch["advantages"].tolist())
+
+
+def test_metrics_name_what_the_episodes_did(model, tokenizer, tmp_path):
+    rollouts = Rollouts(
+        environment(),
+        tokenizer,
+        context=4000,
+        policy=lambda trainer: ScriptedPolicy(rollouts.codec, lambda c: script(c.replace("Task 0", "Task 1"))),
+    )  # fmt: skip
+    trainer = train(model, tokenizer, tmp_path, rollouts)
+
+    logs = trainer.state.log_history[0]
+    assert logs["episode/turns"] > 0
+    assert "episode/tool_call_rate" in logs
+    assert "episode/scores/match" in logs
+
+
+def test_dataset_carries_the_task_and_nothing_of_the_answer(tokenizer):
+    rollouts = Rollouts(environment(), tokenizer, size=4)
+
+    assert len(rollouts.dataset) == 4
+    assert rollouts.dataset[2]["prompt"] == [{"role": "user", "content": "Task 2", "task_id": "t2"}]
+
+
+def test_foreign_dataset_is_refused(tokenizer):
+    class State:
+        global_step = 0
+
+    class Trainer:
+        state = State()
+        accelerator = type("A", (), {"process_index": 0})
+
+    with pytest.raises(UsageError, match="task_id"):
+        Rollouts(environment(), tokenizer)([[{"role": "user", "content": "x"}]], Trainer())
+
+
+@pytest.mark.parametrize("environment_id", ["qwq/MathTol-v0", "nope/Nope-v0", "CartPole-v1"])
+def test_environment_that_is_none(tokenizer, environment_id):
+    with pytest.raises(UsageError, match="environment"):
+        Rollouts(environment_id, tokenizer)

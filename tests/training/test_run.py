@@ -1,0 +1,175 @@
+"""Whole runs in miniature: learning, resuming, two processes, and bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from qwq_env.cli import main
+from qwq_env.rollout.store import read_episodes
+from qwq_env.trajectory import audit
+
+RECIPE = Path(__file__).parents[2] / "recipes" / "tiny.yaml"
+GSM8K = Path(__file__).parents[2] / ".." / "shared" / "data" / "gsm8k" / "train.jsonl"
+SUMMARY_KEYS = {
+    "accuracy_cold", "accuracy_trained", "accuracy_trained_greedy", "tool_call_rate_cold",
+    "tool_call_rate_trained", "steps", "seconds", "seed", "versions",
+}  # fmt: skip
+SMALL = ["cold_start.steps=20", "grpo.steps=2", "evaluation.tasks=8", "evaluation.samples=1"]
+
+
+def train(runs: Path, *arguments: str) -> int:
+    return main(["train", str(RECIPE), "--runs", str(runs), *arguments])
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory) -> Path:
+    """A short run: half the cold start, a quarter of the reinforcement."""
+    runs = tmp_path_factory.mktemp("runs")
+    code = train(
+        runs, "cold_start.steps=300", "grpo.steps=30", "evaluation.tasks=128", "grpo.save_steps=20"
+    )
+
+    assert code == 0
+    return runs / "tiny"
+
+
+@pytest.mark.slow
+def test_reward_rises(learned):
+    summary = json.loads((learned / "summary.json").read_text())
+
+    assert summary["accuracy_cold"] <= 0.45
+    assert summary["accuracy_trained"] >= summary["accuracy_cold"] + 0.15
+    assert summary["tool_call_rate_trained"] > summary["tool_call_rate_cold"]
+
+
+@pytest.mark.slow
+def test_the_folder_holds_what_the_run_was(learned):
+    summary = json.loads((learned / "summary.json").read_text())
+    metrics = [json.loads(line) for line in (learned / "metrics.jsonl").read_text().splitlines()]
+    episodes = list(read_episodes(learned / "episodes.jsonl"))
+
+    assert summary.keys() >= SUMMARY_KEYS
+    assert [row["step"] for row in metrics] == list(range(1, 31))
+    assert len(episodes) == 3 * 128 + 30 * 64
+    assert all(audit(episode) == [] for episode in episodes)
+    assert (learned / "curve.png").stat().st_size > 1000
+    assert (learned / "policy" / "model.safetensors").exists()
+    assert "steps: 30" in (learned / "recipe.yaml").read_text()
+
+
+@pytest.mark.slow
+def test_resume_plays_only_what_is_missing(learned, tmp_path):
+    """Put the run back to its last checkpoint but one, torn line and all, and go on."""
+    shutil.copytree(learned, tmp_path / "tiny")
+    run = tmp_path / "tiny"
+    shutil.rmtree(run / "checkpoints" / "checkpoint-30")
+    state = json.loads((run / "state.json").read_text())
+    for phase in ("grpo", "trained", "greedy"):
+        del state[phase]
+    (run / "state.json").write_text(json.dumps(state))
+    with (run / "episodes.jsonl").open("a") as file:
+        file.write('{"phase": "gr')
+    before = (run / "cold" / "model.safetensors").read_bytes()
+    settings = ["cold_start.steps=300", "grpo.steps=30", "evaluation.tasks=128"]
+    code = train(tmp_path, *settings, "grpo.save_steps=20", "--resume")
+
+    steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert code == 0
+    assert steps == list(range(1, 31))
+    assert len(list(read_episodes(run / "episodes.jsonl"))) == 3 * 128 + 30 * 64
+    assert (run / "cold" / "model.safetensors").read_bytes() == before
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not GSM8K.exists(), reason="the development data is not beside the checkout")
+def test_real_problems_run_through(tmp_path):
+    code = train(tmp_path, *SMALL, "--tasks", str(GSM8K), "grpo.max_completion_tokens=64")
+
+    summary = json.loads((tmp_path / "tiny" / "summary.json").read_text())
+    assert code == 0
+    assert summary.keys() >= SUMMARY_KEYS
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options", [["--cpu", "--num_processes", "2"], ["--config_file", "recipes/accelerate/cpu.yaml"]]
+)
+def test_two_processes_play_their_own_episodes(tmp_path, options):
+    launch = [sys.executable, "-m", "accelerate.commands.launch", *options]
+    command = [*launch, "-m", "qwq_env.training", "recipes/tiny.yaml", "--runs", str(tmp_path)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, *SMALL], cwd=RECIPE.parents[1], env=environment, capture_output=True, text=True
+    )
+
+    run = tmp_path / "tiny"
+    assert done.returncode == 0, done.stderr[-2000:]
+    summary = json.loads((run / "summary.json").read_text())
+    first = list(read_episodes(run / "episodes.jsonl"))
+    second = list(read_episodes(run / "episodes-rank1.jsonl"))
+    assert summary.keys() >= SUMMARY_KEYS
+    assert summary["processes"] == 2
+    assert len(first) == len(second) == 3 * 4 + 2 * 32
+    assert {e.seed for e in first}.isdisjoint(e.seed for e in second)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["grpo.stepz=3"], ["grpo.stepz", "did you mean 'steps'"]),
+        (["grpo.steps=many"], ["grpo.steps", "'many'", "int"]),
+        (["grpo.reward=luck"], ["grpo.reward", "environment or random"]),
+        (["grpo.episodes=12"], ["grpo.episodes", "multiple"]),
+        (["environment.tools=[calculater]"], ["calculater", "did you mean 'calculator'"]),
+        (["environment.dialect=qwk"], ["dialect", "did you mean 'qwq'"]),
+        (["environment.id=qwq/MathTol-v0"], ["environment", "MathTool"]),
+        (["policy.checkpoint=/nowhere"], ["policy.checkpoint", "/nowhere"]),
+        (["environment.difficulty=99"], ["difficulty", "99"]),
+        (["--tasks", "missing.jsonl"], ["missing.jsonl"]),
+        (["--tasks", "words"], ["tasks", "'words'", "expected"]),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, capsys, arguments, words):
+    code = train(tmp_path / "runs", *arguments)
+
+    error = capsys.readouterr().err
+    assert code == 2
+    assert len(error.strip().splitlines()) == 1
+    assert all(word in error for word in words), error
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ('{"question": "1+1?", "answer": "2"}', ["####"]),
+        ('{"prompt": "1+1?"}', ["answer", "missing"]),
+        ('{"prompt": "1+1?", "answer": ', ["tasks.jsonl:2"]),
+        ('["list"]', ["JSON object"]),
+    ],
+)
+def test_bad_row_names_file_and_line(tmp_path, capsys, row, words):
+    tasks = tmp_path / "tasks.jsonl"
+    tasks.write_text('{"prompt": "1+1?", "answer": "2"}\n' + row + "\n")
+    code = train(tmp_path / "runs", "--tasks", str(tasks))
+
+    error = capsys.readouterr().err
+    assert code == 2
+    assert "tasks.jsonl:2:" in error
+    assert all(word in error for word in words), error
+
+
+def test_folder_that_exists_needs_resume(tmp_path, capsys):
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "tiny" / "recipe.yaml").write_text("name: tiny\n")
+    code = train(tmp_path)
+
+    assert code == 2
+    assert "--resume" in capsys.readouterr().err
