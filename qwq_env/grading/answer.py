@@ -17,7 +17,8 @@ SEARCH_WINDOW = 65_536
 _TOKEN = re.compile(r"\\(?P<box>boxed|fbox)(?![A-Za-z])|\\.|(?P<open>\{)|(?P<close>\})", re.DOTALL)
 _BARE = re.compile(r"[ \t]*(?P<content>[0-9]+|[ \t][^$\n\\{}]{1,80})")
 _SPACE = re.compile(r"\s*")
-_WHOLE_BOX = re.compile(r"\s*\$*\s*\\(?:boxed|fbox)\s*\{")
+_NOTHING = re.compile(r"[\s$]*")
+_WHOLE_BOX = re.compile(r"[\s$]*\\(?:boxed|fbox)\s*\{")
 
 
 def final_answer_text(
@@ -59,6 +60,7 @@ class Box(NamedTuple):
 def find_last_box(text: str) -> Box | None:
     """`last_boxed` over the whole text, with the place of the box."""
     open_braces: list[int | None] = []  # start of the content for a box's brace, else None
+    closed: dict[int, int] = {}  # start of a box's content → its end
     best: tuple[int, int] | None = None
     box_brace = -1
     for token in _TOKEN.finditer(text):
@@ -74,33 +76,24 @@ def find_last_box(text: str) -> Box | None:
         elif token["close"] and open_braces:
             start = open_braces.pop()
             if start is not None:
+                closed[start] = token.start()
                 best = (start, token.start())
     if best is None:
         return None
-    return Box(_innermost(text[best[0] : best[1]]), best[1])
+    start, end = _innermost(text, *best, closed)
+    return Box(text[start:end].strip(), best[1])
+
+
+def _innermost(text: str, start: int, end: int, closed: dict[int, int]) -> tuple[int, int]:
+    """The span inside all boxes that hold nothing but the next one."""
+    while match := _WHOLE_BOX.match(text, start, end):
+        inner = match.end()
+        if inner not in closed or not _NOTHING.fullmatch(text, closed[inner] + 1, end):
+            break
+        start, end = inner, closed[inner]
+    return start, end
 
 
 def _space_end(text: str, start: int) -> int:
     match = _SPACE.match(text, start)
     return match.end() if match else start
-
-
-def _innermost(content: str) -> str:
-    while match := _WHOLE_BOX.match(content):
-        closed = content.rstrip().rstrip("$").rstrip()
-        if not closed.endswith("}") or not _closes_at_end(closed, match.end() - 1):
-            break
-        content = closed[match.end() : -1]
-    return content.strip()
-
-
-def _closes_at_end(text: str, brace: int) -> bool:
-    depth = 0
-    for token in _TOKEN.finditer(text, brace):
-        if token["open"]:
-            depth += 1
-        elif token["close"]:
-            depth -= 1
-            if depth == 0:
-                return token.end() == len(text)
-    return False

@@ -175,7 +175,8 @@ def _rows(source: Path) -> Iterator[tuple[int, Row]]:
 def _as_row(row: dict[str, Any]) -> Row:
     """The row, or for a stored episode the row that it stands for.
 
-    An episode has `reference` and `answer`, or `task` and `completion`. The keys that a grader reads are added; nothing is taken away.
+    An episode has `reference` and `answer`, or `task` and `completion`. The keys that a grader
+    reads are added; nothing is taken away.
     """
     if "gold" in row:
         return row
