@@ -96,12 +96,12 @@ class Balancer:
             if tries >= _MOST_TRIES:
                 raise problem
 
-    async def aclose(self) -> None:
+    def close(self) -> None:
         """Close the connections to all servers."""
         for member in self._members:
             if member.probe is not None:
                 member.probe.cancel()
-            await member.endpoint.aclose()
+            member.endpoint.close()
 
     async def _ready(self, end: float, problem: Exception | None) -> _Member:
         """Return the server to try now; wait for one until `end`, then raise `problem`."""

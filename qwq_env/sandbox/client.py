@@ -115,9 +115,8 @@ class RemoteSandbox(Sandbox):
         return results
 
     async def aclose(self) -> None:
-        if not self._closed:
-            self._closed = True
-            await self._balancer.aclose()
+        self._closed = True
+        self._balancer.close()
 
     async def _ask(self, path: str, data: Any, seconds: float) -> dict[str, Any]:
         self._check_open()

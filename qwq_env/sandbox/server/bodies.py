@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
-from dataclasses import asdict, replace
+from dataclasses import fields, replace
 from typing import Any, Final, NamedTuple
 
 from qwq_env.errors import UsageError
@@ -17,6 +17,7 @@ from qwq_env.sandbox.result import Limits
 
 # One request may not hold a slot for ever by asking for ever more calls.
 _MOST_CALLS: Final = 10_000
+_LIMIT_NAMES: Final = tuple(field.name for field in fields(Limits))
 
 
 class RunBody(NamedTuple):
@@ -134,11 +135,12 @@ def read_stdin(value: Any) -> bytes:
 
 def cap(limits: Limits, maxima: Limits) -> Capped:
     """Lower each limit to the server's maximum."""
-    highest = asdict(maxima)
     lowered = {
-        name: highest[name] for name, asked in asdict(limits).items() if asked > highest[name]
+        name: getattr(maxima, name)
+        for name in _LIMIT_NAMES
+        if getattr(limits, name) > getattr(maxima, name)
     }
-    return Capped(replace(limits, **lowered), sorted(lowered))
+    return Capped(replace(limits, **lowered) if lowered else limits, sorted(lowered))
 
 
 def _utf8(text: str, name: str) -> str:

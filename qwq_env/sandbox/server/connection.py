@@ -85,6 +85,7 @@ class HttpConnection(asyncio.Protocol):
         self._body = bytearray()
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._ended = False
         self._writable = asyncio.Event()
         self._writable.set()
 
@@ -109,6 +110,7 @@ class HttpConnection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """Answer what can be answered; True keeps our half open until that is written."""
+        self._ended = True
         if self._phase == "busy":
             self._cancel()
             self._refuse(_CLIENT_GONE)
@@ -255,10 +257,17 @@ class HttpConnection(asyncio.Protocol):
         self._body.clear()
         if self._transport.is_closing():
             return
-        self._transport.resume_reading()
-        self._transport.write_eof()
         unread = self._transport.get_write_buffer_size() > 0
         self._arm(self._deadlines.write if unread else _LINGER_S, self._transport.abort)
+        if self._ended:
+            self._transport.close()
+            return
+        self._transport.resume_reading()
+        try:
+            self._transport.write_eof()
+        except OSError:
+            # The client has reset the connection; asyncio has not noticed yet.
+            self._transport.abort()
 
     def _too_slow(self) -> None:
         self._refuse(ApiError(408, "too_slow", f"the {self._phase} of the request took too long"))

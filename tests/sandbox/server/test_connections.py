@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -37,6 +38,7 @@ async def talk(server: Any, sent: bytes, *, half_close: bool = False) -> tuple[i
         writer.write_eof()
     answer = await asyncio.wait_for(reader.read(), 20)
     writer.close()
+    await gone(writer)
     if not answer:
         return 0, "", answer
     body = answer.partition(b"\r\n\r\n")[2].decode()
@@ -46,6 +48,12 @@ async def talk(server: Any, sent: bytes, *, half_close: bool = False) -> tuple[i
 
 def port_of(server: Any) -> int:
     return int(server.url.rpartition(":")[2])
+
+
+async def gone(writer: asyncio.StreamWriter) -> None:
+    """Wait for the end of a connection that we closed, however the server took it."""
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
 
 
 async def until(condition: Any) -> None:
@@ -68,6 +76,7 @@ async def test_a_client_that_leaves_takes_its_program_with_it(start: Any, sandbo
     writer.write(request(SLEEP))
     await until(lambda: sandbox.pids)
     writer.close()
+    await gone(writer)
     await until(lambda: not sandbox.running)
 
     assert not alive(sandbox.pids[0])
@@ -81,6 +90,7 @@ async def test_a_client_that_is_reset_takes_its_program_with_it(start: Any, sand
     writer.write(request(SLEEP))
     await until(lambda: sandbox.pids)
     writer.transport.abort()
+    await gone(writer)
     await until(lambda: not sandbox.running)
 
     assert not alive(sandbox.pids[0])
@@ -91,9 +101,10 @@ async def test_a_client_that_leaves_the_queue_leaves_no_trace(start: Any, sandbo
     writers = [(await asyncio.open_connection("127.0.0.1", port_of(server)))[1] for _ in range(3)]
     for writer in writers:
         writer.write(request(SLEEP))
-    await until(lambda: server.service.queue.queued == 2)
+    await until(lambda: server.service.queue.queued == 2 and sandbox.pids)
     for writer in reversed(writers):
         writer.close()
+        await gone(writer)
     await until(lambda: not server.service.active)
 
     assert len(sandbox.pids) == 1
@@ -152,6 +163,7 @@ async def test_a_byte_now_and_then_does_not_extend_the_deadline(start: Any) -> N
         if answer.done():
             break
     writer.close()
+    await gone(writer)
 
     assert (await answer).startswith(b"HTTP/1.1 408 ")
 
@@ -210,6 +222,7 @@ async def test_a_big_body_waits_for_the_word_to_go_on(start: Any) -> None:
     writer.write(body)
     second = await reader.readuntil(b"\r\n\r\n")
     writer.close()
+    await gone(writer)
 
     assert first.startswith(b"HTTP/1.1 100 ")
     assert second.startswith(b"HTTP/1.1 200 ")
@@ -247,5 +260,6 @@ async def test_requests_that_share_a_connection_wear_no_marks_of_each_other(star
         await reader.readexactly(length)
         statuses.append(int(head.split()[1]))
     writer.close()
+    await gone(writer)
 
     assert statuses == [200, 400, 200]
