@@ -7,18 +7,20 @@ reinforcement has to find out which of the ways it was shown pays.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 
+from qwq_env import portal
 from qwq_env.dialect.base import Dialect, Piece
 from qwq_env.errors import UsageError
 from qwq_env.task import Task, TaskSet
 from qwq_env.tool import Tool
 from qwq_env.toolbox import Toolbox
 from qwq_env.training.transcript import Part, Transcript
+
+_CALCULATOR = "calculator"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,10 @@ class Teacher:
         mix: TeacherMix | None = None,
         seed: int = 0,
     ) -> None:
+        """Raises `UsageError` if the calculator is not among the tools."""
+        if not any(tool.name == _CALCULATOR for tool in tools):
+            names = ", ".join(tool.name for tool in tools) or "none"
+            raise UsageError(f"tools: {names}; expected {_CALCULATOR!r}, which the teacher uses")
         self._tasks = tasks
         self._tools = tuple(tools)
         self._dialect = dialect
@@ -74,23 +80,27 @@ class Teacher:
         self._seed = seed
 
     def transcripts(self, count: int, *, first: int = 0) -> list[Transcript]:
-        """Write about the tasks from index `first` on. Not to be called from a running loop."""
+        """Write about `count` tasks from index `first` on."""
 
         async def write_all() -> list[Transcript]:
             return [await self.write(first + index) for index in range(count)]
 
-        return asyncio.run(write_all())
+        return portal.run(write_all())
 
     async def write(self, index: int) -> Transcript:
-        """Write the transcript about one task: the same for the same seed and index."""
+        """Write the transcript about one task: the same for the same seed and index.
+
+        Raises `UsageError` for a task without steps.
+        """
         task = self._tasks.task(index)
+        if "steps" not in task.metadata:
+            raise UsageError(f"task {task.id!r}: no steps; the teacher can only do arithmetic")
         chance = random.Random(f"{self._seed}/{index}")
         way = chance.choices(list(self._weights), list(self._weights.values()))[0]
         toolbox = Toolbox(self._tools, seed=index)
         try:
-            return await _Lesson(task, self._dialect, toolbox, chance).give(
-                way, self._opening(task)
-            )
+            lesson = _Lesson(task, self._dialect, toolbox, chance)
+            return await lesson.give(way, self._opening(task))
         finally:
             await toolbox.aclose()
 
@@ -180,4 +190,4 @@ class _Lesson:
 
 
 def _call_of(expression: str) -> str:
-    return json.dumps({"name": "calculator", "arguments": {"expression": expression}})
+    return json.dumps({"name": _CALCULATOR, "arguments": {"expression": expression}})
