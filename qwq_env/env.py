@@ -54,7 +54,11 @@ class ToolEnv(gym.Env[str, str]):
     `reset(options=...)` takes one of `task` (a `Task`), `task_id`, `index`.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["ansi", "human", "html"]}  # noqa: RUF012 - Gymnasium's own declaration
+    # The rate means nothing here, but Gymnasium's checker wants one.
+    metadata: dict[str, Any] = {  # noqa: RUF012 - Gymnasium's own declaration
+        "render_modes": ["ansi", "human", "html"],
+        "render_fps": 1,
+    }
 
     def __init__(
         self,

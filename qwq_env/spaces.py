@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -77,12 +78,31 @@ def _write(space: TextSpace, index: int, value: str, shared_memory: Any) -> None
     view[start + 4 : start + 4 + len(data)] = data
 
 
+class SharedTexts(Sequence[str]):
+    """The texts in shared memory as they are now.
+
+    `AsyncVectorEnv` reads its buffer once and then counts on a view of it, as arrays are; a copy,
+    which it makes for each step, is a tuple.
+    """
+
+    def __init__(self, shared_memory: Any, size: int) -> None:
+        self._view = memoryview(shared_memory.get_obj()).cast("B")
+        self._size = size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return tuple(self)[index]
+        start = range(self._size)[index] * _SHARED_BYTES
+        size = int.from_bytes(self._view[start : start + 4], "little")
+        return bytes(self._view[start + 4 : start + 4 + size]).decode("utf-8", "surrogatepass")
+
+    def __deepcopy__(self, memo: Any) -> tuple[str, ...]:
+        return tuple(self)
+
+
 @read_from_shared_memory.register(TextSpace)
-def _read(space: TextSpace, shared_memory: Any, n: int = 1) -> tuple[str, ...]:
-    view = memoryview(shared_memory.get_obj()).cast("B")
-    texts = []
-    for start in range(0, n * _SHARED_BYTES, _SHARED_BYTES):
-        size = int.from_bytes(view[start : start + 4], "little")
-        data = bytes(view[start + 4 : start + 4 + size])
-        texts.append(data.decode("utf-8", "surrogatepass"))
-    return tuple(texts)
+def _read(space: TextSpace, shared_memory: Any, n: int = 1) -> SharedTexts:
+    return SharedTexts(shared_memory, n)

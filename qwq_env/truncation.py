@@ -29,23 +29,44 @@ def cut_characters(text: str, limit: int) -> Cut:
     """
     if len(text) <= limit:
         return Cut(text, 0)
-    tail = limit // 3
-    return _join(text, text[: limit - tail], text[len(text) - tail :])
+    return _join(text, *_ends(text, limit))
 
 
-def cut_tokens(text: str, limit: int, tokenizer: Tokenizer) -> Cut:
-    """Keep at most `limit` tokens of `text`, head and tail; the note is not counted."""
-    if len(text) <= limit:
-        # A token holds at least one character in every vocabulary worth the name.
+def cut_tokens(text: str, limit: int, tokenizer: Tokenizer, *, characters: int | None = None) -> Cut:
+    """Keep at most `limit` tokens of `text`, head and tail, and at most `characters`.
+
+    The note is not counted. A character of which only a part is within the cap is left out.
+    """
+    head, tail = text, ""
+    if characters is not None and len(text) > characters:
+        head, tail = _ends(text, characters)
+    kept = len(head) + len(tail)
+    # In the byte-level vocabularies a token holds at least one byte, not one character.
+    if len(head.encode()) + len(tail.encode()) > limit:
+        head, tail = _end_tokens(head, tail, limit, tokenizer)
+    if len(head) + len(tail) == kept == len(text):
         return Cut(text, 0)
-    ids = tokenizer.encode(text)
-    if len(ids) <= limit:
-        return Cut(text, 0)
+    return _join(text, head, tail)
+
+
+def _ends(text: str, limit: int) -> tuple[str, str]:
     tail = limit // 3
-    head_text = tokenizer.decode(ids[: limit - tail])
-    tail_text = tokenizer.decode(ids[len(ids) - tail :]) if tail else ""
-    # A cut inside a character decodes to U+FFFD; better without it than wrong.
-    return _join(text, head_text.rstrip("\ufffd"), tail_text.lstrip("\ufffd"))
+    return text[: limit - tail], text[len(text) - tail :]
+
+
+def _end_tokens(head: str, tail: str, limit: int, tokenizer: Tokenizer) -> tuple[str, str]:
+    head_ids = tokenizer.encode(head)
+    tail_ids = tokenizer.encode(tail) if tail else []
+    if len(head_ids) + len(tail_ids) <= limit:
+        return head, tail
+    if not tail:
+        tail, tail_ids = head, head_ids
+    share = limit // 3
+    # Lengths rather than the decoded texts: what is kept must be verbatim, and a token that
+    # holds part of a character decodes to U+FFFD.
+    start = len(tokenizer.decode(head_ids[: limit - share]).rstrip("\ufffd"))
+    end = len(tokenizer.decode(tail_ids[len(tail_ids) - share :]).lstrip("\ufffd")) if share else 0
+    return head[:start], tail[max(0, len(tail) - end) :]
 
 
 def _join(text: str, head: str, tail: str) -> Cut:

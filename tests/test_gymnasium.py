@@ -1,0 +1,183 @@
+"""Gymnasium's own rules, held over every registered id."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+import subprocess
+import sys
+import time
+import warnings
+
+import gymnasium as gym
+import pytest
+from gymnasium.utils.env_checker import check_env
+
+import qwq_env  # noqa: F401 - registers the environments
+from qwq_env.env import ToolEnv
+from qwq_env.envs.math import MathToolEnv
+from qwq_env.errors import UsageError
+from qwq_env.rubric import Component, Rubric
+from qwq_env.spaces import TextSpace
+from qwq_env.task import ListTaskSet, Task
+from qwq_env.tool import tool
+from qwq_env.vector import ToolVectorEnv
+
+IDS = [spec.id for spec in gym.registry.values() if spec.namespace == "qwq"]
+
+
+@tool
+async def nap() -> str:
+    """Sleep a little."""
+    await asyncio.sleep(0.25)
+    return "rested"
+
+
+class SlowEnv(ToolEnv):
+    """An environment whose one tool takes its time."""
+
+    def __init__(self) -> None:
+        tasks = ListTaskSet([Task("t", "Rest.", "")])
+        super().__init__(tasks, [nap], Rubric([Component("none", lambda final: 0.0)]))
+
+
+@pytest.mark.parametrize("env_id", IDS)
+def test_check_env_has_nothing_to_say(env_id):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_env(gym.make(env_id, disable_env_checker=True).unwrapped)
+
+
+@pytest.mark.parametrize("env_id", IDS)
+def test_made_in_both_ways(env_id):
+    with gym.make(env_id) as env, gym.make(f"qwq_env:{env_id}") as other:
+        assert isinstance(env.unwrapped, ToolEnv)
+        assert env.reset(seed=5)[0] == other.reset(seed=5)[0]
+
+
+@pytest.mark.parametrize("env_id", IDS)
+def test_same_seed_same_episode(env_id):
+    with gym.make(env_id) as first, gym.make(env_id) as second:
+        for seed in range(5):
+            assert first.reset(seed=seed) == second.reset(seed=seed)
+            assert first.step("x") == second.step("x")
+
+
+@pytest.mark.parametrize("env_id", IDS)
+def test_pickled_in_the_middle_of_an_episode(env_id):
+    env = gym.make(env_id).unwrapped
+    env.reset(seed=1)
+    copy = pickle.loads(pickle.dumps(env))
+
+    assert copy.reset(seed=2)[0] == env.reset(seed=2)[0]
+    env.close()
+    copy.close()
+
+
+@pytest.mark.parametrize("mode", ["sync", "async", "vector_entry_point", None])
+@pytest.mark.parametrize("env_id", IDS)
+def test_make_vec(env_id, mode):
+    with warnings.catch_warnings():
+        # The interpreter warns of forking while our loop's thread runs; the child makes its own.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        envs = gym.make_vec(env_id, num_envs=3, vectorization_mode=mode)
+        observations, infos = envs.reset(seed=4)
+        following = envs.step(("x", "y", "z"))
+        envs.close()
+    single = [gym.make(env_id).reset(seed=4 + i) for i in range(3)]
+
+    assert list(observations) == [observation for observation, _ in single]
+    assert list(infos["task_id"]) == [info["task_id"] for _, info in single]
+    assert following[2].all()
+
+
+def test_vector_environment_overlaps_tools():
+    envs = ToolVectorEnv(SlowEnv, 8)
+    envs.reset(seed=0)
+    call = '</think><tool_call>\n{"name": "nap", "arguments": {}}\n</tool_call>'
+    start = time.perf_counter()
+    observations, rewards, terminated, truncated, _ = envs.step([call] * 8)
+    seconds = time.perf_counter() - start
+    envs.close()
+
+    assert seconds < 8 * 0.25 / 2
+    assert all("rested" in observation for observation in observations)
+    assert not terminated.any()
+    assert not truncated.any()
+    assert rewards.shape == (8,)
+
+
+def test_vector_environment_resets_what_ended():
+    envs = gym.make_vec("qwq/MathTool-v0", num_envs=2)
+    first, _ = envs.reset(seed=0)
+    call = '</think><tool_call>\n{"name": "calculator", "arguments": {"expression": "1"}}\n</tool_call>'
+    _, _, ended, _, _ = envs.step(["</think>1", call])
+    again, _, ended_now, _, infos = envs.step(["ignored", call])
+    envs.close()
+
+    assert ended.tolist() == [True, False]
+    assert ended_now.tolist() == [False, False]
+    assert again[0] != first[0]
+    assert again[0].endswith("<think>\n")
+    assert infos["task_id"].shape == (2,)
+
+
+def test_vector_environment_refuses_wrong_numbers():
+    envs = gym.make_vec("qwq/MathTool-v0", num_envs=2)
+    envs.reset()
+    with pytest.raises(UsageError, match="actions"):
+        envs.step(["x"])
+    with pytest.raises(UsageError, match="seed"):
+        envs.reset(seed=[1, 2, 3])
+    envs.close()
+
+
+def test_wrappers_and_options_pass_through():
+    env = gym.make("qwq/MathTool-v0", tools=["calculator"], difficulty=2, render_mode="ansi")
+    _, info = env.reset(options={"index": 3})
+    env.step("</think>7")
+
+    assert [entry["function"]["name"] for entry in info["tools"]] == ["calculator"]
+    assert "terminated: answered" in env.render()
+    env.close()
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"tools": ["calc"]}, {"dialect": "qwk"}, {"tasks": "gsm"}, {"render_mode": "rgb"}]
+)
+def test_bad_arguments_name_themselves(arguments):
+    with pytest.raises(UsageError):
+        MathToolEnv(**arguments)
+
+
+def test_text_space():
+    space = TextSpace(seed=1)
+
+    assert all(
+        text in space for text in ("", "prose, with punctuation!", "\n", "漢", space.sample())
+    )
+    assert 3 not in space
+    assert TextSpace(seed=1).sample() == TextSpace(seed=1).sample()
+    assert pickle.loads(pickle.dumps(space)) == space
+    assert TextSpace(10) != space
+
+
+def test_import_is_light():
+    heavy = "torch transformers trl sympy jsonschema httpx datasets accelerate math_verify"
+    code = (
+        f"import sys, qwq_env; print([name for name in '{heavy}'.split() if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "[]"
+
+
+def test_research_code_of_the_readme():
+    env = gym.make("qwq/MathTool-v0")
+    prompt, info = env.reset(seed=0)
+    call = '</think>\n\n<tool_call>\n{"name": "python", "arguments": {"code": "x = 6 * 7\\nx"}}\n</tool_call>'
+    observation, reward, terminated, truncated, info = env.step(call)
+
+    assert "42" in observation
+    assert not terminated
+    env.close()
