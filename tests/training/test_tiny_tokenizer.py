@@ -143,7 +143,7 @@ def test_the_chat_template_follows_the_published_one() -> None:
 def test_phrases_are_what_never_varies() -> None:
     samples = [
         [f"The old {name} paid {n} coins to {name}.\n"]
-        for n in range(100, 1000, 30)
+        for n in range(100, 1000, 37)
         for name in "ABCDEF"
     ]
 
