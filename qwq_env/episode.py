@@ -159,7 +159,7 @@ class Episode:
             self.segments.append(("thinking", turn.text[: turn.thinking_end]))
         self.segments.append(("answer", turn.text[turn.thinking_end :]))
         if self._count is not None:
-            self.spend(self._count(turn.text) if turn.tokens is None else turn.tokens)
+            self.spend(self._count(turn.text))
 
     def _limit_reached(self, turn: Turn, cut: bool) -> Limit | None:
         limits = self.settings.limits

@@ -41,7 +41,7 @@ class Turn:
     `requests` is empty in a final turn. `answer` is the text after the thinking, without the
     requests. `thinking_end` is the offset in `text` at which the thinking ends, its closing tag
     included. `closed` says that the text ends with the dialect's end-of-turn marker, written by
-    the model itself. `tokens` is the number of sampled ids, where the caller knows it.
+    the model itself.
     """
 
     text: str
@@ -50,7 +50,6 @@ class Turn:
     requests: tuple[ToolCall | MalformedCall, ...] = ()
     thinking_end: int = 0
     closed: bool = False
-    tokens: int | None = None
 
     @property
     def calls(self) -> tuple[ToolCall, ...]:

@@ -11,7 +11,7 @@ import math
 import time
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from qwq_env.dialect.codec import TokenCodec
 from qwq_env.episode import Episode, Step
@@ -71,28 +71,32 @@ class Player:
             self.ids = self._codec.encode_pieces(self.episode.open())
             self.prompt_length = len(self.ids)
             self.spans.append(Span(0, len(self.ids), "task"))
-            while (step := await self._turn()).outcome is None:
-                pass
-            return self._trajectory(step)
+            return self._trajectory(await self._play_until_deadline())
         finally:
             await self.episode.aclose()
             await self._policy.release(self.name)
+
+    async def _play_until_deadline(self) -> Step:
+        """Take turns until an outcome; what is under way at the deadline is given up."""
+        limit, seconds = self._time_left()
+        try:
+            async with asyncio.timeout(seconds) as bound:
+                while (step := await self._turn()).outcome is None:
+                    pass
+                return step
+        except TimeoutError:
+            if not bound.expired():
+                raise
+            return await self.episode.truncate(limit)
 
     async def _turn(self) -> Step:
         """Generate one turn, hand it to the episode, append what comes back."""
         budget = self._tokens_left()
         if budget < 1:
             return await self.episode.truncate("tokens", "the prompt fills the context")
-        limit, seconds = self._time_left()
-        try:
-            async with asyncio.timeout(seconds) as bound:
-                generation = await self._generate(min(budget, self._settings.turn_tokens))
-                turn = self._append_turn(generation)
-                step = await self.episode.step(turn, cut=generation.finish_reason == "length")
-        except TimeoutError:
-            if not bound.expired():
-                raise
-            return await self.episode.truncate(limit)
+        generation = await self._generate(min(budget, self._settings.turn_tokens))
+        turn = self._append_turn(generation)
+        step = await self.episode.step(turn, cut=generation.finish_reason == "length")
         if step.outcome is not None:
             return step
         observed = self._codec.encode_pieces(step.pieces)
@@ -119,8 +123,7 @@ class Player:
             self.model_seconds += time.perf_counter() - start
 
     def _append_turn(self, generation: Generation) -> Turn:
-        text = self._codec.decode(generation.ids)
-        turn = replace(self.episode.settings.dialect.parse(text), tokens=len(generation.ids))
+        turn = self.episode.settings.dialect.parse(self._codec.decode(generation.ids))
         start = len(self.ids)
         self.ids += generation.ids
         self.mask += [1] * len(generation.ids)
