@@ -1,4 +1,33 @@
-"""Dialects: how a model writes its calls and reads their results."""
+"""Dialects: how a model writes its calls and reads their results.
+
+| name     | of                             | a call                               | its result |
+|----------|--------------------------------|--------------------------------------|------------|
+| `qwq`    | QwQ-32B, Qwen2.5               | `<tool_call>` JSON `</tool_call>`    | next turn  |
+| `react`  | ReAct (arXiv:2210.03629)       | `Action:` and `Action Input:` lines  | next turn  |
+| `tags`   | Search-R1 (arXiv:2503.09516)   | `<search>` text `</search>`          | same turn  |
+| `fenced` | ReTool (arXiv:2504.11536)      | a ```` ```python ```` block           | same turn  |
+
+`parse` never raises, reads the good calls beside a bad one, and keeps their order. A request
+that it cannot read becomes a `MalformedCall` of one of these kinds, which are stable:
+
+| kind                | the model ...                                         | dialects          |
+|---------------------|-------------------------------------------------------|-------------------|
+| `malformed_json`    | wrote no JSON, or none of the form asked for          | qwq, react        |
+| `missing_name`      | named no tool                                         | qwq, react        |
+| `unexpected_key`    | wrote a key beside `name` and `arguments`             | qwq               |
+| `missing_input`     | wrote an action without its input                     | react             |
+| `empty_call`        | wrote a call with nothing in it                       | tags, fenced      |
+| `unclosed_tag`      | opened a call and did not close it                    | qwq, tags, fenced |
+| `unopened_tag`      | closed a call that it had not opened                  | qwq, tags         |
+| `unclosed_thinking` | called a tool in a thinking that it never closed      | qwq, react        |
+| `not_python`        | stopped at the end of a block that is not run         | fenced            |
+| `too_many_calls`    | made more than 128 calls; the first 128 are read      | all               |
+
+Text that is not the model's cannot become a control token in any of them (`TokenCodec`). Markup
+in plain text is another matter: `tags` and `fenced` write the `<` of their own tags in results as
+`&lt;`, `react` indents lines of results that begin with one of its labels, and `qwq` shows
+results verbatim, as QwQ-32B's template does. The text of tasks is always shown as it is.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +39,9 @@ from qwq_env.errors import UsageError, unknown
 
 _DIALECTS = {
     "qwq": "qwq_env.dialect.qwq:QwqDialect",
+    "react": "qwq_env.dialect.react:ReactDialect",
+    "tags": "qwq_env.dialect.tags:TagsDialect",
+    "fenced": "qwq_env.dialect.fenced:FencedDialect",
 }
 
 

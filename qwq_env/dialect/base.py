@@ -28,8 +28,9 @@ class Dialect(ABC):
     """How a model writes calls and reads results.
 
     `stop` holds the strings after which a turn is over (they are part of the turn when the
-    model writes them). `end_of_turn` is the control text that closes the model's turn, or
-    `""` where observations are fed back inside the same turn.
+    model writes them; a token that completes one may bring a few characters more).
+    `end_of_turn` is the control text that closes the model's turn, or `""` where observations
+    are fed back inside the same turn.
     """
 
     name: str
@@ -46,14 +47,15 @@ class Dialect(ABC):
     ) -> list[Piece]:
         """Render a conversation and the tools' schemas (OpenAI function form).
 
-        Messages are `{"role", "content"}`, assistant messages may hold `"tool_calls"`.
+        Messages are `{"role", "content"}`, assistant messages may hold `"tool_calls"`. Raises
+        `UsageError` for a content that is no text, and for tools that it cannot call.
         """
 
     @abstractmethod
     def render_results(self, results: Sequence[CallResult], *, closed: bool) -> list[Piece]:
         """Render what follows the model's turn: its results, and the opening of its next turn.
 
-        `closed` says that the turn already ends with `end_of_turn`, as the model wrote it.
+        `closed` is the `Turn.closed` of the turn that made the requests.
         """
 
     @abstractmethod

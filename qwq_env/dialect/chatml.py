@@ -6,6 +6,7 @@ wrote it. Messages are read by one rule: see `content_of`.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -37,6 +38,23 @@ def function_of(item: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the function of a call or a schema, whether OpenAI's wrapper is around it or not."""
     function: Mapping[str, Any] = item.get("function", item)
     return function
+
+
+def arguments_of(function: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a call's arguments, decoded if they are written as OpenAI's wire format writes them.
+
+    Raises `UsageError` if they are no JSON object.
+    """
+    arguments = function.get("arguments", {})
+    if isinstance(arguments, str):
+        try:
+            arguments = json.loads(arguments)
+        except ValueError:
+            pass
+    if not isinstance(arguments, Mapping):
+        name = function.get("name")
+        raise UsageError(f"tool call {name!r}: arguments {arguments!r:.80}; expected an object")
+    return arguments
 
 
 def turn(role: str, content: str) -> list[Piece]:

@@ -11,6 +11,7 @@ white space, which no markup does. The unknown token is none either.
 from __future__ import annotations
 
 import re
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -23,8 +24,10 @@ _LEADING = re.compile(r"^[^\S\x1c-\x1f]+")
 _TRAILING = re.compile(r"[^\S\x1c-\x1f]+$")
 
 _SHORT = 32
-"""Characters of a stretch whose ids are remembered: markup and brief results come again."""
+"""Characters of a stretch whose ids are remembered first: markup and brief results come again."""
 _REMEMBERED = 8192
+_REMEMBERED_LONG = 64
+"""Long stretches kept, the least recently used going first: every prompt begins with the same."""
 
 
 class TokenCodec:
@@ -50,6 +53,7 @@ class TokenCodec:
         longest_first = sorted(self.control_ids, key=len, reverse=True)
         self._control = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
         self._known: dict[tuple[int, str], list[int]] = {}
+        self._known_long: OrderedDict[tuple[int, str], list[int]] = OrderedDict()
         self.eos_token_id: int | None = tokenizer.eos_token_id
         self.pad_token_id: int | None = tokenizer.pad_token_id
 
@@ -101,14 +105,24 @@ class TokenCodec:
         """Encode a stretch in which nothing controls; short ones are looked up."""
         if not text:
             return []
-        if len(text) > _SHORT:
-            return self._encode(encoder, text)
         key = (id(encoder), text)
+        if len(text) > _SHORT:
+            return self._long(encoder, key)
         ids = self._known.get(key)
         if ids is None:
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
             ids = self._known[key] = self._encode(encoder, text)
+        return ids
+
+    def _long(self, encoder: Any, key: tuple[int, str]) -> list[int]:
+        ids = self._known_long.get(key)
+        if ids is None:
+            ids = self._known_long[key] = self._encode(encoder, key[1])
+            if len(self._known_long) > _REMEMBERED_LONG:
+                self._known_long.popitem(last=False)
+        else:
+            self._known_long.move_to_end(key)
         return ids
 
     def _encode(self, encoder: Any, text: str) -> list[int]:

@@ -27,6 +27,7 @@ QwQ-32B's vocabulary, it cannot end its own response either.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -46,6 +47,7 @@ _TOOLS_TAIL = (
     '"arguments": <args-json-object>}\n</tool_call>'
 )
 _OPEN, _CLOSE = "<tool_call>", "</tool_call>"
+_OPENING = re.compile(_OPEN)
 _GENERATION_PROMPT = f"{chatml.ASSISTANT}{chatml.THINK}\n"
 
 
@@ -95,7 +97,7 @@ class QwqDialect(Dialect):
         it and never closes it has none.
         """
         body, closed = chatml.strip_end(text)
-        thinking, thinking_end, prose, requests = scan(body, _OPEN, _read)
+        thinking, thinking_end, prose, requests = scan(body, _OPENING, _read)
         if not requests and _CLOSE in prose:
             message = f"{_CLOSE} without {_OPEN} before it"
             requests = (MalformedCall("unopened_tag", message),)

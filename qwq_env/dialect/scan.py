@@ -1,8 +1,8 @@
 """Read a turn from left to right: what is thinking, what is a call, what is answer.
 
 The thinking ends at the last `</think>` that does not stand inside a call, so a program that
-prints `</think>` is still one call, and calls sketched while thinking are not made. The scan
-takes linear time: at most `MAX_REQUESTS` calls are read, each in time linear in the text.
+prints `</think>` is still one call. The scan takes linear time: at most `MAX_REQUESTS` calls are
+read, each in time linear in the text.
 """
 
 from __future__ import annotations
@@ -39,49 +39,66 @@ class Parts(NamedTuple):
     requests: tuple[Request, ...]
 
 
-def scan(body: str, opening: str, read: Callable[[str, int], Reading]) -> Parts:
-    """Take `body` apart; `read(body, start)` reads the call whose `opening` stands at `start`.
+Reader = Callable[[str, int], Reading]
+"""`read(body, start)` reads the call that opens at `start`; its end lies behind `start`."""
+
+
+def scan(body: str, opening: re.Pattern[str], read: Reader) -> Parts:
+    """Take `body` apart where calls are made after the thinking; sketches in it are not calls.
 
     Text that neither opens nor closes a thinking is all answer; text that opens one and never
     closes it is all thinking, and a call in it becomes an `unclosed_thinking`.
     """
     first = body.find(END_THINK)
-    if first < 0 and body.lstrip().startswith(THINK):
-        requests = unclosed_thinking(body, opening)
-        return Parts(thought(body), len(body), "", requests)
-    edge, position = 0, max(first, 0)
-    sketch = body.rfind(opening, 0, position)
-    if sketch >= 0 and read(body, sketch).end > position:
-        # The tag stands inside a call, so what comes before that call need not be thinking.
-        position = 0
+    if first < 0 and _opens_thinking(body):
+        requests: tuple[Request, ...] = ()
+        if opening.search(body):
+            message = f"close the thinking with {END_THINK} before calling a tool"
+            requests = (MalformedCall("unclosed_thinking", message),)
+        return Parts(_thought(body), len(body), "", requests)
+    position = max(first, 0)
+    sketches = list(opening.finditer(body, 0, position))
+    if sketches:
+        last = read(body, sketches[-1].start())
+        if last.end > position and isinstance(last.request, ToolCall):
+            # The tag stands inside a call, so what comes before that call need not be thinking.
+            position = 0
+    return _scan(body, opening, read, position, sketches_count=False)
+
+
+def scan_anywhere(body: str, opening: re.Pattern[str], read: Reader) -> Parts:
+    """Take `body` apart where thinking and calls take turns: a call inside the thinking counts."""
+    parts = _scan(body, opening, read, 0, sketches_count=True)
+    if parts.thinking_end == 0 and _opens_thinking(body):
+        return parts._replace(thinking=_thought(body), thinking_end=len(body), prose="")
+    return parts
+
+
+def _scan(
+    body: str, opening: re.Pattern[str], read: Reader, position: int, *, sketches_count: bool
+) -> Parts:
+    edge = reads = 0
     prose: list[str] = []
     found: list[Request] = []
-    reads = 0
-    marks = re.compile(f"{re.escape(END_THINK)}|{re.escape(opening)}")
+    marks = re.compile(f"(?-i:{END_THINK})|(?:{opening.pattern})", opening.flags)
     while mark := marks.search(body, position):
         prose.append(body[position : mark.start()])
         if mark[0] == END_THINK:
             edge = position = mark.end()
             prose.clear()
-            found.clear()
+            if not sketches_count:
+                found.clear()
             continue
         if reads == MAX_REQUESTS:
             message = f"more than {MAX_REQUESTS} calls in one turn; the rest was not read"
             found.append(MalformedCall("too_many_calls", message))
-            return Parts(thought(body[:edge]), edge, "".join(prose).strip(), tuple(found))
+            position = len(body)
+            break
         request, position = read(body, mark.start())
         found.append(request)
         reads += 1
     prose.append(body[position:])
-    return Parts(thought(body[:edge]), edge, "".join(prose).strip(), tuple(found))
-
-
-def unclosed_thinking(thinking: str, opening: str) -> tuple[Request, ...]:
-    """Return the complaint about a call inside a thinking that never ends, if there is one."""
-    if opening not in thinking:
-        return ()
-    message = f"close the thinking with {END_THINK} before calling a tool"
-    return (MalformedCall("unclosed_thinking", message),)
+    return Parts(_thought(body[:edge]), edge, "".join(prose).strip(), tuple(found))
 
 
 def read_tagged(body: str, start: int, opening: str, closing: str) -> tuple[str | None, int]:
@@ -99,6 +116,15 @@ def read_tagged(body: str, start: int, opening: str, closing: str) -> tuple[str 
     return body[inside : found.start()], found.end()
 
 
-def thought(text: str) -> str:
-    """Return a thinking without its tags."""
+def answer_of(prose: str) -> str:
+    """Return what the last `<answer>` holds, closed or not; without one, the whole prose."""
+    _, tag, answer = prose.rpartition("<answer>")
+    return answer.partition("</answer>")[0].strip() if tag else prose
+
+
+def _opens_thinking(body: str) -> bool:
+    return body.lstrip().startswith(THINK)
+
+
+def _thought(text: str) -> str:
     return text.lstrip().removeprefix(THINK).removesuffix(END_THINK).strip("\n")

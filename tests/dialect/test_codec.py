@@ -77,7 +77,7 @@ def test_no_task_or_tool_adds_a_control_token(
     dialect = make_dialect(name)
 
     def structure(task: str, result: str) -> list[int]:
-        messages = [{"role": "system", "content": task}, {"role": "user", "content": task}]
+        messages = [{"role": "system", "content": f"{task}."}, {"role": "user", "content": task}]
         pieces = dialect.render(messages, [])
         pieces += dialect.render_results([CallResult("x", result)], closed=False)
         return controls(codec, codec.encode_pieces(pieces))
@@ -120,7 +120,9 @@ def test_appending_gives_the_ids_of_the_whole_text(
 ) -> None:
     dialect = make_dialect("qwq")
     prompt = dialect.render([{"role": "user", "content": texts[0]}])
-    model = [Piece(f"{texts[1]}</think>\n\n<tool_call>\n{{}}\n</tool_call><|im_end|>", True)]
+    # A thinking that begins with a newline would merge with the prompt's last one: the ids that
+    # were sampled stand, and no rendering of the whole gives them.
+    model = [Piece(f"x{texts[1]}</think>\n\n<tool_call>\n{{}}\n</tool_call><|im_end|>", True)]
     results = dialect.render_results([CallResult("x", texts[2])], closed=True)
     parts = [prompt, model, results]
 

@@ -1,0 +1,140 @@
+"""The dialect of ReTool (arXiv:2504.11536): Python in a fence, answered inside the reasoning.
+
+````
+<|im_start|>assistant
+<think>
+Let me count them.
+```python
+print(sum(n % 7 == 0 for n in range(1000)))
+```
+
+<interpreter>
+143
+</interpreter>
+So there are 143.
+</think>
+<answer>\\boxed{143}</answer><|im_end|>
+````
+
+Generation stops at the closing fence; what the program printed is appended, and the model goes on
+where it was, thinking or not. ReTool's checkpoints wrap the fence in `<code>` tags:
+`FencedDialect(code_tags=True)` asks for those and stops at `</code>`. Both forms are read.
+
+The frame around a result is text that any program could print, so a result is shown with the `<`
+of this dialect's own tags as `&lt;`. A task's text stands in a turn of its own, which ends with a
+control token; it is shown as it is.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from qwq_env.dialect import chatml, inline
+from qwq_env.dialect.base import Dialect, Message, Piece
+from qwq_env.dialect.scan import Reading, answer_of, read_tagged, scan_anywhere
+from qwq_env.turn import CallResult, MalformedCall, ToolCall, Turn
+
+_FENCE = r"[ \t]*```[ \t]*(?:python3?|py)[ \t]*\r?\n"
+_OPENING = re.compile(rf"<code>|^{_FENCE}", re.MULTILINE | re.IGNORECASE)
+_OPEN_FENCE = re.compile(rf"\s{{0,9}}{_FENCE}", re.IGNORECASE)
+_CLOSE_FENCE = re.compile(r"^[ \t]*```[ \t]*\r?$\n?", re.MULTILINE)
+_ANY_FENCE = re.compile(r"^[ \t]*```", re.MULTILINE)
+_END_TAG = re.compile(r"\s{0,9}</code>")
+_MARKUP = ("think", "code", "interpreter", "answer")
+_EXPECTED = "write ```python, the program, and ``` on a line of its own"
+
+
+class FencedDialect(Dialect):
+    """ReTool's fenced Python around one tool, which takes the program's text.
+
+    `tool` and `argument` say which tool runs it; other tools are not shown to the model.
+    """
+
+    name = "fenced"
+    end_of_turn = ""
+
+    def __init__(
+        self, tool: str = "python", argument: str = "code", *, code_tags: bool = False
+    ) -> None:
+        self._code_tags = code_tags
+        self.stop = ("</code>" if code_tags else "\n```\n", "</answer>", *chatml.ENDS)
+        head, tail = ("<code>\n", "\n</code>") if code_tags else ("", "\n")
+        self._frame = inline.Frame(
+            tool=tool,
+            argument=argument,
+            call=(f"\n{head}```python\n", f"\n```{tail}"),
+            result=("\n<interpreter>\n", "\n</interpreter>\n"),
+            markup=_MARKUP,
+        )
+
+    def render(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Mapping[str, Any]] = (),
+        *,
+        add_generation_prompt: bool = True,
+    ) -> list[Piece]:
+        """Render as ChatML; see `Dialect.render`. Raises `UsageError` if the tool is missing."""
+        function = inline.find_tool(self.name, self._frame, tools)
+        instructions = list(self._instructions(function)) if function else []
+        return inline.render(
+            messages, instructions, self._frame, add_generation_prompt=add_generation_prompt
+        )
+
+    def render_results(self, results: Sequence[CallResult], *, closed: bool) -> list[Piece]:
+        """Render each result between `<interpreter>` tags; the model's turn goes on."""
+        contents = [result.content for result in results]
+        return inline.render_results(contents, self._frame, closed=closed)
+
+    def parse(self, text: str) -> Turn:
+        """Read a turn: its programs are the requests, its `<answer>` the answer.
+
+        A turn that stopped at the fence of some other block gets a `not_python`, so that the
+        model can go on.
+        """
+        body, closed = chatml.strip_end(text)
+        thinking, edge, prose, requests = scan_anywhere(body, _OPENING, self._read)
+        if not requests and not closed and _stopped_at_fence(body):
+            message = f"only Python is run here; to run a program, {_EXPECTED}"
+            requests = (MalformedCall("not_python", message),)
+        return Turn(text, thinking, answer_of(prose), requests, edge, closed)
+
+    def _read(self, body: str, start: int) -> Reading:
+        tagged = body.startswith("<code>", start)
+        fence = _OPEN_FENCE.match(body, start + len("<code>") if tagged else start)
+        if fence is None:
+            code, end = read_tagged(body, start, "<code>", "</code>")
+        else:
+            closing = _CLOSE_FENCE.search(body, fence.end())
+            code = None if closing is None else body[fence.end() : closing.start()]
+            end = len(body) if closing is None else closing.end()
+            if tagged and (tag := _END_TAG.match(body, end)):
+                end = tag.end()
+        raw = body[start:end]
+        if code is None:
+            message = f"the program has no end; {_EXPECTED}"
+            return Reading(MalformedCall("unclosed_tag", message, raw), end)
+        if not code.strip():
+            return Reading(MalformedCall("empty_call", f"no program; {_EXPECTED}", raw), end)
+        arguments = {self._frame.argument: code.removesuffix("\n")}
+        return Reading(ToolCall(self._frame.tool, arguments, raw), end)
+
+    def _instructions(self, function: Mapping[str, Any]) -> Iterator[Piece]:
+        head, tail = self._frame.call
+        yield Piece(
+            "Reason step by step. Wherever a computation helps, write a Python program in your "
+            f"reasoning, in exactly this form:\n{head}print(6 * 7)\n{tail.rstrip()}\n\nIt is run "
+            "at once, what it prints comes back between <interpreter> and </interpreter>, and you "
+            "reason on from there. Run as many as you need. When you know the answer, write "
+            "<answer>\\boxed{the answer}</answer>.\n\nWhat runs the programs:\n",
+            control=True,
+        )
+        yield Piece(json.dumps(function, ensure_ascii=False))
+
+
+def _stopped_at_fence(body: str) -> bool:
+    fences = _ANY_FENCE.findall(body)
+    return len(fences) > 0 and len(fences) % 2 == 0 and body.rstrip().endswith("\n```")

@@ -1,0 +1,124 @@
+"""Dialects whose observations are fed back inside the model's own turn.
+
+The turn stays open from the first thought to the answer: the model writes a call, generation
+stops at its closing mark, the observation is appended, and the model writes on. What such a
+dialect adds to ChatML is one tool, one way to write its call, one frame around its result.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from qwq_env.dialect import chatml
+from qwq_env.dialect.base import Message, Piece
+from qwq_env.errors import UsageError
+
+
+class Frame(NamedTuple):
+    """How one tool is called and answered in plain text.
+
+    `call` wraps the value of `argument`, `result` what the tool `tool` said; `markup` names the
+    tags that a result may not spell.
+    """
+
+    tool: str
+    argument: str
+    call: tuple[str, str]
+    result: tuple[str, str]
+    markup: tuple[str, ...]
+
+
+def find_tool(
+    dialect: str, frame: Frame, tools: Sequence[Mapping[str, Any]]
+) -> Mapping[str, Any] | None:
+    """Return the schema of the one tool that the frame can call; None if there are no tools.
+
+    Raises `UsageError` if the tools lack it, or if it does not take the frame's argument.
+    """
+    functions = [chatml.function_of(tool) for tool in tools]
+    names = [str(function.get("name")) for function in functions]
+    if not functions:
+        return None
+    if frame.tool not in names:
+        raise UsageError(
+            f"dialect {dialect!r}: calls one tool, {frame.tool!r}; the tools: {', '.join(names)}"
+        )
+    function = functions[names.index(frame.tool)]
+    taken = function.get("parameters", {}).get("properties", {})
+    if frame.argument not in taken:
+        raise UsageError(
+            f"dialect {dialect!r}: writes the argument {frame.argument!r}, "
+            f"but {frame.tool!r} takes {', '.join(taken) or 'none'}"
+        )
+    return function
+
+
+def render(
+    messages: Sequence[Message],
+    instructions: Sequence[Piece],
+    frame: Frame,
+    *,
+    add_generation_prompt: bool,
+) -> list[Piece]:
+    """Render a conversation; calls, their results and what follows stand in one turn."""
+    pieces = list(chatml.system(messages, instructions))
+    is_open = False
+    for index, message in enumerate(messages):
+        role = message["role"]
+        if role in ("assistant", "tool"):
+            if not is_open:
+                pieces.append(Piece(chatml.ASSISTANT, control=True))
+            pieces += _tool(message, frame) if role == "tool" else _assistant(message, frame)
+            is_open = role == "tool" or bool(message.get("tool_calls"))
+            if not is_open:
+                pieces.append(Piece(f"{chatml.END}\n", control=True))
+        elif role == "user" or index > 0:
+            if is_open:
+                pieces.append(Piece(f"{chatml.END}\n", control=True))
+            is_open = False
+            pieces += chatml.turn(role, chatml.content_of(message))
+    if add_generation_prompt and not is_open:
+        pieces.append(Piece(chatml.ASSISTANT, control=True))
+    return pieces
+
+
+def render_results(contents: Sequence[str], frame: Frame, *, closed: bool) -> list[Piece]:
+    """Render results; a turn that the model closed itself is opened again."""
+    pieces = [Piece(f"\n{chatml.ASSISTANT}", control=True)] if closed else []
+    for content in contents:
+        pieces += _result(content, frame)
+    return pieces
+
+
+def neutralised(text: str, markup: Sequence[str]) -> str:
+    """Return the text with the `<` of each such tag written as `&lt;`."""
+    tags = "|".join(map(re.escape, markup))
+    return re.sub(rf"<(?=\s{{0,9}}/?\s{{0,9}}(?:{tags})\b)", "&lt;", text, flags=re.IGNORECASE)
+
+
+def _assistant(message: Message, frame: Frame) -> list[Piece]:
+    pieces = list(chatml.thinking(chatml.content_of(message)))
+    for call in message.get("tool_calls") or ():
+        function = chatml.function_of(call)
+        arguments = chatml.arguments_of(function)
+        if function["name"] != frame.tool or set(arguments) != {frame.argument}:
+            raise UsageError(
+                f"tool call: {function['name']!r} with {', '.join(arguments) or 'nothing'}; "
+                f"this dialect writes {frame.tool!r} with {frame.argument!r} only"
+            )
+        head, tail = frame.call
+        pieces += [Piece(head, control=True), Piece(str(arguments[frame.argument]))]
+        pieces.append(Piece(tail, control=True))
+    return pieces
+
+
+def _tool(message: Message, frame: Frame) -> list[Piece]:
+    return _result(chatml.content_of(message), frame)
+
+
+def _result(content: str, frame: Frame) -> list[Piece]:
+    head, tail = frame.result
+    shown = Piece(neutralised(content, frame.markup))
+    return [Piece(head, control=True), shown, Piece(tail, control=True)]
