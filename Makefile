@@ -7,6 +7,7 @@
 
 PYTHON ?= python3
 VENV := .venv
+VLLM := .venv-vllm
 RUN := $(VENV)/bin
 # More for pip, such as: make train PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
 PIP_ARGS ?=
@@ -28,10 +29,19 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(RUN)/python -m pip install --quiet $(PIP_ARGS) -c constraints.txt -e '.[train,grading,search,dev]'
 	@touch $@
 
+# A real vLLM server on CPU, for the integration tests. Its packages cannot live beside TRL's, and
+# what it brings for pictures and sound breaks a CPU build of torch.
+$(VLLM)/.ready: constraints-vllm.txt
+	$(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/python -m pip install --quiet --upgrade pip
+	$(VLLM)/bin/python -m pip install --quiet $(PIP_ARGS) -r constraints-vllm.txt
+	$(VLLM)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec triton
+	@touch $@
+
 train: setup
 	$(RUN)/qwq train recipes/tiny.yaml $(ARGS)
 
-test: setup
+test: setup $(VLLM)/.ready
 	$(RUN)/python -m pytest $(ARGS)
 
 lint: setup
