@@ -9,7 +9,6 @@ the model can act on.
 
 from __future__ import annotations
 
-import enum
 import functools
 import inspect
 import json
@@ -17,7 +16,7 @@ import math
 import re
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 
 from qwq_env.errors import UsageError, did_you_mean
@@ -38,6 +37,7 @@ _SCALARS: dict[Any, dict[str, Any]] = {
     type(None): {"type": "null"},
     Any: {},
 }
+_MAX_DEPTH = 64
 _TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
     "integer": (int,),
@@ -52,7 +52,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
 def signature_of(function: Callable[..., Any]) -> Signature:
     """Derive the description and the parameter schema of `function`."""
     try:
-        hints = typing.get_type_hints(function)
+        hints = typing.get_type_hints(function, include_extras=True)
     except NameError as error:
         raise UsageError(f"tool {function.__name__}: a type hint is not defined: {error}") from None
     summary, documented = _read_docstring(inspect.getdoc(function) or "")
@@ -62,6 +62,8 @@ def signature_of(function: Callable[..., Any]) -> Signature:
         where = f"tool {function.__name__}, parameter {name}"
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             raise UsageError(f"{where}: a variable number of arguments has no schema")
+        if parameter.kind is parameter.POSITIONAL_ONLY:
+            raise UsageError(f"{where}: is positional-only, and arguments are passed by name")
         if name not in hints:
             raise UsageError(f"{where}: no type hint, and the schema is made of them")
         schema = _schema_of(hints[name], where)
@@ -70,13 +72,21 @@ def signature_of(function: Callable[..., Any]) -> Signature:
         if parameter.default is parameter.empty:
             required.append(name)
         elif parameter.default is not None:
-            schema = {**schema, "default": parameter.default}
+            schema = {**schema, "default": _json_default(parameter.default, where)}
         properties[name] = schema
     parameters: dict[str, Any] = {"type": "object", "properties": properties}
     if required:
         parameters["required"] = required
     parameters["additionalProperties"] = False
     return Signature(summary, parameters)
+
+
+def _json_default(value: Any, where: str) -> Any:
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError):
+        raise UsageError(f"{where}: the default {value!r} has no JSON form") from None
+    return value
 
 
 def _schema_of(hint: Any, where: str) -> dict[str, Any]:
@@ -97,9 +107,7 @@ def _schema_of(hint: Any, where: str) -> dict[str, Any]:
     if hint is dict or origin is dict:
         values = {"additionalProperties": _schema_of(arguments[1], where)} if arguments else {}
         return {"type": "object", **values}
-    if inspect.isclass(hint) and issubclass(hint, enum.Enum):
-        return {"enum": [member.value for member in hint]}
-    raise UsageError(f"{where}: the type {hint!r} has no JSON form; use str, int, list, ...")
+    raise UsageError(f"{where}: the type {hint!r} has no JSON form; use str, Literal, list, ...")
 
 
 _SECTION = re.compile(r"^(Args|Arguments|Parameters|Returns|Raises|Yields|Examples?):\s*$")
@@ -126,6 +134,37 @@ def _read_docstring(text: str) -> tuple[str, dict[str, str]]:
     return "\n".join(prose).strip(), documented
 
 
+class Measure(NamedTuple):
+    """How much text arguments hold, and what makes them unfit for any tool (`""`: nothing)."""
+
+    characters: int
+    problem: str = ""
+
+
+def measure(arguments: Any) -> Measure:
+    """Measure decoded JSON without recursion, so that no nesting is too deep to look at."""
+    characters = 0
+    level = [arguments]
+    for _ in range(_MAX_DEPTH):
+        inner: list[Any] = []
+        for value in level:
+            if isinstance(value, dict):
+                inner += value
+                inner += value.values()
+            elif isinstance(value, list):
+                inner += value
+            elif isinstance(value, str):
+                characters += len(value)
+            elif isinstance(value, float) and not math.isfinite(value):
+                return Measure(characters, f"{value} is not a number in JSON")
+            else:
+                characters += 8
+        if not inner:
+            return Measure(characters)
+        level = inner
+    return Measure(characters, f"nested deeper than {_MAX_DEPTH} levels")
+
+
 class ArgumentError(NamedTuple):
     """Why arguments were refused: `kind` for counting, `message` for the model."""
 
@@ -138,8 +177,13 @@ def check_arguments(
 ) -> tuple[dict[str, Any], ArgumentError | None]:
     """Return the arguments, coerced where that loses nothing, and what is still wrong.
 
-    `kind` is `arguments_type`, `missing_argument`, `extra_argument` or `wrong_type`.
+    `kind` is `arguments_type`, `missing_argument`, `extra_argument` or `wrong_type`. An object
+    that was written as a JSON text is read; no arguments at all are an empty object. Raises
+    `UsageError` for a schema that is not one.
     """
+    arguments = {} if arguments is None else _coerce(arguments, {"type": "object"})
+    if problem := measure(arguments).problem:
+        return {}, ArgumentError("wrong_type", problem)
     if not isinstance(arguments, dict):
         problem = f"arguments must be a JSON object, not {_json_type(arguments)}"
         return {}, ArgumentError("arguments_type", problem)
@@ -153,6 +197,14 @@ def check_arguments(
     return coerced, _first_error(schema, properties, coerced)
 
 
+_PLAIN: dict[str, tuple[type, ...]] = {
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+}
+
+
 def _plainly_valid(
     schema: Mapping[str, Any], properties: Mapping[str, Any], arguments: dict[str, Any]
 ) -> bool:
@@ -164,7 +216,7 @@ def _plainly_valid(
         if wanted is None or not wanted.keys() <= {"type", "description", "default", "title"}:
             return False
         kind = wanted.get("type")
-        if kind not in ("string", "integer", "boolean") or type(value) is not _TYPES[kind][0]:
+        if kind not in _PLAIN or type(value) not in _PLAIN[kind]:
             return False
     return all(name in arguments for name in schema.get("required", ()))
 
@@ -186,26 +238,42 @@ def _first_error(
                 "extra_argument",
                 f"unexpected {extra[0][:80]!r}{hint}; {_expectation(properties, schema)}",
             )
-    errors = _validator(json.dumps(schema, sort_keys=True)).iter_errors(arguments)
-    error = next(iter(errors), None)
+    error = _schema_error(json.dumps(schema, sort_keys=True), arguments)
     if error is None:
         return None
     place = ".".join(str(part) for part in error.absolute_path) or "arguments"
     return ArgumentError("wrong_type", f"{place}: {_shorten(error.message)}")
 
 
+def _schema_error(schema: str, arguments: dict[str, Any]) -> Any:
+    import jsonschema  # noqa: PLC0415 - heavy; needed only when the fast check is not enough
+    import referencing.exceptions  # noqa: PLC0415 - likewise
+
+    try:
+        return next(_validator(schema).iter_errors(arguments), None)
+    except jsonschema.SchemaError as error:
+        raise UsageError(f"tool schema: {_shorten(error.message)}") from None
+    except referencing.exceptions.Unresolvable as error:
+        raise UsageError(f"tool schema: {_shorten(str(error))}") from None
+
+
 @functools.lru_cache(maxsize=256)
 def _validator(schema: str) -> Any:
     import jsonschema  # noqa: PLC0415 - heavy; needed only when the fast check is not enough
+    import referencing.jsonschema  # noqa: PLC0415 - likewise
 
-    return jsonschema.Draft202012Validator(json.loads(schema))
+    validator = jsonschema.Draft202012Validator
+    validator.check_schema(json.loads(schema))
+    # With the default registry a "$ref" to a web address would be fetched.
+    registry = referencing.jsonschema.EMPTY_REGISTRY
+    return validator(json.loads(schema), registry=registry)
 
 
 def _coerce(value: Any, schema: Mapping[str, Any]) -> Any:
+    if "anyOf" in schema:
+        return _coerce_to_any(value, schema["anyOf"])
     kind = schema.get("type")
-    if kind not in _TYPES or (
-        isinstance(value, _TYPES[kind]) and (kind == "boolean") == isinstance(value, bool)
-    ):
+    if not isinstance(kind, str) or kind not in _TYPES or _is_of(value, kind):
         return value
     if isinstance(value, str):
         return _coerce_text(value, kind)
@@ -214,6 +282,23 @@ def _coerce(value: Any, schema: Mapping[str, Any]) -> Any:
     if kind == "string" and isinstance(value, int | float) and not isinstance(value, bool):
         return json.dumps(value)
     return value
+
+
+def _coerce_to_any(value: Any, options: Sequence[Mapping[str, Any]]) -> Any:
+    if any(_is_of(value, option.get("type")) for option in options):
+        return value
+    for option in options:
+        coerced = _coerce(value, option)
+        if _is_of(coerced, option.get("type")):
+            return coerced
+    return value
+
+
+def _is_of(value: Any, kind: Any) -> bool:
+    """Say whether `value` has the JSON type `kind`; True is not an integer in JSON."""
+    if not isinstance(kind, str) or kind not in _TYPES:
+        return False
+    return isinstance(value, _TYPES[kind]) and (kind == "boolean") == isinstance(value, bool)
 
 
 def _coerce_text(text: str, kind: str) -> Any:
@@ -226,8 +311,7 @@ def _coerce_text(text: str, kind: str) -> Any:
         return text
     if kind == "integer" and isinstance(value, float) and math.isfinite(value):
         value = int(value) if value == int(value) else value
-    matches = isinstance(value, _TYPES[kind]) and (kind == "boolean") == isinstance(value, bool)
-    return value if matches else text
+    return value if _is_of(value, kind) else text
 
 
 def _expectation(properties: Mapping[str, Any], schema: Mapping[str, Any]) -> str:

@@ -22,7 +22,11 @@ as the tool's own failure. Deadlines, output caps and recording are the `Toolbox
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import contextvars
+import functools
 import inspect
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -117,10 +121,44 @@ class FunctionTool(Tool):
         if self._is_async:
             value = await self.function(**arguments)
         elif self._blocking:
-            value = await asyncio.to_thread(self.function, **arguments)
+            value = await _in_thread(functools.partial(self.function, **arguments))
         else:
             value = self.function(**arguments)
         return value if isinstance(value, ToolResult) else str(value)
+
+
+async def _in_thread(function: Callable[[], Any]) -> Any:
+    """Run `function` in a thread of its own and return what it returns.
+
+    Not `asyncio.to_thread`: a thread cannot be stopped, so a function that never returns would
+    hold one of the few threads of the loop's pool for good, and the interpreter's end up.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[Any] = loop.create_future()
+
+    def settle(value: Any, error: BaseException | None) -> None:
+        if future.done():
+            return
+        if error is None:
+            future.set_result(value)
+        elif isinstance(error, StopIteration):
+            future.set_exception(RuntimeError(f"StopIteration: {error}"))
+        else:
+            future.set_exception(error)
+
+    def work() -> None:
+        value, failure = None, None
+        try:
+            value = function()
+        # Whatever it raises goes to whoever waits.
+        except BaseException as error:  # noqa: BLE001
+            failure = error
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(settle, value, failure)
+
+    context = contextvars.copy_context()
+    threading.Thread(target=context.run, args=(work,), daemon=True, name="qwq-tool").start()
+    return await future
 
 
 @overload

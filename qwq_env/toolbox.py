@@ -8,35 +8,49 @@ wrong into a `CallResult` that the model can act on. One bad call never costs th
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
+import logging
 import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from qwq_env.errors import InfrastructureError, ToolError, UsageError, did_you_mean
-from qwq_env.schema import check_arguments
+from qwq_env.errors import (
+    EnvironmentClosed,
+    InfrastructureError,
+    ToolError,
+    UsageError,
+    did_you_mean,
+)
+from qwq_env.schema import ArgumentError, check_arguments, measure
 from qwq_env.tool import Tool, ToolResult
 from qwq_env.truncation import Tokenizer, cut_characters, cut_tokens
 from qwq_env.turn import CallResult, MalformedCall, ToolCall
+
+_log = logging.getLogger(__name__)
+
+_GRACE_SECONDS: Final = 1.0
+"""How long a cancelled call may take to clean up before it is left to itself."""
+
+_NAME_CHARACTERS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
 class ToolLimits:
     """Bounds on one call: wall `seconds`, and its output in `characters` and `tokens`.
 
-    `argument_characters` bounds what a call may carry in. `tokens` needs a tokenizer.
+    `argument_characters` bounds what a call may carry in, `calls` how many of one turn are
+    run. `tokens` needs a tokenizer.
     """
 
     seconds: float = 30.0
     characters: int = 8_000
     tokens: int | None = None
     argument_characters: int = 200_000
+    calls: int = 64
 
     def __post_init__(self) -> None:
-        for name in ("seconds", "characters", "tokens", "argument_characters"):
+        for name in ("seconds", "characters", "tokens", "argument_characters", "calls"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise UsageError(f"tool limit {name}: {value!r}; expected a number above 0")
@@ -59,97 +73,161 @@ class Toolbox:
         self.limits = limits or ToolLimits()
         if self.limits.tokens is not None and tokenizer is None:
             raise UsageError("tool limit tokens: needs a tokenizer to count with; none was given")
+        names = [tool.name for tool in tools]
+        if len(set(names)) != len(names):
+            raise UsageError(f"tools: two of them share a name: {', '.join(sorted(names))}")
         self.counts: Counter[str] = Counter()
         self._tokenizer = tokenizer
         self._tools = {tool.name: tool.for_episode(seed) for tool in tools}
-        if len(self._tools) != len(tools):
-            names = [tool.name for tool in tools]
-            raise UsageError(f"tools: two of them share a name: {', '.join(sorted(names))}")
+        self._closed = False
 
     async def run(self, requests: Sequence[ToolCall | MalformedCall]) -> list[CallResult]:
         """Run all requests concurrently; the results stand in the order of the requests.
 
-        Raises `InfrastructureError` when a tool's machinery failed; the other calls of the
-        turn are then cancelled, for the episode cannot go on.
+        Raises `InfrastructureError` when a tool's machinery failed, and `UsageError` when the
+        operator must mend a tool; the other calls of the turn are then cancelled.
         """
-        if len(requests) == 1:
-            results = [await self._run_one(requests[0])]
+        if self._closed:
+            raise EnvironmentClosed("the toolbox was closed; make one for each episode")
+        run, beyond = requests[: self.limits.calls], requests[self.limits.calls :]
+        if len(run) == 1:
+            results = [await self._run_one(run[0])]
         else:
             try:
                 async with asyncio.TaskGroup() as group:
-                    tasks = [group.create_task(self._run_one(request)) for request in requests]
-            except* InfrastructureError as failures:
+                    tasks = [group.create_task(self._run_one(request)) for request in run]
+            except* (InfrastructureError, UsageError) as failures:
                 raise failures.exceptions[0] from None
             results = [task.result() for task in tasks]
+        results += [self._too_many(request) for request in beyond]
         self.counts.update(result.kind or "ok" for result in results)
         return results
 
     async def aclose(self) -> None:
-        """Close every tool, also when closing one of them fails."""
-        async with contextlib.AsyncExitStack() as stack:
-            for tool in self._tools.values():
-                stack.push_async_callback(tool.aclose)
-            self._tools = {}
+        """Close every tool; idempotent. One that fails to close is logged, not raised.
+
+        The episode's outcome stands by then, and nobody could do anything about it.
+        """
+        tools, self._tools, self._closed = self._tools, {}, True
+        for name, tool in tools.items():
+            try:
+                async with asyncio.timeout(self.limits.seconds):
+                    await tool.aclose()
+            except Exception as error:  # noqa: BLE001 - the boundary to foreign tool code
+                _log.warning("tool %s: failed to close: %s", name, describe_error(error))
 
     async def _run_one(self, request: ToolCall | MalformedCall) -> CallResult:
         if isinstance(request, MalformedCall):
             return _policy_error("", request.kind, request.message)
+        name = request.name[:_NAME_CHARACTERS]
         tool = self._tools.get(request.name)
         if tool is None:
-            hint = did_you_mean(request.name[:100], self._tools)
+            hint = did_you_mean(name, self._tools)
             known = ", ".join(self._tools) or "none"
-            message = f"no tool named {request.name[:100]!r}{hint}; tools: {known}"
-            return _policy_error(request.name[:100], "unknown_tool", message)
+            return _policy_error(
+                name, "unknown_tool", f"no tool named {name!r}{hint}; tools: {known}"
+            )
+        if problem := self._unfit(request.arguments):
+            return _policy_error(tool.name, problem.kind, problem.message)
         arguments, problem = check_arguments(tool.parameters, request.arguments)
         if problem is not None:
             return _policy_error(tool.name, problem.kind, problem.message)
-        size = _size(arguments)
-        if size > self.limits.argument_characters:
-            message = f"arguments of {size} characters; at most {self.limits.argument_characters}"
-            return _policy_error(tool.name, "arguments_too_long", message)
         return await self._call(tool, arguments)
+
+    def _unfit(self, arguments: Any) -> ArgumentError | None:
+        """Refuse what would cost too much to look at, before looking at it."""
+        measured = measure(arguments)
+        if measured.problem:
+            return ArgumentError("wrong_type", measured.problem)
+        if measured.characters > self.limits.argument_characters:
+            return ArgumentError(
+                "arguments_too_long",
+                f"arguments of {measured.characters} characters; "
+                f"at most {self.limits.argument_characters}",
+            )
+        return None
+
+    def _too_many(self, request: ToolCall | MalformedCall) -> CallResult:
+        name = request.name[:_NAME_CHARACTERS] if isinstance(request, ToolCall) else ""
+        message = f"not run: at most {self.limits.calls} calls in one turn"
+        return _policy_error(name, "too_many_calls", message)
 
     async def _call(self, tool: Tool, arguments: dict[str, Any]) -> CallResult:
         start = time.perf_counter()
+        task = asyncio.create_task(_answer(tool, arguments))
         try:
-            async with asyncio.timeout(self.limits.seconds) as deadline:
-                answer = await tool.call(arguments)
-        except ToolError as error:
-            return self._failed(tool, "tool_error", f"Error: {error}", start)
-        except InfrastructureError:
-            raise
-        except TimeoutError:
+            done, _ = await asyncio.wait({task}, timeout=self.limits.seconds)
+        finally:
+            # A deadline passed, or the turn was given up: leave nothing running behind.
+            if not task.done():
+                await _cancel(task, tool.name)
+        if not done:
             late = f"Error: no answer within {self.limits.seconds:g} seconds"
-            message = late if deadline.expired() else "Error: TimeoutError"
-            return self._failed(tool, "timeout", message, start)
-        except Exception as error:  # noqa: BLE001 - the boundary to foreign tool code
-            return self._failed(tool, "crash", f"Error: {type(error).__name__}: {error}", start)
+            return self._failed(tool, "timeout", late, start)
+        if task.cancelled():
+            return self._failed(tool, "crash", "Error: the tool cancelled itself", start)
+        error = task.exception()
+        if isinstance(error, ToolError):
+            return self._failed(tool, "tool_error", f"Error: {error}", start)
+        if isinstance(error, (InfrastructureError, UsageError)):
+            raise error
+        if error is not None:
+            return self._failed(tool, "crash", f"Error: {describe_error(error)}", start)
+        answer = task.result()
         result = answer if isinstance(answer, ToolResult) else ToolResult(str(answer))
+        return self._answered(tool, result, start)
+
+    def _answered(self, tool: Tool, result: ToolResult, start: float) -> CallResult:
         content, cut = self._cap(result.content)
-        seconds = time.perf_counter() - start
-        return CallResult(tool.name, content, "ok", "", seconds, cut, result.metadata)
+        return CallResult(
+            tool.name,
+            content,
+            "tool_error" if result.error else "ok",
+            result.error,
+            time.perf_counter() - start,
+            cut,
+            result.metadata,
+        )
 
     def _failed(self, tool: Tool, kind: str, message: str, start: float) -> CallResult:
-        content, cut = self._cap(message)
-        seconds = time.perf_counter() - start
-        return CallResult(tool.name, content, "tool_error", kind, seconds, cut)
+        return self._answered(tool, ToolResult(message, error=kind), start)
 
     def _cap(self, content: str) -> tuple[str, int]:
-        # Unpaired surrogates cannot be encoded for any tokenizer.
-        content = content.encode("utf-8", "replace").decode("utf-8")
-        shorter, cut = cut_characters(content, self.limits.characters)
-        if self.limits.tokens is not None and self._tokenizer is not None:
-            shorter, more = cut_tokens(shorter, self.limits.tokens, self._tokenizer)
-            cut += more
-        return shorter, cut
+        if not content.isascii():
+            # Unpaired surrogates cannot be encoded for any tokenizer.
+            content = content.encode("utf-8", "replace").decode("utf-8")
+        if self.limits.tokens is None or self._tokenizer is None:
+            return cut_characters(content, self.limits.characters)
+        return cut_tokens(
+            content, self.limits.tokens, self._tokenizer, characters=self.limits.characters
+        )
+
+
+async def _answer(tool: Tool, arguments: dict[str, Any]) -> ToolResult | str:
+    try:
+        return await tool.call(arguments)
+    except SystemExit as error:
+        # It would end the event loop, and every other episode with it.
+        raise RuntimeError(f"the tool tried to exit with status {error.code}") from None
+
+
+async def _cancel(task: asyncio.Task[Any], name: str) -> None:
+    task.cancel()
+    # Its exception has nobody left to go to.
+    task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+    await asyncio.wait({task}, timeout=_GRACE_SECONDS)
+    if not task.done():
+        _log.warning("tool %s: does not stop when it is cancelled; left to itself", name)
+
+
+def describe_error(error: BaseException) -> str:
+    """Return the type and the message of any exception, also of one that cannot be printed."""
+    try:
+        message = str(error)
+    except Exception:  # noqa: BLE001 - the boundary to foreign code: its __str__ may do anything
+        message = ""
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__
 
 
 def _policy_error(name: str, kind: str, message: str) -> CallResult:
     return CallResult(name, f"Error: {message}", "policy_error", kind)
-
-
-def _size(arguments: dict[str, Any]) -> int:
-    size = 0
-    for value in arguments.values():
-        size += len(value) if isinstance(value, str) else len(json.dumps(value))
-    return size

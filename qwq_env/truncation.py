@@ -32,7 +32,9 @@ def cut_characters(text: str, limit: int) -> Cut:
     return _join(text, *_ends(text, limit))
 
 
-def cut_tokens(text: str, limit: int, tokenizer: Tokenizer, *, characters: int | None = None) -> Cut:
+def cut_tokens(
+    text: str, limit: int, tokenizer: Tokenizer, *, characters: int | None = None
+) -> Cut:
     """Keep at most `limit` tokens of `text`, head and tail, and at most `characters`.
 
     The note is not counted. A character of which only a part is within the cap is left out.

@@ -70,7 +70,7 @@ class PythonTool(Tool):
             raise unknown("python tool, backend", backend, _BACKENDS)
         if sandbox is not None and backend != "sandbox":
             raise UsageError("python tool, sandbox: given together with backend='subprocess'")
-        # The sandbox measures CPU time, with wall time as the safety net; a subprocess has the latter.
+        # The sandbox measures CPU time, and wall time is its safety net; a subprocess has no other.
         wall = 2 * seconds if backend == "sandbox" else seconds
         self.limits = Limits(cpu_seconds=seconds, wall_seconds=wall, memory_mb=memory_mb)
         self.backend = backend

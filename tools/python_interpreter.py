@@ -234,4 +234,5 @@ def _explain(error: BaseException) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*map(int, sys.argv[1:4]), sys.argv[4]))
+    channel, memory_bytes, file_bytes = map(int, sys.argv[1:4])
+    sys.exit(main(channel, memory_bytes, file_bytes, sys.argv[4]))

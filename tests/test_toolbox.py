@@ -1,0 +1,311 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from qwq_env.errors import (
+    EnvironmentClosed,
+    InfrastructureError,
+    ToolError,
+    UsageError,
+)
+from qwq_env.tool import Tool, ToolResult, tool
+from qwq_env.toolbox import Toolbox, ToolLimits
+from qwq_env.turn import CallResult, MalformedCall, ToolCall
+
+
+@tool(blocking=False)
+def double(number: int) -> int:
+    """Double a number."""
+    return 2 * number
+
+
+class BadMessage(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no message")
+
+
+@tool
+async def behave(how: str) -> Any:
+    """Behave as told."""
+    match how:
+        case "sleep":
+            await asyncio.sleep(1000)
+        case "stubborn":
+            while True:
+                try:
+                    await asyncio.sleep(1000)
+                except asyncio.CancelledError:
+                    continue
+        case "exit":
+            sys.exit(3)
+        case "cancelled":
+            inner = asyncio.ensure_future(asyncio.sleep(1000))
+            inner.cancel()
+            await inner
+        case "timeout":
+            raise TimeoutError("the server took too long")
+        case "tool_error":
+            raise ToolError("try smaller numbers")
+        case "infrastructure":
+            raise InfrastructureError("the server is gone")
+        case "usage":
+            raise UsageError("sandbox level: A cannot be had here")
+        case "bad_message":
+            raise BadMessage
+        case "partial":
+            return ToolResult("so far: 1", error="python_error")
+        case "none":
+            return None
+        case "surrogate":
+            return ToolResult("a\ud800b")
+        case "long":
+            return ToolResult("x" * 1_000_000)
+    return how
+
+
+def call(name: str, arguments: Any) -> ToolCall:
+    return ToolCall(name, arguments)
+
+
+async def run(*requests: ToolCall | MalformedCall, **limits: Any) -> list[CallResult]:
+    return await Toolbox([double, behave], limits=ToolLimits(**limits)).run(requests)
+
+
+async def test_results_stand_in_the_order_of_the_calls() -> None:
+    started: list[str] = []
+    gate = asyncio.Event()
+
+    @tool
+    async def race(name: str) -> str:
+        """The first waits for the last."""
+        started.append(name)
+        if name == "c":
+            gate.set()
+        await gate.wait()
+        return name
+
+    results = await Toolbox([race]).run([call("race", {"name": name}) for name in "abc"])
+
+    assert started == ["a", "b", "c"]
+    assert [result.content for result in results] == ["a", "b", "c"]
+
+
+async def test_a_bad_call_does_not_cost_the_good_ones() -> None:
+    box = Toolbox([double])
+    results = await box.run(
+        [
+            call("double", {"number": "4"}),
+            MalformedCall("malformed_json", "no JSON: a comma is missing"),
+            call("dubble", {"number": 4}),
+            call("double", {"number": "four"}),
+            call("double", {}),
+            call("double", "four"),
+            call("double", {"number": 5}),
+        ]
+    )
+
+    assert [(result.kind, result.status) for result in results] == [
+        ("", "ok"),
+        ("malformed_json", "policy_error"),
+        ("unknown_tool", "policy_error"),
+        ("wrong_type", "policy_error"),
+        ("missing_argument", "policy_error"),
+        ("arguments_type", "policy_error"),
+        ("", "ok"),
+    ]
+    assert (results[0].content, results[6].content) == ("8", "10")
+    assert "did you mean 'double'" in results[2].content
+    assert box.counts["ok"] == 2 and box.counts.total() == 7
+
+
+@pytest.mark.parametrize(
+    ("how", "status", "kind", "content"),
+    [
+        ("fine", "ok", "", "fine"),
+        ("none", "ok", "", "None"),
+        ("surrogate", "ok", "", "a?b"),
+        ("partial", "tool_error", "python_error", "so far: 1"),
+        ("tool_error", "tool_error", "tool_error", "Error: try smaller numbers"),
+        ("timeout", "tool_error", "crash", "Error: TimeoutError: the server took too long"),
+        (
+            "exit",
+            "tool_error",
+            "crash",
+            "Error: RuntimeError: the tool tried to exit with status 3",
+        ),
+        ("cancelled", "tool_error", "crash", "Error: the tool cancelled itself"),
+        ("bad_message", "tool_error", "crash", "Error: BadMessage"),
+    ],
+)
+async def test_what_a_tool_may_do(how: str, status: str, kind: str, content: str) -> None:
+    (result,) = await run(call("behave", {"how": how}))
+
+    assert (result.status, result.kind, result.content) == (status, kind, content)
+
+
+@pytest.mark.parametrize("how", ["sleep", "stubborn"])
+async def test_a_call_has_a_deadline(how: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.ERROR):
+        slow, quick = await run(
+            call("behave", {"how": how}), call("double", {"number": 1}), seconds=0.05
+        )
+
+    assert (slow.kind, slow.content) == ("timeout", "Error: no answer within 0.05 seconds")
+    assert quick.content == "2"
+    assert slow.seconds >= 0.05
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        assert how == "stubborn", f"left running: {task}"
+        task.get_coro().close()  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("how", "error"), [("infrastructure", InfrastructureError), ("usage", UsageError)]
+)
+@pytest.mark.parametrize("beside", [0, 3])
+async def test_what_the_model_cannot_mend_is_raised(
+    how: str, error: type[Exception], beside: int
+) -> None:
+    others = [call("behave", {"how": "sleep"})] * beside
+
+    with pytest.raises(error):
+        await run(*others, call("behave", {"how": how}))
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_giving_up_a_turn_leaves_no_call_running() -> None:
+    turn = asyncio.create_task(run(*[call("behave", {"how": "sleep"})] * 3))
+    await asyncio.sleep(0.01)
+    turn.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await turn
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_output_is_capped() -> None:
+    (result,) = await run(call("behave", {"how": "long"}), characters=300)
+
+    assert result.content.startswith("x" * 200) and result.content.endswith("x" * 100)
+    assert result.cut == 999_700
+    assert len(result.content) < 400
+
+
+async def test_output_is_capped_in_tokens() -> None:
+    class Bytes:
+        def encode(self, text: str, /) -> list[int]:
+            return list(text.encode())
+
+        def decode(self, ids: list[int], /) -> str:
+            return bytes(ids).decode("utf-8", "replace")
+
+    box = Toolbox([behave], limits=ToolLimits(tokens=30), tokenizer=Bytes())
+    (result,) = await box.run([call("behave", {"how": "long"})])
+
+    assert result.cut == 999_970
+    assert result.content.count("x") == 30
+
+
+async def test_input_is_capped_before_it_is_looked_at() -> None:
+    deep: Any = "x"
+    for _ in range(1_000):
+        deep = [deep]
+    results = await run(
+        call("behave", {"how": "x" * 1_000_000}),
+        call("behave", {"how": deep}),
+        call("x" * 1_000_000, {}),
+        call("behave", {"how": "y", "extra" * 100_000: 1}),
+    )
+
+    assert [r.kind for r in results] == [
+        "arguments_too_long",
+        "wrong_type",
+        "unknown_tool",
+        "arguments_too_long",
+    ]
+    assert all(len(result.content) < 500 and len(result.name) <= 100 for result in results)
+
+
+async def test_calls_beyond_the_limit_are_answered_but_not_run() -> None:
+    results = await run(*[call("double", {"number": 1})] * 5, calls=3)
+
+    assert [result.kind for result in results] == ["", "", "", "too_many_calls", "too_many_calls"]
+    assert "at most 3 calls" in results[3].content
+
+
+class Counter(Tool):
+    """Counts the calls of its episode."""
+
+    name = "count"
+    description = "Count."
+    parameters: Mapping[str, Any] = {"type": "object", "properties": {}}
+
+    def __init__(self, seed: int = 0, fails: bool = False) -> None:
+        self.calls = seed
+        self.fails = fails
+        self.closed = 0
+
+    def for_episode(self, seed: int) -> Counter:
+        return Counter(seed, self.fails)
+
+    async def call(self, arguments: Mapping[str, Any]) -> str:
+        self.calls += 1
+        return str(self.calls)
+
+    async def aclose(self) -> None:
+        self.closed += 1
+        if self.fails:
+            raise OSError("already gone")
+
+
+async def test_state_is_an_episodes_own() -> None:
+    counter = Counter()
+    one, other = Toolbox([counter], seed=10), Toolbox([counter], seed=20)
+
+    first = await one.run([call("count", {}), call("count", None)])
+    second = await other.run([call("count", {})])
+    assert [result.content for result in first + second] == ["11", "12", "21"]
+    assert counter.calls == 0
+
+
+async def test_closing_closes_every_tool_once(caplog: pytest.LogCaptureFixture) -> None:
+    made: list[Counter] = []
+
+    class Watched(Counter):
+        def for_episode(self, seed: int) -> Counter:
+            made.append(Counter(fails=self.fails))
+            return made[-1]
+
+    failing, fine = Watched(fails=True), Watched()
+    fine.name = "fine"
+    box = Toolbox([failing, fine])
+    await box.aclose()
+    await box.aclose()
+
+    assert [counter.closed for counter in made] == [1, 1]
+    assert "already gone" in caplog.text
+    with pytest.raises(EnvironmentClosed):
+        await box.run([call("count", {})])
+
+
+@pytest.mark.parametrize(
+    "name", ["seconds", "characters", "tokens", "argument_characters", "calls"]
+)
+def test_a_limit_of_nothing_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match=f"tool limit {name}: 0"):
+        ToolLimits(**{name: 0})
+
+
+def test_two_tools_of_one_name_are_refused() -> None:
+    with pytest.raises(UsageError, match="share a name: double, double"):
+        Toolbox([double, double])
+
+
+def test_tokens_need_a_tokenizer() -> None:
+    with pytest.raises(UsageError, match="needs a tokenizer"):
+        Toolbox([double], limits=ToolLimits(tokens=5))
