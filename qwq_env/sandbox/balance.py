@@ -17,7 +17,7 @@ _MOST_TRIES: Final = 3
 # One program's bad luck does not condemn a server; so many in a row do.
 _FAILURES_IN_A_ROW: Final = 3
 _FIRST_PROBE_S: Final = 0.1
-_LONGEST_PROBE_S: Final = 5.0
+_LONGEST_PROBE_S: Final = 2.0
 _LOOK_AGAIN_S: Final = 0.2
 
 

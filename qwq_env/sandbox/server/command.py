@@ -109,21 +109,26 @@ def service(arguments: argparse.Namespace) -> ServiceLimits:
     for name, least in (("queue", 0), ("sessions", 0), ("max_body", 1), ("drain", 0)):
         value = getattr(arguments, name)
         if not value >= least:
-            raise UsageError(f"{name}: {value} is too small, expected {least} or more")
+            option = name.replace("_", "-")
+            raise UsageError(f"{option}: {value} is too small, expected {least} or more")
     if not arguments.session_idle > 0:
         raise UsageError(f"session-idle: {arguments.session_idle} is not positive")
+    try:
+        maxima = replace(
+            MAXIMA,
+            wall_seconds=arguments.max_seconds,
+            cpu_seconds=arguments.max_seconds,
+            memory_mb=arguments.max_memory,
+        )
+    except UsageError as error:
+        raise UsageError(f"max-seconds, max-memory: {error}") from None
     return replace(
         _DEFAULTS,
         queue=arguments.queue,
         sessions=arguments.sessions,
         session_idle_seconds=arguments.session_idle,
         max_body=arguments.max_body << 20,
-        maxima=replace(
-            MAXIMA,
-            wall_seconds=arguments.max_seconds,
-            cpu_seconds=arguments.max_seconds,
-            memory_mb=arguments.max_memory,
-        ),
+        maxima=maxima,
     )
 
 

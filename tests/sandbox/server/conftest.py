@@ -26,6 +26,23 @@ from qwq_env.sandbox.server.lifecycle import SandboxServer
 from qwq_env.sandbox.server.service import ServiceLimits
 
 
+async def spawn(*arguments: str) -> asyncio.subprocess.Process:
+    """Start an interpreter; a caller that is cancelled meanwhile leaves none behind."""
+    pipe = asyncio.subprocess.PIPE
+    starting = asyncio.ensure_future(
+        asyncio.create_subprocess_exec(
+            sys.executable, "-I", "-S", *arguments, stdin=pipe, stdout=pipe, stderr=pipe
+        )
+    )
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        process = await starting
+        process.kill()
+        await process.communicate()
+        raise
+
+
 class ProcessSandbox(Sandbox):
     """Runs `python -c`; `broken` makes every use fail as a broken sandbox does."""
 
@@ -62,10 +79,7 @@ class ProcessSandbox(Sandbox):
     ) -> ExecutionResult:
         began = time.monotonic()
         text = code if isinstance(code, str) else code.decode()
-        pipe = asyncio.subprocess.PIPE
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-I", "-S", "-c", text, *argv, stdin=pipe, stdout=pipe, stderr=pipe
-        )
+        process = await spawn("-c", text, *argv)
         self.pids.append(process.pid)
         try:
             async with asyncio.timeout(limits.wall_seconds):
@@ -75,7 +89,7 @@ class ProcessSandbox(Sandbox):
         finally:
             if process.returncode is None:
                 process.kill()
-                await process.wait()
+                await process.communicate()
         return ExecutionResult(
             "ok" if process.returncode == 0 else "error",
             stdout.decode(errors="replace"),

@@ -1,0 +1,272 @@
+"""The server as it is deployed: a process of its own, the real sandbox, real signals."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qwq_env.errors import UsageError
+from qwq_env.sandbox import Limits, SandboxUnavailable
+from qwq_env.sandbox.client import RemoteSandbox
+from qwq_env.sandbox.errors import LevelUnavailable
+from qwq_env.sandbox.local import LocalSandbox
+
+LAUNCH = """
+import argparse, sys
+from qwq_env.sandbox.server import add_serve_arguments, serve
+parser = argparse.ArgumentParser()
+add_serve_arguments(parser)
+sys.exit(serve(parser.parse_args()))
+"""
+SLEEP = "import time\ntime.sleep(60)"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _isolation() -> None:
+    """Skip where this machine can isolate nothing."""
+
+    async def probe() -> None:
+        async with LocalSandbox(1, preload=()) as sandbox:
+            await sandbox.start()
+
+    try:
+        asyncio.run(probe())
+    except LevelUnavailable as error:
+        pytest.skip(str(error))
+
+
+class Served:
+    """A server process on a port that stays the same when it is started again."""
+
+    def __init__(self, *options: str, **environment: str) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = int(probe.getsockname()[1])
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._options = options
+        self._environment = environment
+
+    async def start(self) -> None:
+        self.process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", LAUNCH),
+            *("--port", str(self.port), *self._options),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            env={**os.environ, **self._environment},
+        )
+        assert self.process.stdout is not None
+        self.greeting = (await asyncio.wait_for(self.process.stdout.readline(), 60)).decode()
+        assert self.greeting.startswith(f"serving on {self.url}")
+
+    async def end(self, number: int | None) -> int:
+        if number is not None and self.process.returncode is None:
+            self.process.send_signal(number)
+        await asyncio.wait_for(self.process.communicate(), 60)
+        assert self.process.returncode is not None
+        return self.process.returncode
+
+
+@pytest.fixture
+async def served() -> AsyncIterator[Served]:
+    server = Served("--slots", "2", "--drain", "20")
+    await server.start()
+    children = set(descendants(server.process.pid))
+    assert children
+    yield server
+    await server.end(signal.SIGKILL)
+    await until(lambda: not any(map(alive, children)))
+
+
+def descendants(pid: int) -> Iterator[int]:
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            for child in map(int, task.read_text().split()):
+                yield child
+                yield from descendants(child)
+
+
+def alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+async def until(condition: Any) -> None:
+    async with asyncio.timeout(30):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+async def metric(served: Served, name: str) -> int:
+    reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+    writer.write(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    text = (await reader.read()).decode()
+    writer.close()
+    await writer.wait_closed()
+    found = re.search(rf"^qwq_sandbox_{name} (\d+)$", text, re.MULTILINE)
+    return int(found[1]) if found else 0
+
+
+async def test_the_contract_holds_over_the_wire(served: Served) -> None:
+    code = "import sys\nprint(sys.stdin.read(), sys.argv[1:])\n1 + 1"
+    source = "class Solution:\n    def f(self, x): return (x, {1: x})"
+    async with RemoteSandbox(served.url) as sandbox:
+        result = await sandbox.run(code, stdin=b"in", argv=("a",))
+        slow = await sandbox.run("while True: pass", limits=Limits(wall_seconds=0.3))
+        fat = await sandbox.run("x = bytearray(10**9)", limits=Limits(memory_mb=64))
+        calls = await sandbox.call(source, "Solution.f", [[(1,)], [{2}]])
+        async with await sandbox.open_session() as session:
+            await session.run("x = 20")
+            step = await session.run("x + 1")
+
+    assert (result.status, result.stdout, result.value) == ("ok", "in ['a']\n", "2")
+    assert (slow.status, fat.status) == ("timeout", "memory")
+    assert [call.value for call in calls] == [((1,), {1: (1,)}), ({2}, {1: {2}})]
+    assert step.value == "21"
+
+
+async def test_programs_from_many_callers_all_end_right(served: Served) -> None:
+    async with RemoteSandbox(served.url) as sandbox:
+        results = await asyncio.gather(*(sandbox.run(f"print({i})") for i in range(200)))
+
+    assert [result.stdout for result in results] == [f"{i}\n" for i in range(200)]
+
+
+async def test_a_cancelled_program_leaves_nothing_running(served: Served) -> None:
+    async with RemoteSandbox(served.url) as sandbox:
+        runs = [asyncio.create_task(sandbox.run(SLEEP)) for _ in range(4)]
+        while await metric(served, "running") < 2:
+            await asyncio.sleep(0.02)
+        for run in runs:
+            run.cancel()
+        await asyncio.gather(*runs, return_exceptions=True)
+        while await metric(served, "running"):
+            await asyncio.sleep(0.02)
+        after = await sandbox.run("print(1)")
+
+    assert after.ok
+    assert await metric(served, "queued") == 0
+
+
+async def test_a_lost_session_step_is_cancelled_too(served: Served) -> None:
+    async with RemoteSandbox(served.url) as sandbox:
+        session = await sandbox.open_session()
+        step = asyncio.create_task(session.run(SLEEP))
+        while not await metric(served, "running"):
+            await asyncio.sleep(0.02)
+        step.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await step
+        after = await session.run("1 + 1")
+        await session.aclose()
+
+    assert after.value == "2"
+    assert await metric(served, "sessions") == 0
+
+
+async def test_sigterm_lets_programs_end_and_takes_no_more(served: Served) -> None:
+    async with RemoteSandbox(served.url, patience_seconds=0.2) as sandbox:
+        long = asyncio.create_task(sandbox.run("import time\ntime.sleep(2)\nprint('done')"))
+        while not await metric(served, "running"):
+            await asyncio.sleep(0.02)
+        served.process.terminate()
+        await asyncio.sleep(0.3)
+        with pytest.raises(SandboxUnavailable):
+            await sandbox.run("print(1)")
+        result = await long
+
+    assert result.stdout == "done\n"
+    assert await served.end(None) == 0
+
+
+async def test_a_second_signal_does_not_wait(served: Served) -> None:
+    async with RemoteSandbox(served.url, patience_seconds=0) as sandbox:
+        long = asyncio.create_task(sandbox.run(SLEEP))
+        while not await metric(served, "running"):
+            await asyncio.sleep(0.02)
+        began = time.monotonic()
+        served.process.terminate()
+        await asyncio.sleep(0.3)
+        code = await served.end(signal.SIGINT)
+        seconds = time.monotonic() - began
+        with pytest.raises(SandboxUnavailable):
+            await long
+
+    assert code == 1
+    assert seconds < 20, "the drain alone would have taken 20 s"
+
+
+async def test_kill_9_under_load_loses_no_program_and_hangs_nobody(served: Served) -> None:
+    children = set(descendants(served.process.pid))
+    ended: list[str] = []
+
+    async def caller(sandbox: RemoteSandbox, number: int) -> None:
+        for step in range(10):
+            result = await sandbox.run(f"print({number * 100 + step})")
+            assert result.stdout == f"{number * 100 + step}\n"
+            ended.append(result.status)
+
+    async with RemoteSandbox(served.url, patience_seconds=60) as sandbox:
+        session = await sandbox.open_session()
+        load = [asyncio.create_task(caller(sandbox, number)) for number in range(32)]
+        await until(lambda: len(ended) > 60)
+        await served.end(signal.SIGKILL)
+        before = len(ended)
+        with pytest.raises(SandboxUnavailable):
+            await session.run("1")
+        await until(lambda: not any(map(alive, children)))
+        await served.start()
+        async with asyncio.timeout(60):
+            await asyncio.gather(*load)
+        await session.aclose()
+
+    assert before < 320
+    assert ended == ["ok"] * 320
+
+
+async def test_a_server_that_stays_dead_is_infra_for_everybody(served: Served) -> None:
+    async with RemoteSandbox(served.url, patience_seconds=0.5) as sandbox:
+        runs = [asyncio.create_task(sandbox.run(SLEEP)) for _ in range(8)]
+        while not await metric(served, "running"):
+            await asyncio.sleep(0.02)
+        await served.end(signal.SIGKILL)
+        async with asyncio.timeout(20):
+            outcomes = await asyncio.gather(*runs, return_exceptions=True)
+
+    assert all(isinstance(outcome, SandboxUnavailable) for outcome in outcomes)
+
+
+async def test_the_token_of_the_file_is_asked_for_and_is_out_of_reach(tmp_path: Path) -> None:
+    token = "only-for-those-who-know"
+    file = tmp_path / "token"
+    file.write_text(token + "\n")
+    server = Served(
+        "--slots", "1", "--token-file", str(file), QWQ_SANDBOX_TOKEN="not-this-one-at-all"
+    )
+    await server.start()
+    look = f"import os, pathlib\nprint(os.environ, pathlib.Path({str(file)!r}).read_text())"
+    try:
+        async with RemoteSandbox(server.url, token=token) as sandbox:
+            result = await sandbox.run(look)
+        async with RemoteSandbox(server.url, token="not-this-one-at-all") as stranger:
+            with pytest.raises(UsageError, match="token"):
+                await stranger.run("1")
+    finally:
+        await server.end(signal.SIGTERM)
+
+    assert result.status == "error"
+    assert token not in result.stdout + result.stderr + server.greeting
+    assert "not-this-one" not in result.stdout
