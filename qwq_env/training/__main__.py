@@ -18,7 +18,8 @@ from qwq_env.errors import UsageError
 
 def processes_asked_for() -> int:
     """Return the `--num_processes` of the `accelerate launch` that started us, 1 if none did."""
-    words = psutil.Process().parent().cmdline() if psutil.Process().parent() else []
+    launcher = psutil.Process().parent()
+    words = [] if launcher is None else launcher.cmdline()
     for word, following in zip(words, [*words[1:], ""], strict=True):
         name, _, value = word.partition("=")
         if name.replace("-", "_") == "__num_processes":
