@@ -79,6 +79,7 @@ BUILT_IN = Knowledge(
         **dict.fromkeys(_ALWAYS_LOWER.split(), _LOWER_INSIDE),
         **dict.fromkeys(_ALSO_IN_TITLES.split(), _LOWER_INSIDE | UPPER_INSIDE),
         **dict.fromkeys(_STARTERS.split(), _LOWER_INSIDE | UPPER_INSIDE),
+        "i": UPPER_INSIDE,
     },
     endings=(
         "able",

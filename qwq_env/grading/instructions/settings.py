@@ -50,7 +50,7 @@ class Settings:
     def texts(self, name: str) -> list[str]:
         """A list of at least one text, none of them empty."""
         value = self._value(name)
-        if not isinstance(value, list) or not value:
+        if not isinstance(value, (list, tuple)) or not value:
             raise self._wrong(name, value, "a list of texts")
         for item in value:
             if not isinstance(item, str) or not item:

@@ -21,6 +21,7 @@ from qwq_env.grading.instructions import BUILT_IN, read_knowledge, split_sentenc
         ["Wait... maybe not."],
         ["The U.N. met in the U.S. capital.", "It ended."],
         ["Really?!", "Yes!!!", "No."],
+        ["It is 10% of π. I think so."],
         ["no mark at all"],
     ],
 )
