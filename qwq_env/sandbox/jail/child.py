@@ -35,7 +35,6 @@ def run(config: dict[str, Any], image_bytes: int, lone_filter: bytes) -> NoRetur
         syscalls.install_filter(lone_filter)
     signal.signal(signal.SIGINT, _interrupted)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    _reseed()
     jobs = socket.socket(fileno=wire.JOBS)
     message, descriptors = wire.receive(jobs, wire.JOB_BYTES)
     jobs.close()
@@ -70,12 +69,6 @@ def _interrupted(number: int, frame: FrameType | None) -> None:
         if frame.f_code.co_filename.startswith(program.FILENAME_PREFIX):
             raise KeyboardInterrupt
         frame = frame.f_back
-
-
-def _reseed() -> None:
-    # A fork copies the state of every generator; `random` reseeds itself, numpy does not.
-    if (numpy_random := sys.modules.get("numpy.random")) is not None:
-        numpy_random.seed(int.from_bytes(os.urandom(4), "little"))
 
 
 def _read_file(descriptor: int) -> bytes:

@@ -13,6 +13,7 @@ import fcntl
 import gc
 import io
 import os
+import random
 import resource
 import select
 import signal
@@ -132,7 +133,8 @@ class Slot:
     def serve(self) -> NoReturn:
         """Run one child after another until one leaves the slot unfit, or the host hangs up."""
         while True:
-            pid = os.fork()
+            _reseed()
+            pid = syscalls.plain_fork()
             if pid == 0:
                 self._control.close()
                 child.run(self._config, self._image_bytes, self._lone_filter)
@@ -230,6 +232,13 @@ class Slot:
             return False
         self._untouched = _changed(self._scratch)
         return True
+
+
+def _reseed() -> None:
+    """A fork copies the state of every generator; no two programs may draw the same numbers."""
+    random.seed()
+    if (numpy_random := sys.modules.get("numpy.random")) is not None:
+        numpy_random.seed(int.from_bytes(os.urandom(4), "little"))
 
 
 def _changed(folder: str) -> int:

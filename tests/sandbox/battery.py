@@ -1,0 +1,235 @@
+"""`python battery.py FOLDER --level A --cgroup off`: run hostile programs, print what they achieved.
+
+A program of its own, so that a test can run it as another user. Each program is followed by an
+honest one. One JSON object on stdout: `{"level": ..., "ran": N, "failures": {name: [what, ...]}}`.
+
+A folder holds programs with a head of comments (`# mode: exec`, `# expect: timeout killed`,
+`# calls: ...`), or a `manifest.json` that says the same.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from qwq_env.sandbox import LocalSandbox, Limits
+
+SECRET = "CANARY-SECRET"
+LIMITS = Limits(cpu_seconds=3, wall_seconds=3, memory_mb=256, processes=32, file_mb=32)
+ADD_TESTS = [([2, 3], 5), ([-1, 1], 0), ([10, 20], 30), ([7, 8], 15)]
+SLOTS = 2
+
+
+@dataclass
+class Program:
+    """One hostile program and what may become of it."""
+
+    name: str
+    code: bytes
+    mode: str = "exec"
+    expect: list[str] = field(default_factory=list)
+    second: str = ""
+    second_must_not_contain: str = ""
+
+
+def load(folder: Path) -> list[Program]:
+    manifest = folder / "manifest.json"
+    if manifest.exists():
+        return [
+            Program(
+                entry["name"],
+                (folder / entry["file"]).read_bytes(),
+                entry["mode"],
+                entry["expect_status"],
+                entry.get("second", ""),
+                entry.get("second_must_not_contain", ""),
+            )
+            for entry in json.loads(manifest.read_text())["programs"]
+        ]
+    return [_from_head(path) for path in sorted(folder.glob("*.py"))]
+
+
+def _from_head(path: Path) -> Program:
+    program = Program(path.stem, path.read_bytes())
+    for line in path.read_text(encoding="utf-8").splitlines():
+        key, _, value = line.removeprefix("# ").partition(": ")
+        if not line.startswith("# "):
+            break
+        if key == "mode":
+            program.mode = value
+        elif key == "expect":
+            program.expect = value.split()
+        elif key == "then":
+            program.second, program.second_must_not_contain = value, "LEFT BEHIND"
+    return program
+
+
+class Canaries:
+    """Secrets, services and files of a trainer, which no program may reach or change."""
+
+    def __init__(self) -> None:
+        self.connections = 0
+        self.home = Path(tempfile.mkdtemp(prefix="qwq-battery-"))
+        self.home.chmod(0o755)
+        os.environ["HOME"] = str(self.home)
+        os.environ["SBX_SECRET"] = f"{SECRET}-ENV"
+        self.files = {
+            self.home / ".ssh" / "id_rsa": f"{SECRET}-SSH",
+            Path("/tmp/other_episode/secret.txt"): f"{SECRET}-EPISODE",
+        }
+        for path, text in self.files.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        self.log = self.home / "canary_parent_log"
+        self._descriptor = os.open(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        os.set_inheritable(self._descriptor, True)
+        self._servers: list[asyncio.AbstractServer] = []
+
+    async def listen(self) -> None:
+        def connected(_reader: object, writer: asyncio.StreamWriter) -> None:
+            self.connections += 1
+            writer.close()
+
+        with contextlib.suppress(OSError):
+            self._servers.append(await asyncio.start_server(connected, "127.0.0.1", 45999))
+        for path in ("\0sbx_canary", "/tmp/sbx_canary.sock"):
+            server = socket.socket(socket.AF_UNIX)
+            with contextlib.suppress(OSError):
+                server.bind(path)
+                self._servers.append(await asyncio.start_unix_server(connected, sock=server))
+
+    def touched(self) -> list[str]:
+        found = [f"{path} changed" for path, text in self.files.items() if path.read_text() != text]
+        if self.connections:
+            found.append(f"{self.connections} connections")
+        if self.log.read_text():
+            found.append("the parent's log was written to")
+        found += [f"{path} on the host" for path in Path("/tmp").glob("pwned*")]
+        found += [
+            f"{path} on the host"
+            for path in (Path.home() / "left_behind", Path("/tmp/left_behind"))
+            if path.exists()
+        ]
+        return found
+
+    def close(self) -> None:
+        for server in self._servers:
+            server.close()
+        os.close(self._descriptor)
+        Path("/tmp/sbx_canary.sock").unlink(missing_ok=True)
+        for path in self.files:
+            path.unlink()
+        self.log.unlink()
+
+
+def descendants(root: int) -> list[int]:
+    """All processes below `root`, by /proc."""
+    parents = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                stat = (entry / "stat").read_text()
+                parents[int(entry.name)] = int(stat.rpartition(")")[2].split()[1])
+    found, frontier = [], [root]
+    while frontier:
+        frontier = [pid for pid, parent in parents.items() if parent in frontier]
+        found += frontier
+    return found
+
+
+async def processes_settle() -> list[str]:
+    """Wait until there are no more processes than launcher, zygote, slots and waiting children."""
+    allowed = 2 + 2 * SLOTS
+    for _ in range(200):
+        count = len(descendants(os.getpid()))
+        if count <= allowed:
+            return []
+        await asyncio.sleep(0.02)
+    return [f"{count} processes live, {allowed} are ours"]
+
+
+def same(value: object, expected: object) -> bool:
+    return type(value) is type(expected) and value == expected
+
+
+async def attempt(sandbox: LocalSandbox, program: Program) -> list[str]:
+    found = []
+    began = time.monotonic()
+    if program.mode == "grade":
+        results = await sandbox.call(
+            program.code, "add", [given for given, _ in ADD_TESTS], limits=LIMITS
+        )
+        passed = all(
+            result.ok and same(result.value, expected)
+            for result, (_, expected) in zip(results, ADD_TESTS, strict=True)
+        )
+        status, output = ("pass" if passed else "fail"), ""
+        allowed = (LIMITS.wall_seconds + 2) * (len(ADD_TESTS) + 1)
+    else:
+        result = await sandbox.run(program.code, limits=LIMITS)
+        status, output = result.status, result.stdout + result.stderr
+        allowed = LIMITS.wall_seconds + 2
+        if len(result.stdout) > LIMITS.output_bytes:
+            found.append("more output than the limit")
+    # The given manifest has no word for "stopped because of its output".
+    if status not in program.expect and not (status == "output" and "killed" in program.expect):
+        found.append(f"status {status}, expected {program.expect}: {output[-200:]}")
+    if time.monotonic() - began > allowed:
+        found.append(f"took {time.monotonic() - began:.1f} s")
+    found += [word for word in ("PWNED", SECRET) if word in output]
+    if "PWNED" in output:
+        found.append(output[:500])
+    if program.second:
+        for _ in range(SLOTS + 1):
+            second = await sandbox.run(program.second)
+            if program.second_must_not_contain in second.stdout:
+                found.append("something was left behind")
+    honest = await asyncio.gather(*(sandbox.run("print(sum(range(10)))") for _ in range(SLOTS)))
+    found += [f"the next honest program: {r}" for r in honest if r.stdout != "45\n"]
+    return found
+
+
+async def main(arguments: argparse.Namespace) -> dict[str, object]:
+    canaries = Canaries()
+    await canaries.listen()
+    failures = {}
+    programs = [p for p in load(arguments.folder) if arguments.only in p.name]
+    try:
+        async with LocalSandbox(
+            slots=SLOTS,
+            preload=("numpy", "sympy") if arguments.preload else (),
+            level=arguments.level,
+            cgroup=arguments.cgroup,
+            allow_unsafe=True,
+        ) as sandbox:
+            await sandbox.start()
+            level = sandbox.level
+            for program in programs:
+                found = await attempt(sandbox, program)
+                found += await processes_settle()
+                found += canaries.touched()
+                if found:
+                    failures[program.name] = found
+        left = descendants(os.getpid())
+        if left:
+            failures["after the end"] = [f"processes {left} live"]
+    finally:
+        canaries.close()
+    return {"level": level, "ran": len(programs), "failures": failures}
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--level", default="A")
+    parser.add_argument("--cgroup", default="off")
+    parser.add_argument("--only", default="")
+    parser.add_argument("--preload", action="store_true")
+    json.dump(asyncio.run(main(parser.parse_args())), sys.stdout)
