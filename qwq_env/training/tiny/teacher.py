@@ -176,12 +176,9 @@ class _Lesson:
                 return guess
 
     def _slip(self, expression: str) -> str:
-        """Return an expression with a wrong digit or a wrong operator."""
-        places = [place for place, sign in enumerate(expression) if sign in "0123456789+-*"]
-        fixed = {place for place in places if expression[place - 1 : place] == "{"}
-        place = self._chance.choice([place for place in places if place not in fixed])
-        signs = "123456789" if expression[place].isdigit() else "+-*"
-        wrong = self._chance.choice([sign for sign in signs if sign != expression[place]])
+        """Return an expression with a wrong operator."""
+        place = next(at for at, sign in enumerate(expression) if sign in "+-*/")
+        wrong = self._chance.choice([sign for sign in "+-*" if sign != expression[place]])
         return expression[:place] + wrong + expression[place + 1 :]
 
     def _break(self, call: str) -> str:
