@@ -1,0 +1,190 @@
+"""The protocols of search servers: Search-R1's own, and the web through four providers.
+
+Each class knows how a question is sent, and where the passages stand in the answer.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from qwq_env.errors import InfrastructureError, UsageError
+from qwq_env.tools.search import Passage, SearchBackend
+from qwq_env.tools.search_http import DEFAULT_SETTINGS, HttpClient, HttpSettings
+from qwq_env.tools.search_index import split_contents
+
+
+class RetrieveServer(SearchBackend):
+    """Search-R1's `POST /retrieve`: `{queries, topk, return_scores}`.
+
+    `url` is the server's address, with or without `/retrieve`.
+    """
+
+    def __init__(self, url: str, *, settings: HttpSettings = DEFAULT_SETTINGS) -> None:
+        self.url = _checked_url("retrieve server", url).removesuffix("/retrieve") + "/retrieve"
+        self._http = HttpClient("retrieve server", settings)
+
+    async def search(self, query: str, count: int) -> list[Passage]:
+        """See `SearchBackend.search`."""
+        question = {"queries": [query], "topk": count, "return_scores": True}
+        answer = await self._http.ask("POST", self.url, json=question)
+        found = _at(answer, "result", "retrieve server")
+        rows = found[0] if isinstance(found, list) and found else None
+        # Without scores the documents stand there bare.
+        return [
+            split_contents(_text(document, "contents"), _text(document, "id"))
+            for document in (row.get("document", row) for row in _rows(rows, "retrieve server"))
+            if isinstance(document, dict)
+        ]
+
+    async def aclose(self) -> None:
+        """See `SearchBackend.aclose`."""
+        await self._http.aclose()
+
+
+class Serper(SearchBackend):
+    """Google's results by way of serper.dev."""
+
+    def __init__(
+        self,
+        key: str,
+        *,
+        url: str = "https://google.serper.dev/search",
+        settings: HttpSettings = DEFAULT_SETTINGS,
+    ) -> None:
+        self._key = _checked_key("serper", key)
+        self.url = _checked_url("serper", url)
+        self._http = HttpClient("serper", settings)
+
+    async def search(self, query: str, count: int) -> list[Passage]:
+        """See `SearchBackend.search`."""
+        answer = await self._http.ask(
+            "POST", self.url, json={"q": query, "num": count}, headers={"X-API-KEY": self._key}
+        )
+        return _passages(_at(answer, "organic", "serper"), "serper", "snippet", "link")
+
+    async def aclose(self) -> None:
+        """See `SearchBackend.aclose`."""
+        await self._http.aclose()
+
+
+class Tavily(SearchBackend):
+    """tavily.com's results, with longer extracts."""
+
+    def __init__(
+        self,
+        key: str,
+        *,
+        url: str = "https://api.tavily.com/search",
+        settings: HttpSettings = DEFAULT_SETTINGS,
+    ) -> None:
+        self._key = _checked_key("tavily", key)
+        self.url = _checked_url("tavily", url)
+        self._http = HttpClient("tavily", settings)
+
+    async def search(self, query: str, count: int) -> list[Passage]:
+        """See `SearchBackend.search`."""
+        answer = await self._http.ask(
+            "POST",
+            self.url,
+            json={"query": query, "max_results": count},
+            headers={"Authorization": f"Bearer {self._key}"},
+        )
+        return _passages(_at(answer, "results", "tavily"), "tavily", "content", "url")
+
+    async def aclose(self) -> None:
+        """See `SearchBackend.aclose`."""
+        await self._http.aclose()
+
+
+class Brave(SearchBackend):
+    """Brave's own web index."""
+
+    def __init__(
+        self,
+        key: str,
+        *,
+        url: str = "https://api.search.brave.com/res/v1/web/search",
+        settings: HttpSettings = DEFAULT_SETTINGS,
+    ) -> None:
+        self._key = _checked_key("brave", key)
+        self.url = _checked_url("brave", url)
+        self._http = HttpClient("brave", settings)
+
+    async def search(self, query: str, count: int) -> list[Passage]:
+        """See `SearchBackend.search`."""
+        answer = await self._http.ask(
+            "GET",
+            self.url,
+            # Brave refuses longer questions and larger pages.
+            params={"q": query[:400], "count": min(count, 20)},
+            headers={"X-Subscription-Token": self._key},
+        )
+        web = answer.get("web") if isinstance(answer, dict) else None
+        # A question without web results is answered without the section.
+        rows = web.get("results", []) if isinstance(web, dict) else []
+        found = _passages(rows, "brave", "description", "url")
+        return [passage._replace(text=_without_markup(passage.text)) for passage in found]
+
+    async def aclose(self) -> None:
+        """See `SearchBackend.aclose`."""
+        await self._http.aclose()
+
+
+class SearXNG(SearchBackend):
+    """A metasearch server of one's own; its settings must allow the `json` format."""
+
+    def __init__(self, url: str, *, settings: HttpSettings = DEFAULT_SETTINGS) -> None:
+        self.url = _checked_url("searxng", url).removesuffix("/search") + "/search"
+        self._http = HttpClient("searxng", settings)
+
+    async def search(self, query: str, count: int) -> list[Passage]:
+        """See `SearchBackend.search`."""
+        answer = await self._http.ask("GET", self.url, params={"q": query, "format": "json"})
+        return _passages(_at(answer, "results", "searxng"), "searxng", "content", "url")[:count]
+
+    async def aclose(self) -> None:
+        """See `SearchBackend.aclose`."""
+        await self._http.aclose()
+
+
+def _passages(rows: Any, name: str, text: str, source: str) -> list[Passage]:
+    return [
+        Passage(_text(row, text), _text(row, "title"), _text(row, source))
+        for row in _rows(rows, name)
+    ]
+
+
+def _at(answer: Any, key: str, name: str) -> Any:
+    if not isinstance(answer, dict) or key not in answer:
+        raise InfrastructureError(f"{name}: the answer has no {key!r}")
+    return answer[key]
+
+
+def _rows(rows: Any, name: str) -> list[dict[str, Any]]:
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise InfrastructureError(f"{name}: the answer's results are not a list of objects")
+    return rows
+
+
+def _text(row: Mapping[str, Any], key: str) -> str:
+    value = row.get(key)
+    return "" if value is None else str(value)
+
+
+def _without_markup(text: str) -> str:
+    return html.unescape(re.sub(r"</?[a-z]+>", "", text))
+
+
+def _checked_key(name: str, key: str) -> str:
+    if not isinstance(key, str) or not key.isascii() or not key.isprintable() or not key:
+        raise UsageError(f"{name}, key: expected the key as a text of ASCII characters")
+    return key
+
+
+def _checked_url(name: str, url: str) -> str:
+    if not isinstance(url, str) or not url.startswith(("http://", "https://")):
+        raise UsageError(f"{name}, url: {url!r}; expected http://... or https://...")
+    return url.rstrip("/")
