@@ -2,6 +2,7 @@
 
 import os
 import time
+from pathlib import Path
 
 from qwq_env.grading.score import Score
 
@@ -20,10 +21,9 @@ def _die(argument):
 
 
 def _die_once(path):
-    if os.path.exists(path):
+    if Path(path).exists():
         return Score.right()
-    with open(path, "w"):
-        pass
+    Path(path).touch()
     os.kill(os.getpid(), 9)
 
 
@@ -44,7 +44,6 @@ _TASKS = {
     "echo": lambda argument: Score.right(str(argument)),
     "pid": lambda argument: Score.right(str(os.getpid())),
     "environment": lambda argument: Score.right(str(os.environ.get(argument))),
-    "threads": lambda argument: Score.right(",".join(sorted(__import__("sys").modules))),
     "sleep": _sleep,
     "die": _die,
     "die_once": _die_once,

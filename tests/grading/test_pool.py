@@ -208,9 +208,9 @@ def test_a_pickled_pool_is_a_pool_with_the_same_settings():
 
 
 async def test_a_function_that_does_not_exist_is_the_operators_error():
-    with GraderPool(PoolSettings("no_such_module:function")) as graders:
-        with pytest.raises(GraderUnavailable, match="no_such_module"):
-            await graders.grade(1)
+    graders = GraderPool(PoolSettings("no_such_module:function"))
+    with graders, pytest.raises(GraderUnavailable, match="no_such_module"):
+        await graders.grade(1)
 
 
 def test_workers_end_with_their_parent():

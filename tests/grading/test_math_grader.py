@@ -1,0 +1,166 @@
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from qwq_env.errors import UsageError
+from qwq_env.grading.math import BadReference, MathGrader
+from qwq_env.grading.math.response import response_answer
+
+MATERIAL = Path(__file__).parents[3] / "shared"
+
+
+def read(name: str) -> list[dict]:
+    lines = (MATERIAL / name).read_text(encoding="utf-8").split("\n")
+    return [json.loads(line) for line in lines if line]
+
+
+@pytest.fixture(scope="module")
+def grader():
+    with MathGrader(deadline_s=5) as grader:
+        yield grader
+
+
+@pytest.mark.parametrize(
+    ("response", "answer"),
+    [
+        ("It is \\boxed{42}.", "42"),
+        ("<think>\\boxed{41}</think> It is \\boxed{42}.", "42"),
+        ("<think>\\boxed{42}</think> It is unclear.", None),
+        ("<think>so \\boxed{42}", None),
+        ("\\boxed{41} no, \\boxed{42}", "42"),
+        ("\\boxed{41}. Final answer: 42", "42"),
+        ("The final answer is 41. \\boxed{42}", "42"),
+        ("48/2 = <<48/2=24>>24 clips.\n#### 24", "24"),
+        ("The answer is $\\frac12$. I hope it is correct.", "\\frac12"),
+        ("Final Answer: The largest $n$ is 34.", "34"),
+        ("so x is $3$ and y is $4$", "4"),
+        ("about 1,000.99€", "1,000.99"),
+        ("__import__('os').getpid()*0", None),
+        ("", None),
+        ("I do not know.", None),
+    ],
+)
+def test_which_part_of_a_response_is_the_answer(response, answer):
+    assert response_answer(response) == answer
+
+
+def test_boxed_only_accepts_nothing_else():
+    with MathGrader(boxed_only=True) as grader:
+        assert grader.grade_sync("42", "The answer is 42.", "response").reason == "no_answer"
+        assert grader.grade_sync("42", "\\boxed{42}", "response").value == 1.0
+
+
+async def test_a_grade_in_a_coroutine(grader):
+    scores = await asyncio.gather(*(grader.grade("x+1", f"{n}+x") for n in range(4)))
+
+    assert [score.value for score in scores] == [0.0, 1.0, 0.0, 0.0]
+
+
+BOMBS = [
+    "9^{9^{9^{9^9}}}", "10^{10^{10}}", "100000000!", "(10^{30})!", "\\sin(10^{10^{10}})",
+    "\\sum_{n=1}^{10^{12}} \\frac1{n^2}", "\\prod_{k=1}^{10^8} k", "\\binom{10^{12}}{10^{11}}",
+    "(" * 5_000 + "1" + ")" * 5_000, "{" * 5_000 + "2" + "}" * 5_000, "1+" * 9_000 + "1",
+    "\\frac{1}{" * 1_000 + "2" + "}" * 1_000, "x^{" * 400 + "2" + "}" * 400, "1" * 19_000,
+    "\\sqrt{" * 300 + "2" + "}" * 300, "\\{" * 300 + "1" + "\\}" * 300, ",".join("1" * 5_000),
+    "(x+1)^{100000}", "\\left(" * 3_000, "$" * 9_001, "\\text{" * 3_000, "|" * 999, "-" * 9_999,
+    "\\int_0^1 " * 50 + "x" + " dx" * 50, "\\text{a}" * 2_400 + "!",
+    "\\begin{pmatrix}" * 200 + "1" + "\\end{pmatrix}" * 200, "1" * 200_000,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("bomb", BOMBS, ids=lambda bomb: bomb[:20])
+def test_nothing_that_a_model_writes_is_paid_or_runs_past_the_deadline(grader, bomb):
+    began = time.monotonic()
+    score = grader.grade_sync("42", f"\\boxed{{{bomb}}}", "response")
+
+    assert score.value in (0.0, None)
+    assert time.monotonic() - began < 3 * grader.pool.settings.deadline_s
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "__import__('os').system('touch FILE')",
+        "\\text{__import__('os').system('touch FILE')}",
+        "open('FILE','w')",
+        "().__class__.__base__.__subclasses__()",
+        "\\write18{touch FILE}",
+        "\\sqrt{open('FILE','w')}",
+        "\\operatorname{eval}(\"open('FILE','w')\")",
+    ],
+)
+def test_nothing_that_a_model_writes_is_executed(grader, tmp_path, code):
+    path = tmp_path / "written"
+    score = grader.grade_sync("42", code.replace("FILE", str(path)))
+
+    assert score.value == 0.0
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("gold", ["", "  ", "\\frac{", "$$", "\\unknowncommand{3}{", "\\boxed{}"])
+def test_a_reference_that_cannot_be_graded_against_is_refused(grader, gold):
+    with pytest.raises(BadReference):
+        grader.validate_gold(gold)
+
+
+def test_exact_numbers_need_neither_sympy_nor_a_process():
+    program = (
+        "import sys\n"
+        "sys.modules['sympy'] = sys.modules['math_verify'] = sys.modules['mpmath'] = None\n"
+        "from qwq_env.grading.math import MathGrader\n"
+        "grader = MathGrader()\n"
+        "assert grader.grade_sync('\\\\frac12', 'so \\\\boxed{0.5}', 'response').value == 1.0\n"
+        "assert grader.grade_sync('(1,2)', '(1, 3)').value == 0.0\n"
+        "assert not grader.pool.worker_pids()\n"
+    )
+
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_without_the_extra_the_operator_is_told(monkeypatch, tmp_path):
+    (tmp_path / "mpmath.py").write_text("raise ModuleNotFoundError('no mpmath')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with MathGrader() as grader, pytest.raises(UsageError, match="mpmath"):
+        grader.grade_sync("x+1", "y+1")
+
+
+@pytest.mark.skipif(not MATERIAL.is_dir(), reason="the development material is not there")
+def test_the_labelled_rows(grader):
+    rows = [
+        row for row in read("vectors/math.jsonl") if not row["policy"] and not row.get("free_text")
+    ]
+    scores = [grader.grade_sync(row["gold"], row["answer"], row["kind"]) for row in rows]
+    paid = [score.value == 1.0 for score in scores]
+
+    assert not [
+        row["answer"][:80]
+        for row, yes in zip(rows, paid, strict=True)
+        if yes and not row["expected"] and row["source"] == "adversarial"
+    ]
+    right = sum(yes == row["expected"] for row, yes in zip(rows, paid, strict=True))
+    assert right >= 0.99 * len(rows)
+    assert not [score for score in scores if score.reason == "timeout"]
+
+
+@pytest.mark.skipif(not MATERIAL.is_dir(), reason="the development material is not there")
+async def test_gsm8k_solutions_are_all_right(grader):
+    rows = read("data/gsm8k/test.jsonl")
+    scores = await asyncio.gather(
+        *(
+            grader.grade(row["answer"].rpartition("#### ")[2], row["answer"], "response")
+            for row in rows
+        )
+    )
+
+    assert [score.value for score in scores] == [1.0] * len(rows)
+    wrong = [
+        await grader.grade(str(number), rows[number]["answer"], "response")
+        for number in range(100)
+        if rows[number]["answer"].rpartition("#### ")[2] != str(number)
+    ]
+    assert {score.value for score in wrong} == {0.0}
