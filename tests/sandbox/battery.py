@@ -10,6 +10,7 @@ A folder holds programs with a head of comments (`# mode: exec`, `# expect: time
 import argparse
 import asyncio
 import contextlib
+import fcntl
 import json
 import os
 import socket
@@ -76,6 +77,11 @@ class Canaries:
 
     def __init__(self) -> None:
         self.connections = 0
+        # The places that the programs know are fixed, so that only one battery can run at a time.
+        self._lock = os.open("/tmp/qwq-battery.lock", os.O_RDWR | os.O_CREAT, 0o666)
+        with contextlib.suppress(OSError):
+            os.fchmod(self._lock, 0o666)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
         self.home = Path(tempfile.mkdtemp(prefix="qwq-battery-"))
         self.home.chmod(0o755)
         os.environ["HOME"] = str(self.home)
@@ -125,8 +131,10 @@ class Canaries:
         os.close(self._descriptor)
         Path("/tmp/sbx_canary.sock").unlink(missing_ok=True)
         for path in self.files:
-            path.unlink()
+            path.unlink(missing_ok=True)
+            path.parent.rmdir()
         self.log.unlink()
+        self.home.rmdir()
 
 
 def descendants(root: int) -> list[int]:

@@ -1,0 +1,4 @@
+# expect: killed
+import ctypes
+
+ctypes.memset(8, 0, 64)
