@@ -24,6 +24,25 @@ class Span(NamedTuple):
     author: Author
 
 
+class TrainingRow(NamedTuple):
+    """Token ids to learn from: `ids` (prompt + completion,), the rest (completion,)."""
+
+    ids: list[int]
+    prompt_length: int
+    mask: list[int]
+    logprobs: list[float]
+
+    @property
+    def prompt_ids(self) -> list[int]:
+        """The ids before the policy's first token."""
+        return self.ids[: self.prompt_length]
+
+    @property
+    def completion_ids(self) -> list[int]:
+        """The ids from the policy's first token on, tools' included."""
+        return self.ids[self.prompt_length :]
+
+
 class PhaseSeconds(NamedTuple):
     """Wall seconds of an episode by phase; `waiting` is for a place among the running ones."""
 
@@ -40,6 +59,9 @@ class Trajectory:
     `reward` is None for an episode that was lost; training masks it. `scores` are the rubric's
     components, None where undecided. `counts` tallies the tool requests by outcome. `answer` is
     what was graded, `reference` what it was graded against.
+
+    Where earlier thinking was stripped from the context, `ids` are those of the last turn and its
+    context, and `earlier` holds a row for each turn before it; all of them share the reward.
     """
 
     task_id: str
@@ -60,6 +82,13 @@ class Trajectory:
     tool_calls: int = 0
     attempts: int = 1
     seconds: PhaseSeconds = PhaseSeconds()
+    earlier: list[TrainingRow] = field(default_factory=list)
+
+    @property
+    def rows(self) -> list[TrainingRow]:
+        """All rows to learn from, in the order they were sampled; one if thinking was kept."""
+        last = TrainingRow(self.ids, self.prompt_length, self.mask, self.logprobs)
+        return [*self.earlier, last]
 
     @property
     def prompt_ids(self) -> list[int]:
@@ -86,29 +115,5 @@ class Trajectory:
         known["outcome"] = Outcome.from_json(value["outcome"])
         known["spans"] = [Span(*span) for span in value["spans"]]
         known["seconds"] = PhaseSeconds(**value["seconds"])
+        known["earlier"] = [TrainingRow(*row) for row in value.get("earlier", ())]
         return cls(**known)
-
-
-def audit(trajectory: Trajectory) -> list[str]:
-    """Return what contradicts the promises of `Trajectory`; empty when it keeps them all."""
-    problems = []
-    completion = len(trajectory.ids) - trajectory.prompt_length
-    if len(trajectory.mask) != completion:
-        problems.append(f"mask has {len(trajectory.mask)} entries for {completion} ids")
-    if len(trajectory.logprobs) != completion:
-        problems.append(f"logprobs has {len(trajectory.logprobs)} entries for {completion} ids")
-    position = 0
-    for span in trajectory.spans:
-        if span.start != position:
-            problems.append(f"span at {span.start}; expected one at {position}")
-        position = span.end
-    if position != len(trajectory.ids):
-        problems.append(f"spans end at {position} of {len(trajectory.ids)} ids")
-    for span in trajectory.spans:
-        if span.author == "task":
-            continue
-        wanted = int(span.author in ("thinking", "answer"))
-        begin, end = span.start - trajectory.prompt_length, span.end - trajectory.prompt_length
-        if any(bit != wanted for bit in trajectory.mask[begin:end]):
-            problems.append(f"mask is not {wanted} throughout the {span.author} at {span.start}")
-    return problems

@@ -30,12 +30,14 @@ class Dialect(ABC):
     `stop` holds the strings after which a turn is over (they are part of the turn when the
     model writes them; a token that completes one may bring a few characters more).
     `end_of_turn` is the control text that closes the model's turn, or `""` where observations
-    are fed back inside the same turn.
+    are fed back inside the same turn. `thinking_opening` is the text with which the prompt of a
+    turn opens the thinking for the model, if it does.
     """
 
     name: str
     stop: tuple[str, ...]
     end_of_turn: str
+    thinking_opening: str = ""
 
     @abstractmethod
     def render(

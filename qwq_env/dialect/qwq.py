@@ -57,6 +57,7 @@ class QwqDialect(Dialect):
     name = "qwq"
     stop = chatml.ENDS
     end_of_turn = chatml.END
+    thinking_opening = "<think>\n"
 
     def render(
         self,

@@ -98,8 +98,7 @@ class Engine:
         attempts = 0
         while attempts < self.settings.attempts and time.perf_counter() < deadline:
             attempts += 1
-            # A fresh name for each attempt: the policy's cache of a broken one must not be used.
-            name = assignment.episode if attempts == 1 else f"{assignment.episode}~{attempts}"
+            name = attempt_name(assignment.episode, attempts)
             episode = self.env.begin(assignment.task, seed=assignment.seed)
             player = Player(
                 episode, name, assignment.seed, self.policy, self.codec,
@@ -134,3 +133,11 @@ class Engine:
             attempts=attempts,
             seconds=PhaseSeconds(),
         )
+
+
+def attempt_name(episode: str, attempt: int) -> str:
+    """Return the name under which the policy sees an attempt (from 1) at an episode.
+
+    Each has its own: what the policy keeps of a broken one must not be used.
+    """
+    return episode if attempt <= 1 else f"{episode}~{attempt}"

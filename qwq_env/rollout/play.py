@@ -12,13 +12,16 @@ import time
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
+from qwq_env.dialect.base import Piece
 from qwq_env.dialect.codec import TokenCodec
 from qwq_env.episode import Episode, Step
 from qwq_env.errors import UsageError
 from qwq_env.outcome import Limit
 from qwq_env.rollout.policy import Generation, GenerationRequest, Policy, Sampling
-from qwq_env.trajectory import PhaseSeconds, Span, Trajectory
+from qwq_env.rollout.rows import Row, StrippedHistory
+from qwq_env.trajectory import PhaseSeconds, Trajectory
 from qwq_env.turn import Turn
 
 
@@ -28,18 +31,22 @@ class PlaySettings:
 
     `context` bounds prompt plus completion in tokens, `completion` the completion (the policy's
     and the tools' tokens), `turn_tokens` one turn's. Where an `EpisodeLimits.tokens` is stricter,
-    it holds.
+    it holds. `thinking` "keep" leaves all thinking in the context and makes one training row an
+    episode; "strip" takes earlier thinking out, as QwQ's chat template does, with a row a turn.
     """
 
     sampling: Sampling = Sampling()
     context: int = 32_768
     completion: int = 32_768
     turn_tokens: int = 32_768
+    thinking: Literal["keep", "strip"] = "keep"
 
     def __post_init__(self) -> None:
         for name in ("context", "completion", "turn_tokens"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name}: {getattr(self, name)!r}; expected 1 or more")
+        if self.thinking not in ("keep", "strip"):
+            raise UsageError(f"thinking: {self.thinking!r}; expected 'keep' or 'strip'")
 
 
 class Player:
@@ -58,19 +65,23 @@ class Player:
         if codec.eos_token_id is not None:
             self._stop_ids |= {codec.eos_token_id}
         self._stop_strings = tuple(stop for stop, i in stops if i is None)
-        self.ids: list[int] = []
-        self.mask: list[int] = []
-        self.logprobs: list[float] = []
-        self.spans: list[Span] = []
-        self.prompt_length = 0
+        self.rows: list[Row] = []
         self.model_seconds = 0.0
+        self._spent = 0
+        self._opened: Sequence[Piece] = ()
+        stripping = settings.thinking == "strip"
+        if stripping and not dialect.end_of_turn:
+            raise UsageError(
+                f"thinking: 'strip' has no meaning in {dialect.name}, which feeds tools"
+                " back inside the turn; expected 'keep'"
+            )
+        self._history = StrippedHistory(codec, dialect.thinking_opening) if stripping else None
 
     async def play(self) -> Trajectory:
         """Play to the end. Raises `InfrastructureError`; the episode is closed in any case."""
         try:
-            self.ids = self._codec.encode_pieces(self.episode.open())
-            self.prompt_length = len(self.ids)
-            self.spans.append(Span(0, len(self.ids), "task"))
+            self._opened = self.episode.open()
+            self.rows.append(Row.begin(self._codec.encode_pieces(self._opened)))
             return self._trajectory(await self._play_until_deadline())
         finally:
             await self.episode.aclose()
@@ -102,7 +113,7 @@ class Player:
         observed = self._codec.encode_pieces(step.pieces)
         if len(observed) >= self._tokens_left():
             return await self.episode.truncate("tokens", "a tool's output fills the context")
-        self._append_observation(observed)
+        self._append_observation(step.pieces, observed)
         return step
 
     async def _generate(self, max_tokens: int) -> Generation:
@@ -110,7 +121,7 @@ class Player:
         try:
             return await self._policy.generate(
                 GenerationRequest(
-                    ids=self.ids,
+                    ids=self.rows[-1].ids,
                     max_tokens=max_tokens,
                     episode=self.name,
                     sampling=self._settings.sampling,
@@ -124,30 +135,28 @@ class Player:
 
     def _append_turn(self, generation: Generation) -> Turn:
         turn = self.episode.settings.dialect.parse(self._codec.decode(generation.ids))
-        start = len(self.ids)
-        self.ids += generation.ids
-        self.mask += [1] * len(generation.ids)
-        self.logprobs += generation.logprobs
-        split = start + tokens_of_prefix(self._codec, generation.ids, turn.thinking_end)
-        if split > start:
-            self.spans.append(Span(start, split, "thinking"))
-        if len(self.ids) > split:
-            self.spans.append(Span(split, len(self.ids), "answer"))
-        self.episode.spend(len(generation.ids))
+        thinking = tokens_of_prefix(self._codec, generation.ids, turn.thinking_end)
+        self.rows[-1].add_sampled(generation.ids, generation.logprobs, thinking)
+        if self._history is not None:
+            self._history.close_turn(self._opened, generation.ids, thinking)
+        self._spend(len(generation.ids))
         return turn
 
-    def _append_observation(self, ids: list[int]) -> None:
-        start = len(self.ids)
-        self.ids += ids
-        self.mask += [0] * len(ids)
-        self.logprobs += [0.0] * len(ids)
-        self.spans.append(Span(start, len(self.ids), "tool"))
-        self.episode.spend(len(ids))
+    def _append_observation(self, pieces: Sequence[Piece], ids: list[int]) -> None:
+        self._opened = pieces
+        if self._history is None:
+            self.rows[-1].add_observed(ids)
+        else:
+            self.rows.append(Row.begin(self._history.context(pieces)))
+        self._spend(len(ids))
+
+    def _spend(self, tokens: int) -> None:
+        self._spent += tokens
+        self.episode.spend(tokens)
 
     def _tokens_left(self) -> int:
-        left = min(
-            self._settings.context - len(self.ids), self._settings.completion - len(self.mask)
-        )
+        in_context = self._settings.context - len(self.rows[-1].ids)
+        left = min(in_context, self._settings.completion - self._spent)
         allowed = self.episode.tokens_left()
         return left if allowed is None else min(left, allowed)
 
@@ -163,15 +172,20 @@ class Player:
         assert step.outcome is not None
         episode = self.episode
         scores = episode.reward.scores if episode.reward is not None else {}
+        *earlier, row = self.rows
+        if earlier and not row.mask:
+            # The episode ended before the turn that this row was begun for.
+            *earlier, row = earlier
         return Trajectory(
             task_id=episode.task.id,
             episode=self.name,
             seed=self.seed,
-            ids=self.ids,
-            prompt_length=self.prompt_length,
-            mask=self.mask,
-            logprobs=self.logprobs,
-            spans=self.spans,
+            ids=row.ids,
+            prompt_length=row.prompt_length,
+            mask=row.mask,
+            logprobs=row.logprobs,
+            spans=row.spans,
+            earlier=[each.frozen() for each in earlier],
             outcome=step.outcome,
             reward=step.reward,
             answer=episode.turns[-1].answer if episode.turns else "",

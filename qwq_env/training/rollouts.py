@@ -22,12 +22,13 @@ gets reward None, which TRL leaves out of the group's baseline, and a mask of ze
 from __future__ import annotations
 
 import logging
+import random
 import statistics
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
-from typing import Any
+from typing import Any, Literal
 
 import datasets
 import gymnasium as gym
@@ -36,7 +37,8 @@ from qwq_env import portal
 from qwq_env.dialect.codec import TokenCodec
 from qwq_env.env import ToolEnv
 from qwq_env.errors import UsageError
-from qwq_env.rollout.engine import Assignment, Engine, EngineSettings
+from qwq_env.rollout.audit import AuditError, RecordingPolicy, audit
+from qwq_env.rollout.engine import Assignment, Engine, EngineSettings, attempt_name
 from qwq_env.rollout.play import PlaySettings
 from qwq_env.rollout.policy import Policy, Sampling
 from qwq_env.task import Task
@@ -58,6 +60,13 @@ class Rollouts:
     `dataset` has `size` rows, one a task; a finite task set gives no more than it has. `policy`
     makes the sampler from the trainer; by default the model that is trained is sampled in this
     process with Transformers. `context` bounds prompt and completion together.
+
+    `thinking` "strip" takes earlier thinking out of the context, as QwQ's chat template does. An
+    episode has a row for each turn then, and TRL takes one completion for each prompt: it gets a
+    turn drawn uniformly, with the episode's reward, so that its expectation is that of all rows.
+
+    Every batch is audited: ids, log-probabilities and contexts must be those of the sampling,
+    or the training stops with an `AuditError`.
     """
 
     def __init__(
@@ -69,6 +78,7 @@ class Rollouts:
         size: int = 10_000,
         seed: int = 0,
         context: int = 32_768,
+        thinking: Literal["keep", "strip"] = "keep",
         policy: PolicyFactory | None = None,
         engine: EngineSettings | None = None,
         on_episode: OnEpisode | None = None,
@@ -81,6 +91,7 @@ class Rollouts:
         )
         self.seed = seed
         self.context = context
+        self.thinking: Literal["keep", "strip"] = thinking
         self.dataset = task_dataset(self.env, size)
         self.last: list[Trajectory] = []
         self._tasks: dict[str, Task] = {}
@@ -105,8 +116,10 @@ class Rollouts:
         engine = self._engine_for(trainer)
         on_episode = self._on_episode
         report = None if on_episode is None else (lambda trajectory: on_episode(trajectory, step))
-        with _sampling_mode(engine.policy):
+        assert isinstance(engine.policy, RecordingPolicy)
+        with _sampling_mode(engine.policy.policy):
             self.last = portal.run(engine.run(assignments, report))
+        _check(self.last, engine.policy)
         _warn_of_losses(self.last)
         return to_trl(self.last, self.codec)
 
@@ -147,9 +160,10 @@ class Rollouts:
             context=self.context,
             completion=arguments.max_completion_length,
             turn_tokens=arguments.max_completion_length,
+            thinking=self.thinking,
         )
         if self._engine is None:
-            policy = self._make_policy(trainer)
+            policy = RecordingPolicy(self._make_policy(trainer))
             self._engine = Engine(self.env, policy, self.codec, settings=self._engine_settings)
         self._engine.play_settings = settings
         return self._engine
@@ -183,7 +197,8 @@ def task_dataset(env: ToolEnv, size: int) -> datasets.Dataset:
 def to_trl(trajectories: Sequence[Trajectory], codec: TokenCodec) -> dict[str, list[Any]]:
     """Return what TRL takes from a `rollout_func`; every list is (episodes,).
 
-    TRL cannot take an empty completion, so an episode without any gets one masked token.
+    TRL cannot take an empty completion, so an episode without any gets one masked token. Of an
+    episode with several rows, one is drawn by the episode's seed.
     """
     filler = codec.eos_token_id if codec.eos_token_id is not None else 0
     columns: dict[str, list[Any]] = {
@@ -192,10 +207,11 @@ def to_trl(trajectories: Sequence[Trajectory], codec: TokenCodec) -> dict[str, l
     }  # fmt: skip
     for trajectory in trajectories:
         lost = trajectory.reward is None
-        columns["prompt_ids"].append(trajectory.prompt_ids)
-        columns["completion_ids"].append(trajectory.completion_ids or [filler])
-        columns["logprobs"].append(trajectory.logprobs or [0.0])
-        mask = trajectory.mask or [0]
+        row = random.Random(trajectory.seed).choice(trajectory.rows)
+        columns["prompt_ids"].append(row.prompt_ids)
+        columns["completion_ids"].append(row.completion_ids or [filler])
+        columns["logprobs"].append(row.logprobs or [0.0])
+        mask = row.mask or [0]
         columns["env_mask"].append([0] * len(mask) if lost else mask)
         columns["episode_reward"].append(trajectory.reward)
     return columns
@@ -224,6 +240,17 @@ def episode_metrics(trajectories: Sequence[Trajectory]) -> dict[str, float]:
     for phase in ("model", "tools", "grading"):
         metrics[f"seconds/{phase}"] = sum(getattr(t.seconds, phase) for t in trajectories) / count
     return metrics
+
+
+def _check(trajectories: Sequence[Trajectory], recording: RecordingPolicy) -> None:
+    """Raise `AuditError` for the first trajectory that is not what was sampled."""
+    for trajectory in trajectories:
+        name = attempt_name(trajectory.episode, trajectory.attempts)
+        if not trajectory.turns:
+            continue
+        if problems := audit(trajectory, recording.take(name)):
+            raise AuditError(f"episode {trajectory.episode}: {problems[0]}")
+    recording.forget()
 
 
 def _warn_of_losses(trajectories: Sequence[Trajectory]) -> None:

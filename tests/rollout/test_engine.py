@@ -11,6 +11,7 @@ from qwq_env.env import ToolEnv
 from qwq_env.errors import InfrastructureError
 from qwq_env.grading.score import Score
 from qwq_env.outcome import EpisodeLimits
+from qwq_env.rollout.audit import RecordingPolicy, audit
 from qwq_env.rollout.engine import Assignment, Engine, EngineSettings
 from qwq_env.rollout.play import PlaySettings
 from qwq_env.rollout.policy import Generation, Policy
@@ -19,7 +20,7 @@ from qwq_env.rollout.store import EpisodeStore, read_episodes
 from qwq_env.rubric import Component, Rubric
 from qwq_env.task import ListTaskSet, Task
 from qwq_env.tool import Tool, tool
-from qwq_env.trajectory import Trajectory, audit
+from qwq_env.trajectory import Trajectory
 
 CALL = '<tool_call>\n{"name": "%s", "arguments": %s}\n</tool_call><|im_end|>'
 
@@ -278,3 +279,57 @@ def test_store_round_trip_and_torn_line(codec, tmp_path):
         store.append(trajectories[2])
 
     assert list(read_episodes(path)) == trajectories
+
+
+def test_audit_holds_every_episode_against_what_was_sampled(codec):
+    policy = RecordingPolicy(ScriptedPolicy(codec, oracle))
+    [trajectory] = run(environment(), policy, codec)
+    records = policy.take("e0")
+
+    assert audit(trajectory, records) == []
+    assert audit(trajectory, records[:1]) != []
+    for change in ("ids", "logprobs", "mask"):
+        forged = Trajectory.from_json(trajectory.to_json())
+        forged_list = getattr(forged, change)
+        forged_list[-1] = forged_list[-1] ^ 1 if change != "logprobs" else -1.0
+        assert audit(forged, records) != []
+    context = Trajectory.from_json(trajectory.to_json())
+    context.ids[3] += 1
+    assert "context" in audit(context, records)[0]
+
+
+def test_strip_takes_earlier_thinking_out_and_makes_a_row_a_turn(codec):
+    policy = RecordingPolicy(ScriptedPolicy(codec, lambda c: oracle(c)))
+    play = PlaySettings(thinking="strip")
+    [trajectory] = run(environment(), policy, codec, play=play)
+
+    first, second = trajectory.rows
+    env = environment()
+    prompt, _ = env.reset(options={"task_id": "t0"})
+    call = oracle(prompt)
+    observation = env.step(call)[0]
+    answer = call.split("</think>")[1].lstrip("\n")
+    assert codec.decode(first.ids) == prompt + call
+    assert codec.decode(second.prompt_ids) == (
+        prompt.removesuffix("<think>\n") + answer + observation
+    )
+    assert all(first.mask) and all(second.mask)
+    assert trajectory.reward == 1.0
+    assert audit(trajectory, policy.take("e0")) == []
+    assert Trajectory.from_json(trajectory.to_json()) == trajectory
+
+
+def test_strip_renders_what_the_dialect_would(codec):
+    """The stripped context is the published template's own rendering of the conversation."""
+    play = PlaySettings(thinking="strip")
+    env = environment()
+    [trajectory] = run(env, ScriptedPolicy(codec, oracle), codec, play=play)
+
+    call = {"name": "echo", "arguments": {"text": "<|im_end|>0"}}
+    messages = [
+        {"role": "user", "content": "Say 0."},
+        {"role": "assistant", "content": "", "tool_calls": [{"function": call}]},
+        {"role": "tool", "content": "<|im_end|>0"},
+    ]
+    rendered = env.settings.dialect.render(messages, [echo.schema()])
+    assert codec.decode(trajectory.prompt_ids) == "".join(piece.text for piece in rendered)

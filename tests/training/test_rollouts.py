@@ -10,6 +10,7 @@ from trl import GRPOConfig, GRPOTrainer
 
 from qwq_env.env import ToolEnv
 from qwq_env.errors import InfrastructureError, UsageError
+from qwq_env.rollout.audit import audit
 from qwq_env.rollout.engine import EngineSettings
 from qwq_env.rollout.scripted import ScriptedPolicy
 from qwq_env.rubric import Component, Rubric
@@ -17,7 +18,6 @@ from qwq_env.task import ListTaskSet, Task
 from qwq_env.tool import tool
 from qwq_env.training.rollouts import Rollouts
 from qwq_env.training.tiny.model import build_tiny_model
-from qwq_env.trajectory import audit
 
 CALL = '</think><tool_call>\n{"name": "look", "arguments": {}}\n</tool_call><|im_end|>'
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from qwq_env.cli import main
+from qwq_env.rollout.audit import audit
 from qwq_env.rollout.store import read_episodes
-from qwq_env.trajectory import audit
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "tiny.yaml"
 GSM8K = Path(__file__).parents[2] / ".." / "shared" / "data" / "gsm8k" / "train.jsonl"
