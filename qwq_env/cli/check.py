@@ -1,0 +1,106 @@
+"""`qwq check`: hold a dialect, a chat template or a grader against the truth."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from qwq_env.dialect import dialect_names, make_dialect
+from qwq_env.dialect.conformance import difference_of, read_rows
+from qwq_env.dialect.template_check import Finding, TemplateCheck
+from qwq_env.errors import UsageError
+
+_MEANING = {
+    "renders": "the template takes a conversation with thinking and tools",
+    "thinking": "earlier thinking stays in the text",
+    "append-only": "what was written once is never written in another way",
+    "dialect": "the dialect writes what the template writes",
+    "ids": "an appended episode has the ids of its text rendered again",
+}
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `qwq check dialect`, `qwq check template` and `qwq check grader`."""
+    parser = subparsers.add_parser(
+        "check",
+        help="hold a dialect, a template or a grader against the truth",
+        description="Each check exits 0 if all holds, 1 if something does not.",
+    )
+    checks = parser.add_subparsers(dest="check", metavar="WHAT", required=True)
+
+    dialect = checks.add_parser("dialect", help="compare a dialect with recorded renderings")
+    dialect.add_argument("name", help=f"one of {', '.join(dialect_names())}")
+    dialect.add_argument("file", type=Path, help="JSONL: a conversation and its text a line")
+    dialect.set_defaults(run=run_dialect)
+
+    template = checks.add_parser("template", help="see what a chat template does to an episode")
+    template.add_argument("model", type=Path, help="the folder of a checkpoint")
+    template.add_argument("--dialect", default="qwq", help="the dialect to compare it with")
+    template.set_defaults(run=run_template)
+
+    grader = checks.add_parser("grader", help="see what an environment pays policies that cheat")
+    grader.add_argument("env_id", help="the environment, for example qwq/MathTool-v0")
+    grader.set_defaults(run=run_grader)
+
+
+def run_dialect(arguments: argparse.Namespace) -> int:
+    """Print the first difference of each row that differs. Exit code 1 if one does."""
+    dialect = make_dialect(arguments.name)
+    rows = read_rows(arguments.file)
+    different = 0
+    for row, found in [(row, difference_of(dialect, row)) for row in rows]:
+        if found is None:
+            continue
+        different += 1
+        print(f"{row.name} ({row.where}): differs at character {found.position}")
+        print(f"  recorded {found.expected!r}")
+        print(f"  rendered {found.found!r}")
+    print(f"{len(rows)} rows: {len(rows) - different} equal, {different} different")
+    return 1 if different else 0
+
+
+def run_template(arguments: argparse.Namespace) -> int:
+    """Print a line a check, and where it first fails. Exit code 1 if one fails."""
+    dialect = make_dialect(arguments.dialect)
+    tokenizer = load_tokenizer(arguments.model)
+    grouped: defaultdict[str, list[Finding]] = defaultdict(list)
+    for finding in TemplateCheck(tokenizer, dialect).run():
+        grouped[finding.check].append(finding)
+    print(f"the chat template of {arguments.model}, beside the dialect {dialect.name!r}")
+    for check, findings in grouped.items():
+        failed = [finding for finding in findings if not finding.passed]
+        verdict = "FAIL" if failed else "ok"
+        print(f"{verdict:5} {check:12} {_MEANING[check]} ({len(findings) - len(failed)} of "
+              f"{len(findings)} conversations)")  # fmt: skip
+        for finding in failed:
+            print(f"      {finding.conversation}: {finding.detail}")
+    return 1 if any(not f.passed for findings in grouped.values() for f in findings) else 0
+
+
+def run_grader(arguments: argparse.Namespace) -> int:
+    """Run the audit of an environment's rewards."""
+    audit = importlib.import_module("qwq_env.grading.audit")
+    return int(audit.run(arguments))
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """Load a checkpoint's tokenizer. Raises `UsageError` for a folder that holds none."""
+    if not folder.is_dir():
+        raise UsageError(f"model: {str(folder)!r} is no folder; expected a checkpoint's")
+    if not any((folder / name).exists() for name in ("tokenizer.json", "tokenizer_config.json")):
+        raise UsageError(f"model: {str(folder)!r} is no checkpoint: it has no tokenizer.json")
+    try:
+        from transformers import AutoTokenizer  # noqa: PLC0415 - heavy, and optional
+    except ImportError:
+        raise UsageError("transformers: not installed; pip install 'qwq-env[train]'") from None
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # noqa: BLE001 - whatever a broken folder makes the library raise
+        reason = " ".join(str(error).split())[:200]
+        raise UsageError(f"model: {str(folder)!r} holds no readable tokenizer: {reason}") from None
+    if not tokenizer.chat_template:
+        raise UsageError(f"model: {str(folder)!r} has a tokenizer without a chat template")
+    return tokenizer
