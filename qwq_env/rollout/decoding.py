@@ -116,6 +116,12 @@ class Decoding:
         self.invalidate()
         return self._take_ended()
 
+    def abandon(self, reason: str) -> list[Ended]:
+        """End all turns with an error, those still queued too."""
+        self._ended += [Ended(turn, InfrastructureError(reason)) for turn in self._waiting]
+        self._waiting.clear()
+        return self.fail(reason)
+
     def step(self) -> list[Ended]:
         """Sample one token for every turn that has a slot; return the turns that ended.
 

@@ -13,25 +13,19 @@ and an episode's keys and values are kept from turn to turn. From `generate` to 
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import threading
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from qwq_env.errors import InfrastructureError, UsageError
-from qwq_env.rollout.decoding import Decoding, Ended, Statistics
+from qwq_env.errors import UsageError
+from qwq_env.rollout.decoding import Decoding, Statistics
+from qwq_env.rollout.decoding_thread import DecodingThread
 from qwq_env.rollout.policy import Generation, GenerationRequest, Policy
 from qwq_env.rollout.slots import Turn
 from qwq_env.rollout.stop_strings import Decoder, StopStrings
-
-_log = logging.getLogger(__name__)
-
-LINGER = 1.0
-"""Seconds for which the thread waits for more work before it ends."""
 
 
 class TransformersPolicy(Policy):
@@ -67,9 +61,7 @@ class TransformersPolicy(Policy):
         self._max_length = max_length
         self._decoding = Decoding(model, slots, max_length)
         self._stop_strings: dict[tuple[str, ...], StopStrings] = {}
-        self._commands: deque[Callable[[], None]] = deque()
-        self._wake = threading.Condition()
-        self._thread: threading.Thread | None = None
+        self._thread = DecodingThread(self._decoding)
         self._mode = threading.Lock()
         self._evaluations = 0
         self._was_training: list[Any] = []
@@ -95,16 +87,16 @@ class TransformersPolicy(Policy):
             random.Random(request.seed),
         )
         with self._evaluating():
-            self._post(partial(self._decoding.submit, turn))
+            self._thread.post(partial(self._decoding.submit, turn))
             try:
                 return await turn.future
             except asyncio.CancelledError:
-                self._post(partial(self._decoding.cancel, turn))
+                self._thread.post(partial(self._decoding.cancel, turn))
                 raise
 
     async def release(self, episode: str) -> None:
         """Give the slot of an ended episode to others."""
-        self._post(partial(self._decoding.release, episode))
+        self._thread.post(partial(self._decoding.release, episode))
 
     def invalidate(self) -> None:
         """Drop all keys and values and their memory; call it after the weights have changed.
@@ -112,8 +104,8 @@ class TransformersPolicy(Policy):
         Returns when it is done. A turn under way goes on, on a context read anew.
         """
         done = threading.Event()
-        self._post(self._decoding.invalidate)
-        self._post(done.set)
+        self._thread.post(self._decoding.invalidate)
+        self._thread.post(done.set)
         done.wait()
 
     async def aclose(self) -> None:
@@ -171,40 +163,6 @@ class TransformersPolicy(Policy):
             self._stop_strings[strings] = StopStrings(strings, self._codec)
         return self._stop_strings[strings]
 
-    def _post(self, command: Callable[[], None]) -> None:
-        """Let the thread run a command before its next step, and start it if it has ended."""
-        with self._wake:
-            self._commands.append(command)
-            if self._thread is None or not self._thread.is_alive():
-                self._thread = threading.Thread(target=self._work, name="qwq-decode", daemon=True)
-                self._thread.start()
-            else:
-                self._wake.notify()
-
-    def _work(self) -> None:
-        """The thread: commands, then a step, for as long as there is something to do."""
-        while True:
-            with self._wake:
-                if not self._commands and not self._decoding.busy:
-                    self._wake.wait(LINGER)
-                    if not self._commands:
-                        self._thread = None
-                        return
-                commands, self._commands = self._commands, deque()
-            for command in commands:
-                command()
-            if self._decoding.busy:
-                _deliver(self._step())
-
-    def _step(self) -> Sequence[Ended]:
-        try:
-            return self._decoding.step()
-        except Exception as problem:  # noqa: BLE001 - the boundary to the model: any fault is ours
-            # Logged here, not chained: a traceback kept alive would keep the tensors of an
-            # out-of-memory failure alive too.
-            _log.exception("the forward pass failed")
-            return self._decoding.fail(f"forward pass: {type(problem).__name__}: {problem}")
-
 
 def _check_attention(config: Any, max_length: int) -> None:
     implementation = config._attn_implementation
@@ -221,25 +179,3 @@ def _check_attention(config: Any, max_length: int) -> None:
             f"model: layers of {', '.join(sorted(kinds))}; expected layers that attend to the "
             f"whole of max_length {max_length}"
         )
-
-
-def _deliver(ended: Sequence[Ended]) -> None:
-    """Hand results to the event loops that wait for them."""
-    loops: dict[asyncio.AbstractEventLoop, list[Ended]] = {}
-    for end in ended:
-        loops.setdefault(end.turn.loop, []).append(end)
-    for loop, ends in loops.items():
-        try:
-            loop.call_soon_threadsafe(_settle, ends)
-        except RuntimeError:
-            pass  # the loop was closed: nobody waits any more
-
-
-def _settle(ended: Sequence[Ended]) -> None:
-    for turn, result in ended:
-        if turn.future.done():
-            continue
-        if isinstance(result, InfrastructureError):
-            turn.future.set_exception(result)
-        else:
-            turn.future.set_result(result)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
+import subprocess
+import sys
 from collections.abc import Sequence
 
 import pytest
@@ -223,6 +225,59 @@ def test_a_hundred_episodes_over_sixteen_slots_refill_them_without_a_barrier():
     assert policy.statistics().passes < 180
 
 
+def test_turns_that_wait_are_served_in_their_order():
+    policy = TransformersPolicy(tiny(), Letters(), slots=2)
+    served = []
+
+    async def wait(name, count):
+        await policy.generate(ask(prompt(count, 5), name, count))
+        served.append(name)
+
+    async def main():
+        await asyncio.gather(wait("long", 60), *(wait(str(i), 1 + i) for i in range(6)))
+
+    asyncio.run(main())
+
+    assert served == ["0", "1", "2", "3", "4", "5", "long"]
+
+
+PROGRAM = """
+import asyncio, sys, torch, transformers
+from qwq_env.rollout.policy import GenerationRequest, Sampling
+from qwq_env.rollout.transformers_policy import TransformersPolicy
+torch.set_num_threads(1)
+config = transformers.LlamaConfig(
+    vocab_size=50, hidden_size=64, intermediate_size=512, num_hidden_layers=8,
+    num_attention_heads=4, max_position_embeddings=10_000,
+)
+policy = TransformersPolicy(transformers.LlamaForCausalLM(config), None)
+
+async def main():
+    for episode in range(16):
+        request = GenerationRequest([1, 2], 9_000, str(episode), Sampling(), frozenset())
+        keep.append(asyncio.ensure_future(policy.generate(request)))
+    while policy.statistics().passes < 3:
+        await asyncio.sleep(0.001)
+
+keep = []
+if sys.argv[1] == "cancelled":
+    asyncio.run(main())
+else:
+    asyncio.new_event_loop().run_until_complete(main())
+"""
+
+
+@pytest.mark.parametrize("how", ["cancelled", "abandoned"])
+def test_the_interpreter_ends_in_the_middle_of_generation(how):
+    ended = subprocess.run(
+        [sys.executable, "-c", PROGRAM, how], capture_output=True, text=True, timeout=120
+    )
+
+    assert "abort" not in ended.stderr
+    assert "terminate" not in ended.stderr
+    assert ended.returncode == 0
+
+
 def test_a_seed_gives_the_same_tokens_in_any_company():
     policy = TransformersPolicy(tiny(), Letters())
     request = ask(prompt(1), "one", 20, seed=7)
@@ -349,19 +404,22 @@ def test_turns_that_ended_before_the_pass_that_failed_keep_their_result():
 
 def test_logits_that_are_not_numbers_are_an_infrastructure_error():
     model = tiny()
-    policy = TransformersPolicy(model, Letters(), slots=1)
+    policy = TransformersPolicy(model, Letters(), slots=2)
     embedding = model.get_input_embeddings().weight
     whole = embedding.detach().clone()
 
     with torch.no_grad():
         embedding[5] = torch.nan
     with pytest.raises(InfrastructureError, match="finite"):
-        together(policy, ask([1, 2, 5], "broken"))
+        together(policy, ask([*prompt(1, 10), 5], "broken"))
     with torch.no_grad():
         embedding.copy_(whole)
-    (result,) = together(policy, ask([1, 2], "whole", 5, GREEDY))
+    # The short one takes the slot of the broken one, the long one makes it be read to the end.
+    short, _ = together(
+        policy, ask([1, 2], "short", 5, GREEDY), ask(prompt(2, 20), "long", 9, GREEDY)
+    )
 
-    assert result.ids == greedy_of(model, [1, 2], 5)
+    assert short.ids == greedy_of(model, [1, 2], 5)
 
 
 def test_training_mode_and_gradients_survive_generation():

@@ -1,0 +1,240 @@
+"""`qwq bench generation`: what keeping keys and values over turns saves, against two baselines.
+
+64 episodes of several turns: a prompt that groups of 8 share, turns of 8 to 32 sampled tokens,
+tool results of 4 to 12. Three ways in one run, in turn, the best of each kept:
+
+- ours: `TransformersPolicy`, every episode at its own pace, caches kept between turns;
+- recompute: the same, but each turn reads its whole context again;
+- hf: `model.generate` on the left-padded batch, turn after turn. It ends no row before the
+  longest, so its rows beyond what their turn asked for are not counted.
+
+Also `step_over_bare`: our decode step of 64 rows against the bare forward pass of the same rows
+with a `DynamicCache`, at the same lengths, sampling not included in the latter.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import platform
+import random
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import transformers
+
+from qwq_env.rollout.policy import GenerationRequest, Sampling
+from qwq_env.rollout.transformers_policy import TransformersPolicy
+
+EPISODES = 64
+GROUP = 8
+MODELS = {
+    "tiny": {"layers": 2, "hidden": 64, "heads": 4, "vocabulary": 470},
+    "small": {"layers": 8, "hidden": 384, "heads": 6, "vocabulary": 8192},
+}
+
+
+class Script(NamedTuple):
+    """What an episode does: its prompt, and for each turn how many tokens, then which result."""
+
+    prompt: list[int]
+    turns: list[tuple[int, list[int]]]
+
+
+class NoText:
+    """No stop strings are used, so nothing is ever decoded."""
+
+    def decode(self, ids: Sequence[int]) -> str:
+        raise NotImplementedError
+
+
+def build(layers: int, hidden: int, heads: int, vocabulary: int) -> Any:
+    """Return a Qwen2 model with random weights and two key heads."""
+    torch.manual_seed(0)
+    config = transformers.Qwen2Config(
+        vocab_size=vocabulary,
+        hidden_size=hidden,
+        intermediate_size=4 * hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=2,
+        max_position_embeddings=1024,
+    )
+    model = transformers.Qwen2ForCausalLM(config).eval()
+    model.generation_config.eos_token_id = None
+    return model
+
+
+def scripts(vocabulary: int, turns: int) -> list[Script]:
+    """Return the episodes, the same in every run."""
+    made = []
+    for episode in range(EPISODES):
+        shared, own = random.Random(episode // GROUP), random.Random(1000 + episode)
+
+        def text(source: random.Random, least: int, most: int) -> list[int]:
+            return [source.randrange(vocabulary) for _ in range(source.randint(least, most))]
+
+        steps = [(own.randint(8, 32), text(own, 4, 12)) for _ in range(turns)]
+        made.append(Script(text(shared, 40, 56), steps))
+    return made
+
+
+def with_policy(policy: TransformersPolicy, episodes: list[Script], keep: bool) -> int:
+    """Play all episodes; return how many tokens were sampled."""
+
+    async def play(number: int, script: Script) -> int:
+        ids, count = list(script.prompt), 0
+        for turn, (length, result) in enumerate(script.turns):
+            generation = await policy.generate(
+                GenerationRequest(
+                    list(ids), length, str(number), Sampling(), frozenset(), seed=number * 99 + turn
+                )
+            )
+            ids += generation.ids + result
+            count += len(generation.ids)
+            if not keep:
+                await policy.release(str(number))
+        await policy.release(str(number))
+        return count
+
+    async def main() -> int:
+        return sum(await asyncio.gather(*(play(n, s) for n, s in enumerate(episodes))))
+
+    with policy.generating():
+        return asyncio.run(main())
+
+
+def with_generate(model: Any, episodes: list[Script]) -> int:
+    """Play all episodes in lock-step with the model's own `generate`."""
+    contexts, count = [list(script.prompt) for script in episodes], 0
+    for turn in range(len(episodes[0].turns)):
+        width = max(map(len, contexts))
+        padded = [[0] * (width - len(ids)) + ids for ids in contexts]
+        mask = [[0] * (width - len(ids)) + [1] * len(ids) for ids in contexts]
+        output = model.generate(
+            input_ids=torch.tensor(padded),
+            attention_mask=torch.tensor(mask),
+            max_new_tokens=max(script.turns[turn][0] for script in episodes),
+            do_sample=True,
+            top_k=0,
+            pad_token_id=0,
+        ).tolist()
+        for ids, row, script in zip(contexts, output, episodes, strict=True):
+            length, result = script.turns[turn]
+            ids += row[width : width + length] + result
+            count += length
+    return count
+
+
+def per_second(ways: dict[str, Callable[[], int]], repeats: int) -> dict[str, float]:
+    """Return the best tokens per second of each way; the ways take turns."""
+    best = dict.fromkeys(ways, 0.0)
+    for _ in range(repeats):
+        for name, way in ways.items():
+            start = time.perf_counter()
+            count = way()
+            best[name] = max(best[name], count / (time.perf_counter() - start))
+    return best
+
+
+def step_over_bare(model: Any, policy: TransformersPolicy, repeats: int, steps: int = 40) -> float:
+    """Return the time of our decode step over that of the bare forward pass."""
+    prompts = [[1 + row, *range(2, 47)] for row in range(EPISODES)]
+
+    async def sample(count: int) -> None:
+        requests = (
+            GenerationRequest(ids, count, str(row), Sampling(), frozenset(), seed=row)
+            for row, ids in enumerate(prompts)
+        )
+        await asyncio.gather(*map(policy.generate, requests))
+
+    def ours(count: int) -> float:
+        with policy.generating():
+            start = time.perf_counter()
+            asyncio.run(sample(count))
+            return time.perf_counter() - start
+
+    @torch.no_grad()
+    def bare() -> float:
+        cache = transformers.DynamicCache(config=model.config)
+        model(input_ids=torch.tensor(prompts), past_key_values=cache, logits_to_keep=1)
+        start = time.perf_counter()
+        for step in range(steps):
+            length = 46 + step
+            model(
+                input_ids=torch.ones(EPISODES, 1, dtype=torch.long),
+                attention_mask=torch.ones(EPISODES, 1, 1, length + 1, dtype=torch.bool),
+                position_ids=torch.full((EPISODES, 1), length),
+                past_key_values=cache,
+            )
+        return time.perf_counter() - start
+
+    decode = min(ours(steps + 1) - ours(1) for _ in range(repeats))
+    return decode / min(bare() for _ in range(repeats))
+
+
+def measure(shape: dict[str, int], turns: int, repeats: int) -> dict[str, float]:
+    """Measure one model at one number of turns."""
+    model = build(**shape)
+    policy = TransformersPolicy(model, NoText(), slots=EPISODES)
+    episodes = scripts(shape["vocabulary"], turns)
+    rates = per_second(
+        {
+            "ours": lambda: with_policy(policy, episodes, keep=True),
+            "recompute": lambda: with_policy(policy, episodes, keep=False),
+            "hf": lambda: with_generate(model, episodes),
+        },
+        repeats,
+    )
+    return {
+        "turns": turns,
+        **{f"{name}_tokens_per_s": round(rate, 1) for name, rate in rates.items()},
+        "ours_over_recompute": round(rates["ours"] / rates["recompute"], 2),
+        "ours_over_hf": round(rates["ours"] / rates["hf"], 2),
+        "step_over_bare": round(step_over_bare(model, policy, repeats), 2),
+    }
+
+
+def main(argv: list[str]) -> int:
+    """Measure, print a table, and write the JSON asked for."""
+    parser = argparse.ArgumentParser(prog="qwq bench generation", description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--out", type=Path, help="write the JSON object to this file")
+    parser.add_argument("--repeats", type=int, default=3, help="the best of so many is kept")
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    arguments = parser.parse_args(argv)
+    torch.set_num_threads(1)
+    result: dict[str, Any] = {
+        "episodes": EPISODES,
+        "threads": 1,
+        "machine": platform.machine(),
+        "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
+        "models": {
+            f"{name}, {turns} turns": measure(MODELS[name], turns, arguments.repeats)
+            for name in arguments.models
+            for turns in (3, 6)
+        },
+    }
+    text = json.dumps(result, indent=2)
+    if arguments.out:
+        arguments.out.write_text(text + "\n", encoding="utf-8")
+    if arguments.json:
+        print(text)
+        return 0
+    print(f"{'':16}{'ours':>8}{'recompute':>11}{'hf':>8}   tokens/s   ratios and step over bare")
+    for name, row in result["models"].items():
+        print(
+            f"{name:16}{row['ours_tokens_per_s']:8.0f}{row['recompute_tokens_per_s']:11.0f}"
+            f"{row['hf_tokens_per_s']:8.0f}              {row['ours_over_recompute']:.2f} ×"
+            f"   {row['ours_over_hf']:.2f} ×   {row['step_over_bare']:.2f}"
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
