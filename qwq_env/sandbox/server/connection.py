@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import http
 import logging
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol, cast
@@ -67,7 +68,7 @@ class Application(Protocol):
         """Take note of a request that ended without reaching `answer`, or in its middle."""
 
     def connected(self, connection: HttpConnection) -> None:
-        """Take note of a new connection."""
+        """Take note of a new connection; raises `ApiError` if there are too many."""
 
     def disconnected(self, connection: HttpConnection) -> None:
         """Take note that a connection has ended."""
@@ -93,8 +94,12 @@ class HttpConnection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
         self._head = self._head._replace(peer=peer[0] if isinstance(peer, tuple) else "local")
-        self._application.connected(self)
+        _watch(transport.get_extra_info("socket"))
         self._arm(self._deadlines.head, self._transport.abort)
+        try:
+            self._application.connected(self)
+        except ApiError as error:
+            self._refuse(error)
 
     def data_received(self, data: bytes) -> None:
         if self._phase == "closing":
@@ -284,6 +289,15 @@ class HttpConnection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _watch(connection: socket.socket | None) -> None:
+    """Let the kernel find out that the machine at the other end has vanished."""
+    if connection is not None and connection.family in (socket.AF_INET, socket.AF_INET6):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, seconds in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
+            if hasattr(socket, option):
+                connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), seconds)
 
 
 def too_large(max_body: int) -> ApiError:

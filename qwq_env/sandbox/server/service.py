@@ -22,7 +22,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from qwq_env.errors import InfrastructureError, QwqError, UsageError
 from qwq_env.sandbox.errors import SandboxBusy, SessionClosed
@@ -56,12 +56,13 @@ MAXIMA: Final = Limits(
 class ServiceLimits:
     """What the server gives at most; sizes in bytes, times in seconds.
 
-    `slots` run at once and `queue` wait. `request_seconds` bounds one request from the moment it
-    leaves the queue, whatever the limits of the program are.
+    `slots` run at once and `queue` wait, on at most so many `connections`. `request_seconds`
+    bounds one request from the moment it leaves the queue, whatever the limits of the program.
     """
 
     slots: int = 8
     queue: int = 1024
+    connections: int = 2048
     sessions: int = 256
     session_idle_seconds: float = 600.0
     max_body: int = 8 << 20
@@ -114,6 +115,9 @@ class SandboxService:
 
     def connected(self, connection: HttpConnection) -> None:
         self.connections.add(connection)
+        if len(self.connections) > self._limits.connections:
+            message = f"{self._limits.connections} connections are open already"
+            raise ApiError(503, "connections", message, retry_after=1)
 
     def disconnected(self, connection: HttpConnection) -> None:
         self.connections.discard(connection)
@@ -174,7 +178,9 @@ class SandboxService:
             async with asyncio.timeout(self._limits.request_seconds):
                 yield
 
-    async def _execute(self, request: Request, body: bodies.RunBody, limits: Limits) -> Any:
+    async def _execute(
+        self, request: Request, body: bodies.RunBody, limits: Limits
+    ) -> ExecutionResult:
         async with self._turn(request):
             result = await self._sandbox.run(
                 body.code, stdin=body.stdin, limits=limits, argv=body.argv

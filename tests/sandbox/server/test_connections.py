@@ -263,3 +263,18 @@ async def test_requests_that_share_a_connection_wear_no_marks_of_each_other(star
     await gone(writer)
 
     assert statuses == [200, 400, 200]
+
+
+async def test_more_connections_than_there_is_room_for(start: Any) -> None:
+    server = await start(limits=ServiceLimits(connections=2))
+    kept = [await asyncio.open_connection("127.0.0.1", port_of(server)) for _ in range(2)]
+    await until(lambda: len(server.service.connections) == 2)
+    status, code, _ = await talk(server, b"")
+    for _, writer in kept:
+        writer.close()
+        await gone(writer)
+    await until(lambda: not server.service.connections)
+    after, _, _ = await talk(server, request("1", "Connection: close"))
+
+    assert (status, code) == (503, "connections")
+    assert after == 200
