@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from qwq_env.sandbox.jail.guard import cpu_seconds
 from qwq_env.sandbox.result import Limits
 
 PATIENCE: Final = 0.005
@@ -32,12 +33,12 @@ class Stopwatch:
         self._on_long = on_long
         self._on_over = on_over
         self.began = time.perf_counter()
-        self.cpu_began = cpu_clock(pid)
+        self.cpu_began = cpu_seconds(pid)
         self._timer = self._loop.call_later(PATIENCE, self._long)
 
     def cpu_seconds(self) -> float:
         """CPU seconds used so far, 0 where the process is gone."""
-        return max(0.0, cpu_clock(self._pid) - self.cpu_began)
+        return max(0.0, cpu_seconds(self._pid) - self.cpu_began)
 
     def wall_seconds(self) -> float:
         """Wall seconds so far."""
@@ -59,12 +60,3 @@ class Stopwatch:
         else:
             # A process that uses several cores at once is a little late; its limit is per core.
             self._timer = self._loop.call_later(max(0.001, min(wall_left, cpu_left)), self._check)
-
-
-def cpu_clock(pid: int) -> float:
-    """Return the CPU seconds that a process has used, 0 where it is gone."""
-    try:
-        # The kernel's name for "the CPU clock of that process", see clock_getcpuclockid(3).
-        return time.clock_gettime((~pid << 3) | 2)
-    except OSError:
-        return 0.0

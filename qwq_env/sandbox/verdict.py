@@ -18,7 +18,8 @@ def job_header(kind: str, limits: Limits, argv: tuple[str, ...] = ()) -> dict[st
         "argv": argv,
         "cpu_seconds": limits.cpu_seconds,
         "memory_mb": limits.memory_mb,
-        "file_mb": min(limits.file_mb, limits.disk_mb),
+        "file_mb": limits.file_mb,
+        "disk_mb": limits.disk_mb,
         "processes": limits.processes,
         "value_bytes": value_bytes(limits),
     }

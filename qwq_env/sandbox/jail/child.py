@@ -12,11 +12,13 @@ import socket
 import sys
 import threading
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from qwq_env.sandbox.jail import calls, landlock, program, session, syscalls, wire
 
-_DESCRIPTORS = 256
+_DESCRIPTORS: Final = 256
+_LONE_DESCRIPTORS: Final = 64
+_LONE_PROCESSES: Final = 2048
 
 
 def run(config: dict[str, Any], image_bytes: int, lone_filter: bytes) -> NoReturn:
@@ -51,7 +53,7 @@ def run(config: dict[str, Any], image_bytes: int, lone_filter: bytes) -> NoRetur
         os.dup2(received.pop(0), wire.CHANNEL, inheritable=False)
     os.closerange(wire.JOBS, wire.REPORT)
     os.closerange(wire.CHANNEL + (1 if header["channel"] else 0), _DESCRIPTORS)
-    _limit(header, image_bytes)
+    _limit(header, image_bytes, bool(lone_filter))
     sys.argv = ["program.py", *header["argv"]]
     names = sys.modules["__main__"].__dict__
     if header["kind"] == "session":
@@ -79,14 +81,21 @@ def _read_file(descriptor: int) -> bytes:
     return bytes(code)
 
 
-def _limit(header: dict[str, Any], image_bytes: int) -> None:
+def _limit(header: dict[str, Any], image_bytes: int, lone: bool) -> None:
+    # Without a file system of its own a program could fill the host's disk by files that it
+    # unlinked and kept open: so it may have few of them, and of a modest size.
+    descriptors = _LONE_DESCRIPTORS if lone else _DESCRIPTORS
+    file_mb = min(header["file_mb"], max(1, header["disk_mb"] // 4) if lone else header["disk_mb"])
+    file_bytes = file_mb << 20
+    # Without a user namespace of its own it shares its count with all of its user's processes.
+    processes = _LONE_PROCESSES if lone else header["processes"] + 1
     cpu = math.ceil(header["cpu_seconds"]) + 1
     memory = image_bytes + (header["memory_mb"] << 20)
     for kind, soft, hard in (
         (resource.RLIMIT_CPU, cpu, cpu + 1),
-        (resource.RLIMIT_FSIZE, header["file_mb"] << 20, header["file_mb"] << 20),
-        (resource.RLIMIT_NPROC, header["processes"], header["processes"]),
-        (resource.RLIMIT_NOFILE, _DESCRIPTORS, _DESCRIPTORS),
+        (resource.RLIMIT_FSIZE, file_bytes, file_bytes),
+        (resource.RLIMIT_NPROC, processes, processes),
+        (resource.RLIMIT_NOFILE, descriptors, descriptors),
         (resource.RLIMIT_STACK, 64 << 20, 64 << 20),
         (resource.RLIMIT_SIGPENDING, 256, 256),
         (resource.RLIMIT_AS, memory, memory),

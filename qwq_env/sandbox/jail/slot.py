@@ -15,19 +15,17 @@ import io
 import os
 import random
 import resource
-import select
 import signal
 import socket
 import stat
 import sys
-import time
 import types
 from pathlib import Path
 from typing import Any, NoReturn
 
 from qwq_env.sandbox.jail import child, landlock, namespaces, seccomp, syscalls, wire
+from qwq_env.sandbox.jail.guard import Guard
 
-_GENTLE_SECONDS = 0.015
 _EASY_FILES = 64
 
 
@@ -42,6 +40,7 @@ def start(config: dict[str, Any], order: dict[str, Any], descriptors: list[int])
     os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
     os.closerange(wire.CHANNEL, 4096)
     control = socket.socket(fileno=wire.CONTROL)
+    image_bytes = _address_space()
     try:
         _confine(config, order)
         _prepare(config, order)
@@ -49,7 +48,7 @@ def start(config: dict[str, Any], order: dict[str, Any], descriptors: list[int])
         wire.send(control, wire.BROKEN + str(error).encode())
         os._exit(1)
     wire.send(control, wire.READY)
-    Slot(control, config).serve()
+    Slot(control, config, order["disk_mb"], image_bytes).serve()
 
 
 def _confine(config: dict[str, Any], order: dict[str, Any]) -> None:
@@ -117,14 +116,16 @@ def _prepare(config: dict[str, Any], order: dict[str, Any]) -> None:
 class Slot:
     """The loop of a slot. `control` leads to the host; the jobs go to the children directly."""
 
-    def __init__(self, control: socket.socket, config: dict[str, Any]) -> None:
+    def __init__(
+        self, control: socket.socket, config: dict[str, Any], disk_mb: int, image_bytes: int
+    ) -> None:
         self._control = control
         self._config = config
         self._scratch = config["scratch"]
         self._untouched = _changed(self._scratch)
-        self._poll = select.poll()
-        self._poll.register(control, select.POLLIN)
-        self._image_bytes = _address_space()
+        self._image_bytes = image_bytes
+        self._disk_bytes = disk_mb << 20
+        self._unbounded = None if config["namespaces"] else self._scratch
         self._serial = 0
         self._lone_filter = b""
         if config["seccomp"] and not config["namespaces"]:
@@ -138,12 +139,9 @@ class Slot:
             if pid == 0:
                 self._control.close()
                 child.run(self._config, self._image_bytes, self._lone_filter)
-            watch = os.pidfd_open(pid)
-            self._poll.register(watch, select.POLLIN)
-            reason = self._attend(pid, watch)
+            guard = Guard(self._control, self._serial, pid, self._unbounded, self._disk_bytes)
+            reason = guard.wait()
             _, status, usage = os.wait4(pid, 0)
-            self._poll.unregister(watch)
-            os.close(watch)
             reusable = self._wipe()
             done = wire.DONE.pack(
                 self._serial,
@@ -157,45 +155,6 @@ class Slot:
             self._serial += 1
             if not reusable:
                 os._exit(0)
-
-    def _attend(self, pid: int, watch: int) -> int:
-        """Wait for the child's end, doing what the host asks meanwhile; return why it ended."""
-        reason = wire.REASON_ENDED
-        deadline: float | None = None
-        allowance: float | None = None
-        while True:
-            timeout = None
-            if deadline is not None:
-                timeout = max(0.0, deadline - time.monotonic())
-            elif allowance is not None:
-                timeout = max(0.0, allowance - _cpu_seconds(pid))
-            if timeout == 0.0:
-                if deadline is None:
-                    reason = wire.REASON_CPU
-                    deadline = _interrupt(watch)
-                    continue
-                _kill(watch)
-                return reason
-            events = dict(self._poll.poll(None if timeout is None else timeout * 1000 + 1))
-            if watch in events:
-                return reason
-            if wire.CONTROL in events:
-                message, _ = wire.receive(self._control)
-                if not message:
-                    os._exit(0)
-                order, serial, seconds = wire.ORDER.unpack(message)
-                if serial != self._serial:
-                    continue  # meant for a child that has ended meanwhile
-                if order == wire.KILL:
-                    _kill(watch)
-                    return wire.REASON_KILLED
-                if order == wire.STOP_GENTLY:
-                    reason, deadline = wire.REASON_KILLED, _interrupt(watch)
-                elif order == wire.INTERRUPT:
-                    _interrupt(watch)
-                    wire.send(self._control, wire.INTERRUPTED)
-                elif order == wire.WATCH_CPU:
-                    allowance = seconds
 
     def _wipe(self) -> bool:
         """End what the child left running and unlink what it wrote; whether all of it is gone."""
@@ -243,25 +202,6 @@ def _reseed() -> None:
 
 def _changed(folder: str) -> int:
     return os.stat(folder).st_ctime_ns  # noqa: PTH116 -- once per execution, as quick as it gets
-
-
-def _interrupt(watch: int) -> float:
-    with contextlib.suppress(ProcessLookupError):
-        signal.pidfd_send_signal(watch, signal.SIGINT)
-    return time.monotonic() + _GENTLE_SECONDS
-
-
-def _kill(watch: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        signal.pidfd_send_signal(watch, signal.SIGKILL)
-
-
-def _cpu_seconds(pid: int) -> float:
-    # The kernel's name for "the CPU clock of that process", see clock_getcpuclockid(3).
-    try:
-        return time.clock_gettime((~pid << 3) | 2)
-    except OSError:
-        return 0.0
 
 
 def _address_space() -> int:
