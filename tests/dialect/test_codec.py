@@ -6,7 +6,7 @@ import unicodedata
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qwq_env.dialect import make_dialect
@@ -43,15 +43,15 @@ FOREIGN = st.lists(st.sampled_from(MARKUP) | st.text(max_size=5), max_size=8).ma
 SURROGATES = st.text(st.characters(categories=["Cs", "L"]), max_size=5)
 INNOCENT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="<>|"), max_size=40)
 
-relaxed = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+relaxed = settings(deadline=None)
 
 
-@pytest.fixture(params=["small", "qwen"])
+@pytest.fixture(scope="session", params=["small", "qwen"])
 def tokenizer(request: pytest.FixtureRequest) -> Any:
     return request.getfixturevalue(request.param)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def codec(tokenizer: Any) -> TokenCodec:
     return TokenCodec(tokenizer)
 
