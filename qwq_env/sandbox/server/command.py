@@ -32,6 +32,21 @@ def add_serve_arguments(parser: argparse.ArgumentParser) -> None:
         "--port", type=int, default=DEFAULT_PORT, help="port; 0 takes a free one (%(default)s)"
     )
     parser.add_argument("--token-file", type=Path, metavar="FILE", help="holds the bearer token")
+    parser.add_argument(
+        "--drain",
+        type=float,
+        default=30.0,
+        metavar="S",
+        help="after SIGTERM, let what runs end for so long (%(default)s)",
+    )
+    parser.add_argument("--require", metavar="LEVEL", help="refuse to serve below this isolation")
+    parser.add_argument(
+        "--allow-unsafe", action="store_true", help="serve even without any isolation"
+    )
+    _add_bounds(parser.add_argument_group("bounds"))
+
+
+def _add_bounds(parser: argparse._ArgumentGroup) -> None:
     parser.add_argument("--slots", type=int, help="programs at once (cores + 1)")
     parser.add_argument(
         "--queue", type=int, default=_DEFAULTS.queue, help="requests that may wait (%(default)s)"
@@ -66,17 +81,6 @@ def add_serve_arguments(parser: argparse.ArgumentParser) -> None:
         default=_DEFAULTS.max_body >> 20,
         metavar="MB",
         help="size of one request at most (%(default)s)",
-    )
-    parser.add_argument(
-        "--drain",
-        type=float,
-        default=30.0,
-        metavar="S",
-        help="after SIGTERM, let what runs end for so long (%(default)s)",
-    )
-    parser.add_argument("--require", metavar="LEVEL", help="refuse to serve below this isolation")
-    parser.add_argument(
-        "--allow-unsafe", action="store_true", help="serve even without any isolation"
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import random
 import re
 import signal
 import socket
@@ -175,6 +176,43 @@ async def test_a_lost_session_step_is_cancelled_too(served: Served) -> None:
 
     assert after.value == "2"
     assert await metric(served, "sessions") == 0
+
+
+async def test_rude_clients_leave_no_descriptor_and_no_process(served: Served) -> None:
+    dice = random.Random(7)
+
+    def descriptors() -> int:
+        return len(list(Path(f"/proc/{served.process.pid}/fd").iterdir()))
+
+    async def rude() -> None:
+        body = b'{"code": "import time; time.sleep(5)"}'
+        head = f"POST /v1/run HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
+        request = head.encode() + b"Content-Type: application/json\r\n\r\n" + body
+        _, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(request[: dice.choice((0, 10, len(request) - 5, len(request)))])
+        await asyncio.sleep(dice.uniform(0, 0.2))
+        if dice.random() < 0.5:
+            writer.write_eof()
+            await asyncio.sleep(dice.uniform(0, 0.1))
+        writer.transport.abort() if dice.random() < 0.5 else writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+    async with RemoteSandbox(served.url) as sandbox:
+        await sandbox.run("print(1)")
+        before, processes = descriptors(), len(set(descendants(served.process.pid)))
+        for _ in range(5):
+            await asyncio.gather(*(rude() for _ in range(40)))
+        result = await sandbox.run("print(1)")
+        await until(
+            lambda: (
+                descriptors() <= before and len(set(descendants(served.process.pid))) <= processes
+            )
+        )
+
+    assert result.stdout == "1\n"
+    assert await metric(served, "running") == 0
+    assert await metric(served, "queued") == 0
 
 
 async def test_sigterm_lets_programs_end_and_takes_no_more(served: Served) -> None:
