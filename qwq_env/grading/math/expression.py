@@ -71,7 +71,7 @@ _MARKED = frozenset(
 _CLOSING = {"(": ")", "[": "]", "{": "}", "\\lfloor": "\\rfloor", "\\lceil": "\\rceil"}
 _OPAQUE = frozenset("fghFGHPQ")
 _ENDS = frozenset([")", "]", "}", "\\rfloor", "\\rceil", "+", "-", "/", "\\cdot", ",", "=", ""])
-_SUBSCRIPT = re.compile(r"[A-Za-z0-9,+\- ]{1,24}")
+_SUBSCRIPT = re.compile(r"[A-Za-z0-9,]{1,24}")
 
 
 def read(text: str) -> Node:
@@ -88,7 +88,11 @@ def symbols(node: Node) -> frozenset[str]:
     if isinstance(node, Symbol):
         return frozenset([node.name])
     if isinstance(node, Call):
-        return frozenset().union(*(symbols(argument) for argument in node.arguments))
+        found = frozenset[str]().union(*(symbols(argument) for argument in node.arguments))
+        if node.name in ("sum", "prod"):  # its first argument is the index, bound in its last
+            index, low, high, _ = node.arguments
+            return (found - symbols(index)) | symbols(low) | symbols(high)
+        return found
     return frozenset()
 
 
@@ -128,6 +132,7 @@ class _Reader:
         self.tokens = [*tokens, ""]
         self.at = 0
         self.bars = 0
+        self.indices: list[str] = []  # of the sums around the place that is read
 
     def peek(self, ahead: int = 0) -> str:
         place = self.at + ahead
@@ -279,8 +284,10 @@ class _Reader:
         return Number(Fraction(token.rstrip(".")) + tail)
 
     def letter(self, level: int) -> Node:
-        name = self.take()
-        name += self.subscript()
+        node = self.indexed(self.take(), level)
+        if not isinstance(node, Symbol):
+            return node
+        name = node.name
         while self.peek() == "'":
             name += self.take()
         if name.rstrip("'") in _OPAQUE and self.peek() == "(":
@@ -293,20 +300,47 @@ class _Reader:
             return Call(f"opaque:{name}", tuple(arguments))
         return Symbol(name)
 
-    def subscript(self) -> str:
+    def indexed(self, name: str, level: int) -> Node:
+        """A name with its subscript: a symbol, or a sequence when the subscript is computed."""
         if self.peek() != "_":
-            return ""
+            return Symbol(name)
         self.take()
-        if self.peek() != "{":
-            return "_{" + self.take() + "}"
-        self.take()
-        content = ""
-        while self.peek() not in ("}", ""):
-            content += self.take()
-        self.expect("}")
-        if not _SUBSCRIPT.fullmatch(content):
-            raise Unreadable("a subscript that is an expression")
-        return "_{" + content + "}"
+        place = self.at
+        content = self.take()
+        if content == "{":
+            content = ""
+            while self.peek() not in ("}", ""):
+                content += self.take()
+            self.expect("}")
+        if _SUBSCRIPT.fullmatch(content) and content not in self.indices:
+            return Symbol(f"{name}_{{{content}}}")
+        self.at = place
+        index = self.group(level) if self.peek() == "{" else self.atom(level + 1)
+        return Call(f"opaque:{name}_", (index,))
+
+    def addition(self, name: str, level: int) -> Node:
+        """`\\sum_{k=1}^{n}` or `\\prod`, up to the next plus or minus."""
+        low = high = None
+        index = ""
+        for _ in range(2):
+            if self.peek() == "_" and low is None:
+                self.take()
+                self.expect("{")
+                index = self.take()
+                if len(index) != 1 or not index.isalpha():
+                    raise Unreadable("a sum without an index")
+                self.expect("=")
+                low = self.sum(level + 1)
+                self.expect("}")
+            elif self.peek() == "^" and high is None:
+                self.take()
+                high = self.exponent(level)
+        if low is None or high is None:
+            raise Unreadable("a sum without bounds")
+        self.indices.append(index)
+        body = self.product(level + 1)
+        self.indices.pop()
+        return Call("sum" if name == "sum" else "prod", (Symbol(index), low, high, body))
 
     def command(self, level: int) -> Node:
         name = self.take()[1:]
@@ -327,11 +361,13 @@ class _Reader:
         if name in ("imath", "mathrm"):
             return Symbol("i")
         if name in _GREEK:
-            return Symbol("\\" + name + self.subscript())
+            return self.indexed("\\" + name, level)
         if name in ("max", "min", "gcd", "lcm"):
             return self.variadic(name, level)
         if name in _MARKED:
-            return self.marked(name)
+            return self.marked(name, level)
+        if name in ("sum", "prod"):
+            return self.addition(name, level)
         raise Unreadable(f"unknown command \\{name}")
 
     def root(self, level: int) -> Node:
@@ -352,7 +388,7 @@ class _Reader:
         self.expect(_CLOSING[opening])
         return Call(name, tuple(arguments))
 
-    def marked(self, name: str) -> Node:
+    def marked(self, name: str, level: int) -> Node:
         self.expect("{")
         content = ""
         while self.peek() not in ("}", ""):
@@ -361,7 +397,7 @@ class _Reader:
                 raise Unreadable(f"an expression under \\{name}")
             content += token
         self.expect("}")
-        return Symbol(f"\\{name}{{{content}}}" + self.subscript())
+        return self.indexed(f"\\{name}{{{content}}}", level)
 
     def function(self, name: str, level: int) -> Node:
         base: Node | None = None

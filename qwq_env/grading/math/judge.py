@@ -90,6 +90,22 @@ def _reading(text: str, thousands: bool) -> Answer:
 
 
 def warm_up() -> None:
-    """Load and use SymPy once; the first use of its parser is a hundred times as slow."""
-    for gold, answer in (("x^2-1", "(x-1)(x+1)"), ("\\sum_{k=1}^{n} k", "\\sum_{j=1}^{n} j")):
-        judge_fully(gold, answer)
+    """Load SymPy and use its parser on the notation of most answers.
+
+    The parser learns its tables by use: the first sum takes it a second, the next one milliseconds.
+    """
+    for text in _WARM:
+        judge_fully(text, f"{text}+0")
+
+
+_WARM = (
+    "x^{2}-1",
+    "\\sum_{k=0}^{n-1} F_{k} F_{n-k-1}+\\sum_{n=1}^{\\infty}\\frac{1}{n^{2}}",
+    "\\prod_{k=1}^{n}\\left(k+\\frac{1}{2}\\right)",
+    "\\int_{0}^{1} x^{2}\\,dx+\\lim_{x \\to 0}\\frac{\\sin(x)}{x}",
+    "\\frac{1}{2}\\begin{pmatrix}1&x\\\\ -1&\\sqrt{2}\\end{pmatrix}"
+    "\\begin{pmatrix}1\\\\ 0\\end{pmatrix}",
+    "x \\in \\{1,2\\}\\cup[3,4)\\setminus\\mathbb{Q}",
+    "2 2\\sqrt{5}\\%",
+    "\\overline{AB}\\cdot\\operatorname{adj}(M)-\\log_{2}(a_{1}!)+f'(x)^{-1}",
+)

@@ -46,6 +46,7 @@ _RANGES = (
     (Fraction(11), Fraction(40), True),
 )
 _ENOUGH = 3
+_MAX_STEPS = 200_000
 _ODD = range(3, 1_000, 2)
 
 
@@ -69,11 +70,18 @@ def same_value(gold: Node, answer: Node) -> bool:
     complex_values = not names or "i" in symbols(gold)
     agreed = 0
     for number in range(len(_RANGES) if names else 1):
-        expected = _at(gold, names, number, complex_values)
-        if expected is None:
-            continue
-        if not _agree(gold, answer, names, number, sure=agreed == 0):
-            return False
+        with mpmath.workdps(_DIGITS):
+            evaluation = _Evaluation(names, number)
+            expected = _defined(evaluation, gold, complex_values)
+            if expected is None:
+                continue
+            if not _close(evaluation, expected, answer, _AGREE):
+                return False
+        if agreed == 0:
+            with mpmath.workdps(_DIGITS_SURE):
+                evaluation = _Evaluation(names, number)
+                if not _close(evaluation, evaluation.value(gold), answer, _AGREE_SURE):
+                    return False
         agreed += 1
     if agreed < (_ENOUGH if names else 1):
         raise Undefined("the reference is defined at too few points")
@@ -94,10 +102,11 @@ def proportional(gold: Node, answer: Node, positive: bool = False) -> bool:
         ratio: Any = None
         agreed = 0
         for number in range(len(_RANGES)):
-            expected = _at(gold, names, number, True)
+            evaluation = _Evaluation(names, number)
+            expected = _defined(evaluation, gold, True)
             if expected is None or expected == 0:
                 continue
-            value = _at(answer, names, number, True)
+            value = _defined(evaluation, answer, True)
             if value is None or value == 0:
                 return False
             if ratio is None:
@@ -119,36 +128,25 @@ def _is_rational(node: Node) -> bool:
     return isinstance(node, Number)
 
 
-def _at(node: Node, names: frozenset[str], number: int, complex_values: bool) -> Any:
-    """The value at point `number`, or None where it has none (or is not real)."""
-    with mpmath.workdps(_DIGITS):
-        try:
-            value = _Evaluation(names, number).value(node)
-        except (Undefined, ZeroDivisionError, ValueError, OverflowError):
-            return None
-        if not mpmath.isfinite(value):
-            return None
-        if not complex_values and abs(mpmath.im(value)) > mpmath.mpf(10) ** -_AGREE * abs(value):
-            return None
-        return value
+def _defined(evaluation: "_Evaluation", node: Node, complex_values: bool) -> Any:
+    """The value, or None where there is none (or it is not real)."""
+    try:
+        value = evaluation.value(node)
+    except (Undefined, ZeroDivisionError, ValueError, OverflowError):
+        return None
+    if not mpmath.isfinite(value):
+        return None
+    if not complex_values and abs(mpmath.im(value)) > mpmath.mpf(10) ** -_AGREE * abs(value):
+        return None
+    return value
 
 
-def _agree(gold: Node, answer: Node, names: frozenset[str], number: int, sure: bool) -> bool:
-    tests = [(_DIGITS, _AGREE), (_DIGITS_SURE, _AGREE_SURE)] if sure else [(_DIGITS, _AGREE)]
-    for digits, agree in tests:
-        with mpmath.workdps(digits):
-            evaluation = _Evaluation(names, number)
-            expected = evaluation.value(gold)
-            try:
-                value = evaluation.value(answer)
-            except (Undefined, ZeroDivisionError, ValueError, OverflowError):
-                return False
-            if not mpmath.isfinite(value):
-                return False
-            scale = max(abs(expected), abs(value), evaluation.scale)
-            if abs(value - expected) > mpmath.mpf(10) ** -agree * scale:
-                return False
-    return True
+def _close(evaluation: "_Evaluation", expected: Any, answer: Node, digits: int) -> bool:
+    value = _defined(evaluation, answer, True)
+    if value is None:
+        return False
+    scale = max(abs(expected), abs(value), evaluation.scale)
+    return bool(abs(value - expected) <= mpmath.mpf(10) ** -digits * scale)
 
 
 def _point(name: str, number: int) -> Fraction:
@@ -164,6 +162,7 @@ class _Evaluation:
 
     def __init__(self, names: frozenset[str], number: int) -> None:
         self.scale: Any = mpmath.mpf(0)
+        self.steps = 0
         self.number = number
         self.points = {name: _rational(_point(name, number)) for name in names}
 
@@ -172,8 +171,13 @@ class _Evaluation:
             return _rational(node.value)
         if isinstance(node, Symbol):
             return self.symbol(node.name)
+        self.steps += 1
+        if self.steps > _MAX_STEPS:
+            raise TooComplex("too many operations")
         if node.name in ("pow", "root"):
             return self.power(node)
+        if node.name in ("sum", "prod"):
+            return self.accumulate(node)
         values = [self.value(argument) for argument in node.arguments]
         if node.name == "add":
             self.scale = max(self.scale, *(abs(value) for value in values))
@@ -202,6 +206,23 @@ class _Evaluation:
         """A function that nobody defined: some value that depends on its arguments alone."""
         key = name + "".join(" " + mpmath.nstr(value, 25) for value in values)
         return _rational(_point(key, self.number))
+
+    def accumulate(self, node: Call) -> Any:
+        """A sum or a product over whole numbers; it has no value between other bounds."""
+        index, low_node, high_node, body = node.arguments
+        assert isinstance(index, Symbol)
+        low, high = _whole(self.value(low_node)), _whole(self.value(high_node))
+        total = mpmath.mpf(0 if node.name == "sum" else 1)
+        hidden = self.points.get(index.name)
+        for number in range(low, high + 1):
+            self.points[index.name] = mpmath.mpf(number)
+            term = self.value(body)
+            self.scale = max(self.scale, abs(term))
+            total = total + term if node.name == "sum" else total * term
+        self.points.pop(index.name, None)
+        if hidden is not None:
+            self.points[index.name] = hidden
+        return total
 
     def power(self, node: Call) -> Any:
         base_node, exponent_node = node.arguments
@@ -238,6 +259,14 @@ def _rational(value: Fraction) -> Any:
 
 def _magnitude(value: Any) -> float:
     return float(mpmath.mag(value)) if value and mpmath.isfinite(value) else 0.0
+
+
+def _whole(value: Any) -> int:
+    if mpmath.im(value) != 0 or not mpmath.isint(value):
+        raise Undefined
+    if abs(value) > _MAX_STEPS:
+        raise TooComplex("too many terms")
+    return int(value)
 
 
 def _real(value: Any) -> Any:
