@@ -88,6 +88,16 @@ class LocalSandbox(Sandbox):
         """How many one-shots wait for a slot."""
         return self._pool.waiting if self._pool else 0
 
+    @property
+    def server_pid(self) -> int | None:
+        """The process id of the fork server; None before the start."""
+        return self._pool.server_pid if self._pool else None
+
+    @property
+    def slot_pids(self) -> list[int]:
+        """The process ids of the slots, those of sessions too."""
+        return self._pool.slot_pids if self._pool else []
+
     async def start(self) -> None:
         """Start now rather than at the first use; raises `LevelUnavailable`."""
         await self._ready()

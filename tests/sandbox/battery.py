@@ -20,7 +20,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from qwq_env.sandbox import LocalSandbox, Limits
+from qwq_env.sandbox import Limits, LocalSandbox
 
 SECRET = "CANARY-SECRET"
 LIMITS = Limits(cpu_seconds=3, wall_seconds=3, memory_mb=256, processes=32, file_mb=32)

@@ -36,7 +36,6 @@ def run(config: dict[str, Any], image_bytes: int, lone_filter: bytes) -> NoRetur
     if lone_filter:
         syscalls.install_filter(lone_filter)
     signal.signal(signal.SIGINT, _interrupted)
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     jobs = socket.socket(fileno=wire.JOBS)
     message, descriptors = wire.receive(jobs, wire.JOB_BYTES)
     jobs.close()

@@ -54,7 +54,9 @@ def start(config: dict[str, Any], order: dict[str, Any], descriptors: list[int])
 def _confine(config: dict[str, Any], order: dict[str, Any]) -> None:
     for number in signal.valid_signals():
         with contextlib.suppress(OSError, ValueError):
-            signal.signal(number, signal.SIG_DFL)
+            # As an interpreter starts: what it ignores shows as an OSError instead.
+            ignored = number in (signal.SIGPIPE, signal.SIGXFSZ)
+            signal.signal(number, signal.SIG_IGN if ignored else signal.SIG_DFL)
     parent = os.getppid()
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:

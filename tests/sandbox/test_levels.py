@@ -1,0 +1,98 @@
+"""Levels: each that this machine offers runs programs; what is asked for and lacking is refused."""
+
+import asyncio
+import logging
+
+import pytest
+
+from qwq_env.errors import UsageError
+from qwq_env.sandbox import LevelUnavailable, Limits, LocalSandbox, canary
+from qwq_env.sandbox.levels import LAYERS, LEVELS, Plan, plans
+from qwq_env.sandbox.pool import SlotPool
+
+PLANS = plans()
+
+
+def plan_name(plan):
+    return f"{plan.level}-{'-'.join(plan.layers)}"
+
+
+@pytest.mark.parametrize("plan", PLANS, ids=plan_name)
+async def test_every_plan_runs_programs_or_says_why_not(plan):
+    pool = SlotPool(plan, (), 1, 64, None)
+    try:
+        await pool.start()
+    except Exception as error:
+        pytest.skip(f"not on this machine: {error}")
+    try:
+        found = await canary.leaks(pool)
+    finally:
+        await pool.aclose()
+
+    assert plan.level == "D" or found == []
+
+
+async def test_the_canary_sings_where_files_lie_open():
+    pool = SlotPool(PLANS[-1], (), 1, 64, None)
+    try:
+        await pool.start()
+        found = await canary.leaks(pool)
+    finally:
+        await pool.aclose()
+
+    assert "reads a file of the host" in found
+
+
+async def test_signals_are_refused_where_no_kernel_confines_them():
+    if not any(plan.landlock for plan in PLANS):
+        pytest.skip("no Landlock")
+    pool = SlotPool(Plan("C", False, True, False, True), (), 1, 64, None)
+    try:
+        await pool.start()
+        found = await canary.leaks(pool)
+    finally:
+        await pool.aclose()
+
+    assert found == []
+
+
+def test_plans_go_from_strong_to_weak():
+    order = [LEVELS.index(plan.level) for plan in PLANS]
+
+    assert order == sorted(order)
+    assert PLANS[-1].level == "D"
+    assert all(layer in LAYERS for plan in PLANS for layer in plan.layers)
+
+
+async def test_no_isolation_is_refused_unless_allowed(caplog):
+    with pytest.raises(LevelUnavailable):
+        async with LocalSandbox(slots=1, preload=(), level="D") as sandbox:
+            await sandbox.start()
+    with caplog.at_level(logging.WARNING):
+        async with LocalSandbox(slots=1, preload=(), level="D", allow_unsafe=True) as sandbox:
+            assert (await sandbox.run("print(1)")).stdout == "1\n"
+
+            assert sandbox.level == "D"
+    assert "level D" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"level": "E"}, {"require": "a"}, {"slots": 0}, {"slots": -1}, {"cgroup": "yes"}],
+)
+def test_absurd_options_are_refused(options):
+    with pytest.raises(UsageError):
+        LocalSandbox(**options)
+
+
+def test_a_sandbox_belongs_to_one_loop():
+    sandbox = LocalSandbox(slots=1, preload=(), allow_unsafe=True)
+
+    async def use():
+        return await sandbox.run("1", limits=Limits(wall_seconds=5))
+
+    with asyncio.Runner() as runner:
+        runner.run(use())
+        with pytest.raises(UsageError, match="another event loop"):
+            asyncio.run(use())
+        runner.run(sandbox.aclose())

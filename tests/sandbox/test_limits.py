@@ -1,0 +1,62 @@
+"""Limits and results: what is refused, and what survives the way through JSON."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qwq_env.errors import UsageError
+from qwq_env.sandbox import ExecutionResult, Limits
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("cpu_seconds", -1),
+        ("wall_seconds", 0),
+        ("wall_seconds", float("nan")),
+        ("wall_seconds", float("inf")),
+        ("memory_mb", 0),
+        ("memory_mb", 1.5),
+        ("memory_mb", True),
+        ("processes", 10**9),
+        ("file_mb", -1),
+        ("output_bytes", "many"),
+        ("disk_mb", 0),
+    ],
+)
+def test_an_absurd_limit_is_refused_in_one_line(field, value):
+    with pytest.raises(UsageError) as refusal:
+        Limits(**{field: value})
+
+    message = str(refusal.value)
+    assert f"limits.{field}" in message
+    assert repr(value) in message
+    assert "\n" not in message
+
+
+def test_limits_survive_json():
+    limits = Limits(wall_seconds=2.5, memory_mb=64)
+
+    assert Limits.from_json(limits.to_json()) == limits
+    assert Limits.from_json({"memory_mb": 64}).memory_mb == 64
+
+
+@given(
+    st.builds(
+        ExecutionResult,
+        status=st.sampled_from(["ok", "error", "timeout", "killed"]),
+        stdout=st.text(),
+        value=st.none() | st.text(),
+        exit_code=st.none() | st.integers(0, 255),
+        truncated=st.lists(st.sampled_from(["stdout", "stderr"])).map(tuple),
+        state_lost=st.booleans(),
+    )
+)
+def test_results_survive_json(result):
+    assert ExecutionResult.from_json(result.to_json()) == result
+
+
+@pytest.mark.parametrize("data", [None, [], {"status": "fine"}, {"status": "ok", "stduot": ""}])
+def test_what_is_no_result_is_refused(data):
+    with pytest.raises(UsageError):
+        ExecutionResult.from_json(data)

@@ -1,0 +1,225 @@
+"""One-shots: what a program gets, and what the caller gets of it."""
+
+import asyncio
+import signal
+from pathlib import Path
+
+import pytest
+
+from qwq_env.errors import UsageError
+from qwq_env.sandbox import Limits, LocalSandbox, SessionClosed
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+QUICK = Limits(cpu_seconds=0.3, wall_seconds=0.5)
+
+
+async def test_output_value_and_exit_code(bare):
+    result = await bare.run("import sys\nprint('out')\nprint('err', file=sys.stderr)\n40 + 2")
+
+    assert (result.status, result.exit_code, result.signal) == ("ok", 0, None)
+    assert (result.stdout, result.stderr, result.value) == ("out\n", "err\n", "42")
+    assert result.wall_seconds > 0
+    assert result.peak_memory_bytes > 1 << 20
+
+
+async def test_an_exception_is_an_error_with_its_traceback(bare):
+    result = await bare.run("def f():\n    return 1 / 0\n\nf()")
+
+    assert (result.status, result.exit_code) == ("error", 1)
+    assert "return 1 / 0" in result.stderr
+    assert result.stderr.endswith("ZeroDivisionError: division by zero\n")
+    assert "qwq_env" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("code", "exit_code"),
+    [("import sys; sys.exit(5)", 5), ("import sys; sys.exit('no')", 1), ("raise SystemExit", 0)],
+)
+async def test_exit_codes(bare, code, exit_code):
+    result = await bare.run(code)
+
+    assert result.exit_code == exit_code
+    assert result.status == ("error" if exit_code else "ok")
+
+
+async def test_stdin_and_argv(bare):
+    code = "import sys\nprint(sys.argv[1:], sys.stdin.read())"
+
+    result = await bare.run(code, stdin="grüße".encode(), argv=["a", "b c"])
+
+    assert result.stdout == "['a', 'b c'] grüße\n"
+
+
+async def test_no_stdin_is_the_end_of_file(bare):
+    assert (await bare.run("input()")).stderr.endswith("EOFError: EOF when reading a line\n")
+
+
+async def test_main_guard_runs(bare):
+    assert (await bare.run("if __name__ == '__main__':\n    print('main')")).stdout == "main\n"
+
+
+@pytest.mark.parametrize("code", ["while True:\n    pass", "import time\ntime.sleep(60)"])
+async def test_a_timeout_keeps_what_was_printed(bare, code):
+    result = await bare.run("print('so far')\n" + code, limits=QUICK)
+
+    assert result.status == "timeout"
+    assert result.stdout == "so far\n"
+    assert result.wall_seconds < 5
+
+
+async def test_cpu_time_decides_before_wall_time(bare):
+    limits = Limits(cpu_seconds=0.2, wall_seconds=30)
+
+    result = await bare.run("while True:\n    pass", limits=limits)
+
+    assert result.status == "timeout"
+    assert 0.15 < result.cpu_seconds < 5
+
+
+async def test_memory(bare):
+    result = await bare.run("x = bytearray(10**9)")
+
+    assert result.status == "memory"
+    assert "MemoryError" in result.stderr
+
+
+async def test_too_much_output_is_cut_and_far_too_much_is_stopped(bare):
+    limits = Limits(output_bytes=1000)
+
+    cut = await bare.run("print('x' * 2000)", limits=limits)
+    stopped = await bare.run("while True:\n    print('x' * 1000)", limits=limits)
+
+    assert (cut.status, cut.truncated, len(cut.stdout)) == ("ok", ("stdout",), 1000)
+    assert (stopped.status, stopped.truncated, len(stopped.stdout)) == ("output", ("stdout",), 1000)
+
+
+async def test_death_by_signal(bare):
+    result = await bare.run("import ctypes\nctypes.string_at(0)")
+
+    assert (result.status, result.signal, result.exit_code) == ("killed", signal.SIGSEGV, None)
+
+
+async def test_file_and_disk_limits(bare):
+    code = "with open('f', 'wb') as f:\n    f.write(bytes(3 << 20))"
+
+    result = await bare.run(code, limits=Limits(file_mb=1))
+
+    assert result.status == "error"
+    assert "File too large" in result.stderr
+
+
+async def test_a_disk_of_another_size(bare):
+    code = "for i in range(4):\n    with open(str(i), 'wb') as f:\n        f.write(bytes(1 << 20))"
+
+    small = await bare.run(code, limits=Limits(disk_mb=2, wall_seconds=5))
+    default = await bare.run(code)
+
+    assert default.status == "ok"
+    assert small.status != "ok"
+
+
+async def test_programs_share_nothing(bare):
+    await bare.run("import builtins\nbuiltins.leak = 1\nopen('leak', 'w').close()")
+
+    code = "import builtins, os\nprint(hasattr(builtins, 'leak'), os.listdir('.'))"
+    results = await asyncio.gather(*(bare.run(code) for _ in range(4)))
+
+    assert {result.stdout for result in results} == {"False []\n"}
+
+
+async def test_random_numbers_differ_from_program_to_program(bare):
+    results = await asyncio.gather(*(bare.run("import random\nrandom.random()") for _ in range(8)))
+
+    assert len({result.value for result in results}) == 8
+
+
+async def test_iteration_order_of_sets_is_the_same_each_time(bare):
+    code = "print(list({'alpha', 'beta', 'gamma', 'delta'}))"
+
+    results = await asyncio.gather(*(bare.run(code) for _ in range(6)))
+
+    assert len({result.stdout for result in results}) == 1
+
+
+async def test_the_environment_holds_nothing_of_ours(bare, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "secret")
+
+    result = await bare.run("import os\nprint(sorted(os.environ), sorted(os.environ.values()))")
+
+    assert "HF_TOKEN" not in result.stdout
+    assert "secret" not in result.stdout
+
+
+async def test_many_callers_get_their_own_answers(bare):
+    results = await asyncio.gather(*(bare.run(f"print({n} * 2)") for n in range(100)))
+
+    assert [result.stdout for result in results] == [f"{2 * n}\n" for n in range(100)]
+
+
+async def test_code_of_a_megabyte(bare):
+    code = f"x = '{'a' * (10 << 20)}'\nlen(x)"
+
+    assert (await bare.run(code)).value == str(10 << 20)
+
+
+async def test_empty_code_is_a_program(bare):
+    assert (await bare.run("")).status == "ok"
+
+
+@pytest.mark.parametrize("code", [None, 5, b"\xff\xfe", "\ud800", ["print(1)"]])
+async def test_what_is_no_program_is_refused(bare, code):
+    with pytest.raises(UsageError, match="^code: "):
+        await bare.run(code)
+
+
+async def test_far_too_much_code_is_refused(bare):
+    with pytest.raises(UsageError, match="^code: "):
+        await bare.run("#" * (17 << 20))
+
+
+async def test_broken_syntax_and_null_bytes_are_errors_of_the_program(bare):
+    assert "SyntaxError" in (await bare.run("def")).stderr
+    assert (await bare.run("x = '\0'")).status == "error"
+
+
+async def test_a_cancelled_caller_leaves_a_working_sandbox(bare):
+    tasks = [asyncio.create_task(bare.run("while True: pass")) for _ in range(6)]
+    await asyncio.sleep(0.1)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+    assert (await bare.run("print(1)")).stdout == "1\n"
+
+
+async def test_preloaded_numpy_draws_anew():
+    pytest.importorskip("numpy")
+    async with LocalSandbox(slots=1, preload=("numpy",), allow_unsafe=True) as sandbox:
+        code = "import numpy\nnumpy.random.rand()"
+        results = [await sandbox.run(code) for _ in range(4)]
+
+    assert len({result.value for result in results}) == 4
+
+
+async def test_after_the_end():
+    sandbox = LocalSandbox(slots=1, preload=(), allow_unsafe=True)
+    waiting = asyncio.create_task(sandbox.run("import time\ntime.sleep(60)"))
+    await asyncio.sleep(1)
+    await sandbox.aclose()
+    await sandbox.aclose()
+
+    with pytest.raises(SessionClosed):
+        await sandbox.run("1")
+    with pytest.raises(Exception):  # noqa: B017 -- which one depends on how far it got
+        await waiting
+
+
+async def test_nothing_is_left_of_a_closed_sandbox():
+    descriptors = len(list(Path("/proc/self/fd").iterdir()))
+    async with LocalSandbox(slots=2, preload=(), allow_unsafe=True) as sandbox:
+        await sandbox.run("open('x', 'w').write('y')")
+        session = await sandbox.open_session()
+        await session.run("x = 1")
+
+    assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
