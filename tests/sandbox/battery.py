@@ -1,4 +1,4 @@
-"""`python battery.py FOLDER --level A --cgroup off`: run hostile programs, print what they achieved.
+"""`python battery.py FOLDER --level A --cgroup off`: run hostile programs, print what they did.
 
 A program of its own, so that a test can run it as another user. Each program is followed by an
 honest one. One JSON object on stdout: `{"level": ..., "ran": N, "failures": {name: [what, ...]}}`.

@@ -93,7 +93,7 @@ async def test_no_calls_no_results(bare):
 
 @pytest.mark.parametrize("name", ["", "f()", "a b", "__import__('os')", "f."])
 async def test_what_is_no_name_is_refused(bare, name):
-    with pytest.raises(UsageError, match="^function: "):
+    with pytest.raises(UsageError, match=r"^function: "):
         await bare.call("def f(): pass", name, [[]])
 
 

@@ -3,6 +3,8 @@
 import asyncio
 import os
 import signal
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -119,7 +121,6 @@ async def test_nothing_outlives_a_host_that_is_killed():
         "    await session.run('while True: pass')\n"
         "asyncio.run(main())\n"
     )
-    import sys
 
     host = await asyncio.create_subprocess_exec(
         sys.executable, "-c", script, stdout=asyncio.subprocess.PIPE
@@ -128,15 +129,15 @@ async def test_nothing_outlives_a_host_that_is_killed():
     host.kill()
     await host.wait()
     async with asyncio.timeout(10):
-        while any(os.path.exists(f"/proc/{pid}") and not zombie(pid) for pid in pids):
+        while any(lives(pid) for pid in pids):
             await asyncio.sleep(0.05)
 
     assert len(pids) == 4
 
 
-def zombie(pid):
+def lives(pid):
     try:
-        with open(f"/proc/{pid}/stat") as stat:
-            return stat.read().rpartition(")")[2].split()[0] == "Z"
+        stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
-        return True
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"

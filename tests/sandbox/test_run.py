@@ -169,12 +169,12 @@ async def test_empty_code_is_a_program(bare):
 
 @pytest.mark.parametrize("code", [None, 5, b"\xff\xfe", "\ud800", ["print(1)"]])
 async def test_what_is_no_program_is_refused(bare, code):
-    with pytest.raises(UsageError, match="^code: "):
+    with pytest.raises(UsageError, match=r"^code: "):
         await bare.run(code)
 
 
 async def test_far_too_much_code_is_refused(bare):
-    with pytest.raises(UsageError, match="^code: "):
+    with pytest.raises(UsageError, match=r"^code: "):
         await bare.run("#" * (17 << 20))
 
 

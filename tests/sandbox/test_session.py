@@ -50,7 +50,13 @@ async def test_a_step_that_overruns_is_interrupted_and_the_state_kept(session, c
 async def test_a_step_that_will_not_stop_costs_the_state_and_says_so(session):
     await session.run("x = 1")
 
-    stubborn = "while True:\n    try:\n        while True: x = 2\n    except BaseException: x = 3"
+    stubborn = (
+        "while True:\n"
+        "    try:\n"
+        "        x = 1\n"
+        "        while True: x = 2\n"
+        "    except BaseException: x = 3"
+    )
     killed = await session.run(stubborn, wall_seconds=0.2)
     after = await session.run("'x' in globals()")
     later = await session.run("1")
