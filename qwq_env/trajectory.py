@@ -60,6 +60,8 @@ class Trajectory:
     components, None where undecided. `counts` tallies the tool requests by outcome. `answer` is
     what was graded, `reference` what it was graded against.
 
+    An episode over a chat interface has `messages` and no ids.
+
     Where earlier thinking was stripped from the context, `ids` are those of the last turn and its
     context, and `earlier` holds a row for each turn before it; all of them share the reward.
     """
@@ -83,6 +85,7 @@ class Trajectory:
     attempts: int = 1
     seconds: PhaseSeconds = PhaseSeconds()
     earlier: list[TrainingRow] = field(default_factory=list)
+    messages: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def rows(self) -> list[TrainingRow]:

@@ -117,7 +117,7 @@ def _sampling(trajectory: Trajectory, records: Sequence[Record]) -> Iterator[str
             begin = record.context_length - row.prompt_length
             end = position - row.prompt_length
             if record.context_length != start:
-                yield f"row {number}: sampled ids at {start}; sampling was at {record.context_length}"
+                yield f"row {number}: sampled ids at {start}, not at {record.context_length}"
                 return
             if tuple(row.ids[start:position]) != record.ids:
                 yield f"row {number}: the ids from {start} on are not those that were sampled"

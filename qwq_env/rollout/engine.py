@@ -16,8 +16,10 @@ from typing import NamedTuple
 
 from qwq_env.dialect.codec import TokenCodec
 from qwq_env.env import ToolEnv
+from qwq_env.episode import Episode
 from qwq_env.errors import InfrastructureError, UsageError
 from qwq_env.outcome import Outcome
+from qwq_env.rollout.chat import ChatModel, ChatPlayer
 from qwq_env.rollout.play import Player, PlaySettings
 from qwq_env.rollout.policy import Policy
 from qwq_env.task import Task
@@ -49,17 +51,22 @@ class EngineSettings:
 
 
 class Engine:
-    """Plays assignments in one environment with one policy. Not tied to an event loop."""
+    """Plays assignments in one environment with one policy. Not tied to an event loop.
+
+    A `Policy` works on token ids and needs a `codec`; a `ChatModel` works on messages.
+    """
 
     def __init__(
         self,
         env: ToolEnv,
-        policy: Policy,
-        codec: TokenCodec,
+        policy: Policy | ChatModel,
+        codec: TokenCodec | None = None,
         *,
         play: PlaySettings | None = None,
         settings: EngineSettings | None = None,
     ) -> None:
+        if codec is None and isinstance(policy, Policy):
+            raise UsageError("codec: none; expected the TokenCodec of the policy's tokenizer")
         self.env = env
         self.policy = policy
         self.codec = codec
@@ -100,12 +107,8 @@ class Engine:
             attempts += 1
             name = attempt_name(assignment.episode, attempts)
             episode = self.env.begin(assignment.task, seed=assignment.seed)
-            player = Player(
-                episode, name, assignment.seed, self.policy, self.codec,
-                self.play_settings, deadline,
-            )  # fmt: skip
             try:
-                trajectory = await player.play()
+                trajectory = await self._player(episode, name, assignment.seed, deadline).play()
             except InfrastructureError as error:
                 failure = f"{type(error).__name__}: {error}"
                 continue
@@ -114,10 +117,19 @@ class Engine:
             return self._unplayed(assignment, Outcome.cut("batch_deadline", "not begun"), 0)
         return self._unplayed(assignment, Outcome.lost("infrastructure", failure), attempts)
 
+    def _player(
+        self, episode: Episode, name: str, seed: int, deadline: float
+    ) -> Player | ChatPlayer:
+        policy, settings = self.policy, self.play_settings
+        if isinstance(policy, ChatModel):
+            return ChatPlayer(episode, name, seed, policy, settings, deadline)
+        assert self.codec is not None
+        return Player(episode, name, seed, policy, self.codec, settings, deadline)
+
     def _unplayed(self, assignment: Assignment, outcome: Outcome, attempts: int) -> Trajectory:
         """Return the trajectory of an episode that has nothing but its prompt."""
         episode = self.env.begin(assignment.task, seed=assignment.seed)
-        ids = self.codec.encode_pieces(episode.open())
+        ids = [] if self.codec is None else self.codec.encode_pieces(episode.open())
         return Trajectory(
             task_id=assignment.task.id,
             episode=assignment.episode,

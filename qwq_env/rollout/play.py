@@ -11,7 +11,7 @@ import math
 import time
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from qwq_env.dialect.base import Piece
@@ -89,7 +89,7 @@ class Player:
 
     async def _play_until_deadline(self) -> Step:
         """Take turns until an outcome; what is under way at the deadline is given up."""
-        limit, seconds = self._time_left()
+        limit, seconds = nearest_deadline(self.episode, self._deadline)
         try:
             async with asyncio.timeout(seconds) as bound:
                 while (step := await self._turn()).outcome is None:
@@ -160,44 +160,60 @@ class Player:
         allowed = self.episode.tokens_left()
         return left if allowed is None else min(left, allowed)
 
-    def _time_left(self) -> tuple[Limit, float | None]:
-        """Return the nearer of the two deadlines and the seconds to it, None if there is none."""
-        episode = self.episode.seconds_left()
-        batch = self._deadline - time.perf_counter()
-        if episode is None or batch < episode:
-            return "batch_deadline", None if math.isinf(batch) else max(batch, 0.0)
-        return "seconds", max(episode, 0.0)
-
     def _trajectory(self, step: Step) -> Trajectory:
-        assert step.outcome is not None
-        episode = self.episode
-        scores = episode.reward.scores if episode.reward is not None else {}
         *earlier, row = self.rows
         if earlier and not row.mask:
             # The episode ended before the turn that this row was begun for.
             *earlier, row = earlier
-        return Trajectory(
-            task_id=episode.task.id,
-            episode=self.name,
-            seed=self.seed,
+        rowless = trajectory_of(self.episode, step, self.name, self.seed, self.model_seconds)
+        return replace(
+            rowless,
             ids=row.ids,
             prompt_length=row.prompt_length,
             mask=row.mask,
             logprobs=row.logprobs,
             spans=row.spans,
             earlier=[each.frozen() for each in earlier],
-            outcome=step.outcome,
-            reward=step.reward,
-            answer=episode.turns[-1].answer if episode.turns else "",
-            reference=episode.task.answer,
-            scores={name: score.value for name, score in scores.items()},
-            counts=dict(episode.toolbox.counts),
-            turns=len(episode.turns),
-            tool_calls=episode.tool_calls,
-            seconds=PhaseSeconds(
-                self.model_seconds, episode.timings.tools, episode.timings.grading
-            ),
         )
+
+
+def nearest_deadline(episode: Episode, batch: float) -> tuple[Limit, float | None]:
+    """Return the nearer of an episode's deadline and its batch's, and the seconds to it.
+
+    `batch` is on the clock of `time.perf_counter`; the seconds are None if neither is bounded.
+    """
+    own = episode.seconds_left()
+    left = batch - time.perf_counter()
+    if own is None or left < own:
+        return "batch_deadline", None if math.isinf(left) else max(left, 0.0)
+    return "seconds", max(own, 0.0)
+
+
+def trajectory_of(
+    episode: Episode, step: Step, name: str, seed: int, model_seconds: float
+) -> Trajectory:
+    """Return the trajectory of an ended episode, without token ids."""
+    assert step.outcome is not None
+    scores = episode.reward.scores if episode.reward is not None else {}
+    return Trajectory(
+        task_id=episode.task.id,
+        episode=name,
+        seed=seed,
+        ids=[],
+        prompt_length=0,
+        mask=[],
+        logprobs=[],
+        spans=[],
+        outcome=step.outcome,
+        reward=step.reward,
+        answer=episode.turns[-1].answer if episode.turns else "",
+        reference=episode.task.answer,
+        scores={key: score.value for key, score in scores.items()},
+        counts=dict(episode.toolbox.counts),
+        turns=len(episode.turns),
+        tool_calls=episode.tool_calls,
+        seconds=PhaseSeconds(model_seconds, episode.timings.tools, episode.timings.grading),
+    )
 
 
 def tokens_of_prefix(codec: TokenCodec, ids: Sequence[int], characters: int) -> int:

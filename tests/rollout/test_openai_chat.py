@@ -1,0 +1,173 @@
+"""Evaluation over a chat endpoint: a hand-made server that speaks OpenAI's stream."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from qwq_env.env import ToolEnv
+from qwq_env.outcome import EpisodeLimits
+from qwq_env.rollout.engine import Assignment, Engine, EngineSettings
+from qwq_env.rollout.openai_chat import OpenAIChat
+from qwq_env.rubric import Component, Rubric
+from qwq_env.task import ListTaskSet, Task
+from qwq_env.tool import tool
+from qwq_env.trajectory import Trajectory
+
+
+@tool(blocking=False)
+def double(number: int) -> int:
+    """Double it."""
+    return 2 * number
+
+
+def delta(**fields):
+    return {"choices": [{"delta": fields}]}
+
+
+def end(reason="stop", tokens=7):
+    choice = {"delta": {}, "finish_reason": reason}
+    return {"choices": [choice], "usage": {"completion_tokens": tokens}}
+
+
+def native_call(arguments: str):
+    """A call in two pieces, as servers stream them."""
+    first = {"index": 0, "id": "c1", "function": {"name": "double", "arguments": arguments[:4]}}
+    second = {"index": 0, "function": {"arguments": arguments[4:]}}
+    return [delta(tool_calls=[first]), delta(tool_calls=[second]), end("tool_calls")]
+
+
+class Server:
+    """Answers the n-th request with the n-th of `replies`: events, or a status to fail with."""
+
+    def __init__(self, replies):
+        self.replies, self.requests, self.headers = list(replies), [], []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                outer.requests.append(json.loads(body))
+                outer.headers.append(dict(self.headers))
+                reply = outer.replies.pop(0)
+                if isinstance(reply, int):
+                    self.send_error(reply, "no")
+                    return
+                self.send_response(200)
+                self.send_header("Content-Type", "text/event-stream")
+                self.end_headers()
+                for event in reply:
+                    self.wfile.write(f"data: {json.dumps(event)}\n\n".encode())
+                if reply and "finish_reason" in reply[-1]["choices"][0]:
+                    self.wfile.write(b"data: [DONE]\n\n")
+
+            def log_message(self, *arguments):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/v1"
+
+    def __enter__(self):
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *exception):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def play(server: Server, attempts=1, **arguments) -> Trajectory:
+    tasks = ListTaskSet([Task("t", "Double 21.", "42")])
+    rubric = Rubric([Component("exact", lambda f: float(f.task.answer in f.answer))])
+    env = ToolEnv(tasks, [double], rubric, limits=EpisodeLimits(tokens=1000))
+
+    async def main():
+        chat = OpenAIChat(server.url, "qwq", **arguments)
+        engine = Engine(env, chat, settings=EngineSettings(attempts=attempts))
+        [trajectory] = await engine.run([Assignment(tasks.task(0), "e", 1)])
+        await chat.aclose()
+        return trajectory
+
+    return asyncio.run(main())
+
+
+ANSWER = [delta(content="It is "), delta(content="42."), end()]
+
+
+def test_native_calls_and_reasoning_content():
+    thought = delta(reasoning_content="I should double it.")
+    with Server([[thought, *native_call('{"number": 21}')], ANSWER]) as server:
+        trajectory = play(server)
+
+    assistant, result = server.requests[1]["messages"][1:]
+    assert trajectory.reward == 1.0
+    assert trajectory.counts == {"ok": 1}
+    assert result == {"role": "tool", "tool_call_id": "c1", "name": "double", "content": "42"}
+    assert assistant["tool_calls"][0]["function"]["arguments"] == '{"number": 21}'
+    assert "reasoning" not in json.dumps(server.requests[1])
+    assert server.requests[0]["tools"][0]["function"]["name"] == "double"
+
+
+def test_textual_calls_and_inline_thinking():
+    text = '<think>\nhm\n</think>\n\n<tool_call>\n{"name": "double", "arguments": {"number": 21}}\n</tool_call>'
+    with Server([[delta(content=text), end()], ANSWER]) as server:
+        trajectory = play(server, native_tools=False)
+
+    assert trajectory.reward == 1.0
+    assert "tools" not in server.requests[0]
+    assert server.requests[1]["messages"][-1]["content"] == "<tool_response>\n42\n</tool_response>"
+
+
+def test_answer_in_the_reasoning_earns_nothing():
+    with Server([[delta(reasoning_content="42"), delta(content="no idea"), end()]]) as server:
+        trajectory = play(server)
+
+    assert trajectory.reward == 0.0
+
+
+def test_broken_native_arguments_are_an_observation():
+    with Server([native_call('{"number": '), ANSWER]) as server:
+        trajectory = play(server)
+
+    assert trajectory.counts == {"malformed_json": 1}
+    assert "not JSON" in server.requests[1]["messages"][-1]["content"]
+
+
+def test_length_truncates():
+    with Server([[delta(content="so"), end("length")]]) as server:
+        trajectory = play(server)
+
+    assert trajectory.outcome.reason == "tokens"
+
+
+@pytest.mark.parametrize("failure", [503, 429, [delta(content="half")]])
+def test_what_fails_on_the_way_is_tried_again(failure):
+    with Server([failure, ANSWER]) as server:
+        trajectory = play(server)
+
+    assert trajectory.reward == 1.0
+    assert len(server.requests) == 2
+
+
+def test_refusal_is_infrastructure_and_names_no_key(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    with Server([401]) as server:
+        trajectory = play(server)
+
+    assert trajectory.reward is None
+    assert "401" in trajectory.outcome.detail
+    assert "sk-secret" not in json.dumps(trajectory.to_json())
+    assert server.headers[0]["Authorization"] == "Bearer sk-secret"
+    assert "sk-secret" not in repr(OpenAIChat(server.url, "qwq"))
+
+
+def test_chat_trajectory_round_trip():
+    with Server([ANSWER]) as server:
+        trajectory = play(server)
+
+    assert trajectory.messages[-1] == {"role": "assistant", "content": "It is 42."}
+    assert Trajectory.from_json(trajectory.to_json()) == trajectory
