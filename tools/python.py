@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import importlib.util
 import os
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -47,10 +48,6 @@ class PythonTool(Tool):
     """
 
     name = "python"
-    description = (
-        "Run Python code and see what it prints, and the value of its last expression. "
-        "Variables are kept between calls. numpy and sympy are available; there is no network."
-    )
     parameters: Mapping[str, Any] = {
         "type": "object",
         "properties": {"code": {"type": "string", "description": "The Python code to run."}},
@@ -73,6 +70,7 @@ class PythonTool(Tool):
         # The sandbox measures CPU time, and wall time is its safety net; a subprocess has no other.
         wall = 2 * seconds if backend == "sandbox" else seconds
         self.limits = Limits(cpu_seconds=seconds, wall_seconds=wall, memory_mb=memory_mb)
+        self.description = _description(backend)
         self.backend = backend
         self._sandbox = sandbox
         self._seed = 0
@@ -144,6 +142,16 @@ class PythonTool(Tool):
         session, self._session = self._session, None
         if session is not None:
             await session.aclose()
+
+
+def _description(backend: Backend) -> str:
+    modules = [f", {name}" for name in ("numpy", "sympy") if importlib.util.find_spec(name)]
+    network = "; there is no network" if backend == "sandbox" else ""
+    return (
+        "Run Python code and see what it prints, and the value of its last expression. "
+        "Variables are kept between calls. Importable: the standard library"
+        f"{''.join(modules)}{network}."
+    )
 
 
 def _checked(code: str) -> str:

@@ -19,6 +19,7 @@ from typing import Any, Final
 from qwq_env import portal
 from qwq_env.sandbox import (
     ExecutionResult,
+    LevelUnavailable,
     Limits,
     LocalSandbox,
     SandboxSession,
@@ -49,7 +50,13 @@ class SharedSession(SandboxSession):
         if self._closed:
             raise SessionClosed("session: was closed")
         if self._inner is None:
-            inner = await _shared().open_session(limits=self._limits)
+            try:
+                inner = await _shared().open_session(limits=self._limits)
+            except LevelUnavailable as error:
+                raise LevelUnavailable(
+                    f"python tool: {error}; PythonTool(backend='subprocess') does without "
+                    "isolation, for code that you trust"
+                ) from None
             loop = asyncio.get_running_loop()
             weakref.finalize(self, _abandon, inner, loop, os.getpid()).atexit = False
             self._inner = inner
