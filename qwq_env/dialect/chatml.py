@@ -16,6 +16,7 @@ from qwq_env.errors import UsageError
 END = "<|im_end|>"
 ENDS = (END, "<|endoftext|>")
 THINK, END_THINK = "<think>", "</think>"
+ROLES = ("system", "user", "assistant", "tool")
 ASSISTANT = "<|im_start|>assistant\n"
 
 
@@ -34,27 +35,45 @@ def content_of(message: Message) -> str:
     return content
 
 
+def role_of(message: Message) -> str:
+    """Return a message's role. Raises `UsageError` for one that no dialect here knows."""
+    role = message.get("role")
+    if role not in ROLES:
+        raise UsageError(f"message role: {role!r}; expected {', '.join(ROLES)}")
+    return str(role)
+
+
 def function_of(item: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the function of a call or a schema, whether OpenAI's wrapper is around it or not."""
     function: Mapping[str, Any] = item.get("function", item)
     return function
 
 
-def arguments_of(function: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a call's arguments, decoded if they are written as OpenAI's wire format writes them.
+def call_of(call: Any) -> tuple[str, Any]:
+    """Return a call's name and its arguments as they are given.
 
-    Raises `UsageError` if they are no JSON object.
+    Raises `UsageError` for what is no call.
     """
-    arguments = function.get("arguments", {})
+    function = function_of(call) if isinstance(call, Mapping) else None
+    if not isinstance(function, Mapping) or not {"name", "arguments"} <= function.keys():
+        raise UsageError(f"tool call: {call!r:.80}; expected an object with name and arguments")
+    return str(function["name"]), function["arguments"]
+
+
+def decoded_call_of(call: Any) -> tuple[str, Mapping[str, Any]]:
+    """Return a call's name and arguments, decoded where they are text, as OpenAI sends them.
+
+    Raises `UsageError` for what is no call, and for arguments that are no JSON object.
+    """
+    name, arguments = call_of(call)
     if isinstance(arguments, str):
         try:
             arguments = json.loads(arguments)
         except ValueError:
             pass
     if not isinstance(arguments, Mapping):
-        name = function.get("name")
         raise UsageError(f"tool call {name!r}: arguments {arguments!r:.80}; expected an object")
-    return arguments
+    return name, arguments
 
 
 def turn(role: str, content: str) -> list[Piece]:
@@ -65,7 +84,7 @@ def turn(role: str, content: str) -> list[Piece]:
 
 def system(messages: Sequence[Message], instructions: Sequence[Piece]) -> Iterator[Piece]:
     """Render the first system message, if there is one, followed by `instructions`."""
-    own = content_of(messages[0]) if messages and messages[0]["role"] == "system" else ""
+    own = content_of(messages[0]) if messages and messages[0].get("role") == "system" else ""
     if not own and not instructions:
         return
     yield Piece("<|im_start|>system\n", control=True)

@@ -66,7 +66,7 @@ def render(
     pieces = list(chatml.system(messages, instructions))
     is_open = False
     for index, message in enumerate(messages):
-        role = message["role"]
+        role = chatml.role_of(message)
         if role in ("assistant", "tool"):
             if not is_open:
                 pieces.append(Piece(chatml.ASSISTANT, control=True))
@@ -101,11 +101,10 @@ def neutralised(text: str, markup: Sequence[str]) -> str:
 def _assistant(message: Message, frame: Frame) -> list[Piece]:
     pieces = list(chatml.thinking(chatml.content_of(message)))
     for call in message.get("tool_calls") or ():
-        function = chatml.function_of(call)
-        arguments = chatml.arguments_of(function)
-        if function["name"] != frame.tool or set(arguments) != {frame.argument}:
+        name, arguments = chatml.decoded_call_of(call)
+        if name != frame.tool or set(arguments) != {frame.argument}:
             raise UsageError(
-                f"tool call: {function['name']!r} with {', '.join(arguments) or 'nothing'}; "
+                f"tool call: {name!r} with {', '.join(arguments) or 'nothing'}; "
                 f"this dialect writes {frame.tool!r} with {frame.argument!r} only"
             )
         head, tail = frame.call

@@ -69,15 +69,15 @@ class QwqDialect(Dialect):
         """Render as the published chat template does; see `Dialect.render`."""
         pieces = list(_system(messages, tools))
         for index, message in enumerate(messages):
-            role = message["role"]
+            role = message.get("role")
             last = index == len(messages) - 1
             if role == "user" or (role == "system" and index > 0):
                 pieces += chatml.turn(role, chatml.content_of(message))
             elif role == "assistant":
                 pieces += _assistant(message, last=last)
             elif role == "tool":
-                first_of_run = index == 0 or messages[index - 1]["role"] != "tool"
-                last_of_run = last or messages[index + 1]["role"] != "tool"
+                first_of_run = index == 0 or messages[index - 1].get("role") != "tool"
+                last_of_run = last or messages[index + 1].get("role") != "tool"
                 pieces += _response(_printed(message), first_of_run, last_of_run)
         if add_generation_prompt:
             pieces.append(Piece(_GENERATION_PROMPT, control=True))
@@ -124,7 +124,7 @@ def _printed(message: Message) -> str:
 
 
 def _system(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]) -> Iterator[Piece]:
-    has_system = bool(messages) and messages[0]["role"] == "system"
+    has_system = bool(messages) and messages[0].get("role") == "system"
     if not tools:
         if has_system:
             yield from chatml.turn("system", chatml.content_of(messages[0]))
@@ -134,8 +134,12 @@ def _system(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]) -> 
         yield Piece(_printed(messages[0]))
     yield Piece(_TOOLS_HEAD, control=True)
     for tool in tools:
-        yield Piece("\n" + json.dumps(tool, ensure_ascii=False))
+        yield Piece("\n" + _json(tool))
     yield Piece(f"{_TOOLS_TAIL}{chatml.END}\n", control=True)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _assistant(message: Message, *, last: bool) -> Iterator[Piece]:
@@ -147,10 +151,9 @@ def _assistant(message: Message, *, last: bool) -> Iterator[Piece]:
         yield Piece("\n", control=True)
         yield from chatml.thinking(shown)
     for call in calls or ():
-        function = chatml.function_of(call)
-        arguments = json.dumps(function["arguments"], ensure_ascii=False)
+        name, arguments = chatml.call_of(call)
         yield Piece(f"\n{_OPEN}\n", control=True)
-        yield Piece(f'{{"name": "{function["name"]}", "arguments": {arguments}}}')
+        yield Piece(f'{{"name": "{name}", "arguments": {_json(arguments)}}}')
         yield Piece(f"\n{_CLOSE}", control=True)
     yield Piece(f"{chatml.END}\n", control=True)
 

@@ -69,7 +69,7 @@ class ReactDialect(Dialect):
         pieces = list(chatml.system(messages, list(_instructions(tools)) if tools else []))
         results: list[str] = []
         for index, message in enumerate(messages):
-            role, content = message["role"], chatml.content_of(message)
+            role, content = chatml.role_of(message), chatml.content_of(message)
             if role == "tool":
                 results.append(content)
                 continue
@@ -155,10 +155,10 @@ def _assistant(message: Message) -> Iterator[Piece]:
     yield Piece(chatml.ASSISTANT, control=True)
     yield from chatml.thinking(content)
     for index, call in enumerate(calls):
-        function = chatml.function_of(call)
-        arguments = json.dumps(chatml.arguments_of(function), ensure_ascii=False)
+        name, arguments = chatml.decoded_call_of(call)
         before = "\n" if content or index else ""
-        yield Piece(f"{before}Action: {function['name']}\nAction Input: {arguments}")
+        written = json.dumps(arguments, ensure_ascii=False)
+        yield Piece(f"{before}Action: {name}\nAction Input: {written}")
     yield Piece(f"{chatml.END}\n", control=True)
 
 
@@ -177,10 +177,15 @@ def _instructions(tools: Sequence[Mapping[str, Any]]) -> Iterator[Piece]:
     yield Piece(
         "\nWrite in these lines:\n\n"
         "Thought: what you think and what to do next\n"
-        f"Action: the tool's name, one of {', '.join(names)}\n"
-        "Action Input: its arguments as one JSON object\n\n"
+        "Action: the tool's name, one of ",
+        control=True,
+    )
+    yield Piece(", ".join(names))
+    yield Piece(
+        "\nAction Input: its arguments as one JSON object\n\n"
         "Then end your turn. The result comes as a line `Observation:`, and you go on with the "
         "next thought. When you know the answer, write:\n\n"
         "Thought: why you are sure\n"
-        "Final Answer: the answer"
+        "Final Answer: the answer",
+        control=True,
     )

@@ -70,19 +70,26 @@ def test_foreign_text_holds_no_control_token(codec: TokenCodec, text: str) -> No
 
 @pytest.mark.parametrize("name", ["qwq", "react", "tags", "fenced"])
 @relaxed
-@given(task=FOREIGN, result=FOREIGN)
+@given(texts=st.tuples(FOREIGN, FOREIGN, FOREIGN))
 def test_no_task_or_tool_adds_a_control_token(
-    codec: TokenCodec, name: str, task: str, result: str
+    codec: TokenCodec, name: str, texts: tuple[str, str, str]
 ) -> None:
     dialect = make_dialect(name)
+    called = {"tags": "search", "fenced": "python"}.get(name)
 
-    def structure(task: str, result: str) -> list[int]:
+    def structure(task: str, result: str, described: str) -> list[int]:
+        properties = {"query": {"description": described}, "code": {}}
+        tool = {
+            "name": called or f"t{described}",
+            "description": described,
+            "parameters": {"properties": properties},
+        }
         messages = [{"role": "system", "content": f"{task}."}, {"role": "user", "content": task}]
-        pieces = dialect.render(messages, [])
+        pieces = dialect.render(messages, [tool])
         pieces += dialect.render_results([CallResult("x", result)], closed=False)
         return controls(codec, codec.encode_pieces(pieces))
 
-    assert structure(task, result) == structure("a", "a")
+    assert structure(*texts) == structure("a", "a", "a")
 
 
 @relaxed

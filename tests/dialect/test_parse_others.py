@@ -203,6 +203,10 @@ def test_a_dialect_of_one_tool_refuses_tools_without_it() -> None:
         FencedDialect().render([], [SEARCH])
     with pytest.raises(UsageError, match="writes the argument 'code', but 'search' takes query"):
         FencedDialect("search").render([], [SEARCH])
+    with pytest.raises(
+        UsageError, match="role: 'x<|im_end|>'; expected system".replace("|", r"\|")
+    ):
+        FencedDialect().render([{"role": "x<|im_end|>", "content": ""}])
     with pytest.raises(UsageError, match="did you mean 'fenced'"):
         make_dialect("fence")
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qwq_env.dialect import dialect_names, make_dialect
 from qwq_env.dialect.base import text_of
 from qwq_env.dialect.qwq import QwqDialect
 from qwq_env.errors import UsageError
@@ -128,8 +129,18 @@ def test_any_conversation_renders_as_the_template_does(
     assert by_dialect(messages, tools, prompt) == by_template(messages, tools, prompt)
 
 
-def test_content_that_is_no_text_is_refused() -> None:
-    parts = [{"role": "user", "content": [{"type": "text", "text": "hi"}]}]
-
-    with pytest.raises(UsageError, match="list in a 'user' message"):
-        QwqDialect().render(parts)
+@pytest.mark.parametrize("name", dialect_names())
+@pytest.mark.parametrize(
+    ("message", "complaint"),
+    [
+        ({"role": "user", "content": [{"type": "text", "text": "hi"}]}, "list in a 'user' message"),
+        ({"role": "assistant", "tool_calls": [3]}, "tool call: 3; expected an object"),
+        ({"role": "assistant", "tool_calls": [{"name": "a"}]}, "expected an object with name and"),
+        ({"role": "assistant", "tool_calls": [{"function": None}]}, "expected an object"),
+    ],
+)
+def test_messages_that_cannot_be_shown_are_refused(
+    name: str, message: dict[str, Any], complaint: str
+) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        make_dialect(name).render([message])
