@@ -61,6 +61,10 @@ class MathToolEnv(ToolEnv):
             render_mode=render_mode,
         )
 
+    def phrase_answer(self, answer: str) -> str:
+        """Return `answer` in a box."""
+        return f"\\boxed{{{answer}}}"
+
 
 def math_tasks(
     tasks: str | Path | TaskSet, *, difficulty: int = 1, split: str = "train", seed: int = 0

@@ -98,6 +98,13 @@ class ToolEnv(gym.Env[str, str]):
         """
         return Episode(task, self.settings, seed=seed)
 
+    def phrase_answer(self, answer: str) -> str:
+        """Return `answer` as a final answer in the form that the reward expects.
+
+        For audits, which must be able to play an oracle; a subclass with a form overrides it.
+        """
+        return answer
+
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[str, dict[str, Any]]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import importlib
+import json
 from collections import defaultdict
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from qwq_env.dialect import dialect_names, make_dialect
 from qwq_env.dialect.conformance import difference_of, read_rows
 from qwq_env.dialect.template_check import Finding, TemplateCheck
 from qwq_env.errors import UsageError
+from qwq_env.evaluation.cheats import audit_rewards, is_sound
+from qwq_env.registry import make_environment
 
 _MEANING = {
     "renders": "the template takes a conversation with thinking and tools",
@@ -43,6 +46,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
     grader = checks.add_parser("grader", help="see what an environment pays policies that cheat")
     grader.add_argument("env_id", help="the environment, for example qwq/MathTool-v0")
+    grader.add_argument("--tasks", type=int, default=64, help="tasks that each one plays (64)")
+    grader.add_argument("--threshold", type=float, default=0.05, help="what a cheat may get (0.05)")
+    grader.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     grader.set_defaults(run=run_grader)
 
 
@@ -81,9 +87,19 @@ def run_template(arguments: argparse.Namespace) -> int:
 
 
 def run_grader(arguments: argparse.Namespace) -> int:
-    """Run the audit of an environment's rewards."""
-    audit = importlib.import_module("qwq_env.grading.audit")
-    return int(audit.run(arguments))
+    """Print what each policy is paid. Exit code 1 if a cheat is, or the oracle is not."""
+    env = make_environment(arguments.env_id)
+    results = audit_rewards(env, tasks=arguments.tasks)
+    sound = is_sound(results, arguments.threshold)
+    if arguments.json:
+        print(json.dumps({"sound": sound, "paid": [asdict(paid) for paid in results]}))
+        return 0 if sound else 1
+    print(f"{'policy':<24}{'mean reward':>12}{'undecided':>11}")
+    for paid in results:
+        print(f"{paid.policy:<24}{paid.mean:>12.3f}{paid.undecided:>11}")
+    verdict = "only the oracle is paid" if sound else "NOT SOUND"
+    print(f"{arguments.env_id}, {arguments.tasks} tasks: {verdict}")
+    return 0 if sound else 1
 
 
 def load_tokenizer(folder: Path) -> Any:

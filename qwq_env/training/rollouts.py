@@ -31,12 +31,12 @@ from itertools import islice
 from typing import Any, Literal
 
 import datasets
-import gymnasium as gym
 
 from qwq_env import portal
 from qwq_env.dialect.codec import TokenCodec
 from qwq_env.env import ToolEnv
 from qwq_env.errors import UsageError
+from qwq_env.registry import make_environment
 from qwq_env.rollout.audit import AuditError, RecordingPolicy, audit
 from qwq_env.rollout.engine import Assignment, Engine, EngineSettings, attempt_name
 from qwq_env.rollout.play import PlaySettings
@@ -167,18 +167,6 @@ class Rollouts:
             self._engine = Engine(self.env, policy, self.codec, settings=self._engine_settings)
         self._engine.play_settings = settings
         return self._engine
-
-
-def make_environment(environment: str, arguments: Mapping[str, Any]) -> ToolEnv:
-    """Make the `ToolEnv` of a Gymnasium id. Raises `UsageError` for one that is none."""
-    try:
-        # The checker wraps `step`, which the engine does not call.
-        made = gym.make(environment, disable_env_checker=True, **arguments).unwrapped
-    except (gym.error.UnregisteredEnv, gym.error.NameNotFound) as error:
-        raise UsageError(f"environment: {error}") from None
-    if not isinstance(made, ToolEnv):
-        raise UsageError(f"environment: {environment!r} is no ToolEnv; expected an id of qwq/...")
-    return made
 
 
 def task_dataset(env: ToolEnv, size: int) -> datasets.Dataset:

@@ -24,6 +24,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from qwq_env.dialect.codec import TokenCodec
 from qwq_env.env import ToolEnv
 from qwq_env.errors import UsageError
+from qwq_env.registry import make_environment
 from qwq_env.rollout.play import PlaySettings
 from qwq_env.rollout.policy import Sampling
 from qwq_env.rollout.store import EpisodeStore
@@ -35,7 +36,7 @@ from qwq_env.training.grpo import make_trainer
 from qwq_env.training.progress import Reporter
 from qwq_env.training.recipe import Recipe
 from qwq_env.training.report import draw_curve, print_episodes, print_table, read_metrics
-from qwq_env.training.rollouts import Rollouts, make_environment
+from qwq_env.training.rollouts import Rollouts
 from qwq_env.training.run_folder import RunFolder, write_whole
 from qwq_env.training.tiny.policy import build_tiny_policy, tiny_lessons
 from qwq_env.trajectory import Trajectory

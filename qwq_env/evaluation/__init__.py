@@ -1,0 +1,1 @@
+"""Looking at environments and policies from outside: audits, benchmarks, reports."""
