@@ -5,38 +5,40 @@ Start a server so that log-probabilities are those of the distribution drawn fro
 
     vllm serve MODEL --logprobs-mode processed_logprobs
 
-Requests in flight are bounded here, before they reach the HTTP client: thousands of episodes
-wait in a queue of ours, which costs nothing. The client is aiohttp, because httpx looks at every
-open request for every request (`benchmarks/http_clients.py` has the figures).
+From `generate` to a token: `VllmPolicy.generate` picks a server and tries again elsewhere;
+`VllmServer` sends one request, with as many in flight as it may have; `vllm_wire` writes the body
+and reads the answer. The weights on the servers are `qwq_env.training.weight_sync`'s affair, and
+change only between rollouts.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-import json
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
+from urllib.parse import urlsplit
 
 import aiohttp
 
 from qwq_env.errors import InfrastructureError, UsageError
 from qwq_env.rollout.policy import Generation, GenerationRequest, Policy
-
-_RETRIED_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
+from qwq_env.rollout.vllm_server import Unserved, VllmServer
+from qwq_env.rollout.vllm_wire import completion_body, read_completion
 
 
 @dataclass(frozen=True, slots=True)
 class HttpSettings:
-    """Bounds on talking to a server.
+    """Bounds on talking to servers.
 
-    `in_flight` requests at a time for each server; `seconds` for one, in all; `attempts` for one
-    that fails on the way (connection, 429, 5xx), with waits that double from `backoff` seconds.
+    `in_flight` requests at a time to each server, the others wait; `seconds` for one from when it
+    is sent. One that fails on the way (no connection, 429, 5xx) is tried on every server,
+    `attempts` times over, with waits between that double from `backoff` seconds.
     """
 
-    in_flight: int = 256
+    in_flight: int = 1024
     seconds: float = 1800.0
     attempts: int = 5
     backoff: float = 0.5
@@ -47,16 +49,20 @@ class HttpSettings:
                 raise UsageError(f"{name}: {getattr(self, name)!r}; expected a number above 0")
 
 
-class _Rejected(Exception):
-    """The server understood the request and will not serve it; trying again is no use."""
+class _Connections(NamedTuple):
+    """What belongs to one event loop."""
+
+    session: aiohttp.ClientSession
+    servers: list[VllmServer]
 
 
 class VllmPolicy(Policy):
-    """Samples from one or more `vllm serve` of the same model.
+    """Samples from one or more vLLM servers of the same model.
 
     An episode keeps to one server, whose prefix cache holds it; a failing one is passed over.
     `max_tokens` of a turn is bounded by what is left of the server's context, which is asked from
-    it. Cancelling a turn closes its connection, and vLLM then drops the request.
+    it. Cancelling a turn closes its connection, and vLLM then drops the request. Usable from
+    several event loops; `aclose` before a loop ends, or its sockets stay until collected.
     """
 
     def __init__(
@@ -67,145 +73,131 @@ class VllmPolicy(Policy):
         settings: HttpSettings | None = None,
         api_key: str | None = None,
     ) -> None:
-        """`model` is the name to ask for, by default the first that the server names."""
-        self._urls = [url.rstrip("/") for url in ([urls] if isinstance(urls, str) else urls)]
-        if not self._urls or not all(u.startswith(("http://", "https://")) for u in self._urls):
-            raise UsageError(f"vllm url: {urls!r}; expected http://host:port, one or more")
+        """`model` is the name to ask for, by default the first that the server names.
+
+        Raises `UsageError` for an address or a key that cannot be one.
+        """
+        self.urls = server_urls(urls)
         self._settings = settings or HttpSettings()
         self._model = model
-        self._context: int | None = None
-        self._headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
+        self._headers = {"Content-Type": "application/json", **authorization(api_key)}
         self._next_server = itertools.count()
         self._server_of: dict[str, int] = {}
         self._random = random.Random()
-        self._session: aiohttp.ClientSession | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._slots: list[asyncio.Semaphore] = []
-        self._ready = asyncio.Lock()
+        self._of_loop: dict[asyncio.AbstractEventLoop, _Connections] = {}
+
+    def __repr__(self) -> str:
+        return f"VllmPolicy({list(self.urls)!r})"
 
     async def generate(self, request: GenerationRequest) -> Generation:
-        """Sample one turn on a server; see `Policy.generate`."""
-        await self._connect()
-        assert self._context is not None
-        max_tokens = min(request.max_tokens, self._context - len(request.ids))
-        if max_tokens < 1:
-            return Generation([], [], "length")
-        server = self._server_of.setdefault(request.episode, next(self._next_server))
-        answer = await self._ask(server, self._body(request, max_tokens))
-        return _read(answer)
+        """Sample one turn on a server.
+
+        A context that the server cannot take ends at once with no token and reason "length".
+        Raises `InfrastructureError` when no server answered, or one refused; `UsageError` when
+        the model asked for is not there.
+        """
+        servers = (await self._connections()).servers
+        failure: Unserved | None = None
+        for attempt in range(self._settings.attempts):
+            if attempt:
+                wait = self._settings.backoff * 2 ** (attempt - 1)
+                await asyncio.sleep(wait * self._random.uniform(0.5, 1.5))
+            for index in self._order(request.episode, servers):
+                try:
+                    generation = await self._sample(servers[index], request)
+                except Unserved as error:
+                    failure = error
+                    continue
+                except InfrastructureError as error:
+                    raise InfrastructureError(f"vllm: {error}") from None
+                self._server_of[request.episode] = index
+                return generation
+        raise InfrastructureError(f"vllm: {self._settings.attempts} attempts; the last: {failure}")
 
     async def release(self, episode: str) -> None:
         """Forget which server the episode was on."""
         self._server_of.pop(episode, None)
 
     async def aclose(self) -> None:
-        """Close the connections."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        """Close the connections of this event loop, and what others left that have ended."""
+        loop = asyncio.get_running_loop()
+        await self._forget_ended()
+        if (connections := self._of_loop.pop(loop, None)) is not None:
+            for server in connections.servers:
+                await server.aclose()
+            await connections.session.close()
 
     async def context(self) -> int:
-        """Return the server's context in tokens."""
-        await self._connect()
-        assert self._context is not None
-        return self._context
-
-    def _body(self, request: GenerationRequest, max_tokens: int) -> bytes:
-        sampling = request.sampling
-        body = {
-            "model": self._model,
-            "prompt": list(request.ids),
-            "max_tokens": max_tokens,
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-            "top_k": sampling.top_k,
-            "seed": request.seed & 0x7FFF_FFFF,
-            "logprobs": 0,
-            "return_token_ids": True,
-            "stop_token_ids": sorted(request.stop_ids),
-            "stop": list(request.stop_strings) or None,
-            "include_stop_str_in_output": True,
-            "skip_special_tokens": False,
-        }
-        return json.dumps(body).encode()
-
-    async def _ask(self, server: int, body: bytes) -> dict[str, Any]:
-        """Post one completion; try again, on the next server, what failed on the way."""
-        settings = self._settings
-        failure = ""
+        """Return the context in tokens that every server can take."""
+        servers = (await self._connections()).servers
         try:
-            async with asyncio.timeout(settings.seconds):
-                for attempt in range(settings.attempts):
-                    if attempt:
-                        wait = settings.backoff * 2 ** (attempt - 1)
-                        await asyncio.sleep(wait * self._random.uniform(0.5, 1.5))
-                    index = (server + attempt) % len(self._urls)
-                    try:
-                        async with self._slots[index]:
-                            return await self._post(f"{self._urls[index]}/v1/completions", body)
-                    except (aiohttp.ClientError, OSError) as error:
-                        failure = f"{self._urls[index]}: {type(error).__name__}: {error}"
-        except TimeoutError:
-            failure = f"no answer within {settings.seconds:g} seconds; {failure}"
-        except _Rejected as error:
-            failure = str(error)
-        raise InfrastructureError(f"vllm: {failure}")
+            return min([(await server.served()).context for server in servers])
+        except Unserved as error:
+            raise InfrastructureError(f"vllm: {error}") from None
 
-    async def _post(self, url: str, body: bytes) -> dict[str, Any]:
-        assert self._session is not None
-        async with self._session.post(url, data=body) as response:
-            if response.status in _RETRIED_STATUS:
-                response.raise_for_status()
-            if response.status != 200:
-                raise _Rejected(f"{url}: {response.status}: {(await response.text())[:500]}")
-            answer: dict[str, Any] = json.loads(await response.read())
-            return answer
+    async def _sample(self, server: VllmServer, request: GenerationRequest) -> Generation:
+        served = await server.served()
+        max_tokens = min(request.max_tokens, served.context - len(request.ids))
+        if max_tokens < 1:
+            return Generation([], [], "length")
+        body = completion_body(request, served.model, max_tokens)
+        answer = await server.complete(body, self._settings.seconds)
+        try:
+            return read_completion(answer, max_tokens)
+        except InfrastructureError as error:
+            raise InfrastructureError(f"{server.url}: {error}") from None
 
-    async def _connect(self) -> None:
-        """Open the session on the running loop, and ask a server for its model and context."""
+    def _order(self, episode: str, servers: Sequence[VllmServer]) -> list[int]:
+        """Return the servers in the order to try: the episode's own first, tired ones last."""
+        first = self._server_of.get(episode)
+        if first is None:
+            first = next(self._next_server) % len(servers)
+            self._server_of[episode] = first
+        rotated = [(first + step) % len(servers) for step in range(len(servers))]
+        return sorted(rotated, key=lambda index: servers[index].resting)
+
+    async def _connections(self) -> _Connections:
         loop = asyncio.get_running_loop()
-        if self._session is not None and self._loop is loop:
-            return
-        async with self._ready:
-            if self._session is not None and self._loop is loop:
-                return
+        if loop not in self._of_loop:
+            await self._forget_ended()
+        if loop not in self._of_loop:
             session = aiohttp.ClientSession(
-                headers={"Content-Type": "application/json", **self._headers},
+                headers=self._headers,
                 connector=aiohttp.TCPConnector(limit=0),
+                cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=10),
             )
-            try:
-                await self._learn(session)
-            except BaseException:
-                await session.close()
-                raise
-            self._slots = [asyncio.Semaphore(self._settings.in_flight) for _ in self._urls]
-            self._loop, self._session = loop, session
+            in_flight = self._settings.in_flight
+            self._of_loop[loop] = _Connections(
+                session,
+                [VllmServer(u, session, in_flight=in_flight, model=self._model) for u in self.urls],
+            )
+        return self._of_loop[loop]
 
-    async def _learn(self, session: aiohttp.ClientSession) -> None:
-        url = f"{self._urls[0]}/v1/models"
+    async def _forget_ended(self) -> None:
+        for loop in [loop for loop in self._of_loop if loop.is_closed()]:
+            await self._of_loop.pop(loop).session.close()
+
+
+def server_urls(urls: str | Sequence[str]) -> tuple[str, ...]:
+    """Return the addresses without a trailing slash. Raises `UsageError` for what is none."""
+    found = tuple(url.rstrip("/") for url in ([urls] if isinstance(urls, str) else urls))
+    for url in found or ("",):
         try:
-            async with session.get(url) as response:
-                response.raise_for_status()
-                models = (await response.json())["data"]
-        except (aiohttp.ClientError, OSError, ValueError, KeyError) as error:
-            raise InfrastructureError(f"vllm: {url}: {type(error).__name__}: {error}") from None
-        served = {model["id"]: model for model in models}
-        self._model = self._model or next(iter(served), None)
-        if self._model not in served:
-            raise UsageError(f"vllm model: {self._model!r} is not served; it has {sorted(served)}")
-        self._context = int(served[self._model]["max_model_len"])
+            parts = urlsplit(url)
+        except ValueError:
+            raise UsageError(f"vllm url: {url!r} is not a URL") from None
+        if "@" in parts.netloc:
+            raise UsageError("vllm url: holds a user name or password; expected api_key for it")
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query:
+            raise UsageError(f"vllm url: {url!r}; expected http://host:port, one or more")
+    return found
 
 
-def _read(answer: dict[str, Any]) -> Generation:
-    choice = answer["choices"][0]
-    ids = choice.get("token_ids")
-    if ids is None:
-        raise InfrastructureError("vllm: no token_ids in the answer; expected vLLM 0.10.2 or newer")
-    logprobs = choice["logprobs"]["token_logprobs"]
-    if len(logprobs) != len(ids):
-        raise InfrastructureError(f"vllm: {len(logprobs)} logprobs for {len(ids)} token ids")
-    reason = choice["finish_reason"]
-    if reason not in ("stop", "length"):
-        raise InfrastructureError(f"vllm: the request ended by {reason!r}")
-    return Generation(list(ids), [float("nan") if value is None else value for value in logprobs], reason)
+def authorization(api_key: str | None) -> dict[str, str]:
+    """Return the header for a key. Raises `UsageError`, which does not show it, for a bad one."""
+    if api_key is None:
+        return {}
+    if not api_key.isascii() or not api_key.isprintable() or not api_key.strip():
+        raise UsageError("api_key: not printable ASCII; expected the key and nothing around it")
+    return {"Authorization": f"Bearer {api_key}"}

@@ -1,0 +1,164 @@
+"""One vLLM server as a policy sees it: one attempt at one request, and what its failure means.
+
+`Unserved` is a failure on the way, which another server or a later attempt may not have: no
+connection, a broken one, 408, 425, 429, 5xx. Everything else is an `InfrastructureError` with the
+server's own words, which asking again would only repeat.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from typing import Any, NamedTuple
+
+import aiohttp
+
+from qwq_env.errors import InfrastructureError, UsageError
+
+_log = logging.getLogger(__name__)
+
+_RETRIED_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
+_LEARN_SECONDS = 30.0
+_REST_SECONDS = 10.0
+_SHOWN = 500
+"""Characters of a server's error that are passed on."""
+
+
+class Unserved(Exception):
+    """The request failed on the way; another server, or a later attempt, may serve it."""
+
+
+class Served(NamedTuple):
+    """What a server has: the name to ask for, and how many tokens context and turn may be."""
+
+    model: str
+    context: int
+
+
+class VllmServer:
+    """The address of a server and what is known of it. Belongs to one event loop."""
+
+    def __init__(
+        self, url: str, session: aiohttp.ClientSession, *, in_flight: int, model: str | None
+    ) -> None:
+        """`in_flight` bounds the requests at a time; the others wait here, which costs nothing."""
+        self.url = url
+        self._session = session
+        self._slots = asyncio.Semaphore(in_flight)
+        self._model = model
+        self._served: Served | None = None
+        self._learning: asyncio.Task[Served] | None = None
+        self._rested = 0.0
+
+    @property
+    def resting(self) -> bool:
+        """Whether it failed a short while ago; better ask another one, if there is one."""
+        return asyncio.get_running_loop().time() < self._rested
+
+    async def served(self) -> Served:
+        """Return what the server has, asked for once. Raises like `complete`, and `UsageError`
+        when it does not have the model."""
+        if self._served is None:
+            if self._learning is None or self._learning.done():
+                self._learning = asyncio.create_task(self._learn())
+                self._learning.add_done_callback(_take_notice)
+            # All that wait share one question; one that is cancelled leaves it to the others.
+            self._served = await asyncio.shield(self._learning)
+        return self._served
+
+    async def complete(self, body: bytes, seconds: float) -> Any:
+        """Return the JSON that `/v1/completions` answers; `seconds` run from when it is sent."""
+        async with self._slots:
+            try:
+                async with asyncio.timeout(seconds):
+                    return await self._ask("POST", "/v1/completions", body)
+            except TimeoutError:
+                message = f"{self.url}: no answer within {seconds:g} seconds"
+                raise InfrastructureError(message) from None
+
+    async def aclose(self) -> None:
+        """Give up a question under way."""
+        if self._learning is not None:
+            self._learning.cancel()
+            await asyncio.wait([self._learning])
+
+    async def _learn(self) -> Served:
+        try:
+            async with asyncio.timeout(_LEARN_SECONDS):
+                answer = await self._ask("GET", "/v1/models")
+                await self._warn_of_raw_logprobs()
+        except TimeoutError:
+            raise Unserved(f"{self.url}: no answer within {_LEARN_SECONDS:g} seconds") from None
+        try:
+            served = {str(row["id"]): row.get("max_model_len") for row in answer["data"]}
+        except (KeyError, TypeError, AttributeError):
+            raise InfrastructureError(f"{self.url}/v1/models: no list of models") from None
+        model = self._model if self._model is not None else next(iter(served), None)
+        if model not in served:
+            raise UsageError(f"vllm model: {model!r}; {self.url} serves {sorted(served)}")
+        context = served[model]
+        if type(context) is not int or context < 1:
+            raise InfrastructureError(f"{self.url}/v1/models: no max_model_len; expected vLLM")
+        return Served(model, context)
+
+    async def _warn_of_raw_logprobs(self) -> None:
+        """Look whether log-probabilities are those of the distribution drawn from.
+
+        Only a server in development mode tells; of any other it is taken on trust.
+        """
+        try:
+            answer = await self._ask("GET", "/server_info?config_format=json")
+            mode = answer["vllm_config"]["model_config"]["logprobs_mode"]
+        except (Unserved, InfrastructureError, KeyError, TypeError):
+            return
+        if mode != "processed_logprobs":
+            _log.warning(
+                "%s runs with --logprobs-mode %s: at a temperature other than 1 its"
+                " log-probabilities are not those of what was sampled;"
+                " restart it with --logprobs-mode processed_logprobs",
+                self.url, mode,
+            )  # fmt: skip
+
+    async def _ask(self, method: str, path: str, body: bytes | None = None) -> Any:
+        url = self.url + path
+        try:
+            async with self._session.request(
+                method, url, data=body, allow_redirects=False
+            ) as response:
+                status, content = response.status, await response.read()
+        except (aiohttp.ClientError, OSError) as error:
+            self._rest()
+            raise Unserved(f"{self.url}: {type(error).__name__}: {error}") from None
+        if status != 200:
+            message = f"{url}: status {status}: {_message(content)}"
+            if status not in _RETRIED_STATUS:
+                raise InfrastructureError(message)
+            if status != 429:
+                self._rest()
+            raise Unserved(message)
+        try:
+            return json.loads(content)
+        except (ValueError, RecursionError):
+            raise InfrastructureError(f"{url}: the answer is not JSON") from None
+
+    def _rest(self) -> None:
+        self._rested = asyncio.get_running_loop().time() + _REST_SECONDS
+
+
+def _message(content: bytes) -> str:
+    """Return the words of an error, of which vLLM has two forms."""
+    text = content.decode(errors="replace")
+    try:
+        data = json.loads(text)
+        error = data.get("error", data)
+        text = str(error.get("message", text))
+    except (ValueError, AttributeError, RecursionError):
+        pass
+    return " ".join(text.split())[:_SHOWN]
+
+
+def _take_notice(task: asyncio.Task[Served]) -> None:
+    # Without this, asyncio complains of an error that nobody was left to wait for.
+    if not task.cancelled():
+        task.exception()
