@@ -33,10 +33,12 @@ class LocalSandbox(Sandbox):
 
     `slots`: one-shots at a time, by default one more than there are cores (sessions come on top,
     one slot each). `preload`: modules that the warm image holds, where they are installed.
-    `level`: exactly this level of isolation; `require`: at least this one, else
-    `LevelUnavailable`; by default the strongest that passes its canary, but D only with
-    `allow_unsafe`. `cgroup`: `"auto"` uses control groups where they may be made, `"off"` never,
-    `"require"` fails without. A sandbox belongs to the event loop of its first use.
+    `level`: exactly this level of isolation; `plan`: exactly these layers; `require`: at least
+    this level, else `LevelUnavailable`; by default the strongest that passes its canary, but D
+    only with `allow_unsafe`. `cgroup`: `"auto"` uses control groups where they may be made,
+    `"off"` never, `"require"` fails without. `disk_mb`: the scratch space of the warm slots
+    (programs with another limit wait for a slot made for them). A sandbox belongs to the event
+    loop of its first use.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class LocalSandbox(Sandbox):
         *,
         preload: Sequence[str] = ("numpy", "sympy"),
         level: str | None = None,
+        plan: Plan | None = None,
         require: str | None = None,
         allow_unsafe: bool = False,
         cgroup: Literal["auto", "off", "require"] = "auto",
@@ -57,6 +60,7 @@ class LocalSandbox(Sandbox):
         self._slots = slots or len(os.sched_getaffinity(0)) + 1
         self._preload = tuple(preload)
         self._exactly = check_level(level, "level") if level is not None else None
+        self._plans = plans() if plan is None else (plan,)
         self._at_least = check_level(require, "require") if require is not None else None
         self._allow_unsafe = allow_unsafe
         self._cgroup = cgroup
@@ -125,7 +129,7 @@ class LocalSandbox(Sandbox):
 
     async def _strongest(self) -> SlotPool:
         refused = []
-        for plan in plans():
+        for plan in self._plans:
             if not self._wanted(plan.level):
                 continue
             pool = SlotPool(plan, self._preload, self._slots, self._disk_mb, self._groups)

@@ -20,7 +20,7 @@ from qwq_env.sandbox.stopwatch import Stopwatch
 from qwq_env.sandbox.verdict import job_header, judge, value_bytes
 
 _OPENING_SECONDS: Final = 30.0
-_SOFT_SECONDS: Final = 0.3
+_SOFT_SECONDS: Final = 1.0
 """Seconds that a step has to end after it was interrupted, before its interpreter is killed."""
 
 _LIFETIME_CPU_SECONDS: Final = 86_400.0
@@ -127,7 +127,13 @@ class _Interpreter:
     async def _died(self, watch: Stopwatch, limits: Limits) -> ExecutionResult:
         if not self.ended.done():
             self.slot.kill_child()
-        result = judge(await self.ended, limits)
+        try:
+            result = judge(await self.ended, limits)
+        except SlotLost:
+            if self._verdict is None:
+                raise
+            # The slot was too busy to end the interpreter in time, and was ended with it.
+            result = ExecutionResult(self._verdict)
         status: Status = self._verdict or ("error" if result.status == "ok" else result.status)
         return dataclasses.replace(
             result, status=status, wall_seconds=watch.wall_seconds(), state_lost=True

@@ -1,0 +1,88 @@
+"""`qwq sandbox run` and `levels`, as a person or a script would use them."""
+
+import json
+
+import pytest
+
+from qwq_env.cli import main
+
+
+@pytest.fixture
+def program(tmp_path):
+    def write(code: str) -> str:
+        path = tmp_path / "program.py"
+        path.write_text(code)
+        return str(path)
+
+    return write
+
+
+def test_a_file_is_run(program, capsys):
+    code = program("import sys\nprint('hi', sys.argv[1:])\n6 * 7")
+
+    assert main(["sandbox", "run", "--allow-unsafe", code, "one"]) == 0
+    output = capsys.readouterr()
+    assert output.out == "hi ['one']\n42\n"
+    assert "[ok: exit code 0" in output.err
+
+
+def test_the_result_as_json(program, tmp_path, capsys):
+    stdin = tmp_path / "input"
+    stdin.write_text("20")
+    code = program("raise SystemExit(int(input()) + 1)")
+
+    options = ["--stdin", str(stdin), "--timeout", "5", "--memory", "64", "--json"]
+
+    assert main(["sandbox", "run", "--allow-unsafe", code, *options]) == 1
+    result = json.loads(capsys.readouterr().out)
+    assert (result["status"], result["exit_code"]) == ("error", 21)
+
+
+def test_a_timeout_is_told(program, capsys):
+    code = program("while True: pass")
+
+    assert main(["sandbox", "run", "--allow-unsafe", code, "--timeout", "0.2", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["status"] == "timeout"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["/nowhere.py"], "FILE: /nowhere.py: No such file"),
+        (["/"], "FILE: /: Is a directory"),
+        (["{}", "--stdin", "/nowhere"], "--stdin: /nowhere: No such file"),
+        (["{}", "--timeout", "-1"], "limits.cpu_seconds: -1.0"),
+        (["{}", "--memory", "1"], "limits.memory_mb: 1"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(program, capsys, options, said):
+    code = program("print(1)")
+
+    assert main(["sandbox", "run", *(option.format(code) for option in options)]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+def test_binary_code_is_refused(tmp_path, capsys):
+    path = tmp_path / "program.py"
+    path.write_bytes(b"\xff\xfe\x00")
+
+    assert main(["sandbox", "run", str(path)]) == 2
+    assert "code: is not UTF-8" in capsys.readouterr().err
+
+
+def test_levels_are_listed(capsys):
+    code = main(["sandbox", "levels", "--json"])
+
+    levels = json.loads(capsys.readouterr().out)
+    assert code == (0 if levels["level"] else 1)
+    assert [entry["level"] for entry in levels["tried"]][-1] == "D"
+
+
+def test_levels_for_a_person(capsys):
+    main(["sandbox", "levels"])
+
+    output = capsys.readouterr().out
+    assert "in force: " in output
+    assert "seccomp: system calls from a list" in output
