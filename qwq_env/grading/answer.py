@@ -47,13 +47,16 @@ def last_boxed(text: str) -> str | None:
     at.
     """
     found = find_last_box(text[-SEARCH_WINDOW:])
-    return None if found is None else found.content
+    return found and found.content
 
 
 class Box(NamedTuple):
-    """The content of a box and where in the searched text the content ends."""
+    """The content of a box and where in the searched text the content ends.
 
-    content: str
+    `content` is None for a text in which no box is complete but one was begun and never closed.
+    """
+
+    content: str | None
     end: int
 
 
@@ -79,7 +82,8 @@ def find_last_box(text: str) -> Box | None:
                 closed[start] = token.start()
                 best = (start, token.start())
     if best is None:
-        return None
+        unclosed = any(start is not None for start in open_braces)
+        return Box(None, len(text)) if unclosed else None
     start, end = _innermost(text, *best, closed)
     return Box(text[start:end].strip(), best[1])
 

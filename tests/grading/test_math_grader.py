@@ -43,6 +43,7 @@ def grader():
         ("__import__('os').getpid()*0", None),
         ("", None),
         ("I do not know.", None),
+        ("so x = 42 and \\boxed{42", None),
     ],
 )
 def test_which_part_of_a_response_is_the_answer(response, answer):

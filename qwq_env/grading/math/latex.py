@@ -65,13 +65,16 @@ _DROPPED = frozenset(
 )  # fmt: skip
 _FONTS = (
     "mathrm|mathbf|mathit|mathsf|mathtt|mathnormal|boldsymbol|bm|pmb|mathcal|operatorname"
-    "|overrightarrow|ensuremath|phantom|cancel"
+    "|overrightarrow|ensuremath|underline"
 )
 _TEXTS = frozenset(
     ["text", "textbf", "textit", "textrm", "textnormal", "textsf", "texttt", "mbox", "hbox",
      "emph", "textup", "textsc"]
 )  # fmt: skip
 
+_UNPRINTED = re.compile(
+    r"\\(?:h?phantom|vphantom|color|textcolor|hspace|vspace|label|tag|kern|mspace)\*?\s*\{[^{}]*\}"
+)
 _CHOOSE = re.compile(r"\{([^{}]*)\\choose\s*([^{}]*)\}")
 _EMPTY_TEXT = re.compile(r"\\text\{\s*\}")
 _UPRIGHT_UNIT = re.compile(r"(?<=[\d}\s])\\mathrm\s*\{([a-zA-Z]{2,}|[^{}\\]*[/^][^{}\\]*)\}")
@@ -110,7 +113,7 @@ def canonical(text: str) -> str:
     text = text.replace("\\\\", "\\cr ")
     text = _THIN_THOUSANDS.sub("", text)
     text = _DOLLAR.sub(" ", _DELIMITERS.sub(" ", text))
-    text = _COMMAND.sub(_command, text)
+    text = _COMMAND.sub(_command, _UNPRINTED.sub(" ", text))
     text = _CHOOSE.sub(r"\\binom{\1}{\2}", _EMPTY_TEXT.sub(" ", text))
     text = _UPRIGHT_UNIT.sub(r"\\text{\1}", text)
     text = _FONT_GROUP.sub(lambda found: " " + found[1] + " ", text)
@@ -130,8 +133,9 @@ def _visible(text: str) -> str:
         code = ord(character)
         if code < 128:
             kept.append(character if code >= 32 or character in "\n\t" else "")
-        elif 0xFF01 <= code <= 0xFF5E:  # full-width forms of ASCII
-            kept.append(chr(code - 0xFEE0))
+        elif 0xFF01 <= code <= 0xFF5E or 0x1D400 <= code <= 0x1D7FF:
+            # Full-width forms of ASCII, and letters and digits in mathematical styles.
+            kept.append(unicodedata.normalize("NFKC", character))
         elif unicodedata.category(character) not in ("Cc", "Cf", "Cs"):
             kept.append(character)
     return "".join(kept)
@@ -186,8 +190,10 @@ def _frac(found: re.Match[str]) -> str:
 
 
 def _bare(text: str) -> str:
-    """Strip spaces and the punctuation that ends a sentence, not a number."""
+    """Strip spaces, quotation marks, and the punctuation that ends a sentence, not a number."""
     text = text.strip()
+    if len(text) > 2 and text[0] == text[-1] and text[0] in "\"'`":
+        text = text[1:-1].strip()
     while text and text[-1] in ".,;:" and not text.endswith("\\:"):
         text = text[:-1].rstrip()
     return text

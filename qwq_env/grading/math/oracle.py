@@ -67,7 +67,7 @@ class FullOracle:
         return True
 
     def same(self, gold: str, answer: str) -> bool:
-        from qwq_env.grading.math import sampling, symbolic  # noqa: PLC0415 - optional, heavy
+        from qwq_env.grading.math import evaluate, sampling, symbolic  # noqa: PLC0415 - optional, heavy
 
         left, right = _tree(gold), _tree(answer)
         if left is not None and right is not None:
@@ -77,19 +77,19 @@ class FullOracle:
                 # \log is the natural logarithm to some and the decimal one to others.
                 decimal = _decimal_logarithms(left), _decimal_logarithms(right)
                 return decimal != (left, right) and sampling.same_value(*decimal)
-            except (sampling.Undefined, Unreadable):
+            except (evaluate.Undefined, Unreadable):
                 pass
         return symbolic.same_meaning(gold, answer)
 
     def proportional(self, gold: str, answer: str, positive: bool) -> bool:
-        from qwq_env.grading.math import sampling  # noqa: PLC0415 - optional, heavy
+        from qwq_env.grading.math import evaluate, sampling  # noqa: PLC0415 - optional, heavy
 
         left, right = _tree(gold), _tree(answer)
         if left is None or right is None:
             return False
         try:
             return sampling.proportional(left, right, positive)
-        except (sampling.Undefined, Unreadable):
+        except (evaluate.Undefined, Unreadable):
             return False
 
 

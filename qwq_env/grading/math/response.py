@@ -48,6 +48,8 @@ def response_answer(
     if boxed_only:
         return box and box.content
     if box is not None:
+        if box.content is None:
+            return None  # cut off while the answer was being written
         later = _FINAL_ANSWER.search(text, box.end)
         return (later and _claimed(text[later.start() :])) or box.content
     return _hashes(text) or _claimed(text) or _formula(text) or _number(text)
