@@ -42,6 +42,7 @@ from qwq_env.rollout.engine import Assignment, Engine, EngineSettings, attempt_n
 from qwq_env.rollout.play import PlaySettings
 from qwq_env.rollout.policy import Policy, Sampling
 from qwq_env.task import Task
+from qwq_env.training.weight_sync import WeightSync
 from qwq_env.trajectory import Trajectory
 
 logger = logging.getLogger(__name__)
@@ -80,6 +81,7 @@ class Rollouts:
         context: int = 32_768,
         thinking: Literal["keep", "strip"] = "keep",
         policy: PolicyFactory | None = None,
+        weights: WeightSync | None = None,
         engine: EngineSettings | None = None,
         on_episode: OnEpisode | None = None,
     ) -> None:
@@ -96,6 +98,8 @@ class Rollouts:
         self.last: list[Trajectory] = []
         self._tasks: dict[str, Task] = {}
         self._make_policy = policy or _transformers_policy
+        self._weights = weights
+        self._pushed_step: int | None = None
         self._engine_settings = engine or EngineSettings()
         self._on_episode = on_episode
         self._engine: Engine | None = None
@@ -114,6 +118,7 @@ class Rollouts:
         ]
         self._calls += 1
         engine = self._engine_for(trainer)
+        self._push_weights(trainer)
         on_episode = self._on_episode
         report = None if on_episode is None else (lambda trajectory: on_episode(trajectory, step))
         assert isinstance(engine.policy, RecordingPolicy)
@@ -150,6 +155,13 @@ class Rollouts:
         if task_id not in self._tasks:
             self._tasks[task_id] = self.env.tasks.find(task_id)
         return self._tasks[task_id]
+
+    def _push_weights(self, trainer: Any) -> None:
+        """Let the sampler have the weights of this step, once."""
+        step = trainer.state.global_step
+        if self._weights is not None and step != self._pushed_step:
+            self._weights.push(trainer)
+            self._pushed_step = step
 
     def _engine_for(self, trainer: Any) -> Engine:
         arguments = trainer.args
