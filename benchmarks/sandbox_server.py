@@ -29,6 +29,7 @@ from qwq_env.sandbox.local import LocalSandbox
 CALLERS = 64
 ROUNDS = 3
 PROGRAM = "print(1)"
+LAUNCH = "import sys; from qwq_env.cli import main; sys.exit(main())"
 Work = Callable[[], Awaitable[Any]]
 
 
@@ -106,7 +107,7 @@ async def measure_clients(url: str, seconds: float) -> dict[str, float]:
 async def measure(seconds: float) -> dict[str, float]:
     """Take the two sandboxes in turns; returns the medians over the rounds."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "qwq_env.cli", "sandbox", "serve", "--port", "0"),
+        *(sys.executable, "-c", LAUNCH, "sandbox", "serve", "--port", "0"),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from qwq_env.cli import main
 from qwq_env.errors import UsageError
 from qwq_env.sandbox.server import SandboxServer, add_serve_arguments
 from qwq_env.sandbox.server.command import read_token, service
@@ -95,3 +96,15 @@ def test_a_token_file_that_is_no_use(tmp_path: Path) -> None:
     for name in ("empty", "binary", "absent"):
         with pytest.raises(UsageError, match="token-file"):
             read_token(tmp_path / name)
+
+
+@pytest.mark.parametrize("words", [("--host", "0.0.0.0"), ("--slots", "0"), ("--require", "Z")])
+def test_the_command_says_what_is_wrong_in_one_line(
+    words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("QWQ_SANDBOX_TOKEN", raising=False)
+
+    code = main(["sandbox", "serve", *words])
+
+    assert code == 2
+    assert capsys.readouterr().err.count("\n") == 1

@@ -23,13 +23,7 @@ from qwq_env.sandbox.client import RemoteSandbox
 from qwq_env.sandbox.errors import LevelUnavailable
 from qwq_env.sandbox.local import LocalSandbox
 
-LAUNCH = """
-import argparse, sys
-from qwq_env.sandbox.server import add_serve_arguments, serve
-parser = argparse.ArgumentParser()
-add_serve_arguments(parser)
-sys.exit(serve(parser.parse_args()))
-"""
+LAUNCH = "import sys; from qwq_env.cli import main; sys.exit(main())"
 SLEEP = "import time\ntime.sleep(60)"
 
 
@@ -60,7 +54,7 @@ class Served:
 
     async def start(self) -> None:
         self.process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", LAUNCH),
+            *(sys.executable, "-c", LAUNCH, "sandbox", "serve"),
             *("--port", str(self.port), *self._options),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
