@@ -136,12 +136,16 @@ def test_tool_turns_are_masked_and_lost_episodes_teach_nothing(model, tokenizer,
     assert not any(math.isnan(value) for value in trainer.batch["advantages"].tolist())
 
 
+def answer_at_once(context: str) -> str:
+    return script(context) if "<tool_response>" in context else CALL
+
+
 def test_metrics_name_what_the_episodes_did(model, tokenizer, tmp_path):
     rollouts = Rollouts(
         environment(),
         tokenizer,
         context=4000,
-        policy=lambda trainer: ScriptedPolicy(rollouts.codec, lambda c: script(c.replace("Task 0", "Task 1"))),
+        policy=lambda trainer: ScriptedPolicy(rollouts.codec, answer_at_once),
     )  # fmt: skip
     trainer = train(model, tokenizer, tmp_path, rollouts)
 

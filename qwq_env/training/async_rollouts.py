@@ -1,0 +1,213 @@
+"""Rollouts for TRL's `AsyncGRPOTrainer`: the same engine, running while the trainer trains.
+
+```python
+worker = AsyncRollouts("qwq/MathTool-v0", tokenizer, policy, group=8)
+AsyncGRPOTrainer(..., rollout_worker=worker)
+```
+
+TRL's own worker renders the conversation again for every turn, so an episode of QwQ, whose
+template drops earlier thinking, falls apart into one row a turn. Here an episode is one row (with
+`thinking="keep"`), made of the ids that were sampled. A group's advantages are computed when its
+last episode has ended: (reward - mean) / std over the episodes that were not lost; a lost one is
+not sent at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import statistics
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from trl.experimental.async_grpo.async_rollout_worker import RolloutSample
+
+from qwq_env.dialect.codec import TokenCodec
+from qwq_env.env import ToolEnv
+from qwq_env.errors import InfrastructureError, UsageError
+from qwq_env.registry import make_environment
+from qwq_env.rollout.engine import Assignment, Engine, EngineSettings
+from qwq_env.rollout.play import PlaySettings
+from qwq_env.rollout.policy import Policy, Sampling
+from qwq_env.task import Task
+from qwq_env.training.rollouts import episode_metrics
+from qwq_env.trajectory import TrainingRow, Trajectory
+
+
+class AsyncRollouts:
+    """A rollout worker (TRL's `RolloutWorkerProtocol`) that runs in a thread of the trainer.
+
+    It plays groups of `group` episodes of the same task, `groups_in_flight` at a time, over and
+    over the task set, and puts their rows on `rollout_buffer`. A full buffer (`buffered` rows)
+    holds new groups back. Each row carries the model version that was live when its group began.
+    """
+
+    def __init__(
+        self,
+        environment: str | ToolEnv,
+        tokenizer: Any,
+        policy: Policy,
+        *,
+        environment_arguments: Mapping[str, Any] | None = None,
+        group: int = 8,
+        groups_in_flight: int = 8,
+        buffered: int = 512,
+        seed: int = 0,
+        temperature: float = 1.0,
+        context: int = 32_768,
+        completion: int = 32_768,
+        thinking: Literal["keep", "strip"] = "keep",
+        engine: EngineSettings | None = None,
+    ) -> None:
+        if group < 2 or groups_in_flight < 1:
+            raise UsageError(f"group: {group!r}; expected 2 or more, for advantages are relative")
+        env = (
+            environment
+            if isinstance(environment, ToolEnv)
+            else make_environment(environment, environment_arguments)
+        )
+        play = PlaySettings(
+            sampling=Sampling(temperature),
+            context=context,
+            completion=completion,
+            turn_tokens=completion,
+            thinking=thinking,
+        )
+        self.rollout_buffer: queue.Queue[RolloutSample] = queue.Queue(maxsize=buffered)
+        self.metrics_queue: queue.Queue[dict[str, float]] = queue.Queue()
+        self._engine = Engine(env, policy, TokenCodec(tokenizer), play=play, settings=engine)
+        self._group, self._in_flight, self._seed = group, groups_in_flight, seed
+        self._version = 0
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._failure: BaseException | None = None
+        self._last_progress = time.monotonic()
+
+    def start(self) -> None:
+        """Begin to play; returns at once."""
+        self._stopping.clear()
+        self._last_progress = time.monotonic()
+        self._thread = threading.Thread(target=self._run, name="qwq-env-async-rollouts")
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Give up the episodes in progress and wait until their tools are closed."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def update_model_version(self, model_version: int) -> None:
+        """Tag what is begun from now on with this version."""
+        self._version = model_version
+
+    def check_health(self, stale_after_s: float) -> None:
+        """Raise `InfrastructureError` if playing has failed, or nothing ended for so long."""
+        if self._failure is not None:
+            raise InfrastructureError(f"rollouts ended: {self._failure!r}") from self._failure
+        idle = time.monotonic() - self._last_progress
+        if idle > stale_after_s and not self.rollout_buffer.full():
+            raise InfrastructureError(f"rollouts: no group ended for {idle:.0f} seconds")
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._play_until_stopped())
+        except Exception as error:  # noqa: BLE001 - the thread's end; check_health reports it
+            self._failure = error
+
+    async def _play_until_stopped(self) -> None:
+        numbered = enumerate(self._tasks())
+        workers = [asyncio.create_task(self._play_groups(numbered)) for _ in range(self._in_flight)]
+        watch = asyncio.create_task(self._watch_for_stop())
+        done, pending = await asyncio.wait([watch, *workers], return_when=asyncio.FIRST_COMPLETED)
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
+        for task in done:
+            task.result()
+
+    async def _watch_for_stop(self) -> None:
+        while not self._stopping.is_set():
+            await asyncio.sleep(0.05)
+
+    async def _play_groups(self, numbered: Iterator[tuple[int, Task]]) -> None:
+        for number, task in numbered:
+            version = self._version
+            assignments = [
+                Assignment(task, f"{number}.{i}", hash((self._seed, number, i)) & 0x7FFF_FFFF)
+                for i in range(self._group)
+            ]
+            trajectories = await self._engine.run(assignments)
+            for sample in group_samples(trajectories, number, version):
+                await self._put(sample)
+            self.metrics_queue.put(
+                {f"episode/{name}": value for name, value in episode_metrics(trajectories).items()}
+            )
+            self._last_progress = time.monotonic()
+
+    async def _put(self, sample: RolloutSample) -> None:
+        """Wait for room without blocking the loop, on which other groups play on."""
+        sample.enqueued_at = time.time()
+        while True:
+            try:
+                self.rollout_buffer.put_nowait(sample)
+                return
+            except queue.Full:
+                await asyncio.sleep(0.02)
+
+    def _tasks(self) -> Iterator[Task]:
+        while True:
+            yield from self._engine.env.tasks
+
+
+def group_samples(
+    trajectories: Sequence[Trajectory], group: int, version: int
+) -> list[RolloutSample]:
+    """Return the rows of a group with their advantages; the rows of an episode share one."""
+    scored = [t for t in trajectories if t.reward is not None and any(map(any, _masks(t)))]
+    if not scored:
+        return []
+    rewards = [float(t.reward) for t in scored if t.reward is not None]
+    mean, deviation = statistics.fmean(rewards), statistics.pstdev(rewards)
+    samples = []
+    for trajectory, reward in zip(scored, rewards, strict=True):
+        metrics = {"reward": reward, "reward_std": deviation, "rewards/reward": reward}
+        metrics |= {f"rewards/{name}": value for name, value in trajectory.scores.items()
+                    if value is not None}  # fmt: skip
+        advantage = (reward - mean) / (deviation + 1e-8)
+        samples += [
+            _sample(row, trajectory, advantage, group, version, metrics)
+            for row in trajectory.rows
+            if any(row.mask)
+        ]
+    return samples
+
+
+def _masks(trajectory: Trajectory) -> list[list[int]]:
+    return [row.mask for row in trajectory.rows]
+
+
+def _sample(
+    row: TrainingRow,
+    trajectory: Trajectory,
+    advantage: float,
+    group: int,
+    version: int,
+    metrics: Mapping[str, float],
+) -> RolloutSample:
+    """Return TRL's record; its mask and log-probabilities run over prompt and completion."""
+    prompt = [0] * row.prompt_length
+    return RolloutSample(
+        prompt=[{"role": "user", "content": trajectory.task_id}],
+        completion=[{"role": "assistant", "content": trajectory.answer}],
+        input_ids=np.asarray(row.ids, dtype=np.int64),
+        completion_mask=np.asarray(prompt + row.mask, dtype=np.int64),
+        old_log_probs=np.asarray(prompt + row.logprobs, dtype=np.float32),
+        advantage=advantage,
+        model_version=version,
+        group_id=group,
+        metrics=dict(metrics),
+    )

@@ -1,0 +1,170 @@
+"""AsyncGRPO's side of the contract, up to the batch: what needs a GPU begins after the collator."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+
+import numpy as np
+import pytest
+from trl.experimental.async_grpo.async_grpo_trainer import (
+    DataCollatorForRollout,
+    FixedCountBatcher,
+    RolloutQueueDataset,
+)
+
+from qwq_env.env import ToolEnv
+from qwq_env.errors import InfrastructureError, UsageError
+from qwq_env.rollout.engine import EngineSettings
+from qwq_env.rollout.policy import Policy
+from qwq_env.rollout.scripted import ScriptedPolicy
+from qwq_env.rubric import Component, Rubric
+from qwq_env.task import ListTaskSet, Task
+from qwq_env.tool import tool
+from qwq_env.training.async_rollouts import AsyncRollouts
+
+CALL = 'think\n</think>\n\n<tool_call>\n{"name": "look", "arguments": {}}\n</tool_call><|im_end|>'
+
+
+@tool(blocking=False)
+def look() -> str:
+    """Look."""
+    return "seen"
+
+
+def environment() -> ToolEnv:
+    tasks = ListTaskSet([Task(f"t{i}", f"Task {i}", "1") for i in range(4)])
+    rubric = Rubric([Component("match", lambda f: float(f.answer == f.task.answer))])
+    return ToolEnv(tasks, [look], rubric)
+
+
+class Alternating:
+    """Answers right in every other episode, after one call."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, context: str) -> str:
+        if "<tool_response>" not in context:
+            return CALL
+        self.count += 1
+        return f"so\n</think>\n\n{self.count % 2}<|im_end|>"
+
+
+@pytest.fixture
+def worker(tokenizer, codec):
+    made = []
+
+    def make(policy: Policy | None = None, **arguments) -> AsyncRollouts:
+        policy = policy or ScriptedPolicy(codec, Alternating())
+        worker = AsyncRollouts(environment(), tokenizer, policy, group=4, **arguments)
+        made.append(worker)
+        worker.start()
+        return worker
+
+    yield make
+    for worker in made:
+        worker.stop()
+
+
+def take(worker: AsyncRollouts, count: int):
+    return [worker.rollout_buffer.get(timeout=20) for _ in range(count)]
+
+
+def test_an_episode_is_one_row_of_the_ids_that_were_sampled(worker, codec):
+    samples = take(worker(groups_in_flight=1), 4)
+
+    for sample in samples:
+        text = codec.decode(sample.input_ids.tolist())
+        sampled = sample.input_ids[sample.completion_mask == 1].tolist()
+        assert text.count("<tool_response>\nseen") == 1
+        assert codec.decode(sampled).startswith(CALL + "so\n</think>\n\n")
+        assert len(sample.completion_mask) == len(sample.old_log_probs) == len(sample.input_ids)
+    assert {sample.group_id for sample in samples} == {0}
+    assert sorted(np.sign(sample.advantage) for sample in samples) == [-1, -1, 1, 1]
+
+
+def test_strip_gives_a_row_a_turn_with_the_advantage_shared(worker):
+    samples = take(worker(groups_in_flight=1, thinking="strip"), 8)
+
+    pairs = list(zip(samples[::2], samples[1::2], strict=True))
+    assert all(first.advantage == second.advantage for first, second in pairs)
+
+
+def test_rows_carry_the_version_that_was_live(worker):
+    running = worker(groups_in_flight=1, buffered=4)
+    take(running, 4)
+    running.update_model_version(7)
+    versions = [sample.model_version for sample in take(running, 24)]
+
+    assert versions[-1] == 7
+    assert versions == sorted(versions)
+
+
+def test_full_buffer_holds_new_groups_back(worker):
+    running = worker(groups_in_flight=2, buffered=4)
+    time.sleep(0.5)
+
+    assert running.rollout_buffer.qsize() == 4
+    running.check_health(stale_after_s=0.1)
+
+
+def test_lost_episodes_are_not_sent(worker, codec):
+    class Flaky(ScriptedPolicy):
+        async def generate(self, request):
+            if request.episode.endswith("1"):
+                raise InfrastructureError("gone")
+            return await super().generate(request)
+
+    running = worker(
+        Flaky(codec, Alternating()), groups_in_flight=1, engine=EngineSettings(attempts=1)
+    )
+    metrics = running.metrics_queue.get(timeout=20)
+
+    assert metrics["episode/lost"] == 0.25
+    assert [s.group_id for s in take(running, 3)] == [0, 0, 0]
+
+
+def test_failure_of_the_thread_is_reported(worker, codec):
+    class Broken(Policy):
+        async def generate(self, request):
+            raise ZeroDivisionError("a bug")
+
+    running = worker(Broken())
+    with pytest.raises(InfrastructureError, match="a bug"):
+        for _ in range(100):
+            time.sleep(0.05)
+            running.check_health(stale_after_s=60)
+
+
+def test_stop_closes_what_is_under_way(worker, codec):
+    async def slow(context: str) -> str:
+        await asyncio.sleep(60)
+        return ""
+
+    running = worker(ScriptedPolicy(codec, slow))
+    start = time.perf_counter()
+    running.stop()
+
+    assert time.perf_counter() - start < 30
+
+
+def test_trl_packs_the_rows(worker, tokenizer):
+    """Through TRL's own queue, planner and collator, as far as a machine without a GPU goes."""
+    running = worker()
+    dataset = RolloutQueueDataset(
+        running.rollout_buffer, lambda: 0, running.check_health, 60.0, metrics=defaultdict(list)
+    )
+    planner = FixedCountBatcher(dataset, num_processes=2, microbatch_size=8)
+    rows = next(iter(planner))
+    batch = DataCollatorForRollout(tokenizer.pad_token_id, num_processes=2)([rows])
+
+    assert batch["input_ids"].shape[0] == 2
+    assert float(batch["global_n_tokens"][0]) > 0
+    assert set(batch["advantages"].flatten().tolist()) != {0.0}
+
+
+def test_group_of_one_is_refused(tokenizer, codec):
+    with pytest.raises(UsageError, match="group"):
+        AsyncRollouts(environment(), tokenizer, ScriptedPolicy(codec, ["x"]), group=1)
