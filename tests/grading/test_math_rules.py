@@ -47,7 +47,8 @@ EQUAL = {
         ("x^2+2x+1", "(x+1)^2"), ("\\frac{x}{2}", "0.5x"), ("\\frac{n(n+1)}{2}", "\\binom{n+1}{2}"),
         ("n!", "n(n-1)!"), ("\\sin 2x", "2\\sin x\\cos x"), ("\\sec^2 x-1", "\\tan^2x"),
         ("\\sqrt{x^2}", "|x|"), ("\\ln x+\\ln y", "\\ln(xy)"), ("x^2+C", "C+x^2"), ("x²", "x^2"),
-        ("\\sum_{k=1}^{10}k", "55"), ("\\int_0^1 x\\,dx", "\\frac12"),
+        ("\\sum_{k=1}^{10}k", "55"), ("2^n-1", "\\sum_{k=0}^{n-1}2^k"),
+        ("\\binom{n}{k}", "\\frac{n!}{k!(n-k)!}"), ("\\int_0^1 x\\,dx", "\\frac12"),
         ("\\sqrt[3]{x}^2", "x^{2/3}"),
         ("\\lfloor n/2\\rfloor", "\\left\\lfloor\\frac n2\\right\\rfloor"),
     ],
@@ -58,7 +59,8 @@ EQUAL = {
         ("\\angle A=30^\\circ", "30"), ("|AB|=1", "1"), ("\\frac{NO}{BO}=\\frac12", "0.5"),
         ("\\frac{\\sqrt3}{3}", "\\frac{\\sqrt3}{3}\\approx 0.577"), ("3.14", "\\approx 3.14"),
         ("x\\ge-3", "-3\\le x"), ("x>1", "2x>2"), ("1<x<2", "2>x>1"), ("x<1", "-x>-1"),
-        ("[0,1]", "0\\le x\\le 1"), ("0<f(x)<1", "(0,1)"), ("(-1,1)", "|x|<1"),
+        ("[0,1]", "0\\le x\\le 1"), ("0<f(x)<1", "(0,1)"), ("-1<k<1", "|k|<1"), ("120", "5!=120"),
+        ("\\{x\\in\\mathbb{R}: x>2\\}", "(2,\\infty)"), ("(-1,1)", "|x|<1"),
         ("(-\\infty,-1)\\cup(1,\\infty)", "x<-1\\text{ or }x>1"), ("x\\in[1,2]", "[1,2]"),
         ("x\\ne 2", "\\mathbb{R}\\setminus\\{2\\}"),
         ("1\\leq|z|\\leq 2", "z\\in[-2,-1]\\cup[1,2]"),
@@ -85,7 +87,7 @@ EQUAL = {
         ("(A)", "A) 5"),
         ("A, C", "C, A"), ("\\text{no solution}", "No solution."),
         ("\\text{red, blue}", "blue, red"),
-        ("\\mathrm{E}", "E"), ("\\text{even}", "even"),
+        ("\\mathrm{E}", "E"), ("\\text{June 20}", "June 20"), ("\\text{even}", "even"),
     ],
 }  # fmt: skip
 
@@ -122,7 +124,8 @@ DIFFERENT = {
         ("7=11a+c", "11a+c"),
         ("a+3z=0", "0"), ("x+y=7", "7"), ("y=3x-2", "y=3x+2"), ("x\\ge-3", "x>-3"),
         ("x>1", "-x>-1"),
-        ("1<x<2", "1<x\\le2"), ("x<3", "x\\le 3"), ("42", "x\\ge 42"), ("41", "41\\approx42=42"),
+        ("1<x<2", "1<x\\le2"), ("|k|<1", "k<1"), ("\\{x|x>2\\}", "[2,\\infty)"),
+        ("x<3", "x\\le 3"), ("42", "x\\ge 42"), ("41", "41\\approx42=42"),
     ],
     "shapes": [
         ("1,2,3", "1,2"), ("1,2,3", "1,2,3,4"), ("1,2,3", "1,2,2"), ("1,1,2", "1,2"),
@@ -140,7 +143,8 @@ DIFFERENT = {
     "words": [
         ("\\text{Monday}", "Tuesday"), ("A", "B"), ("(A)", "(A) or (B)"), ("A, C", "A"),
         ("5", "\\text{nan}"),
-        ("\\text{odd}", "\\text{oddd}"), ("silent", "listen"), ("\\text{yes}", "no"),
+        ("\\text{odd}", "\\text{oddd}"), ("silent", "listen"), ("\\text{June 20}", "June 21"),
+        ("\\text{yes}", "no"),
         ("42", "\\text{gold}"),
     ],
     "several answers for one": [

@@ -164,8 +164,9 @@ class Comparison:
                 and all(map(self._in_order, gold.rows, answer.rows))
             )
         texts = [side.text for side in (gold, answer) if isinstance(side, Matrix | Value)]
-        if len(texts) == 2 and all("matrix}" in text for text in texts):
-            return self.oracle.same(texts[0], texts[1])  # a product, a multiple
+        determinant = any(isinstance(side, Matrix) and side.determinant for side in (gold, answer))
+        if len(texts) == 2 and (determinant or all("matrix}" in text for text in texts)):
+            return self.oracle.same(texts[0], texts[1])  # a product, a multiple, a determinant
         golds, answers = _vector(gold), _vector(answer)
         return golds is not None and answers is not None and self._in_order(golds, answers)
 
@@ -392,7 +393,9 @@ def _is_constant(side: str) -> bool:
 
 def _names(relation: Relation) -> frozenset[str]:
     return frozenset(
-        side.replace(" ", "") for side in relation.sides if is_name(side) and not _is_constant(side)
+        side.replace(" ", "").strip("|")
+        for side in relation.sides
+        if is_name(side) and not _is_constant(side)
     )
 
 

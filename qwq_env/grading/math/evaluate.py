@@ -199,6 +199,8 @@ def product(left: Known, right: Known) -> Known:
 
 
 def _quotient(top: Known, bottom: Known) -> Known:
+    if mpmath.isinf(bottom.value) and mpmath.isfinite(top.value):
+        return Known(mpmath.mpf(0), _NOTHING)  # 1/(-1)! is 0, as in a binomial outside its triangle
     size = _magnitude(bottom.value)
     if bottom.value == 0 or size < bottom.error - 2:
         raise ZeroDivisionError
@@ -238,6 +240,13 @@ def _whole(value: Any) -> int:
     return int(value)
 
 
+def _factorial(value: Any) -> Any:
+    """The factorial, continued by the gamma function; infinite at the negative whole numbers."""
+    if mpmath.im(value) == 0 and value < 0 and mpmath.isint(value):
+        return mpmath.inf
+    return mpmath.factorial(value)
+
+
 def _real(value: Any) -> Any:
     if mpmath.im(value) != 0:
         raise Undefined
@@ -253,7 +262,7 @@ _ARITHMETIC: dict[str, Callable[..., Known]] = {
     "logbase": _logarithm_to,
 }
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "factorial": mpmath.factorial,
+    "factorial": _factorial,
     "factorial2": mpmath.fac2,
     "binom": mpmath.binomial,
     "floor": lambda value: mpmath.floor(_real(value)),

@@ -16,6 +16,7 @@ from qwq_env.grading.score import Score
 
 __all__ = ["judge", "judge_fully", "warm_up"]
 
+_TEXT = re.compile(r"\\text\{([^{}]*)\}")
 _DECIMAL_COMMA = re.compile(r"^(-?0),(\d+)$|^(-?\d+),(\d{1,2}|\d{4,})$")
 
 
@@ -31,7 +32,7 @@ def judge(gold: str, answer: str, oracle: Oracle) -> Score:
         return Score.undecided("bad_reference", "the reference answer is empty")
     if not answer_text:
         return Score.wrong("no_answer", "the answer is empty")
-    if gold_text == answer_text:
+    if gold_text == answer_text or _plain(gold_text) == _plain(answer_text):
         return Score.right("equal", "the same text")
     try:
         equal = _equal(gold_text, answer_text, Comparison(oracle))
@@ -77,6 +78,11 @@ def _equal(gold: str, answer: str, comparison: Comparison) -> bool:
         return True
     points = [_DECIMAL_COMMA.sub(r"\1\3.\2\4", text) for text in (gold, answer)]
     return points != [gold, answer] and comparison.equal(*(_reading(text, True) for text in points))
+
+
+def _plain(text: str) -> str:
+    """The text without the marks that say which parts of it are words."""
+    return " ".join(_TEXT.sub(r"\1", text).split())
 
 
 @lru_cache(maxsize=4096)

@@ -72,6 +72,7 @@ _TEXTS = frozenset(
      "emph", "textup", "textsc"]
 )  # fmt: skip
 
+_UNEQUAL = re.compile(r"(?<![\d)}])!=")  # behind a number it is a factorial: 5!=120
 _UNPRINTED = re.compile(
     r"\\(?:h?phantom|vphantom|color|textcolor|hspace|vspace|label|tag|kern|mspace)\*?\s*\{[^{}]*\}"
 )
@@ -119,7 +120,8 @@ def canonical(text: str) -> str:
     text = _FONT_GROUP.sub(lambda found: " " + found[1] + " ", text)
     text = _CIRC.sub(r"^\\circ ", text)
     text = text.replace("{,}", ",").replace("===", "=").replace("==", "=")
-    text = text.replace("<=", r"\leq ").replace(">=", r"\geq ").replace("!=", r"\neq ")
+    text = text.replace("<=", r"\leq ").replace(">=", r"\geq ")
+    text = _UNEQUAL.sub(r"\\neq ", text)
     text = text.replace("**", "^").replace("*", r"\cdot ")
     text = _SPACES.sub(" ", text)
     text = _PERCENT.sub("%", text)

@@ -55,7 +55,7 @@ def same_value(gold: Node, answer: Node) -> bool:
     names = (symbols(gold) | symbols(answer)) - _CONSTANTS
     complex_values = not names or "i" in symbols(gold)
     agreed = 0
-    for number in range(len(_RANGES) if names else 1):
+    for number in _numbers(gold, answer) if names else [0]:
         with mpmath.workdps(_DIGITS):
             evaluation = _evaluation(names, number)
             expected = _known(evaluation, gold, complex_values)
@@ -84,7 +84,7 @@ def proportional(gold: Node, answer: Node, positive: bool = False) -> bool:
         return False
     first: _Pair | None = None
     agreed = 0
-    for number in range(len(_RANGES)):
+    for number in _numbers(gold, answer):
         pair = _pair(gold, answer, names, number, _DIGITS)
         if pair is None or pair.both_zero():
             continue
@@ -151,6 +151,19 @@ def _is_positive(ratio: Any) -> bool:
 
 def _is_zero(known: Known) -> bool:
     return _is_noise(known.value, known.error)
+
+
+def _numbers(gold: Node, answer: Node) -> list[int]:
+    """Which points are tried: sums have a value for whole numbers only."""
+    if _has_sum(gold) or _has_sum(answer):
+        return [number for number, (_, _, whole) in enumerate(_RANGES) if whole]
+    return list(range(len(_RANGES)))
+
+
+def _has_sum(node: Node) -> bool:
+    return isinstance(node, Call) and (
+        node.name in ("sum", "prod") or any(map(_has_sum, node.arguments))
+    )
 
 
 def _is_rational(node: Node) -> bool:

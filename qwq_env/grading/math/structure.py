@@ -122,6 +122,11 @@ _NAMING = frozenset(
 _PUNCTURED = re.compile(
     r"(?:\\mathbb\{R\}|\(-\\infty ?, ?\\infty ?\)) ?(?:\\setminus|-) ?\\\{(.*)\\\}"
 )
+# In \text{}: no word at all, several answers, or a number in front.
+_NOT_PROSE = re.compile(rf"^(?:(?!.*[A-Za-z]{{2}})|.*(?:{_COMMA.pattern})|\s*\d)")
+_SET_BUILDER = re.compile(
+    r"\s*(?P<name>[A-Za-z](?:_\{?\w\}?)?)\s*(?:\\in\s*\\mathbb\{R\})?\s*(?:\||:)(?P<condition>.*)"
+)
 _LEADING_SIGN = re.compile(r"(?:=|\\approx(?![A-Za-z])|\\sim(?![A-Za-z])|:)\s*")
 _PLUS_MINUS = re.compile(r"\\(pm|mp)(?![A-Za-z])")
 
@@ -256,7 +261,7 @@ def _unwrapped(text: str) -> str:
         text = text.strip()
         whole = _WHOLE_TEXT.fullmatch(text)
         sign = _LEADING_SIGN.match(text)
-        if whole and (not re.search(r"[A-Za-z]{2}", whole[1]) or _COMMA.search(whole[1])):
+        if whole and _NOT_PROSE.search(whole[1]):
             text = whole[1]
         elif sign and sign.end() < len(text):
             text = text[sign.end() :]
@@ -354,8 +359,10 @@ def _bracketed(text: str, depth: int) -> Answer | None:
         return None
     inner = text[len(opening) : -len(closing)].strip()
     if opening == "\\{":
-        if closing != "\\}" or re.search(r"(?<!\\)[|:]|\\mid", inner):
+        if closing != "\\}":
             return None
+        if described := _SET_BUILDER.fullmatch(inner):
+            return read_answer(described["condition"], False, depth + 1)
         items = split(inner, _COMMA) if inner else []
         return Listing(_flat(read_answer(item, False, depth + 1) for item in items), braces=True)
     items = split(inner, _SEMICOLON)
