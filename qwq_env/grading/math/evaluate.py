@@ -11,6 +11,7 @@ Real roots are taken where they exist, as in school: the cube root of -8 is -2.
 import hashlib
 from collections.abc import Callable, Mapping
 from fractions import Fraction
+from math import isfinite
 from typing import Any, NamedTuple
 
 import mpmath
@@ -177,7 +178,8 @@ def _rational(value: Fraction) -> Any:
 
 
 def _magnitude(value: Any) -> float:
-    return float(mpmath.mag(value)) if value and mpmath.isfinite(value) else _NOTHING
+    size = float(mpmath.mag(value))
+    return size if isfinite(size) else _NOTHING
 
 
 def _rounded(value: Any) -> Known:

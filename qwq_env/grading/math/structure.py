@@ -218,6 +218,8 @@ def _single(text: str, thousands: bool, depth: int) -> Answer:
 
 def split(text: str, separator: re.Pattern[str]) -> list[str]:
     """Cut `text` at the separators that stand outside of all brackets; parts are stripped."""
+    if not separator.search(text):
+        return [text.strip()]
     parts: list[str] = []
     level = start = position = 0
     while position < len(text):
