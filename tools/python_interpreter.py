@@ -134,6 +134,7 @@ class Interpreter:
         self.running = False
         self.pid = os.getpid()
         self.steps = 0
+        self.outputs = (os.dup(1), os.dup(2))
         signal.signal(signal.SIGINT, self._interrupt)
 
     def _interrupt(self, _signal: int, _frame: FrameType | None) -> None:
@@ -159,6 +160,7 @@ class Interpreter:
     def _step(self, code: str, value_characters: int) -> dict[str, Any]:
         self.steps += 1
         answer: dict[str, Any] = {"exit_code": 0, "value": None, "error": None}
+        self._reopen()
         try:
             try:
                 self.running = True
@@ -177,6 +179,17 @@ class Interpreter:
             except BaseException:  # noqa: BLE001 - a step may have replaced or closed it
                 pass
         return answer
+
+    def _reopen(self) -> None:
+        """Mend output streams that an earlier step has closed."""
+        for number, name in ((1, "stdout"), (2, "stderr")):
+            if getattr(getattr(sys, name, None), "closed", True):
+                os.dup2(self.outputs[number - 1], number)
+                # Not closed by us: it is the code's from here on.
+                stream = open(  # noqa: SIM115
+                    number, "w", encoding="utf-8", errors="replace", closefd=False
+                )
+                setattr(sys, name, stream)
 
     def _evaluate(self, code: str, filename: str, value_characters: int) -> str | None:
         linecache.cache[filename] = (len(code), None, code.splitlines(True), filename)

@@ -211,6 +211,16 @@ print(os.getpid(), escaped, folder)
     assert not Path(folder).exists()
 
 
+async def test_a_subprocess_mends_streams_that_were_closed() -> None:
+    tool = PythonTool(backend="subprocess")
+    await run(tool, "import sys; sys.stdout.close(); sys.stderr = None")
+    answers = [await run(tool, "print('seen')"), await run(tool, "1 / 0")]
+    await tool.aclose()
+
+    assert answers[0] == "seen"
+    assert answers[1].endswith("ZeroDivisionError: division by zero")
+
+
 async def test_a_subprocess_has_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET", "hunter2")
     tool = PythonTool(backend="subprocess")
