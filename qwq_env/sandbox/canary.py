@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Final
 
 from qwq_env.sandbox.handle import SlotLost
+from qwq_env.sandbox.jail import wire
 from qwq_env.sandbox.pool import SlotPool
 from qwq_env.sandbox.result import Limits
-from qwq_env.sandbox.verdict import job_header, judge
+from qwq_env.sandbox.verdict import job_of, judge
 
 _LIMITS: Final = Limits(cpu_seconds=5, wall_seconds=20)
 
@@ -82,10 +83,11 @@ async def leaks(pool: SlotPool) -> list[str]:
 
 async def _attack(pool: SlotPool, path: str, port: int, name: str) -> list[str]:
     target = json.dumps([path, port, name, os.getpid()])
-    header = job_header("run", _LIMITS, (target,))
     slot = await pool.take()
     try:
-        ended = await slot.start(header, _PROGRAM.encode(), b"", None, _LIMITS)
+        ended = await slot.start(
+            job_of(wire.RUN, _LIMITS), _PROGRAM.encode(), b"", None, _LIMITS, argv=(target,)
+        )
     except SlotLost:
         return ["the slot was lost under the canary"]
     except asyncio.CancelledError:

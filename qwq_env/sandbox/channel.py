@@ -12,7 +12,7 @@ from typing import Final
 from qwq_env.sandbox.jail import wire
 
 MOST_ANSWER_BYTES: Final = 16 << 20
-_CHUNK: Final = 1 << 16
+_CHUNK: Final = 1 << 14
 _CREDENTIALS: Final = struct.Struct("=3i")
 
 

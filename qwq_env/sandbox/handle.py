@@ -16,7 +16,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from qwq_env.sandbox.cgroup import Cgroup, CgroupTree
 from qwq_env.sandbox.errors import SandboxUnavailable
@@ -209,12 +209,13 @@ class SlotHandle:
 
     def start(
         self,
-        header: dict[str, Any],
+        job: wire.Job,
         code: bytes,
         stdin: bytes,
         channel: socket.socket | None,
         limits: Limits,
         watched: bool = True,
+        argv: tuple[str, ...] = (),
     ) -> asyncio.Future[Ended]:
         """Hand the job to the waiting child; the future ends with its end, or with `SlotLost`.
 
@@ -225,11 +226,11 @@ class SlotHandle:
             descriptors.append(_sealed_file(code))
         if stdin:
             descriptors.append(_sealed_file(stdin))
-        header |= {
-            "code_file": len(code) > wire.INLINE_CODE,
-            "stdin_file": bool(stdin),
-            "channel": channel is not None,
-        }
+        job = job._replace(
+            code_file=len(code) > wire.INLINE_CODE,
+            stdin_file=bool(stdin),
+            channel=channel is not None,
+        )
         passed = (*descriptors, channel.fileno()) if channel is not None else tuple(descriptors)
         self._limits, self._verdict = limits, None
         if self._group is not None:
@@ -237,7 +238,7 @@ class SlotHandle:
         self._future = future = self._loop.create_future()
         self._began = time.perf_counter()
         try:
-            wire.send(self._jobs, wire.pack_job(header, code), passed)
+            wire.send(self._jobs, wire.pack_job(job, argv, code), passed)
         except OSError:
             self.destroy()
         finally:

@@ -6,26 +6,37 @@ import asyncio
 import logging
 import os
 from collections.abc import Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from qwq_env.errors import UsageError
 from qwq_env.sandbox import canary
 from qwq_env.sandbox.cgroup import CgroupTree
 from qwq_env.sandbox.errors import LevelUnavailable, SandboxUnavailable, SessionClosed
-from qwq_env.sandbox.handle import SlotHandle, SlotLost
+from qwq_env.sandbox.handle import Ended, SlotHandle, SlotLost
 from qwq_env.sandbox.interface import DEFAULT_LIMITS, Sandbox
+from qwq_env.sandbox.jail import wire
 from qwq_env.sandbox.levels import LEVELS, Level, Plan, check_level, plans
 from qwq_env.sandbox.pool import SlotPool
 from qwq_env.sandbox.result import CallResult, ExecutionResult, Limits
 from qwq_env.sandbox.session import LocalSession
 from qwq_env.sandbox.solution import call_solution
 from qwq_env.sandbox.source import checked_code
-from qwq_env.sandbox.verdict import job_header, judge
+from qwq_env.sandbox.verdict import job_of, judge
 
 _log = logging.getLogger(__name__)
 
 _ATTEMPTS: Final = 3
 MOST_STDIN_BYTES: Final = 64 << 20
+MOST_ARGV_CHARACTERS: Final = 4096
+
+
+class _Request(NamedTuple):
+    """A one-shot that was found well formed."""
+
+    code: bytes
+    stdin: bytes
+    argv: tuple[str, ...]
+    limits: Limits
 
 
 class LocalSandbox(Sandbox):
@@ -171,16 +182,16 @@ class LocalSandbox(Sandbox):
         source = checked_code(code)
         if not isinstance(stdin, bytes) or len(stdin) > MOST_STDIN_BYTES:
             raise UsageError(f"stdin: must be bytes, at most {MOST_STDIN_BYTES}")
-        header = job_header("run", limits, tuple(argv))
+        request = _Request(source, stdin, _checked_argv(argv), limits)
         pool = await self._ready()
         for _ in range(_ATTEMPTS):
             slot = await pool.take()
             try:
                 if limits.disk_mb == pool.disk_mb:
-                    return judge(await self._once(slot, header, source, stdin, limits), limits)
+                    return judge(await self._once(slot, request), limits)
                 odd = await pool.open(limits.disk_mb)
                 try:
-                    return judge(await self._once(odd, header, source, stdin, limits), limits)
+                    return judge(await self._once(odd, request), limits)
                 finally:
                     odd.destroy()
             except SlotLost:
@@ -189,11 +200,10 @@ class LocalSandbox(Sandbox):
                 pool.give(slot)
         raise SandboxUnavailable(f"sandbox: the slot was lost {_ATTEMPTS} times under this program")
 
-    async def _once(
-        self, slot: SlotHandle, header: dict[str, Any], code: bytes, stdin: bytes, limits: Limits
-    ) -> Any:
+    async def _once(self, slot: SlotHandle, request: _Request) -> Ended:
+        code, stdin, argv, limits = request
         try:
-            return await slot.start(header, code, stdin, None, limits)
+            return await slot.start(job_of(wire.RUN, limits), code, stdin, None, limits, argv=argv)
         except asyncio.CancelledError:
             slot.destroy()
             raise
@@ -232,3 +242,11 @@ class LocalSandbox(Sandbox):
                 if self._groups.remove():
                     break
                 await asyncio.sleep(0.01)
+
+
+def _checked_argv(argv: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(argv, str) or not all(isinstance(word, str) for word in argv):
+        raise UsageError("argv: must be a list of str")
+    if sum(map(len, argv)) > MOST_ARGV_CHARACTERS:
+        raise UsageError(f"argv: too long, expected at most {MOST_ARGV_CHARACTERS} characters")
+    return tuple(argv)

@@ -13,11 +13,12 @@ from qwq_env.sandbox.channel import Channel
 from qwq_env.sandbox.errors import SandboxUnavailable, SessionClosed
 from qwq_env.sandbox.handle import Ended, SlotHandle, SlotLost
 from qwq_env.sandbox.interface import SandboxSession
+from qwq_env.sandbox.jail import wire
 from qwq_env.sandbox.pool import SlotPool
 from qwq_env.sandbox.result import ExecutionResult, Limits, Status
 from qwq_env.sandbox.source import checked_code
 from qwq_env.sandbox.stopwatch import Stopwatch
-from qwq_env.sandbox.verdict import job_header, judge, value_bytes
+from qwq_env.sandbox.verdict import job_of, judge, value_bytes
 
 _OPENING_SECONDS: Final = 30.0
 _SOFT_SECONDS: Final = 1.0
@@ -50,7 +51,7 @@ class _Interpreter:
         slot.on_flood = self._flooded
         life = dataclasses.replace(limits, cpu_seconds=_LIFETIME_CPU_SECONDS)
         theirs = self._channel.theirs
-        self.ended = slot.start(job_header("session", life), b"", b"", theirs, limits, False)
+        self.ended = slot.start(job_of(wire.SESSION, life), b"", b"", theirs, limits, False)
         self.ended.add_done_callback(self._on_ended)
         theirs.close()
 
@@ -85,21 +86,20 @@ class _Interpreter:
             self._verdict = verdict
             self.slot.interrupt(_SOFT_SECONDS)
 
-    async def step(self, code: str, limits: Limits) -> ExecutionResult:
+    async def step(self, code: bytes, limits: Limits) -> ExecutionResult:
         """Run one step; raises `SlotLost` where the sandbox failed."""
         nonce = os.urandom(8).hex()
         self._nonce, self._verdict = nonce.encode(), None
         self._waiter = waiter = self._loop.create_future()
         if self.ended.done():
             waiter.set_result(None)
-        request = {"nonce": nonce, "code": code, "value_bytes": value_bytes(limits)}
         watch = Stopwatch(
             self._channel.peer_pid,
             limits,
             self.slot.listen,
             lambda: self._interrupt("timeout"),
         )
-        self._channel.send(json.dumps(request).encode())
+        self._channel.send(wire.STEP.pack(self._nonce, value_bytes(limits)) + code)
         try:
             frame = await waiter
         finally:
@@ -184,7 +184,7 @@ class LocalSession(SandboxSession):
 
     async def run(self, code: str | bytes, *, wall_seconds: float | None = None) -> ExecutionResult:
         """See `SandboxSession.run`."""
-        source = checked_code(code).decode()
+        source = checked_code(code)
         limits = self._limits
         if wall_seconds is not None:
             limits = dataclasses.replace(limits, wall_seconds=wall_seconds)

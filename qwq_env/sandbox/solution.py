@@ -14,10 +14,11 @@ from qwq_env.sandbox import plain
 from qwq_env.sandbox.channel import Channel
 from qwq_env.sandbox.errors import SandboxUnavailable
 from qwq_env.sandbox.handle import Ended, SlotHandle, SlotLost
+from qwq_env.sandbox.jail import wire
 from qwq_env.sandbox.pool import SlotPool
 from qwq_env.sandbox.result import CALL_STATUSES, CallResult, CallStatus, Limits
 from qwq_env.sandbox.stopwatch import Stopwatch
-from qwq_env.sandbox.verdict import job_header, judge
+from qwq_env.sandbox.verdict import job_of, judge
 
 _ATTEMPTS: Final = 3
 
@@ -113,7 +114,7 @@ class _Line:
             limits, cpu_seconds=min(86_400.0, limits.cpu_seconds * (calls + 1))
         )
         theirs = self._channel.theirs
-        self.ended = slot.start(job_header("calls", whole), code, b"", theirs, limits, False)
+        self.ended = slot.start(job_of(wire.CALLS, whole), code, b"", theirs, limits, False)
         self.ended.add_done_callback(self._on_ended)
         theirs.close()
 

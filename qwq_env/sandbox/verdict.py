@@ -5,24 +5,27 @@ from __future__ import annotations
 import json
 import os
 import signal
-from typing import Any, cast
+from typing import cast
 
 from qwq_env.sandbox.handle import Ended
+from qwq_env.sandbox.jail import wire
 from qwq_env.sandbox.result import ExecutionResult, Limits, Status
 
 
-def job_header(kind: str, limits: Limits, argv: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Return what a child must know of its job."""
-    return {
-        "kind": kind,
-        "argv": argv,
-        "cpu_seconds": limits.cpu_seconds,
-        "memory_mb": limits.memory_mb,
-        "file_mb": limits.file_mb,
-        "disk_mb": limits.disk_mb,
-        "processes": limits.processes,
-        "value_bytes": value_bytes(limits),
-    }
+def job_of(kind: int, limits: Limits) -> wire.Job:
+    """Return what a child must know of its job; how it travels is filled in later."""
+    return wire.Job(
+        kind=kind,
+        code_file=False,
+        stdin_file=False,
+        channel=False,
+        cpu_seconds=limits.cpu_seconds,
+        memory_mb=limits.memory_mb,
+        file_mb=limits.file_mb,
+        disk_mb=limits.disk_mb,
+        processes=limits.processes,
+        value_bytes=value_bytes(limits),
+    )
 
 
 def value_bytes(limits: Limits) -> int:

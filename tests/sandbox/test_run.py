@@ -178,6 +178,12 @@ async def test_far_too_much_code_is_refused(bare):
         await bare.run("#" * (17 << 20))
 
 
+@pytest.mark.parametrize("argv", ["ab", [1], ["x" * 5000]])
+async def test_absurd_arguments_are_refused(bare, argv):
+    with pytest.raises(UsageError, match=r"^argv: "):
+        await bare.run("1", argv=argv)
+
+
 async def test_broken_syntax_and_null_bytes_are_errors_of_the_program(bare):
     assert "SyntaxError" in (await bare.run("def")).stderr
     assert (await bare.run("x = '\0'")).status == "error"

@@ -21,47 +21,53 @@ _LONE_DESCRIPTORS: Final = 64
 _LONE_PROCESSES: Final = 2048
 
 
-def run(config: dict[str, Any], image_bytes: int, lone_filter: bytes) -> NoReturn:
+def run(
+    config: dict[str, Any], jobs: socket.socket, image_bytes: int, lone_filter: bytes
+) -> NoReturn:
     """Run the next job.
 
     `image_bytes` is the address space that the warm image takes already, `lone_filter` what is
-    refused on top where no namespace surrounds the child.
+    refused on top where no namespace surrounds the child. Every page that is touched here is
+    copied for each execution, so this does little, and in few places.
     """
-    parent = os.getppid()
-    syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(0)
-    if config["scoped"] and not config["namespaces"]:
-        landlock.restrict_signals()
     if lone_filter:
-        syscalls.install_filter(lone_filter)
+        _stand_alone(config["scoped"], lone_filter)
     signal.signal(signal.SIGINT, _interrupted)
-    jobs = socket.socket(fileno=wire.JOBS)
-    message, descriptors = wire.receive(jobs, wire.JOB_BYTES)
+    message, received = wire.receive(jobs, wire.JOB_BYTES)
     jobs.close()
     if not message:
         os._exit(0)
     os.write(wire.REPORT, wire.STARTED)
-    job = wire.unpack_job(message, descriptors)
-    header = job.header
-    received = list(job.descriptors)
-    code = job.code if job.code is not None else _read_file(received.pop(0))
-    if header["stdin_file"]:
+    job, argv, code = wire.unpack_job(message)
+    if job.code_file:
+        code = _read_file(received.pop(0))
+    if job.stdin_file:
         os.dup2(received.pop(0), 0)
-    if header["channel"]:
+    if job.channel:
         os.dup2(received.pop(0), wire.CHANNEL, inheritable=False)
     os.closerange(wire.JOBS, wire.REPORT)
-    os.closerange(wire.CHANNEL + (1 if header["channel"] else 0), _DESCRIPTORS)
-    _limit(header, image_bytes, bool(lone_filter))
-    sys.argv = ["program.py", *header["argv"]]
+    os.closerange(wire.CHANNEL + job.channel, _DESCRIPTORS)
+    _limit(job, image_bytes, bool(lone_filter))
+    sys.argv[1:] = argv
     names = sys.modules["__main__"].__dict__
-    if header["kind"] == "session":
+    if job.kind == wire.SESSION:
         exit_code = session.serve(names)
-    elif header["kind"] == "calls":
+    elif job.kind == wire.CALLS:
         exit_code = calls.serve(code, names)
     else:
-        exit_code = program.run(code, names, header["value_bytes"])
+        exit_code = program.run(code, names, job.value_bytes)
     _finish(exit_code)
+
+
+def _stand_alone(scoped: bool, lone_filter: bytes) -> None:
+    """What a pid namespace would see to: dying with the slot, signalling nobody else, no forks."""
+    parent = os.getppid()
+    syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(0)
+    if scoped:
+        landlock.restrict_signals()
+    syscalls.install_filter(lone_filter)
 
 
 def _interrupted(number: int, frame: FrameType | None) -> None:
@@ -80,16 +86,16 @@ def _read_file(descriptor: int) -> bytes:
     return bytes(code)
 
 
-def _limit(header: dict[str, Any], image_bytes: int, lone: bool) -> None:
+def _limit(job: wire.Job, image_bytes: int, lone: bool) -> None:
     # Without a file system of its own a program could fill the host's disk by files that it
     # unlinked and kept open: so it may have few of them, and of a modest size.
     descriptors = _LONE_DESCRIPTORS if lone else _DESCRIPTORS
-    file_mb = min(header["file_mb"], max(1, header["disk_mb"] // 4) if lone else header["disk_mb"])
+    file_mb = min(job.file_mb, max(1, job.disk_mb // 4) if lone else job.disk_mb)
     file_bytes = file_mb << 20
     # Without a user namespace of its own it shares its count with all of its user's processes.
-    processes = _LONE_PROCESSES if lone else header["processes"] + 1
-    cpu = math.ceil(header["cpu_seconds"]) + 1
-    memory = image_bytes + (header["memory_mb"] << 20)
+    processes = _LONE_PROCESSES if lone else job.processes + 1
+    cpu = math.ceil(job.cpu_seconds) + 1
+    memory = image_bytes + (job.memory_mb << 20)
     for kind, soft, hard in (
         (resource.RLIMIT_CPU, cpu, cpu + 1),
         (resource.RLIMIT_FSIZE, file_bytes, file_bytes),
@@ -108,7 +114,8 @@ def _limit(header: dict[str, Any], image_bytes: int, lone: bool) -> None:
 def _finish(exit_code: int) -> NoReturn:
     """End as an interpreter would, but without taking the warm image apart."""
     with contextlib.suppress(BaseException):
-        threading._shutdown()  # type: ignore[attr-defined]
+        if len(threading._active) > 1:  # type: ignore[attr-defined]
+            threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
     program.flush()
     os._exit(exit_code)

@@ -12,7 +12,12 @@ from qwq_env.sandbox.jail import program, wire
 def serve(names: dict[str, Any]) -> int:
     """Run steps until the host closes the channel."""
     # Bound now, so that a step cannot replace them by patching their modules.
-    read, write, loads, dumps = wire.read_frame, wire.write_frame, json.loads, json.dumps
+    read, write, dumps, unpack = (
+        wire.read_frame,
+        wire.write_frame,
+        json.dumps,
+        wire.STEP.unpack_from,
+    )
     execute, flush, usage = program.execute, program.flush, resource.getrusage
     write(wire.CHANNEL, b"{}")
     number = 0
@@ -21,10 +26,11 @@ def serve(names: dict[str, Any]) -> int:
         if request is None:
             return 0
         number += 1
-        step = loads(request)
+        nonce, value_bytes = unpack(request)
+        code = request[wire.STEP.size :]
         filename = f"{program.FILENAME_PREFIX} step {number}>"
-        ended = execute(step["code"].encode(), names, filename, step["value_bytes"])
+        ended = execute(code, names, filename, value_bytes)
         flush()
         peak = usage(resource.RUSAGE_SELF).ru_maxrss
-        answer = (step["nonce"], ended.exit_code, ended.value, ended.error, peak * 1024)
+        answer = (nonce.decode(), ended.exit_code, ended.value, ended.error, peak * 1024)
         write(wire.CHANNEL, dumps(answer).encode())

@@ -94,6 +94,7 @@ def _prepare(config: dict[str, Any], order: dict[str, Any]) -> None:
         del sys.modules[name]
     sys.modules["__main__"] = main
     sys.path.insert(0, config["scratch"])
+    sys.argv = ["program.py"]
     sys.stdin = sys.__stdin__ = io.TextIOWrapper(  # type: ignore[misc]
         io.BufferedReader(io.FileIO(0, "r", closefd=False)), encoding="utf-8", errors="replace"
     )
@@ -129,6 +130,7 @@ class Slot:
         self._disk_bytes = disk_mb << 20
         self._unbounded = None if config["namespaces"] else self._scratch
         self._serial = 0
+        self._jobs = socket.socket(fileno=wire.JOBS)
         self._lone_filter = b""
         if config["seccomp"] and not config["namespaces"]:
             self._lone_filter = seccomp.for_lone_child(may_signal=config["scoped"])
@@ -140,7 +142,7 @@ class Slot:
             pid = syscalls.plain_fork()
             if pid == 0:
                 self._control.close()
-                child.run(self._config, self._image_bytes, self._lone_filter)
+                child.run(self._config, self._jobs, self._image_bytes, self._lone_filter)
             guard = Guard(self._control, self._serial, pid, self._unbounded, self._disk_bytes)
             reason = guard.wait()
             _, status, usage = os.wait4(pid, 0)

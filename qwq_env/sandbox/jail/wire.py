@@ -11,7 +11,7 @@ import json
 import os
 import socket
 import struct
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 # The descriptors of a slot, after the zygote has put them in place.
 STDOUT: Final = 1
@@ -44,19 +44,39 @@ WATCH_CPU: Final = 4
 STARTED: Final = b"S"
 """A child's first word on its report pipe: from here on the program is to blame."""
 
+RUN: Final = 0
+SESSION: Final = 1
+CALLS: Final = 2
+
 INLINE_CODE: Final = 48 << 10
 """Code up to this many bytes travels in the job's message, longer code in a sealed file."""
 
 JOB_BYTES: Final = 128 << 10
 FRAME: Final = struct.Struct("=I")
+STEP: Final = struct.Struct("=16sI")
+"""The head of a session's step: its nonce, how much of its value is wanted; the code follows."""
 
 
 class Job(NamedTuple):
-    """One execution, as the child receives it; `code` is None where it lies in a file."""
+    """One execution as the child receives it; its arguments and its code follow.
 
-    header: dict[str, Any]
-    code: bytes | None
-    descriptors: list[int]
+    `kind` is one of the three above; `arguments` is how many bytes of JSON (`sys.argv`) follow.
+    """
+
+    kind: int
+    code_file: bool
+    stdin_file: bool
+    channel: bool
+    cpu_seconds: float
+    memory_mb: int
+    file_mb: int
+    disk_mb: int
+    processes: int
+    value_bytes: int
+    arguments: int = 0
+
+
+_JOB: Final = struct.Struct("=B???dIIIIII")
 
 
 def send(channel: socket.socket, message: bytes, descriptors: tuple[int, ...] = ()) -> None:
@@ -80,19 +100,19 @@ def receive(channel: socket.socket, size: int = 65_536) -> tuple[bytes, list[int
     return message, list(descriptors)
 
 
-def pack_job(header: dict[str, Any], code: bytes) -> bytes:
-    """Return the message of a job; `code` is left out where it is too long to be inline."""
-    head = json.dumps(header).encode()
-    return FRAME.pack(len(head)) + head + (code if len(code) <= INLINE_CODE else b"")
+def pack_job(job: Job, argv: tuple[str, ...], code: bytes) -> bytes:
+    """Return the message of a job; `code` is left out where it lies in a file."""
+    arguments = json.dumps(argv).encode() if argv else b""
+    head = _JOB.pack(*job._replace(arguments=len(arguments)))
+    return head + arguments + (b"" if job.code_file else code)
 
 
-def unpack_job(message: bytes, descriptors: list[int]) -> Job:
-    """Read what `pack_job` wrote."""
-    (length,) = FRAME.unpack_from(message)
-    start = FRAME.size
-    header = json.loads(message[start : start + length])
-    code = None if header["code_file"] else message[start + length :]
-    return Job(header, code, descriptors)
+def unpack_job(message: bytes) -> tuple[Job, list[str], bytes]:
+    """Read what `pack_job` wrote: the job, its arguments, its code."""
+    job = Job(*_JOB.unpack_from(message))
+    start = _JOB.size + job.arguments
+    argv = json.loads(message[_JOB.size : start]) if job.arguments else []
+    return job, argv, message[start:]
 
 
 def write_frame(descriptor: int, payload: bytes) -> None:
