@@ -195,6 +195,36 @@ def test_a_context_that_does_not_extend_the_last_is_read_from_where_they_part():
         assert result.ids == greedy_of(model, context, 6)
 
 
+def test_a_prompt_is_not_shared_by_an_episode_that_has_left_it():
+    model = tiny()
+    policy = TransformersPolicy(model, Letters())
+    together(policy, ask(prompt(1, 20), "a"))
+    together(policy, ask(prompt(2, 25), "a"))
+
+    (result,) = together(policy, ask(prompt(1, 20), "b", 6, GREEDY))
+
+    assert result.ids == greedy_of(model, prompt(1, 20), 6)
+
+
+def test_what_is_cached_survives_the_growth_of_the_storage():
+    model = tiny()
+    policy = TransformersPolicy(model, Letters())
+
+    async def main():
+        contexts = [prompt(seed, 5) for seed in range(12)]
+        for more in (3, 80):
+            for episode, context in enumerate(contexts):
+                request = ask(list(context), f"e{episode}", 3, GREEDY)
+                context += (await policy.generate(request)).ids
+                assert context[-3:] == greedy_of(model, context[:-3], 3)
+                context += prompt(100 + episode, more)
+
+    asyncio.run(main())
+
+    # Each turn's context was read once: 5 tokens, then 3 new ones and the last one sampled.
+    assert policy.statistics().prefilled == 12 * 5 + 12 * 4
+
+
 def test_episodes_with_the_same_prompt_read_it_once():
     model = tiny()
     policy = TransformersPolicy(model, Letters())
@@ -411,15 +441,16 @@ def test_logits_that_are_not_numbers_are_an_infrastructure_error():
     with torch.no_grad():
         embedding[5] = torch.nan
     with pytest.raises(InfrastructureError, match="finite"):
-        together(policy, ask([*prompt(1, 10), 5], "broken"))
+        together(policy, ask([*prompt(1, 30), 5], "broken"))
     with torch.no_grad():
         embedding.copy_(whole)
-    # The short one takes the slot of the broken one, the long one makes it be read to the end.
+    # The short one takes the slot of the broken one; the long one makes attention look at all
+    # that the broken one left there.
     short, _ = together(
-        policy, ask([1, 2], "short", 5, GREEDY), ask(prompt(2, 20), "long", 9, GREEDY)
+        policy, ask([1, 2], "short", 20, GREEDY), ask(prompt(2, 20), "long", 20, GREEDY)
     )
 
-    assert short.ids == greedy_of(model, [1, 2], 5)
+    assert short.ids == greedy_of(model, [1, 2], 20)
 
 
 def test_training_mode_and_gradients_survive_generation():
