@@ -1,0 +1,133 @@
+"""A stock GRPOTrainer whose episodes a real vLLM server samples, with the weights of each step."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import shutil
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+from trl import GRPOConfig, GRPOTrainer
+
+from qwq_env.errors import InfrastructureError
+from qwq_env.rollout.policy import GenerationRequest, Sampling
+from qwq_env.rollout.vllm_policy import VllmPolicy
+from qwq_env.training.importance import correct_importance
+from qwq_env.training.rollouts import Rollouts
+from qwq_env.training.weight_sync import DiskWeightSync
+
+from .conftest import CONTEXT, math_environment
+
+PROMPTS = [list(range(n, n + 30)) for n in range(20, 60, 5)]
+
+
+@pytest.fixture
+def fresh(served, policy_checkpoint):
+    """The server with the checkpoint's own weights, afterwards as well."""
+    sync = DiskWeightSync(served.directory, served.url)
+    yield served
+    shutil.copy(policy_checkpoint / "model.safetensors", served.directory)
+    sync._reload_all()
+
+
+class KeepWeights(TrainerCallback):
+    """Keeps the model as it is after the first step."""
+
+    def on_step_end(self, args, state, control, model=None, **rest):
+        if state.global_step == 1:
+            self.model = copy.deepcopy(model).eval()
+
+
+def train(fresh, checkpoint, path, *, correct: bool, steps: int):
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
+    rollouts = Rollouts(
+        math_environment(),
+        tokenizer,
+        size=64,
+        context=CONTEXT,
+        policy=lambda trainer: VllmPolicy(fresh.url),
+        weights=DiskWeightSync(fresh.directory, fresh.url),
+    )
+    config = GRPOConfig(
+        output_dir=str(path), use_cpu=True, bf16=False, report_to=[], disable_tqdm=True,
+        save_strategy="no", per_device_train_batch_size=16, num_generations=8, max_steps=steps,
+        max_completion_length=120, beta=0.0, logging_steps=1, gradient_checkpointing=False,
+        learning_rate=0.05, lr_scheduler_type="constant",
+    )  # fmt: skip
+    kept = KeepWeights()
+    trainer = GRPOTrainer(
+        model=model, args=config, processing_class=tokenizer, train_dataset=rollouts.dataset,
+        rollout_func=rollouts, reward_funcs=varied, callbacks=[kept],
+    )  # fmt: skip
+    if correct:
+        correct_importance(trainer)
+    trainer.train()
+    rollouts.close()
+    return trainer, rollouts, kept.model
+
+
+def varied(prompts, completions, **columns) -> list[float]:
+    """Pay the lengths, so that there is something to learn whatever the episodes are."""
+    return [float(len(completion[0]["content"])) for completion in completions]
+
+
+def greedy_of_server(served) -> list[list[int]]:
+    async def turns():
+        policy = VllmPolicy(served.url)
+        requests = (
+            GenerationRequest(ids, 16, str(number), Sampling(0.0), frozenset())
+            for number, ids in enumerate(PROMPTS)
+        )
+        found = await asyncio.gather(*map(policy.generate, requests))
+        await policy.aclose()
+        return [generation.ids for generation in found]
+
+    return asyncio.run(turns())
+
+
+def greedy_of_model(model) -> list[list[int]]:
+    prompts = torch.tensor(PROMPTS)
+    for _ in range(16):
+        with torch.no_grad():
+            following = model(prompts).logits[:, -1].argmax(-1, keepdim=True)
+        prompts = torch.cat([prompts, following], 1)
+    return prompts[:, len(PROMPTS[0]) :].tolist()
+
+
+def test_server_samples_from_the_updated_policy(fresh, policy_checkpoint, tmp_path):
+    before = greedy_of_server(fresh)
+    trainer, rollouts, updated = train(fresh, policy_checkpoint, tmp_path, correct=False, steps=2)
+
+    assert trainer.state.global_step == 2
+    after = greedy_of_server(fresh)
+    assert after == greedy_of_model(updated)
+    assert after != before
+    # The episodes of the second step, too: each logprob is that of the weights after the first.
+    for trajectory in rollouts.last:
+        ids = torch.tensor([trajectory.ids])
+        with torch.no_grad():
+            logits = updated(ids).logits[0, trajectory.prompt_length - 1 : -1]
+        own = torch.log_softmax(logits, -1).gather(1, ids[0, trajectory.prompt_length :, None])
+        for ours, theirs, bit in zip(
+            trajectory.logprobs, own[:, 0].tolist(), trajectory.mask, strict=True
+        ):
+            assert not bit or ours == pytest.approx(theirs, abs=1e-2)
+
+
+def test_importance_correction_without_a_connection_of_trls(fresh, policy_checkpoint, tmp_path):
+    trainer, _, _ = train(fresh, policy_checkpoint, tmp_path, correct=True, steps=1)
+
+    [logs, *_] = trainer.state.log_history
+    assert logs["sampling/importance_sampling_ratio/mean"] == pytest.approx(1.0, abs=1e-3)
+    assert logs["sampling/sampling_logp_difference/mean"] < 1e-3
+
+
+def test_server_that_has_no_such_weights_stops_the_training(fresh, policy_checkpoint, tmp_path):
+    sync = DiskWeightSync(fresh.directory, fresh.url)
+    (fresh.directory / "model.safetensors").write_bytes(b"not safetensors")
+
+    with pytest.raises(InfrastructureError, match="status 500"):
+        sync._reload_all()
