@@ -21,6 +21,7 @@ Progress = Callable[[int, int, float], None]
 """Called after each step with the steps done, the steps in all, and the loss of the last one."""
 
 _IGNORED = -100
+_DECAY = 0.3
 
 
 def cold_start(
@@ -41,7 +42,8 @@ def cold_start(
     `transcripts` are passed over in random order, again and again, until `steps` batches are done.
     With `optimizer="muon"` the matrices inside the layers are moved by Muon at
     `matrix_learning_rate`, the rest by AdamW at `learning_rate`; with `"adamw"`, for a pretrained
-    checkpoint, everything by AdamW. Both rates fall linearly to nothing. Repeatable for a seed.
+    checkpoint, everything by AdamW. The rates fall linearly to nothing over the last 30 % of the
+    steps. Repeatable for a seed.
 
     Raises `UsageError` for settings or transcripts that give nothing to learn.
     """
@@ -108,7 +110,7 @@ def _optimizers(
 def _decay(optimizers: Sequence[torch.optim.Optimizer], done: float) -> None:
     for each in optimizers:
         for group in each.param_groups:
-            group["lr"] = group["start"] * (1 - done)
+            group["lr"] = group["start"] * min(1.0, (1 - done) / _DECAY)
 
 
 def _batches(count: int, size: int, seed: int) -> Iterator[list[int]]:

@@ -168,12 +168,13 @@ class _Lesson:
         self._parts.append(Part((piece,), "model"))
 
     def _guess(self) -> str:
-        """Return a number as long as the answer, and another one."""
+        """Return a round number as long as the answer, and another one.
+
+        Round, as guesses are: random digits would drown what there is to learn in noise.
+        """
         digits = len(self._task.answer.split(".")[0].split("/")[0].lstrip("-"))
-        while True:
-            guess = str(self._chance.randrange(10 ** (digits - 1), 10**digits))
-            if guess != self._task.answer:
-                return guess
+        guesses = [str(digit * 10 ** (digits - 1)) for digit in range(1, 10)]
+        return self._chance.choice([guess for guess in guesses if guess != self._task.answer])
 
     def _slip(self, expression: str) -> str:
         """Return an expression with a wrong operator."""
