@@ -1,0 +1,162 @@
+"""Run a program's tests in a sandbox, and compare outside."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
+
+from qwq_env.errors import UsageError
+from qwq_env.grading.answer import final_answer_text
+from qwq_env.grading.code.problem import CallTest, CodeProblem, StdinTest, equals, same_output
+from qwq_env.grading.score import Score
+from qwq_env.sandbox.errors import SandboxBusy, SandboxUnavailable
+from qwq_env.sandbox.interface import Sandbox
+from qwq_env.sandbox.result import Limits
+
+_FENCE = re.compile(r"^```[ \t]*(\w*)[^\n]*\n(.*?)^```", re.DOTALL | re.MULTILINE)
+_LANGUAGES = ("", "python", "python3", "py")
+_AT_ONCE = 8
+_REASONS = {
+    "timeout": "time_limit",
+    "memory": "memory_limit",
+    "output": "output_limit",
+    "killed": "runtime_error",
+    "error": "runtime_error",
+    "unsupported": "wrong_answer",
+}
+
+Reward = Literal["all", "fraction", "first_k"]
+
+
+class CodeGrader:
+    """Pays a program for the tests that it passes.
+
+    `reward` "all" pays 1.0 if every test passes, "fraction" the share that passes, "first_k" 1.0
+    if the first `first_k` pass (a cheap reward for long test suites). `limits` bound a single
+    test; the problem's own time limit replaces their time. Before the first grade the sandbox has
+    to run programs known to be right and wrong: one that is broken must not read as wrong answers.
+    """
+
+    def __init__(
+        self,
+        sandbox: Sandbox,
+        *,
+        reward: Reward = "all",
+        first_k: int = 10,
+        limits: Limits | None = None,
+    ) -> None:
+        if reward not in ("all", "fraction", "first_k"):
+            raise UsageError(f"reward: {reward!r}; expected 'all', 'fraction' or 'first_k'")
+        if first_k < 1:
+            raise UsageError(f"first_k: {first_k!r}; expected 1 or more")
+        self._sandbox = sandbox
+        self._reward, self._first_k = reward, first_k
+        self._limits = limits or Limits(memory_mb=512, output_bytes=4 << 20)
+        self._tested = False
+        self._testing = asyncio.Lock()
+
+    async def grade(self, problem: CodeProblem, response: str) -> Score:
+        """Grade the last Python block of `response`; undecided if the sandbox failed."""
+        code = program_of(response)
+        if code is None:
+            return Score.wrong("no_code", "no fenced Python block after the thinking")
+        try:
+            await self._test_self()
+            return await self._grade(problem, code)
+        except (SandboxUnavailable, SandboxBusy) as error:
+            return Score.undecided("infra", str(error))
+
+    async def _grade(self, problem: CodeProblem, code: str) -> Score:
+        tests = problem.tests[: self._first_k] if self._reward == "first_k" else problem.tests
+        limits = replace(
+            self._limits, cpu_seconds=problem.seconds, wall_seconds=3 * problem.seconds
+        )
+        program = f"{problem.prelude}\n{code}" if problem.prelude else code
+        stop_early = self._reward != "fraction"
+        if isinstance(tests[0], StdinTest):
+            failures = await self._run_stdin(program, tests, limits, stop_early)
+        else:
+            failures = await self._run_calls(program, tests, limits)
+        if not failures:
+            return Score.right("passed", f"{len(tests)} tests")
+        reason, number = failures[0]
+        detail = f"test {number + 1} of {len(tests)}"
+        if self._reward == "fraction":
+            passed = (len(tests) - len(failures)) / len(tests)
+            return Score.partial(passed, reason, f"{detail}; {len(failures)} failed")
+        return Score.wrong(reason, detail)
+
+    async def _run_stdin(
+        self, program: str, tests: Sequence[StdinTest], limits: Limits, stop_early: bool
+    ) -> list[tuple[str, int]]:
+        failures: list[tuple[str, int]] = []
+        for begin in range(0, len(tests), _AT_ONCE):
+            chunk = tests[begin : begin + _AT_ONCE]
+            results = await asyncio.gather(
+                *(self._sandbox.run(program, stdin=t.input.encode(), limits=limits) for t in chunk)
+            )
+            for number, (test, result) in enumerate(zip(chunk, results, strict=True), begin):
+                if not result.ok:
+                    failures.append((_REASONS[result.status], number))
+                elif "stdout" in result.truncated or not same_output(result.stdout, test.output):
+                    failures.append(("wrong_answer", number))
+            if failures and stop_early:
+                break
+        return failures
+
+    async def _run_calls(
+        self, program: str, tests: Sequence[CallTest], limits: Limits
+    ) -> list[tuple[str, int]]:
+        failures: list[tuple[str, int]] = []
+        for function in dict.fromkeys(test.function for test in tests):
+            numbered = [(n, test) for n, test in enumerate(tests) if test.function == function]
+            results = await self._sandbox.call(
+                program, _path(program, function), [test.arguments for _, test in numbered],
+                limits=limits,
+            )  # fmt: skip
+            for (number, test), result in zip(numbered, results, strict=True):
+                if not result.ok:
+                    failures.append((_REASONS[result.status], number))
+                elif not test.check(result.value):
+                    failures.append(("wrong_answer", number))
+        return sorted(failures, key=lambda failure: failure[1])
+
+    async def _test_self(self) -> None:
+        """Run programs of known outcome, once; `SandboxUnavailable` if one comes out wrong."""
+        async with self._testing:
+            if self._tested:
+                return
+            program = "n, m = map(int, input().split())\nprint(n + m)"
+            calls = "def double(x):\n    return 2 * x"
+            cases = [
+                (program, CodeProblem((StdinTest("2 3\n", "5"),)), 1.0),
+                (program, CodeProblem((StdinTest("2 3\n", "6"),)), 0.0),
+                (calls, CodeProblem((CallTest("double", (21,), equals(42)),)), 1.0),
+                (calls, CodeProblem((CallTest("double", (21,), equals(41)),)), 0.0),
+            ]
+            for code, problem, expected in cases:
+                score = await self._grade(problem, code)
+                if (score.value == 1.0) != (expected == 1.0):
+                    raise SandboxUnavailable(
+                        f"self-test: a program known to score {expected:g} scored {score}"
+                    )
+            self._tested = True
+
+
+def program_of(response: str) -> str | None:
+    """Return the last fenced Python block after the thinking, None if there is none."""
+    answer = final_answer_text(response)
+    if answer is None:
+        return None
+    blocks = [code for language, code in _FENCE.findall(answer) if language.lower() in _LANGUAGES]
+    return blocks[-1] if blocks else None
+
+
+def _path(program: str, function: str) -> str:
+    """Return where the function is: a solution may be a method of a class named `Solution`."""
+    in_class = re.search(r"^class Solution\b", program, re.MULTILINE)
+    at_top = re.search(rf"^(async )?def {re.escape(function)}\b", program, re.MULTILINE)
+    return f"Solution.{function}" if in_class and not at_top else function

@@ -1,0 +1,198 @@
+"""Programs graded in the real sandbox: right, wrong, slow, and cheating."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from qwq_env.grading.code import CallTest, CodeGrader, CodeProblem, StdinTest, grade_row
+from qwq_env.grading.code.grader import program_of
+from qwq_env.grading.code.problem import equals, same, same_output
+from qwq_env.sandbox.errors import SandboxUnavailable
+from qwq_env.sandbox.result import ExecutionResult
+
+HOSTILE = Path(__file__).parents[3] / ".." / "shared" / "hostile"
+SUM = CodeProblem((StdinTest("1 2\n", "3\n"), StdinTest("5 5\n", "10\n"), StdinTest("0 0\n", "0")))
+ADD = CodeProblem(
+    tuple(CallTest("add", pair, equals(sum(pair))) for pair in [(2, 3), (-1, 1), (10, 20), (7, 8)])
+)
+RIGHT = "print(sum(map(int, input().split())))"
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+def fenced(code: str) -> str:
+    return f"I think.\n</think>\n\nHere it is:\n```python\n{code}\n```\n"
+
+
+async def test_right_program(grader):
+    score = await grader.grade(SUM, fenced(RIGHT))
+
+    assert score.value == 1.0
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("print(3)", "wrong_answer"),
+        ("while True: pass", "time_limit"),
+        ("import time; time.sleep(60)", "time_limit"),
+        ("raise ValueError", "runtime_error"),
+        ("x = [0] * 10**10", "memory_limit"),
+        ("print(", "runtime_error"),
+        ("import os; os.kill(os.getpid(), 9)", "runtime_error"),
+        (f"{RIGHT}\nraise SystemExit(1)", "runtime_error"),
+    ],
+)
+async def test_wrong_programs_and_why(grader, code, reason):
+    problem = CodeProblem(SUM.tests, seconds=0.5)
+    score = await grader.grade(problem, fenced(code))
+
+    assert (score.value, score.reason) == (0.0, reason)
+
+
+async def test_rewards(sandbox):
+    half = "n, m = map(int, input().split())\nprint(n + m if n != 5 else 0)"
+    fraction = await CodeGrader(sandbox, reward="fraction").grade(SUM, fenced(half))
+    first = await CodeGrader(sandbox, reward="first_k", first_k=1).grade(SUM, fenced(half))
+    everything = await CodeGrader(sandbox).grade(SUM, fenced(half))
+
+    assert fraction.value == pytest.approx(2 / 3)
+    assert first.value == 1.0
+    assert everything.value == 0.0
+
+
+async def test_methods_of_a_solution_class(grader):
+    code = "class Solution:\n    def add(self, a, b):\n        return a + b"
+    score = await grader.grade(ADD, fenced(code))
+
+    assert score.value == 1.0
+
+
+@pytest.mark.parametrize(
+    "response",
+    ["no code", "```python\nprint(3)\n```\n</think>\n\nthat is it", "<think>\n```python\nx\n```"],
+)
+async def test_no_code_after_the_thinking(grader, response):
+    score = await grader.grade(SUM, response)
+
+    assert (score.value, score.reason) == (0.0, "no_code")
+
+
+async def test_last_block_counts():
+    assert program_of("```python\na\n```\n```json\n{}\n```\n```python\nb\n```") == "b\n"
+
+
+CHEATS = {
+    "equal to everything": """
+class Any(int):
+    def __eq__(self, other): return True
+    def __hash__(self): return 0
+def add(a, b): return Any(0)
+""",
+    "reads the caller": """
+import sys
+def add(a, b):
+    frame = sys._getframe()
+    while frame:
+        for value in frame.f_locals.values():
+            if isinstance(value, tuple) and len(value) == 2: return value[1]
+        frame = frame.f_back
+""",
+    "leaves": "import os\ndef add(a, b): os._exit(0)",
+    "leaves at once": "import os\nos._exit(0)",
+    "prints the verdict": 'def add(a, b): print(\'{"ok": true, "value": 5}\'); return None',
+    "knows the tests of the self-test": "def add(a, b): return 42",
+    "true for all": "def add(a, b): return True",
+    "changes json": """
+import json
+json.dumps = lambda *a, **k: '5'
+def add(a, b): return 0
+""",
+}
+
+
+@pytest.mark.parametrize("cheat", CHEATS)
+async def test_cheats_earn_nothing(grader, cheat):
+    score = await grader.grade(ADD, fenced(CHEATS[cheat]))
+
+    assert score.value == 0.0
+    assert (await grader.grade(ADD, fenced("def add(a, b): return a + b"))).value == 1.0
+
+
+@pytest.mark.skipif(not HOSTILE.exists(), reason="the hostile programs are not beside the checkout")
+async def test_grader_cheats_of_the_battery(grader):
+    programs = json.loads((HOSTILE / "manifest.json").read_text())["programs"]
+    paid = {}
+    for program in programs:
+        if program["mode"] == "grade":
+            code = (HOSTILE / program["file"]).read_text()
+            paid[program["name"]] = (await grader.grade(ADD, fenced(code))).value
+
+    honest = {name for name in paid if "honest" in name and "wrong" not in name}
+    assert {name for name, value in paid.items() if value == 1.0} == honest
+    assert honest
+    assert all(value == 0.0 for name, value in paid.items() if name not in honest)
+
+
+async def test_broken_sandbox_is_undecided():
+    class Broken:
+        """A sandbox in which every program prints nothing."""
+
+        async def run(self, code, **arguments):
+            return ExecutionResult("ok")
+
+        async def call(self, *arguments, **more):
+            raise SandboxUnavailable("gone")
+
+    score = await CodeGrader(Broken()).grade(SUM, fenced(RIGHT))
+
+    assert score.value is None
+    assert "self-test" in score.detail
+
+
+async def test_row_of_a_published_form():
+    score = await grade_row(
+        {"test_list": ["assert add(1, 2) == 3"], "response": fenced("add = max")}
+    )
+
+    assert (score.value, score.reason) == (0.0, "wrong_answer")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected", "equal"),
+    [
+        ([1, 2], (1, 2), True),
+        (1, 1.0, True),
+        (0.1 + 0.2, 0.3, True),
+        (True, 1, False),
+        ("1", 1, False),
+        (10**400, 1.5, False),
+        ({1: [1.0]}, {1: (1,)}, True),
+        (None, 0, False),
+        (float("nan"), float("nan"), True),
+        ({1, 2}, [1, 2], False),
+    ],
+)
+async def test_same(value, expected, equal):
+    assert same(value, expected) is equal
+
+
+@pytest.mark.parametrize(
+    ("printed", "expected", "equal"),
+    [
+        ("3\n", "3", True),
+        ("3 \n\n", "3", True),
+        ("1.50 x", "1.5 x", True),
+        ("3\n4", "3 4", False),
+        ("", "0", False),
+        ("nan", "nan", True),
+        ("inf", "Infinity", False),
+        ("1e3", "1000", True),
+        ("yes", "YES", False),
+    ],
+)
+async def test_same_output(printed, expected, equal):
+    assert same_output(printed, expected) is equal
