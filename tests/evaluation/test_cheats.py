@@ -59,7 +59,9 @@ def test_math_environment_is_sound(capsys):
     report = json.loads(capsys.readouterr().out)
     assert code == 0
     assert report["sound"]
-    assert [paid["undecided"] for paid in report["paid"]] == [0] * len(report["paid"])
+    # A list of hundreds of numbers may be too much to look at; that is not paid either.
+    undecided = {paid["policy"] for paid in report["paid"] if paid["undecided"]}
+    assert undecided <= {"list everything"}
 
 
 @pytest.mark.parametrize("env_id", ["qwq/MathTol-v0", "CartPole-v1"])
