@@ -21,6 +21,7 @@ Relations
 Values
 - Rational numbers are compared exactly. A decimal is exactly what it says: 0.33 is not 1/3; with
   ten significant digits it may stand for a fraction that has no finite decimal.
+- An answer with a symbol that the reference has not is different, even if the symbol cancels.
 - Everything else is compared by its values (`sampling`), or by math-verify where those rules end.
 - A unit may be left out. Two known units are converted. 28% is 28 and is 0.28; 0.28 is not 28.
 - Digits in a base (`204_5`) are equal to the same digits with the same base, or with none.
@@ -50,6 +51,8 @@ __all__ = ["Comparison", "Oracle"]
 _BASED = re.compile(r"(?:(?=\d+_)|(?=\w+_\{?1[1-9]\}?$))([0-9A-Z]+)_\{?(\d{1,2})\}?")
 _DIGITS = re.compile(r"\d+")
 _DECIMAL = re.compile(r"-?(\d*)\.(\d+)")
+_ROUNDED = re.compile(r"-?\d+(?:\.(\d*))?")
+_LETTER = re.compile(r"[A-Z]")
 _INFINITE = {"\\infty": 1, "+\\infty": 1, "-\\infty": -1}
 _FLIPPED = {"<": ">", ">": "<", "\\leq": "\\geq", "\\geq": "\\leq"}
 _UPWARD = ("<", "\\leq")
@@ -210,8 +213,26 @@ class Comparison:
         if not set(answer.signs) <= _EQUAL_SIGNS:
             interval = _interval(answer)
             return interval is not None and self.equal(gold, interval)
+        if (
+            isinstance(gold, Value)
+            and _LETTER.fullmatch(gold.text)
+            and all(map(is_name, answer.sides))
+        ):
+            return False  # a choice; another one beside it makes two
         sides = _computed(answer)
-        return bool(sides) and all(self.equal(gold, read_answer(side)) for side in sides)
+        if not all(self.equal(gold, read_answer(side)) for side in sides):
+            return False
+        return all(self._approximates(side, sides[0]) for side in _rough(answer))
+
+    def _approximates(self, side: str, exact: str) -> bool:
+        """Whether a number behind `\\approx` is one that the exact number may be rounded to."""
+        found = _ROUNDED.fullmatch(side.replace(",", "").strip())
+        value = self.oracle.number(exact)
+        if value is None:
+            return True
+        return found is not None and abs(value - Fraction(found[0])) < Fraction(
+            1, 10 ** len(found[1] or "")
+        )
 
     def _value_for_relation(self, gold: Relation, answer: Answer) -> bool:
         if not set(gold.signs) <= _EQUAL_SIGNS:
@@ -334,6 +355,8 @@ def _same_digits(gold: str, answer: str) -> bool:
     plain = [side.replace(" ", "").lstrip("0").upper() for side in (gold, answer)]
     if golds and answers and golds[2] != answers[2]:
         return False
+    if answers and not golds and answers[2] != "10":
+        return False  # the reference says the number in base ten
     return (digits[0] or plain[0]) == (digits[1] or plain[1])
 
 
@@ -385,6 +408,15 @@ def _computed(relation: Relation) -> list[str]:
     if not exact and not rough:  # x = y: the last name is what the first one is
         return [relation.sides[-1]]
     return exact or rough
+
+
+def _rough(relation: Relation) -> list[str]:
+    """The sides behind `\\approx`."""
+    return [
+        side
+        for sign, side in zip(relation.signs, relation.sides[1:], strict=True)
+        if sign not in _EXACT_SIGNS
+    ]
 
 
 def _is_constant(side: str) -> bool:

@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TypeAlias
 
-__all__ = ["Call", "Node", "Number", "Symbol", "TooComplex", "Unreadable", "read", "symbols"]
+__all__ = [
+    "COMMANDS", "Call", "Node", "Number", "Symbol", "TooComplex", "Unreadable", "read",
+    "symbols",
+]  # fmt: skip
 
 MAX_TOKENS = 12_000
 MAX_DEPTH = 40
@@ -68,6 +71,14 @@ _GREEK = frozenset(
 _MARKED = frozenset(
     ["overline", "bar", "vec", "hat", "tilde", "widehat", "widetilde", "underline", "dot", "mathbb"]
 )
+COMMANDS = (
+    _FUNCTIONS
+    | _GREEK
+    | _MARKED
+    | {"frac", "binom", "sqrt", "pi", "infty", "cdot", "lfloor", "rfloor", "lceil", "rceil", "max"}
+    | {"min", "gcd", "lcm", "sum", "prod", "circ", "imath"}
+)
+"""The commands that the reader knows, without the backslash."""
 _CLOSING = {"(": ")", "[": "]", "{": "}", "\\lfloor": "\\rfloor", "\\lceil": "\\rceil"}
 _OPAQUE = frozenset("fghFGHPQ")
 _ENDS = frozenset([")", "]", "}", "\\rfloor", "\\rceil", "+", "-", "/", "\\cdot", ",", "=", ""])
@@ -358,7 +369,7 @@ class _Reader:
             return Symbol("pi")
         if name == "infty":
             return Symbol("infty")
-        if name in ("imath", "mathrm"):
+        if name == "imath":
             return Symbol("i")
         if name in _GREEK:
             return self.indexed("\\" + name, level)

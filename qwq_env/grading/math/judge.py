@@ -17,7 +17,7 @@ from qwq_env.grading.score import Score
 __all__ = ["judge", "judge_fully", "warm_up"]
 
 _TEXT = re.compile(r"\\text\{([^{}]*)\}")
-_DECIMAL_COMMA = re.compile(r"^(-?0),(\d+)$|^(-?\d+),(\d{1,2}|\d{4,})$")
+_DECIMAL_COMMA = re.compile(r"^(-?0),(\d*[1-9])$|^(-?\d+),(\d{0,1}[1-9]|\d{3,}[1-9])$")
 
 
 def judge(gold: str, answer: str, oracle: Oracle) -> Score:
@@ -26,7 +26,8 @@ def judge(gold: str, answer: str, oracle: Oracle) -> Score:
     Raises what the oracle raises for questions that it passes on (`NeedsWorker`).
     """
     if len(answer) > MAX_CHARACTERS:
-        return Score.undecided("too_complex", f"an answer of {len(answer)} characters")
+        # Undecided would spare it the penalty: no reference answer is of that length.
+        return Score.wrong("too_long", f"an answer of {len(answer)} characters")
     gold_text, answer_text = _canonical(gold), _canonical(answer)
     if not gold_text:
         return Score.undecided("bad_reference", "the reference answer is empty")
@@ -50,7 +51,12 @@ def judge_fully(gold: str, answer: str | None) -> Score:
     """
     if answer is None:
         return _examine(gold)
-    return judge(gold, answer, FullOracle())
+    score = judge(gold, answer, FullOracle())
+    if score.reason == "unparsed":
+        readable = _examine(gold)
+        if readable.value != 1.0:  # not the policy's fault
+            return Score.undecided("bad_reference", readable.detail)
+    return score
 
 
 def _examine(gold: str) -> Score:

@@ -77,6 +77,7 @@ _UNPRINTED = re.compile(
     r"\\(?:h?phantom|vphantom|color|textcolor|hspace|vspace|label|tag|kern|mspace)\*?\s*\{[^{}]*\}"
 )
 _CHOOSE = re.compile(r"\{([^{}]*)\\choose\s*([^{}]*)\}")
+_OVER = re.compile(r"\{([^{}]*)\\over(?![A-Za-z])\s*([^{}]*)\}")
 _EMPTY_TEXT = re.compile(r"\\text\{\s*\}")
 _UPRIGHT_UNIT = re.compile(r"(?<=[\d}\s])\\mathrm\s*\{([a-zA-Z]{2,}|[^{}\\]*[/^][^{}\\]*)\}")
 _ESCAPED_TWICE = re.compile(r"\\\\(?=[A-Za-z{}])")
@@ -115,6 +116,7 @@ def canonical(text: str) -> str:
     text = _THIN_THOUSANDS.sub("", text)
     text = _DOLLAR.sub(" ", _DELIMITERS.sub(" ", text))
     text = _COMMAND.sub(_command, _UNPRINTED.sub(" ", text))
+    text = _OVER.sub(r"\\frac{\1}{\2}", text)
     text = _CHOOSE.sub(r"\\binom{\1}{\2}", _EMPTY_TEXT.sub(" ", text))
     text = _UPRIGHT_UNIT.sub(r"\\text{\1}", text)
     text = _FONT_GROUP.sub(lambda found: " " + found[1] + " ", text)

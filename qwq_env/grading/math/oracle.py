@@ -1,5 +1,6 @@
 """The two oracles: exact numbers in the caller's process, everything in a worker."""
 
+import re
 from fractions import Fraction
 from functools import lru_cache
 
@@ -8,6 +9,15 @@ from qwq_env.grading.math.expression import Call, Node, TooComplex, Unreadable, 
 from qwq_env.grading.math.structure import is_name
 
 __all__ = ["ExactOracle", "FullOracle", "NeedsWorker"]
+
+
+_BEYOND_THE_READER = re.compile(
+    r"\\(?:int|iint|oint|lim|sum|prod|partial|nabla|det|operatorname|begin|cup|cap|setminus|in"
+    r"|notin|subset|subseteq|emptyset|mathbb|infty|\{|lVert|Vert)(?![A-Za-z])"
+)
+
+# Digits in a base, and prose: compared as they are written.
+_AS_WRITTEN = re.compile(r"^\w+_\{?\d+\}?$|\\text\{|(?<![\\A-Za-z])[A-Za-z]{3,}")
 
 
 class NeedsWorker(Exception):
@@ -53,15 +63,16 @@ class FullOracle:
             return None
 
     def readable(self, text: str) -> bool:
-        """Whether the expression means anything to either reader."""
+        """Whether an answer can be compared with this text at all."""
         from qwq_env.grading.math import symbolic  # noqa: PLC0415 - optional, heavy
 
         if text.count("{") != text.count("}"):
             return False
-        if _tree(text) is not None or "\\infty" in text or is_name(text):
+        if is_name(text) or "\\infty" in text or _AS_WRITTEN.search(text):
             return True
         try:
-            symbolic.parse(text)
+            if _tree(text) is None:
+                symbolic.parse(text)
         except Unreadable:
             return False
         return True
@@ -94,9 +105,16 @@ class FullOracle:
 
 
 def _tree(text: str) -> Node | None:
+    """The tree, or None when math-verify may try. Raises `Unreadable` when it should not.
+
+    Its grammar is generous: it finds a value in `0'1` and in `5 0`. It gets to read only what has
+    a construct that the reader leaves to it.
+    """
     try:
         return read(text)
     except Unreadable:
+        if not _BEYOND_THE_READER.search(text):
+            raise
         return None
 
 

@@ -43,6 +43,9 @@ _FAILURES = (Undefined, ZeroDivisionError, ValueError, OverflowError)
 def same_value(gold: Node, answer: Node) -> bool:
     """Whether `answer` has the value of `gold` wherever `gold` is defined.
 
+    An answer with a symbol that the reference has not is another one, even if the symbol cancels:
+    prose read as mathematics is a product of letters, and zero times anything is zero.
+
     Raises `Undefined` when `gold` has a value at too few of the points, `Unreadable` for functions
     that are not known here, and `TooComplex` when a value is too large to be computed.
     """
@@ -52,7 +55,9 @@ def same_value(gold: Node, answer: Node) -> bool:
         return False
     if exact_gold is not None and exact_answer is not None:
         return exact_gold == exact_answer
-    names = (symbols(gold) | symbols(answer)) - _CONSTANTS
+    names = symbols(gold) - _CONSTANTS
+    if not symbols(answer) - _CONSTANTS <= names:
+        return False
     complex_values = not names or "i" in symbols(gold)
     agreed = 0
     for number in _numbers(gold, answer) if names else [0]:
@@ -79,8 +84,8 @@ def proportional(gold: Node, answer: Node, positive: bool = False) -> bool:
     This is how two equations, or two inequalities, with zero on the right say the same. Raises
     what `same_value` raises.
     """
-    names = (symbols(gold) | symbols(answer)) - _CONSTANTS
-    if not names:
+    names = symbols(gold) - _CONSTANTS
+    if not names or not symbols(answer) - _CONSTANTS <= names:
         return False
     first: _Pair | None = None
     agreed = 0

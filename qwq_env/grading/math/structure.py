@@ -108,8 +108,9 @@ _ROW = re.compile(r"\\cr(?![A-Za-z])(?:\s*\[[^\]]*\])?")
 _CELL = re.compile(r"&")
 _WHOLE_TEXT = re.compile(r"\\text\{([^{}]*)\}")
 _WORDS = re.compile(r"(?:[A-Za-z]{3,}|[A-Za-z]{2,}(?:[ '-]+[A-Za-z]+)+|[Aa] [A-Za-z]{2,}.*)[.!?]?")
-_CHOICE = re.compile(r"\(([A-Za-z])\)|([A-Z])[).]")
-_NOT_A_NAME = re.compile(r"[0-9+\-<>=^]")
+_CHOICE = re.compile(r"(?:\(([A-Za-z])\)|([A-Z])[).])(?=\s|$)")
+_CAPITAL = re.compile(r"(?<![A-Za-z])[A-Z](?![A-Za-z])")
+_NOT_A_NAME = re.compile(r"[0-9+\-<>=^!]")
 _SUBSCRIPT_OR_CALL = re.compile(r"_\{[^{}]*\}|_[A-Za-z0-9]|\([^()]*\)|'")
 _TEXT_GROUP = re.compile(r"\\text\{[^{}]*\}")
 _COMMAND_NAME = re.compile(r"\\([A-Za-z]+)")
@@ -193,7 +194,7 @@ def values(answer: Answer) -> list[str]:
     if isinstance(answer, Words):
         return []
     if isinstance(answer, Relation):
-        return list(answer.sides)
+        return [text for side in answer.sides for text in values(read_answer(side, False, 1))]
     if isinstance(answer, Matrix):
         return [text for row in answer.rows for cell in row for text in values(cell)]
     parts = answer.items if isinstance(answer, Listing | Brackets) else answer.parts
@@ -247,7 +248,7 @@ def is_name(text: str) -> bool:
         rest = _SUBSCRIPT_OR_CALL.sub("", rest)
     rest = rest.strip()
     if not rest:
-        return "(" in text
+        return bool(re.search(r"\([^()0-9]*[A-Za-z]", text))
     commands = _COMMAND_NAME.findall(rest)
     if _NOT_A_NAME.search(rest) or not set(commands) <= _NAMING:
         return False
@@ -288,8 +289,8 @@ def _words(text: str) -> Words | None:
     plain = _WHOLE_TEXT.sub(lambda group: " " + group[1] + " ", text).strip()
     plain = re.sub(r"\s+", " ", plain)
     if choice := _CHOICE.match(plain):
-        others = [found for found in _CHOICE.finditer(plain) if found[0] != choice[0]]
         letter = choice[1] or choice[2]
+        others = [found for found in _CAPITAL.findall(plain) if found != letter.upper()]
         if not others and (len(plain) == len(choice[0]) or choice[1] != (choice[1] or "").lower()):
             return Words(f"({letter.upper()})")
     if not _WORDS.fullmatch(plain) or re.search(r"[\\^_=<>+*/{}\d]", plain):

@@ -6,6 +6,7 @@ imported in a worker that can be killed; math-verify's own timeouts are off, sin
 main thread's alarm and are swallowed by its `except` clauses.
 """
 
+import re
 from functools import lru_cache
 from typing import Any
 
@@ -13,7 +14,7 @@ from latex2sympy2_extended.latex2sympy2 import ConversionConfig, latex2sympy
 from math_verify import grader as math_verify
 from sympy import Basic, MatrixBase, N, Product, Sum
 
-from qwq_env.grading.math.expression import TooComplex, Unreadable
+from qwq_env.grading.math.expression import COMMANDS, TooComplex, Unreadable
 
 __all__ = ["parse", "same_meaning"]
 
@@ -21,6 +22,14 @@ MAX_CHARACTERS = 1_500
 MAX_TERMS = 1_000
 _CONVERSION = ConversionConfig(lowercase_symbols=False)
 _DIGITS = 30
+_COMMAND = re.compile(r"\\([A-Za-z]+)")
+# What is none of these would be skipped by the grammar, or read as a product of letters.
+_UNDERSTOOD = COMMANDS | {
+    "int", "iint", "oint", "lim", "to", "rightarrow", "infty", "partial", "nabla", "det", "cup",
+    "cap", "setminus", "in", "notin", "subset", "subseteq", "emptyset", "mathbb", "begin", "end",
+    "cr", "operatorname", "vdots", "ddots", "prime", "top", "neq", "leq", "geq", "approx", "lVert",
+    "rVert", "Vert", "times",
+}  # fmt: skip
 
 
 def same_meaning(gold: str, answer: str) -> bool:
@@ -30,6 +39,8 @@ def same_meaning(gold: str, answer: str) -> bool:
     "yes" is checked against 30 digits of each. Raises `Unreadable` when one side does not parse.
     """
     left, right = parse(gold), parse(answer)
+    if not _names(right) <= _names(left):
+        return False
     for side in (left, right):
         _refuse_long_sums(side)
     if not math_verify.verify(left, right, timeout_seconds=None, raise_on_error=False):
@@ -42,6 +53,9 @@ def parse(text: str) -> Any:
     """The SymPy object that a canonical text stands for; raises `Unreadable` or `TooComplex`."""
     if len(text) > MAX_CHARACTERS:
         raise TooComplex("the expression is too long")
+    for command in _COMMAND.findall(text):
+        if command not in _UNDERSTOOD:
+            raise Unreadable(f"unknown command \\{command}")
     text = text.replace("\\cr ", "\\\\ ")
     complex_values = math_verify.should_treat_as_complex(text)
     try:
@@ -58,6 +72,10 @@ def parse(text: str) -> Any:
         raise TooComplex("the expression is nested too deeply") from None
     except Exception as error:  # noqa: BLE001 - the grammar raises bare Exceptions, SymPy any other
         raise Unreadable(f"does not parse: {str(error).splitlines()[0][:80]}") from None
+
+
+def _names(side: Any) -> set[str]:
+    return {str(symbol) for symbol in getattr(side, "free_symbols", ())}
 
 
 def _refuse_long_sums(side: Any) -> None:

@@ -54,7 +54,7 @@ _WORD_TAIL = re.compile(
     re.DOTALL,
 )
 _MODULUS = re.compile(
-    r"\s*(?:\\pmod|\\mod|\\bmod|\(\s*(?:\\text\{\s*mod\s*\}|\\mod|\\bmod|mod(?![a-z])))"
+    r"\s*(?:\\pmod|\\mod|\(\s*(?:\\text\{\s*mod\s*\}|\\mod|\\bmod|mod(?![a-z])))"
     r"\s*\{?\s*(\d+|[a-z])\s*\}?\s*\)?$"
 )
 _ANGLE_INSIDE = re.compile(r"\\(?:circ|sin|cos|tan|cot|sec|csc)(?![A-Za-z])")
@@ -93,8 +93,8 @@ def split_unit(text: str) -> tuple[str, Unit | None]:
 def _is_mathematics(text: str) -> bool:
     """Whether something is left that has a value of its own."""
     text = text.strip()
-    if not text:
-        return False
+    if not text or re.fullmatch(r"[A-Z]", text):
+        return False  # a choice has no unit
     return bool(re.search(r"\d|\\[A-Za-z]|[A-Za-z]", text)) and text[-1] not in "+-=<>("
 
 
