@@ -6,6 +6,7 @@ pushes before each rollout whose step is new, and nothing of this file is needed
 not run, on CPU or across machines that share no more than a file system, `DiskWeightSync` does it:
 
 ```python
+prepare_served(model, tokenizer, "served")  # and start the servers on that folder
 rollouts = Rollouts(
     "qwq/MathTool-v0", tokenizer,
     policy=lambda trainer: VllmPolicy(urls),
@@ -16,6 +17,7 @@ rollouts = Rollouts(
 
 from __future__ import annotations
 
+import json
 import tempfile
 import time
 from abc import ABC, abstractmethod
@@ -27,11 +29,14 @@ from typing import Any
 
 import httpx
 from accelerate.utils import broadcast_object_list
+from safetensors import safe_open
+from transformers import AutoConfig
 from transformers.utils import logging as transformers_logging
 
-from qwq_env.errors import InfrastructureError, UsageError
+from qwq_env.errors import InfrastructureError, QwqError, UsageError
 from qwq_env.rollout.vllm_policy import authorization, server_urls
 
+_WEIGHTS = "*.safetensors*"
 _SHOWN = 500
 
 
@@ -51,11 +56,11 @@ class WeightSync(ABC):
 class DiskWeightSync(WeightSync):
     """Writes the weights into the folder that vLLM servers were started on, and has them read it.
 
-    `directory` is that folder, a copy made for this purpose: its safetensors are overwritten at
-    every step, so that a server that is started anew begins with the newest. All servers at
-    `urls` see it under the same path, and run with `VLLM_SERVER_DEV_MODE=1`, which opens the
-    routes that this needs; keep them off public networks. Takes as long as writing and reading
-    the whole model. Adapters (PEFT) are refused: merge them first.
+    `directory` is that folder, made by `prepare_served`: its safetensors are overwritten at every
+    step, so that a server that is started anew begins with the newest. All servers at `urls` see
+    it under the same path, and run with `VLLM_SERVER_DEV_MODE=1`, which opens the routes that
+    this needs; keep them off public networks. Takes as long as writing and reading the whole
+    model. Adapters (PEFT) are refused: merge them first.
     """
 
     def __init__(
@@ -71,12 +76,7 @@ class DiskWeightSync(WeightSync):
         self.urls = server_urls(urls)
         self._headers = authorization(api_key)
         self._seconds = seconds
-        weights = list(self.directory.glob("*.safetensors"))
-        if not weights or not (self.directory / "config.json").is_file():
-            raise UsageError(f"weights: {str(directory)!r} is no checkpoint in safetensors")
-        if any(path.is_symlink() for path in weights):
-            # What a hub's cache looks like; other runs start from those files.
-            raise UsageError(f"weights: {str(directory)!r} holds links; expected a copy of its own")
+        self._names = _check_served(self.directory)
 
     def __repr__(self) -> str:
         return f"DiskWeightSync({str(self.directory)!r}, {list(self.urls)!r})"
@@ -94,7 +94,7 @@ class DiskWeightSync(WeightSync):
             try:
                 self._write(model, state)
                 self._reload_all()
-            except (InfrastructureError, OSError) as error:
+            except (QwqError, OSError) as error:
                 # Told to all ranks: alone, this one would leave the others waiting for it.
                 failure = [f"{type(error).__name__}: {error}"]
         broadcast_object_list(failure)
@@ -103,15 +103,18 @@ class DiskWeightSync(WeightSync):
 
     def _write(self, model: Any, state: dict[str, Any]) -> None:
         """Put the new weights in the place of the old, each file in one move."""
-        with tempfile.TemporaryDirectory(dir=self.directory, prefix=".new-") as new, _quietly():
-            model.save_pretrained(new, state_dict=state)
-            written = sorted(Path(new).glob("model*.safetensors*"))
-            for path in written:
-                path.replace(self.directory / path.name)
-        names = {path.name for path in written}
+        with tempfile.TemporaryDirectory(dir=self.directory, prefix=".new-") as folder:
+            new = Path(folder)
+            _save_untied(model, state, new)
+            if (names := _tensor_names(new)) != self._names:
+                odd = ", ".join(sorted(names ^ self._names)[:3])
+                raise UsageError(f"weights: {self.directory} holds another model: {odd}")
+            written = {path.name for path in new.glob(_WEIGHTS)}
+            for name in sorted(written):
+                (new / name).replace(self.directory / name)
         # Parts of a checkpoint that was cut into more files would be read beside the new ones.
-        for path in self.directory.glob("*.safetensors*"):
-            if path.name not in names:
+        for path in self.directory.glob(_WEIGHTS):
+            if path.name not in written:
                 path.unlink()
 
     def _reload_all(self) -> None:
@@ -137,6 +140,57 @@ class DiskWeightSync(WeightSync):
             if time.monotonic() > deadline:
                 raise InfrastructureError(f"{client.base_url}: its prefix cache stays in use")
             time.sleep(0.05)
+
+
+def prepare_served(model: Any, tokenizer: Any, directory: str | Path) -> None:
+    """Write the folder that servers are started on: `model`, with its output head on its own.
+
+    Why not `save_pretrained`: a head that is tied to the embeddings has no weights in the
+    checkpoint, and vLLM on CPU, which keeps a packed copy of it, then reloads the embeddings and
+    goes on with the old head, without a word.
+    """
+    path = Path(directory)
+    _save_untied(model, model.state_dict(), path)
+    tokenizer.save_pretrained(path)
+    config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    config["tie_word_embeddings"] = False
+    (path / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
+
+
+def _save_untied(model: Any, state: dict[str, Any], directory: Path) -> None:
+    state = dict(state)
+    head, embeddings = model.get_output_embeddings(), model.get_input_embeddings()
+    if head is not None and head.weight is embeddings.weight:
+        modules = {id(module): name for name, module in model.named_modules()}
+        source = state[f"{modules[id(embeddings)]}.weight"]
+        # A copy: tensors that share their memory are written once.
+        state[f"{modules[id(head)]}.weight"] = source.detach().clone()
+    with _quietly():
+        model.save_pretrained(directory, state_dict=state)
+
+
+def _check_served(directory: Path) -> set[str]:
+    """Return the names of a folder's tensors. Raises `UsageError` unless it can be served from."""
+    weights = list(directory.glob("*.safetensors"))
+    if not weights or not (directory / "config.json").is_file():
+        raise UsageError(f"weights: {str(directory)!r} is no checkpoint in safetensors")
+    if any(path.is_symlink() for path in weights):
+        # What a hub's cache looks like; other runs start from those files.
+        raise UsageError(f"weights: {str(directory)!r} holds links; expected a copy of its own")
+    if AutoConfig.from_pretrained(directory).tie_word_embeddings:
+        raise UsageError(
+            f"weights: {str(directory)!r} has its output head tied to the embeddings, which vLLM"
+            " may not reload; expected a folder made by prepare_served"
+        )
+    return _tensor_names(directory)
+
+
+def _tensor_names(directory: Path) -> set[str]:
+    names: set[str] = set()
+    for path in directory.glob("*.safetensors"):
+        with safe_open(path, framework="pt") as file:
+            names.update(file.keys())
+    return names
 
 
 def _post(client: httpx.Client, path: str, body: dict[str, str] | None = None) -> dict[str, Any]:

@@ -53,6 +53,7 @@ def policy_checkpoint(tmp_path_factory) -> Path:
     from qwq_env.training.recipe import PolicyRecipe
     from qwq_env.training.tiny.policy import build_tiny_policy
     from qwq_env.training.tiny.teacher import Teacher, TeacherMix
+    from qwq_env.training.weight_sync import prepare_served
 
     settings = math_environment().settings
     mix = TeacherMix(guess=0.2, call=0.8, slip=0.0, malformed=0.0, ignore=0.0)
@@ -61,8 +62,7 @@ def policy_checkpoint(tmp_path_factory) -> Path:
     model, tokenizer = build_tiny_policy(lessons, PolicyRecipe(heads=2, key_value_heads=1), seed=0)
     cold_start(model, TokenCodec(tokenizer), lessons, steps=30, batch=32)
     path = tmp_path_factory.mktemp("checkpoint")
-    model.save_pretrained(path)
-    tokenizer.save_pretrained(path)
+    prepare_served(model, tokenizer, path)
     return path
 
 

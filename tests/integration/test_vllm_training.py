@@ -33,16 +33,16 @@ def fresh(served, policy_checkpoint):
 
 
 class KeepWeights(TrainerCallback):
-    """Keeps the model as it is after the first step."""
+    """Keeps the weights as they are after the first step."""
 
     def on_step_end(self, args, state, control, model=None, **rest):
         if state.global_step == 1:
-            self.model = copy.deepcopy(model).eval()
+            self.weights = copy.deepcopy(model.state_dict())
 
 
 def train(fresh, checkpoint, path, *, correct: bool, steps: int):
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
-    model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
+    model = load(checkpoint)
     rollouts = Rollouts(
         math_environment(),
         tokenizer,
@@ -66,7 +66,16 @@ def train(fresh, checkpoint, path, *, correct: bool, steps: int):
         correct_importance(trainer)
     trainer.train()
     rollouts.close()
-    return trainer, rollouts, kept.model
+    updated = load(checkpoint)
+    updated.load_state_dict(kept.weights)
+    return trainer, rollouts, updated
+
+
+def load(checkpoint):
+    """Return the model as it would be trained: its output head is tied to its embeddings."""
+    return AutoModelForCausalLM.from_pretrained(
+        checkpoint, dtype=torch.float32, tie_word_embeddings=True
+    )
 
 
 def varied(prompts, completions, **columns) -> list[float]:
