@@ -27,6 +27,8 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(RUN)/python -m pip install --quiet --upgrade pip "setuptools>=77"
 	$(RUN)/python -m pip install --quiet $(PIP_ARGS) -c constraints.txt -e '.[train,grading,search,dev]'
+# Qwen's vocabulary, for the tests of token exactness; of the package, only its data are used.
+	$(RUN)/python -m pip install --quiet $(PIP_ARGS) --no-deps -c constraints.txt dashscope
 	@touch $@
 
 # A real vLLM server on CPU, for the integration tests. Its packages cannot live beside TRL's, and

@@ -10,6 +10,8 @@ os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 
 import pytest
 
+from .qwen_tokenizer import qwen_tokenizer
+
 CONTROL = (
     "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<think>", "</think>",
     "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>",
@@ -38,3 +40,12 @@ def codec(tokenizer):
     from qwq_env.dialect.codec import TokenCodec
 
     return TokenCodec(tokenizer)
+
+
+@pytest.fixture(scope="session")
+def qwen():
+    """Qwen2.5's and QwQ's real vocabulary; skips where `dashscope`, which has it, is missing."""
+    tokenizer = qwen_tokenizer()
+    if tokenizer is None:
+        pytest.skip("Qwen's vocabulary is not here: pip install --no-deps dashscope")
+    return tokenizer

@@ -1,82 +1,12 @@
-"""Tokenizers for the tests: a small one made here, and Qwen's own where it can be had."""
+"""A small tokenizer for the tests of dialects, made as Qwen's is."""
 
 from __future__ import annotations
 
-import base64
-import importlib.util
-import itertools
-import os
-import subprocess
-import sys
-import tempfile
-import zipfile
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-CONTROL = [
-    "<|endoftext|>",
-    "<|im_start|>",
-    "<|im_end|>",
-    "<|object_ref_start|>",
-    "<|object_ref_end|>",
-    "<|box_start|>",
-    "<|box_end|>",
-    "<|quad_start|>",
-    "<|quad_end|>",
-    "<|vision_start|>",
-    "<|vision_end|>",
-    "<|vision_pad|>",
-    "<|image_pad|>",
-    "<|video_pad|>",
-    "<tool_call>",
-    "</tool_call>",
-    "<|fim_prefix|>",
-    "<|fim_middle|>",
-    "<|fim_suffix|>",
-    "<|fim_pad|>",
-    "<|repo_name|>",
-    "<|file_sep|>",
-    "<tool_response>",
-    "</tool_response>",
-    "<think>",
-    "</think>",
-]
-"""QwQ-32B's added tokens in the order of their ids, from 151643 on."""
-
-SPLIT = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
-    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-
-
-def build(model: Any, added: list[Any] | None = None) -> Any:
-    """Wrap a model as Qwen's tokenizer does: NFC, its own split, bytes."""
-    import tokenizers
-    from tokenizers import decoders, normalizers, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    backend = tokenizers.Tokenizer(model)
-    backend.normalizer = normalizers.NFC()
-    backend.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(tokenizers.Regex(SPLIT), "isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    backend.decoder = decoders.ByteLevel()
-    # As in the published checkpoint, the tags of calls and thoughts are added but not special.
-    backend.add_tokens(
-        added
-        or [
-            tokenizers.AddedToken(token, normalized=False, special="|" in token)
-            for token in CONTROL
-        ]
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=backend, eos_token="<|im_end|>", pad_token="<|endoftext|>"
-    )
+from ..qwen_tokenizer import build
 
 
 @pytest.fixture(scope="session")
@@ -96,79 +26,3 @@ def small() -> Any:
         ["What is 2+2? The tool says <|im_end|> <think> </tool_call> user assistant"] * 9, trainer
     )
     return build(trained.model)
-
-
-@pytest.fixture(scope="session")
-def qwen() -> Any:
-    """Qwen2.5's and QwQ's real vocabulary, from the ranks that the package `dashscope` carries."""
-    from tokenizers import models
-    from transformers import PreTrainedTokenizerFast
-
-    cached = Path(tempfile.gettempdir()) / f"qwq-env-{os.getuid()}-qwen" / "tokenizer.json"
-    if not cached.exists():
-        ranks = {
-            base64.b64decode(token): int(rank)
-            for token, rank in (line.split() for line in _qwen_ranks().splitlines())
-        }
-        assert len(ranks) == 151_643
-
-        letters = _letters_of_bytes()
-        vocabulary = {_spell(token, letters): rank for token, rank in ranks.items()}
-        merges = [
-            (_spell(left, letters), _spell(right, letters))
-            for token in sorted(ranks, key=ranks.__getitem__)
-            if len(token) > 1
-            for left, right in [_halves(token, ranks)]
-        ]
-        tokenizer = build(models.BPE(vocab=vocabulary, merges=merges))
-        cached.parent.mkdir(exist_ok=True)
-        fresh = cached.with_suffix(f".{os.getpid()}")
-        tokenizer.backend_tokenizer.save(str(fresh))
-        fresh.replace(cached)
-    return PreTrainedTokenizerFast(
-        tokenizer_file=str(cached), eos_token="<|im_end|>", pad_token="<|endoftext|>"
-    )
-
-
-def _qwen_ranks() -> bytes:
-    """Return the ranks from an installed `dashscope`, or from its wheel; skip without either."""
-    name = "resources/qwen.tiktoken"
-    found = importlib.util.find_spec("dashscope")
-    if found is not None and found.origin is not None:
-        return (Path(found.origin).parent / name).read_bytes()
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-        try:
-            subprocess.run(
-                [*command, "--only-binary=:all:", "--dest", folder, "dashscope"],
-                check=True,
-                timeout=60,
-                capture_output=True,
-            )
-        except (subprocess.SubprocessError, OSError):
-            pytest.skip("Qwen's vocabulary is not here: dashscope cannot be downloaded")
-        wheel = next(Path(folder).glob("*.whl"))
-        with zipfile.ZipFile(wheel) as archive:
-            return archive.read(f"dashscope/{name}")
-
-
-def _halves(token: bytes, ranks: dict[bytes, int]) -> tuple[bytes, bytes]:
-    """Return the two tokens that merge into `token`, by merging its bytes as long as possible."""
-    parts = [token[i : i + 1] for i in range(len(token))]
-    while len(parts) > 2:
-        pairs = [ranks.get(a + b, len(ranks)) for a, b in itertools.pairwise(parts)]
-        best = pairs.index(min(pairs))
-        parts[best : best + 2] = [parts[best] + parts[best + 1]]
-    return parts[0], parts[1]
-
-
-def _letters_of_bytes() -> dict[int, str]:
-    """Return the letter by which byte-level vocabularies write each byte."""
-    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    others = [byte for byte in range(256) if byte not in plain]
-    letters = {byte: chr(byte) for byte in plain}
-    return letters | {byte: chr(256 + index) for index, byte in enumerate(others)}
-
-
-def _spell(token: bytes, letters: dict[int, str]) -> str:
-    return "".join(letters[byte] for byte in token)
