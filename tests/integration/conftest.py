@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
-import socket
-import subprocess
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from qwq_env.rollout.vllm_local import serve_on_cpu
+
 PYTHON = Path(__file__).resolve().parents[2] / ".venv-vllm" / "bin" / "python"
 CONTEXT = 1024
-START_SECONDS = 300
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -78,72 +72,5 @@ def served(policy_checkpoint, tmp_path_factory) -> Iterator[Served]:
     """The server, on a copy of the checkpoint."""
     directory = tmp_path_factory.mktemp("served")
     shutil.copytree(policy_checkpoint, directory, dirs_exist_ok=True)
-    log = tmp_path_factory.mktemp("log") / "vllm.log"
-    port = free_port()
-    with log.open("wb") as output:
-        server = subprocess.Popen(
-            command(directory, port), env=environment(), stdout=output, stderr=output,
-            start_new_session=True,
-        )  # fmt: skip
-    try:
-        wait_until_ready(server, port, log)
-        yield Served(f"http://127.0.0.1:{port}", directory)
-    finally:
-        stop(server)
-
-
-def command(directory: Path, port: int) -> list[str]:
-    """Return the command of a server. The `vllm` command itself fails on CPU builds."""
-    options: dict[str, Any] = {
-        "model": directory, "served-model-name": "policy", "dtype": "float32", "port": port,
-        "host": "127.0.0.1", "max-model-len": CONTEXT, "logprobs-mode": "processed_logprobs",
-    }  # fmt: skip
-    named = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-    return [str(PYTHON), "-m", "vllm.entrypoints.openai.api_server", "--enforce-eager", *named]
-
-
-def environment() -> dict[str, str]:
-    """Return the variables of a server; development mode opens the routes for weights."""
-    return {
-        **os.environ,
-        "VLLM_CPU_KVCACHE_SPACE": "1",
-        "VLLM_SERVER_DEV_MODE": "1",
-        "VLLM_NO_USAGE_STATS": "1",
-        "HF_HUB_OFFLINE": "1",
-        "OMP_NUM_THREADS": "1",
-    }
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on at this moment."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
-
-
-def wait_until_ready(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    """Return when the server answers; fail with the end of its log when it does not."""
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and server.poll() is None:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.5)
-    tail = log.read_text(errors="replace")[-3000:]
-    pytest.fail(f"vLLM did not start; the end of its log:\n{tail}")
-
-
-def stop(server: subprocess.Popen[bytes]) -> None:
-    """End the server and the engine processes that it started."""
-    server.send_signal(signal.SIGTERM)
-    try:
-        server.wait(20)
-    except subprocess.TimeoutExpired:
-        pass
-    try:
-        os.killpg(server.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-    server.wait()
+    with serve_on_cpu(directory, PYTHON, context=CONTEXT) as url:
+        yield Served(url, directory)
