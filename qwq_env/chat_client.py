@@ -1,0 +1,133 @@
+"""Chat completions of any OpenAI-compatible endpoint: vLLM, DashScope, and the like.
+
+Replies are streamed, for some servers of reasoning models answer in no other way. Policies for
+evaluation and judges for rewards are both made of this.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import httpx
+
+from qwq_env.http_client import HttpClient, Transient, base_address
+
+
+class NativeCall(NamedTuple):
+    """A tool call as the server sent it: `arguments` is text, JSON if the model did well."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+class Completion(NamedTuple):
+    """A reply as it came.
+
+    `thinking` is what came apart from the content (`reasoning_content` or `reasoning`);
+    `finish_reason` is the server's own word; `tokens` what it counted, None if it did not say.
+    """
+
+    thinking: str
+    content: str
+    calls: tuple[NativeCall, ...]
+    finish_reason: str | None
+    tokens: int | None
+
+
+class ChatClient:
+    """Asks `{base_url}/chat/completions`. Bounds, retries and key are `HttpClient`'s."""
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        api_key_variable: str = "OPENAI_API_KEY",
+        in_flight: int = 32,
+        attempts: int = 5,
+        seconds: float = 1800.0,
+    ) -> None:
+        """Raises `UsageError` for an address that cannot be one."""
+        self.base_url = base_address("base_url", base_url)
+        self._http = HttpClient(
+            api_key_variable=api_key_variable,
+            in_flight=in_flight,
+            attempts=attempts,
+            seconds=seconds,
+        )
+
+    async def complete(self, body: Mapping[str, Any]) -> Completion:
+        """Return the whole reply to `body`, which is sent as it is but asks for a stream.
+
+        Raises `InfrastructureError` when the server refuses or is not to be reached.
+        """
+        asked = {"stream": True, "stream_options": {"include_usage": True}, **body}
+        return await self._http.post(f"{self.base_url}/chat/completions", asked, _read)
+
+    async def aclose(self) -> None:
+        """Close the connections of this event loop."""
+        await self._http.aclose()
+
+
+async def _read(response: httpx.Response) -> Completion:
+    collected = _Collected()
+    async for line in response.aiter_lines():
+        if line.startswith("data:") and not collected.add(line[5:].strip()):
+            return collected.completion()
+    if collected.finish_reason is None:
+        raise Transient("the stream broke off before the reply was complete")
+    return collected.completion()
+
+
+class _Collected:
+    """The pieces of a streamed reply."""
+
+    def __init__(self) -> None:
+        self.thinking: list[str] = []
+        self.content: list[str] = []
+        self.calls: dict[int, dict[str, str]] = {}
+        self.finish_reason: str | None = None
+        self.tokens: int | None = None
+
+    def add(self, data: str) -> bool:
+        """Take one event; False at the end of the stream."""
+        if data == "[DONE]":
+            return False
+        try:
+            event = json.loads(data)
+        except ValueError:
+            raise Transient(f"an event that is no JSON: {data[:100]!r}") from None
+        if not isinstance(event, dict):
+            raise Transient(f"an event that is no object: {data[:100]!r}")
+        if "error" in event:
+            raise Transient(str(event["error"])[:500])
+        self.tokens = (event.get("usage") or {}).get("completion_tokens", self.tokens)
+        for choice in event.get("choices") or ():
+            delta = choice.get("delta") or {}
+            self.thinking.append(delta.get("reasoning_content") or delta.get("reasoning") or "")
+            self.content.append(delta.get("content") or "")
+            self._add_calls(delta.get("tool_calls") or ())
+            self.finish_reason = choice.get("finish_reason") or self.finish_reason
+        return True
+
+    def completion(self) -> Completion:
+        """Return what has come, as a whole."""
+        return Completion(
+            thinking="".join(self.thinking),
+            content="".join(self.content),
+            calls=tuple(NativeCall(**self.calls[index]) for index in sorted(self.calls)),
+            finish_reason=self.finish_reason,
+            tokens=self.tokens,
+        )
+
+    def _add_calls(self, pieces: Sequence[Mapping[str, Any]]) -> None:
+        for piece in pieces:
+            index = int(piece.get("index", len(self.calls)))
+            empty = {"id": f"call_{index}", "name": "", "arguments": ""}
+            call = self.calls.setdefault(index, empty)
+            function = piece.get("function") or {}
+            call["id"] = piece.get("id") or call["id"]
+            call["name"] += function.get("name") or ""
+            call["arguments"] += function.get("arguments") or ""

@@ -1,0 +1,148 @@
+"""JSON over HTTP to servers that may be slow, busy or gone: bounded, retried, keyed.
+
+Why you would want this: thousands of episodes ask one server, so the requests in flight must be
+bounded before they reach the HTTP library (httpx slows with each that waits inside it), and what
+fails on the way must be tried again without anybody noticing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+import httpx
+
+from qwq_env.errors import InfrastructureError, UsageError
+
+_RETRIED_STATUS = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
+_SHOWN = 500
+"""Characters of a server's error that are passed on."""
+
+Result = TypeVar("Result")
+
+
+class Transient(Exception):
+    """Failed on the way; may succeed when tried again."""
+
+
+class _Connections(NamedTuple):
+    """What belongs to one event loop."""
+
+    client: httpx.AsyncClient
+    slots: asyncio.Semaphore
+
+
+class HttpClient:
+    """Posts JSON. Usable from several event loops; `aclose` in each before it ends.
+
+    At most `in_flight` requests are open at a time in each loop. What fails on the way
+    (connection, 429, 5xx, an answer that breaks off) is tried `attempts` times, with waits that
+    double from `backoff` seconds. `seconds` bounds each wait for the server. The key is the value
+    of the environment variable `api_key_variable`; it goes into one header and no message.
+    """
+
+    def __init__(
+        self,
+        *,
+        api_key_variable: str | None = None,
+        in_flight: int = 32,
+        attempts: int = 5,
+        seconds: float = 1800.0,
+        backoff: float = 0.5,
+    ) -> None:
+        bounds = {"in_flight": in_flight, "attempts": attempts, "seconds": seconds}
+        for name, value in bounds.items():
+            if not value > 0:
+                raise UsageError(f"{name}: {value!r}; expected a number above 0")
+        self._in_flight = in_flight
+        self._attempts = attempts
+        self._backoff = backoff
+        self._timeout = httpx.Timeout(seconds, connect=min(seconds, 10.0))
+        self._key = os.environ.get(api_key_variable) if api_key_variable else None
+        self._of_loop: dict[asyncio.AbstractEventLoop, _Connections] = {}
+
+    async def post(
+        self,
+        url: str,
+        body: Mapping[str, Any],
+        read: Callable[[httpx.Response], Awaitable[Result]],
+    ) -> Result:
+        """Post `body` and return what `read` makes of the answer, an open stream of status 200.
+
+        `read` raises `Transient` for an answer worth asking for again. Raises
+        `InfrastructureError` when the server refuses, or no attempt succeeded.
+        """
+        content = json.dumps(body, allow_nan=False).encode()
+        client, slots = self._connections()
+        failure = ""
+        for attempt in range(self._attempts):
+            if attempt:
+                wait = self._backoff * 2 ** (attempt - 1)
+                await asyncio.sleep(wait * random.uniform(0.5, 1.5))
+            try:
+                async with slots, client.stream("POST", url, content=content) as response:
+                    if response.status_code != 200:
+                        await self._refuse(url, response)
+                    return await read(response)
+            except (httpx.TransportError, httpx.StreamError, Transient) as error:
+                failure = f"{type(error).__name__}: {error}"
+        raise InfrastructureError(f"{url}: {failure}")
+
+    async def post_json(self, url: str, body: Mapping[str, Any]) -> Any:
+        """Post `body` and return the JSON that comes back; raises like `post`."""
+        return await self.post(url, body, _read_json)
+
+    async def aclose(self) -> None:
+        """Close the connections of this event loop."""
+        if (connections := self._of_loop.pop(asyncio.get_running_loop(), None)) is not None:
+            await connections.client.aclose()
+
+    async def _refuse(self, url: str, response: httpx.Response) -> None:
+        text = (await response.aread()).decode("utf-8", "replace")
+        if self._key:
+            text = text.replace(self._key, "***")
+        message = f"{response.status_code}: {' '.join(text.split())[:_SHOWN]}"
+        if response.status_code in _RETRIED_STATUS:
+            raise Transient(message)
+        raise InfrastructureError(f"{url}: {message}")
+
+    def _connections(self) -> _Connections:
+        loop = asyncio.get_running_loop()
+        if loop not in self._of_loop:
+            for ended in [known for known in self._of_loop if known.is_closed()]:
+                del self._of_loop[ended]
+            headers = {"Content-Type": "application/json"}
+            if self._key:
+                headers["Authorization"] = f"Bearer {self._key}"
+            client = httpx.AsyncClient(
+                headers=headers,
+                timeout=self._timeout,
+                limits=httpx.Limits(max_connections=self._in_flight),
+            )
+            self._of_loop[loop] = _Connections(client, asyncio.Semaphore(self._in_flight))
+        return self._of_loop[loop]
+
+
+def base_address(name: str, url: str) -> str:
+    """Return `url` without a trailing slash. Raises `UsageError` naming `name` for what is none."""
+    try:
+        parts = httpx.URL(url)
+    except (httpx.InvalidURL, TypeError):
+        raise UsageError(f"{name}: {url!r}; expected http://host:port/path") from None
+    if parts.userinfo:
+        raise UsageError(f"{name}: holds a user name or password; keys come from the environment")
+    if parts.scheme not in ("http", "https") or not parts.host or parts.query:
+        raise UsageError(f"{name}: {url!r}; expected http://host:port/path")
+    return url.rstrip("/")
+
+
+async def _read_json(response: httpx.Response) -> Any:
+    content = await response.aread()
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        raise Transient("the answer is not JSON") from None
