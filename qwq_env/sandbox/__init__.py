@@ -7,6 +7,7 @@ seccomp and resource limits, and is gone without a trace in a few milliseconds.
 
 from __future__ import annotations
 
+from qwq_env.sandbox.blocking import BlockingSandbox, BlockingSession
 from qwq_env.sandbox.errors import (
     LevelUnavailable,
     SandboxBusy,
@@ -26,6 +27,8 @@ from qwq_env.sandbox.result import (
 
 __all__ = [
     "DEFAULT_LIMITS",
+    "BlockingSandbox",
+    "BlockingSession",
     "CallResult",
     "CallStatus",
     "ExecutionResult",

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import signal
 import socket
@@ -23,6 +22,7 @@ from qwq_env.sandbox.errors import SandboxUnavailable
 from qwq_env.sandbox.forkserver import ForkServer
 from qwq_env.sandbox.jail import wire
 from qwq_env.sandbox.result import Limits
+from qwq_env.sandbox.stream import MOST_PER_READ, Stream, sealed_file
 
 _START_SECONDS: Final = 30.0
 _PATIENCE: Final = 0.005
@@ -31,13 +31,10 @@ _PATIENCE: Final = 0.005
 _GRACE: Final = 0.25
 """Seconds that a slot has to end a child before it is itself ended from outside."""
 
-_PIPE_READ: Final = 1 << 16
 _FLOOD: Final = 8
 """How many times its output limit a program may write before it is stopped."""
 
 _CREDENTIALS: Final = struct.Struct("=3i")
-_ADD_SEALS: Final = 1033
-_ALL_SEALS: Final = 15
 
 
 class SlotLost(Exception):
@@ -57,61 +54,6 @@ class Ended(NamedTuple):
     stderr: bytes
     report: bytes
     truncated: tuple[str, ...]
-
-
-class Stream:
-    """One pipe from the program: keeps the first bytes, counts and drops the rest."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.reader, self.writer = os.pipe2(os.O_CLOEXEC)
-        os.set_blocking(self.reader, False)
-        self.kept = bytearray()
-        self.total = 0
-
-    def drain(self, limit: int) -> None:
-        """Read all that is there."""
-        while True:
-            try:
-                chunk = os.read(self.reader, _PIPE_READ)
-            except BlockingIOError:
-                return
-            if not chunk:
-                return
-            self.total += len(chunk)
-            room = limit - len(self.kept)
-            if room > 0:
-                self.kept += chunk[:room]
-            if len(chunk) < _PIPE_READ:
-                return
-
-    def drain_once(self, limit: int) -> bool:
-        """Read one piece, so that a flood cannot hold the event loop; whether there was any."""
-        before = self.total
-        try:
-            chunk = os.read(self.reader, _PIPE_READ)
-        except BlockingIOError:
-            return False
-        self.total += len(chunk)
-        if len(self.kept) < limit:
-            self.kept += chunk[: limit - len(self.kept)]
-        return self.total > before
-
-    def take(self) -> bytes:
-        """Return what was kept, and begin anew."""
-        kept, self.kept, self.total = bytes(self.kept), bytearray(), 0
-        return kept
-
-    def close_writer(self) -> None:
-        """Leave the writing to the slot."""
-        if self.writer >= 0:
-            os.close(self.writer)
-            self.writer = -1
-
-    def close(self) -> None:
-        """Close both ends."""
-        self.close_writer()
-        os.close(self.reader)
 
 
 class SlotHandle:
@@ -180,6 +122,7 @@ class SlotHandle:
             if groups is not None:
                 self._groups, self._group = groups, groups.borrow()
                 self._group.adopt(pid)
+            self._control.send(wire.GO)
         except OSError as error:
             self.destroy()
             raise SandboxUnavailable(f"the slot did not start: {error}") from error
@@ -223,9 +166,9 @@ class SlotHandle:
         """
         descriptors = []
         if len(code) > wire.INLINE_CODE:
-            descriptors.append(_sealed_file(code))
+            descriptors.append(sealed_file(code))
         if stdin:
-            descriptors.append(_sealed_file(stdin))
+            descriptors.append(sealed_file(stdin))
         job = job._replace(
             code_file=len(code) > wire.INLINE_CODE,
             stdin_file=bool(stdin),
@@ -336,7 +279,7 @@ class SlotHandle:
         self._stop_watching()
         limits = self._limits
         stdout, stderr, truncated = self.take_output(limits.output_bytes)
-        self._report.drain(_PIPE_READ)
+        self._report.drain(MOST_PER_READ)
         report = self._report.take()
         verdict = "timeout" if reason == wire.REASON_CPU else self._verdict
         killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
@@ -407,18 +350,3 @@ class SlotHandle:
 def _settle(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
-
-
-def _sealed_file(content: bytes) -> int:
-    """Return a memory file that nobody can change any more."""
-    descriptor = os.memfd_create("content", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    try:
-        view = memoryview(content)
-        while view:
-            view = view[os.write(descriptor, view) :]
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        fcntl.fcntl(descriptor, _ADD_SEALS, _ALL_SEALS)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor

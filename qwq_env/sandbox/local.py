@@ -135,7 +135,11 @@ class LocalSandbox(Sandbox):
                     self._groups = CgroupTree.create()
                 if self._groups is None and self._cgroup == "require":
                     raise LevelUnavailable("cgroup: none can be made here")
-                self._pool = await self._strongest()
+                pool = await self._strongest()
+                if self._closed:
+                    await pool.aclose()
+                    raise SessionClosed("sandbox: was closed")
+                self._pool = pool
         return self._pool
 
     async def _strongest(self) -> SlotPool:

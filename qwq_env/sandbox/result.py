@@ -86,8 +86,9 @@ class ExecutionResult:
     true of the run during which the interpreter was lost, and of the run after it, which began in
     a fresh one.
 
-    Everything in here was written by the program, and may lie about it; only `status`,
-    `exit_code`, `signal` and the measurements are the sandbox's own word.
+    Output and value were written by the program, and may lie. Of a one-shot all else is the
+    sandbox's own word; of a session's step `exit_code` and `peak_memory_bytes`, and whether it
+    was `ok` or an `error`, are the interpreter's, which the program may have tampered with.
     """
 
     status: Status

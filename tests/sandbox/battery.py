@@ -23,7 +23,7 @@ from pathlib import Path
 from qwq_env.sandbox import Limits, LocalSandbox
 
 SECRET = "CANARY-SECRET"
-LIMITS = Limits(cpu_seconds=3, wall_seconds=3, memory_mb=256, processes=32, file_mb=32)
+LIMITS = Limits(cpu_seconds=1.5, wall_seconds=1.5, memory_mb=256, processes=32, file_mb=32)
 ADD_TESTS = [([2, 3], 5), ([-1, 1], 0), ([10, 20], 30), ([7, 8], 15)]
 SLOTS = 2
 

@@ -48,6 +48,9 @@ def start(config: dict[str, Any], order: dict[str, Any], descriptors: list[int])
         wire.send(control, wire.BROKEN + str(error).encode())
         os._exit(1)
     wire.send(control, wire.READY)
+    if not wire.receive(control)[0]:
+        os._exit(0)
+    # The host has put this process where its children are to be born (its control group).
     Slot(control, config, order["disk_mb"], image_bytes).serve()
 
 

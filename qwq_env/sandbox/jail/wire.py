@@ -33,6 +33,7 @@ REASON_CPU: Final = 1
 REASON_KILLED: Final = 2
 
 # Host to slot, on the control socket.
+GO: Final = b"G"
 ORDER: Final = struct.Struct("=Bqd")
 """what to do, to which child (the slot counts them from 0), CPU seconds."""
 

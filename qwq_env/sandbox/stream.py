@@ -1,0 +1,82 @@
+"""How bytes cross the wall: a pipe for what a program writes, a sealed file for what it reads."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from typing import Final
+
+MOST_PER_READ: Final = 1 << 16
+
+_ADD_SEALS: Final = 1033
+_ALL_SEALS: Final = 15
+
+
+class Stream:
+    """One pipe from the program: keeps the first bytes, counts and drops the rest."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.reader, self.writer = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(self.reader, False)
+        self.kept = bytearray()
+        self.total = 0
+
+    def drain(self, limit: int) -> None:
+        """Read all that is there."""
+        while True:
+            try:
+                chunk = os.read(self.reader, MOST_PER_READ)
+            except BlockingIOError:
+                return
+            if not chunk:
+                return
+            self.total += len(chunk)
+            room = limit - len(self.kept)
+            if room > 0:
+                self.kept += chunk[:room]
+            if len(chunk) < MOST_PER_READ:
+                return
+
+    def drain_once(self, limit: int) -> bool:
+        """Read one piece, so that a flood cannot hold the event loop; whether there was any."""
+        before = self.total
+        try:
+            chunk = os.read(self.reader, MOST_PER_READ)
+        except BlockingIOError:
+            return False
+        self.total += len(chunk)
+        if len(self.kept) < limit:
+            self.kept += chunk[: limit - len(self.kept)]
+        return self.total > before
+
+    def take(self) -> bytes:
+        """Return what was kept, and begin anew."""
+        kept, self.kept, self.total = bytes(self.kept), bytearray(), 0
+        return kept
+
+    def close_writer(self) -> None:
+        """Leave the writing to the slot."""
+        if self.writer >= 0:
+            os.close(self.writer)
+            self.writer = -1
+
+    def close(self) -> None:
+        """Close both ends."""
+        self.close_writer()
+        os.close(self.reader)
+
+
+def sealed_file(content: bytes) -> int:
+    """Return a memory file that nobody can change any more."""
+    descriptor = os.memfd_create("content", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        view = memoryview(content)
+        while view:
+            view = view[os.write(descriptor, view) :]
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        fcntl.fcntl(descriptor, _ADD_SEALS, _ALL_SEALS)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
