@@ -1,0 +1,160 @@
+"""Several ranks, one server, episodes of unequal length: whose tokens does each rank get?
+
+    qwq bench ranks [--ranks 2 4] [--trials 200] [--only ours | trl] [--json] [--out FILE]
+
+Ours: the stock GRPOTrainer with `Rollouts` and `VllmPolicy` on gloo ranks, in random trials. One
+rank's episodes are long, the others' short; the server is slow, overloaded and refusing at random.
+Each rank holds every prompt id, completion id, mask bit, log-probability and reward against what
+was planned for its own prompts.
+
+The contrast: TRL's own tool loop with the same server. "unequal": both ranks have tools to
+call, one of them more. "one_rank": only one has. A run that has not ended after `--deadline`
+seconds is reported as hanging.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+FOUND = ("episodes", "lost", "tokens", "foreign_tokens", "foreign_logprobs", "foreign_rewards")
+
+
+def main(argv: list[str]) -> int:
+    """Run the trials and the contrast; 1 if a token of ours is not where it belongs."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--ranks", type=int, nargs="+", default=[2, 4])
+    parser.add_argument("--trials", type=int, default=200)
+    parser.add_argument("--only", choices=["ours", "trl"])
+    parser.add_argument("--deadline", type=float, default=45.0, help="seconds for a contrast")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args(argv)
+    result: dict[str, Any] = {}
+    with server() as url:
+        if arguments.only != "trl":
+            result["trials"] = arguments.trials
+            result["ours"] = {n: ours(url, n, arguments.trials) for n in arguments.ranks}
+        if arguments.only != "ours":
+            cases = ("unequal", "one_rank")
+            result["trl"] = {case: trl(url, case, arguments.deadline) for case in cases}
+    if arguments.out:
+        arguments.out.write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps(result) if arguments.json else json.dumps(result, indent=1))
+    return int(any(not run["right"] for run in result.get("ours", {}).values()))
+
+
+def ours(url: str, ranks: int, trials: int) -> dict[str, Any]:
+    """Return what all ranks found together; `right` if nothing is foreign and nothing hung."""
+    start = time.perf_counter()
+    deadline = 120 + 2.0 * trials
+    found = run_ranks("_rank_ours.py", ranks, [url, str(trials)], deadline)
+    seconds = round(time.perf_counter() - start, 1)
+    if isinstance(found, str):
+        return {"right": False, "failure": found, "seconds": seconds}
+    sums = {key: sum(rank.get(key, 0) for rank in found) for key in FOUND}
+    assert all(rank["world"] == ranks for rank in found), found
+    right = sums["tokens"] > 0 and not any(sums[key] for key in FOUND if key.startswith("foreign"))
+    return {"right": right, **sums, "seconds": seconds}
+
+
+def trl(url: str, case: str, deadline: float) -> dict[str, Any]:
+    """Return how TRL's own loop fared in one case."""
+    found = run_ranks("_rank_trl.py", 2, [url, case], deadline)
+    if isinstance(found, str):
+        return {"right": False, "failure": found}
+    foreign = sum(rank["foreign_rows"] for rank in found)
+    rows = sum(rank["rows"] for rank in found)
+    return {"right": foreign == 0, "rows": rows, "foreign_rows": foreign}
+
+
+def run_ranks(
+    script: str, ranks: int, arguments: Sequence[str], deadline: float
+) -> list[dict[str, Any]] | str:
+    """Run a script as so many ranks; return what each wrote, or how they failed.
+
+    The processes are started here, with the variables that torchrun sets, so that those of a run
+    that hangs can be ended by whoever started them.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, str(HERE / script), *arguments, folder]
+        shared = {
+            **os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()),
+            "WORLD_SIZE": str(ranks), "LOCAL_WORLD_SIZE": str(ranks), "OMP_NUM_THREADS": "1",
+            "HF_HUB_OFFLINE": "1", "TRL_EXPERIMENTAL_SILENCE": "1", "GLOO_SOCKET_IFNAME": "lo",
+        }  # fmt: skip
+        logs = [Path(folder, f"log-{rank}") for rank in range(ranks)]
+        processes = [
+            _start(command, {**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)}, logs[rank])
+            for rank in range(ranks)
+        ]
+        try:
+            failure = _wait(processes, deadline)
+        finally:
+            for process in processes:
+                process.kill()
+                process.wait()
+        if failure:
+            texts = [_last_line(log) for log in logs]
+            return f"{failure}; " + "; ".join(f"rank {i}: {t}" for i, t in enumerate(texts) if t)
+        return [json.loads(Path(folder, f"rank-{rank}.json").read_text()) for rank in range(ranks)]
+
+
+@contextlib.contextmanager
+def server() -> Iterator[str]:
+    """Run the server that all ranks ask; yield its address."""
+    command = [sys.executable, str(HERE / "_rank_server.py")]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        try:
+            yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+        finally:
+            process.kill()
+
+
+def _start(command: list[str], variables: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
+    with log.open("wb") as output:
+        return subprocess.Popen(command, env=variables, stdout=output, stderr=output)
+
+
+def _wait(processes: Sequence[subprocess.Popen[bytes]], deadline: float) -> str:
+    """Wait until all have ended; return what went wrong, empty if nothing did."""
+    end = time.monotonic() + deadline
+    while time.monotonic() < end:
+        codes = [process.poll() for process in processes]
+        for rank, code in enumerate(codes):
+            if code:
+                return f"rank {rank} ended with {code}"
+        if None not in codes:
+            return ""
+        time.sleep(0.05)
+    hanging = [rank for rank, process in enumerate(processes) if process.poll() is None]
+    return f"ranks {hanging} still wait after {deadline:g} s"
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return lines[-1][:300] if lines else ""
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
