@@ -26,6 +26,9 @@ from qwq_env.sandbox.verdict import job_of, judge
 _log = logging.getLogger(__name__)
 
 _ATTEMPTS: Final = 3
+_MOST_DEFAULT_SLOTS: Final = 32
+"""Each slot holds its own copy of the warm image, some 60 MB with numpy and sympy."""
+
 MOST_STDIN_BYTES: Final = 64 << 20
 MOST_ARGV_CHARACTERS: Final = 4096
 
@@ -42,10 +45,10 @@ class _Request(NamedTuple):
 class LocalSandbox(Sandbox):
     """Runs programs on this machine in a pool of warm slots; starts at its first use.
 
-    `slots`: one-shots at a time, by default one more than there are cores (sessions come on top,
-    one slot each). `preload`: modules that the warm image holds, where they are installed.
-    `level`: exactly this level of isolation; `plan`: exactly these layers; `require`: at least
-    this level, else `LevelUnavailable`; by default the strongest that passes its canary, but D
+    `slots`: one-shots at a time, by default one more than there are cores, at most 32
+    (sessions come on top, one slot each). `preload`: modules that the warm image holds, where
+    they are installed. `level`: exactly this level of isolation; `plan`: exactly these layers;
+    `require`: at least this level, else `LevelUnavailable`; by default the strongest that passes its canary, but D
     only with `allow_unsafe`. `cgroup`: `"auto"` uses control groups where they may be made,
     `"off"` never, `"require"` fails without. `disk_mb`: the scratch space of the warm slots
     (programs with another limit wait for a slot made for them). A sandbox belongs to the event
@@ -68,7 +71,7 @@ class LocalSandbox(Sandbox):
             raise UsageError(f"slots: {slots!r} is out of bounds, expected 1 to 4096")
         if cgroup not in ("auto", "off", "require"):
             raise UsageError(f"cgroup: {cgroup!r} is not known, expected auto, off or require")
-        self._slots = slots or len(os.sched_getaffinity(0)) + 1
+        self._slots = slots or min(len(os.sched_getaffinity(0)) + 1, _MOST_DEFAULT_SLOTS)
         self._preload = tuple(preload)
         self._exactly = check_level(level, "level") if level is not None else None
         self._plans = plans() if plan is None else (plan,)

@@ -82,11 +82,15 @@ def serve(config: dict[str, Any], launcher: int) -> NoReturn:
             _end(scratches)
         order = json.loads(message)
         scratch = _scratch(config, order)
-        pid = _fork(own_pids)
+        try:
+            pid = _fork(own_pids)
+        except OSError:
+            pid = -1  # the host learns it by the end of the slot's sockets
         if pid == 0:
             control.close()
             slot.start(config | {"scratch": scratch}, order, descriptors)
-        scratches[pid] = "" if config["namespaces"] else scratch
+        if pid > 0:
+            scratches[pid] = "" if config["namespaces"] else scratch
         for descriptor in descriptors:
             os.close(descriptor)
 
@@ -95,10 +99,13 @@ def _fork(own_pids: int) -> int:
     if own_pids < 0:
         return os.fork()
     syscalls.unshare(CLONE_NEWPID)
-    pid = os.fork()
-    if pid:
-        # The kernel makes no second namespace before the first choice is taken back.
-        syscalls.setns(own_pids, CLONE_NEWPID)
+    pid = -1
+    try:
+        pid = os.fork()
+    finally:
+        if pid:
+            # The kernel makes no second namespace before the first choice is taken back.
+            syscalls.setns(own_pids, CLONE_NEWPID)
     return pid
 
 
