@@ -36,13 +36,25 @@ class EnvironmentRecipe:
 
 @dataclass(frozen=True, slots=True)
 class PolicyRecipe:
-    """The policy: `tiny` is built from nothing; any other value is a checkpoint's folder or id."""
+    """The policy: `tiny` is built from nothing; any other value is a checkpoint's folder or id.
+
+    `sampler` plays the episodes of training: the model itself, or vLLM `servers` (addresses)
+    that were started on the folder `served`, which `prepare_served` makes; a key for them is read
+    from `VLLM_API_KEY`. Evaluation is by the model itself.
+    """
 
     checkpoint: str = "tiny"
     hidden: int = 64
     layers: int = 2
     heads: int = 4
     key_value_heads: int = 2
+    sampler: Literal["transformers", "vllm"] = "transformers"
+    servers: list[str] = field(default_factory=list)
+    served: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.sampler == "vllm" and not (self.servers and self.served):
+            raise UsageError("policy.sampler: 'vllm' needs policy.servers and policy.served")
 
 
 @dataclass(frozen=True, slots=True)

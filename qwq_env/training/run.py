@@ -11,6 +11,7 @@ import copy
 import dataclasses
 import importlib.metadata
 import json
+import os
 import platform
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from accelerate import PartialState
 from accelerate.utils import gather_object, set_seed
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from qwq_env import portal
 from qwq_env.dialect.codec import TokenCodec
 from qwq_env.env import ToolEnv
 from qwq_env.errors import UsageError
@@ -29,16 +31,18 @@ from qwq_env.rollout.play import PlaySettings
 from qwq_env.rollout.policy import Sampling
 from qwq_env.rollout.store import EpisodeStore
 from qwq_env.rollout.transformers_policy import TransformersPolicy
+from qwq_env.rollout.vllm_policy import VllmPolicy
 from qwq_env.task import ListTaskSet
 from qwq_env.training.cold_start import cold_start
 from qwq_env.training.evaluate import Result, evaluate, summarize
 from qwq_env.training.grpo import make_trainer
 from qwq_env.training.progress import Reporter
-from qwq_env.training.recipe import Recipe
+from qwq_env.training.recipe import PolicyRecipe, Recipe
 from qwq_env.training.report import draw_curve, print_episodes, print_table, read_metrics
 from qwq_env.training.rollouts import Rollouts
 from qwq_env.training.run_folder import RunFolder, write_whole
 from qwq_env.training.tiny.policy import build_tiny_policy, tiny_lessons
+from qwq_env.training.weight_sync import DiskWeightSync, WeightSync
 from qwq_env.trajectory import Trajectory
 
 _PACKAGES = ("qwq-env", "torch", "transformers", "trl", "accelerate", "gymnasium", "math-verify")
@@ -71,6 +75,7 @@ class Run:
             if recipe.policy.checkpoint == "tiny"
             else load_checkpoint(recipe.policy.checkpoint)
         )
+        self._servers = servers_of(recipe.policy)
         self.folder = RunFolder(root / recipe.name, self.rank)
         self.folder.claim(recipe, resume=resume)
         self.processes.wait_for_everyone()
@@ -160,7 +165,7 @@ class Run:
         )
         if self.rank == 0:
             self.folder.forget_rows(self.folder.metrics, lambda row: row["step"] > begin)
-        steps = self.recipe.grpo.steps
+        steps, servers = self.recipe.grpo.steps, self._servers
         with (
             self.reporter.phase("GRPO", steps, "steps") as phase,
             EpisodeStore(self.folder.episodes) as store,
@@ -172,6 +177,8 @@ class Run:
                 size=steps * self.recipe.grpo.episodes // self.recipe.grpo.group,
                 seed=self.recipe.seed,
                 context=self.recipe.grpo.context,
+                policy=None if servers is None else lambda trainer: servers[0],
+                weights=None if servers is None else servers[1],
                 on_episode=lambda t, step: store.append(t, phase="grpo", step=step),
             )
             trainer = make_trainer(
@@ -179,6 +186,8 @@ class Run:
                 seed=self.recipe.seed, world=self.world, phase=phase,
             )  # fmt: skip
             trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint[0]))
+        if servers is not None:
+            portal.run(servers[0].aclose())
         trained = trainer.accelerator.unwrap_model(trainer.model)
         if self.rank == 0:
             trained.save_pretrained(self.folder.policy)
@@ -223,6 +232,16 @@ class Run:
         print_episodes(console, rows, codec, self.recipe.evaluation.samples)
         print_table(console, summary)
         console.print(f"written to {self.folder.path}/", highlight=False)
+
+
+def servers_of(recipe: PolicyRecipe) -> tuple[VllmPolicy, WeightSync] | None:
+    """Return what samples on servers and what brings them the weights, if the recipe has any."""
+    if recipe.sampler == "transformers":
+        return None
+    assert recipe.served is not None
+    api_key = os.environ.get("VLLM_API_KEY")
+    policy = VllmPolicy(recipe.servers, api_key=api_key)
+    return policy, DiskWeightSync(recipe.served, recipe.servers, api_key=api_key)
 
 
 def environments(recipe: Recipe) -> tuple[ToolEnv, ToolEnv]:

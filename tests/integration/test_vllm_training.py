@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import shutil
+import urllib.request
 
 import pytest
 import torch
@@ -15,7 +16,15 @@ from qwq_env.errors import InfrastructureError
 from qwq_env.rollout.policy import GenerationRequest, Sampling
 from qwq_env.rollout.vllm_policy import VllmPolicy
 from qwq_env.training.importance import correct_importance
+from qwq_env.training.recipe import (
+    EnvironmentRecipe,
+    EvaluationRecipe,
+    GrpoRecipe,
+    PolicyRecipe,
+    Recipe,
+)
 from qwq_env.training.rollouts import Rollouts
+from qwq_env.training.run import train as run_recipe
 from qwq_env.training.weight_sync import DiskWeightSync
 
 from .conftest import CONTEXT, math_environment
@@ -140,3 +149,34 @@ def test_server_that_has_no_such_weights_stops_the_training(fresh, policy_checkp
 
     with pytest.raises(InfrastructureError, match="status 500"):
         sync._reload_all()
+
+
+def test_recipe_that_samples_on_the_server(fresh, policy_checkpoint, tmp_path):
+    recipe = Recipe(
+        environment=EnvironmentRecipe(tools=["calculator"]),
+        policy=PolicyRecipe(
+            checkpoint=str(policy_checkpoint),
+            sampler="vllm",
+            servers=[fresh.url],
+            served=str(fresh.directory),
+        ),
+        grpo=GrpoRecipe(steps=1, episodes=8, group=4, max_completion_tokens=120),
+        evaluation=EvaluationRecipe(tasks=4, samples=0),
+    )
+    before = completions_of(fresh)
+    summary = run_recipe(recipe, tmp_path)
+
+    assert summary["steps"] == 1
+    assert summary["episodes_lost"] == 0
+    assert completions_of(fresh) > before
+
+
+def completions_of(served) -> float:
+    """Return how many requests the server has answered."""
+    with urllib.request.urlopen(f"{served.url}/metrics") as answer:
+        text = answer.read().decode()
+    return sum(
+        float(line.rsplit(" ", 1)[1])
+        for line in text.splitlines()
+        if line.startswith("vllm:request_success_total")
+    )

@@ -15,6 +15,8 @@ from transformers import AutoModelForCausalLM
 
 from qwq_env.errors import InfrastructureError, UsageError
 from qwq_env.training.importance import correct_importance
+from qwq_env.training.recipe import PolicyRecipe
+from qwq_env.training.run import servers_of
 from qwq_env.training.tiny.model import build_tiny_model
 from qwq_env.training.weight_sync import DiskWeightSync, prepare_served
 
@@ -191,3 +193,14 @@ def test_correction_is_for_trainers_on_rollouts():
         correct_importance(plain)
     with pytest.raises(UsageError, match="correction: False"):
         correct_importance(switched_off)
+
+
+def test_recipe_names_servers_and_the_folder_they_were_started_on(served):
+    with pytest.raises(UsageError, match=r"needs policy\.servers and policy\.served"):
+        PolicyRecipe(sampler="vllm", servers=["http://host"])
+    policy, weights = servers_of(
+        PolicyRecipe(sampler="vllm", servers=["http://host"], served=str(served))
+    )
+
+    assert policy.urls == weights.urls == ("http://host",)
+    assert servers_of(PolicyRecipe()) is None
