@@ -45,14 +45,14 @@ class _Request(NamedTuple):
 class LocalSandbox(Sandbox):
     """Runs programs on this machine in a pool of warm slots; starts at its first use.
 
-    `slots`: one-shots at a time, by default one more than there are cores, at most 32
-    (sessions come on top, one slot each). `preload`: modules that the warm image holds, where
-    they are installed. `level`: exactly this level of isolation; `plan`: exactly these layers;
-    `require`: at least this level, else `LevelUnavailable`; by default the strongest that passes its canary, but D
-    only with `allow_unsafe`. `cgroup`: `"auto"` uses control groups where they may be made,
-    `"off"` never, `"require"` fails without. `disk_mb`: the scratch space of the warm slots
-    (programs with another limit wait for a slot made for them). A sandbox belongs to the event
-    loop of its first use.
+    `slots`: one-shots at a time, by default one more than there are cores, at most 32 (sessions
+    come on top, one slot each). `preload`: modules that the warm image holds, where they are
+    installed. `level`: exactly this level of isolation; `plan`: exactly these layers;
+    `require`: at least this level, else `LevelUnavailable`; by default the strongest that
+    passes its canary, but D only with `allow_unsafe`. `cgroup`: `"auto"` uses control groups
+    where they may be made, `"off"` never, `"require"` fails without. `disk_mb`: the scratch
+    space of the warm slots (programs with another limit wait for a slot made for them). A
+    sandbox belongs to the event loop of its first use.
     """
 
     def __init__(
