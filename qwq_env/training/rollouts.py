@@ -125,6 +125,7 @@ class Rollouts:
         with _sampling_mode(engine.policy.policy):
             self.last = portal.run(engine.run(assignments, report))
         _check(self.last, engine.policy)
+        _check_room(self.last, self.context)
         _warn_of_losses(self.last)
         return to_trl(self.last, self.codec)
 
@@ -251,6 +252,16 @@ def _check(trajectories: Sequence[Trajectory], recording: RecordingPolicy) -> No
         if problems := audit(trajectory, recording.take(name)):
             raise AuditError(f"episode {trajectory.episode}: {problems[0]}")
     recording.forget()
+
+
+def _check_room(trajectories: Sequence[Trajectory], context: int) -> None:
+    """Raise `UsageError` if no prompt leaves room for an answer: nothing could ever be learned."""
+    if trajectories and all(t.turns == 0 and t.outcome.reason == "tokens" for t in trajectories):
+        shortest = min(t.prompt_length for t in trajectories)
+        raise UsageError(
+            f"context: {context} tokens, and the shortest prompt has {shortest};"
+            " expected room for an answer"
+        )
 
 
 def _warn_of_losses(trajectories: Sequence[Trajectory]) -> None:

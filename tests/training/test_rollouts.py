@@ -178,3 +178,9 @@ def test_foreign_dataset_is_refused(tokenizer):
 def test_environment_that_is_none(tokenizer, environment_id):
     with pytest.raises(UsageError, match="environment"):
         Rollouts(environment_id, tokenizer)
+
+
+def test_context_without_room_for_an_answer_is_refused(model, tokenizer, tmp_path):
+    rollouts = Rollouts(environment(), tokenizer, context=20)
+    with pytest.raises(UsageError, match="context: 20 tokens"):
+        train(model, tokenizer, tmp_path, rollouts)

@@ -1,0 +1,65 @@
+"""What the documentation shows runs: the README's code, and every example."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SNIPPETS = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
+TRAINED = "train_with_trl.py"
+
+
+def run(*command: str, **arguments) -> str:
+    done = subprocess.run(
+        [sys.executable, *command], cwd=ROOT, capture_output=True, text=True, **arguments
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def test_research_code_of_the_readme():
+    stand_in = 'def generate(text):\n    return "so\\n</think>\\n\\n\\\\boxed{1}<|im_end|>"\n'
+
+    assert "'reason': 'answered'" in run("-c", stand_in + SNIPPETS[0])
+
+
+def test_training_code_of_the_readme_names_what_exists():
+    """It needs a 32B checkpoint and servers; its imports and keywords must hold without."""
+    import ast
+    import inspect
+
+    from trl import GRPOConfig, GRPOTrainer
+
+    from qwq_env.training.rollouts import Rollouts
+
+    callables = {"Rollouts": Rollouts, "GRPOTrainer": GRPOTrainer, "GRPOConfig": GRPOConfig}
+    used = {
+        name: {keyword.arg for keyword in node.keywords}
+        for node in ast.walk(ast.parse(SNIPPETS[1]))
+        if isinstance(node, ast.Call) and (name := getattr(node.func, "id", "")) in callables
+    }
+    assert used.keys() == callables.keys()
+    for name, keywords in used.items():
+        assert keywords <= set(inspect.signature(callables[name]).parameters)
+
+
+@pytest.mark.parametrize(
+    "example", [path.name for path in sorted((ROOT / "examples").glob("*.py"))]
+)
+def test_example(example, tmp_path):
+    if example != TRAINED:
+        assert "reward 1.0" in run(f"examples/{example}")
+        return
+    from qwq_env.registry import make_environment
+    from qwq_env.training.recipe import PolicyRecipe
+    from qwq_env.training.tiny.policy import build_tiny_policy, tiny_lessons
+
+    lessons = tiny_lessons(make_environment("qwq/MathTool-v0"), 400, difficulty=1, seed=0)
+    for part in build_tiny_policy(lessons, PolicyRecipe(), seed=0):
+        part.save_pretrained(tmp_path)
+    assert "mean reward by step" in run(f"examples/{example}", str(tmp_path), "--steps", "1")
