@@ -11,7 +11,7 @@ time, two turns each, on connections that are there already:
 
 `cpu_ms` is processor time of the client per request; `p99_ms` runs from asking to the answer,
 waiting for a place in flight included. The clients take turns within each round; the best of the
-rounds is kept. A client that is not done within 40 seconds is null, and is spared the larger
+rounds is kept. A client that is not done within 45 seconds is null, and is spared the larger
 numbers of episodes.
 """
 
@@ -40,7 +40,7 @@ from qwq_env.sandbox.http_pool import HttpPool
 
 DELAY = 0.02
 TURNS = 2
-DEADLINE = 40.0
+DEADLINE = 45.0
 PROMPT = list(range(1000, 1512))
 BODY = json.dumps({"model": "stub", "prompt": PROMPT, "max_tokens": 64}).encode()
 Post = Callable[[], Awaitable[Any]]
