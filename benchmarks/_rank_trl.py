@@ -2,16 +2,18 @@
 
     RANK=0 WORLD_SIZE=2 ... python benchmarks/_rank_trl.py URL CASE FOLDER
 
-Everything that generates is TRL's: its trainer, its loop, its client. Only what needs a GPU is
-left out, the transfer of weights. The cases are named in `CALLS`. Writes `FOLDER/rank-N.json`: how
-many rows hold what was written for another rank's prompt.
+Everything that generates is TRL's: its trainer, its loop, its client's `generate`. Left out is the
+transfer of weights, which needs a GPU. The cases are named in `CALLS`. Writes `FOLDER/rank-N.json`:
+how many rows hold what was written for another rank's prompt.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import tempfile
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,18 @@ CALLS = {
     "one_rank": ((1, 1), (0, 0)),
 }
 """By case, by rank, by prompt: how many turns call the tool."""
+
+
+class Generated(Exception):
+    """All completions are there; what follows them is not looked at."""
+
+
+class Recorder(GRPOTrainer):
+    """A stock trainer that stops when it has generated, and keeps the completions."""
+
+    def _generate(self, prompts: Any) -> Any:
+        self.generated = super()._generate(prompts)[1]
+        raise Generated
 
 
 def echo(word: str) -> str:
@@ -50,8 +64,10 @@ def main(url: str, case: str, folder: Path) -> None:
             for index, calls in enumerate(CALLS[case][rank])
             for _ in range(GROUP)
         ]
-        prompts = [[{"role": "user", "content": f"Say {plan.id}."}] for plan in plans]
-        completions = trainer._generate(prompts)[1]
+        inputs = [{"prompt": [{"role": "user", "content": f"Say {plan.id}."}]} for plan in plans]
+        with contextlib.suppress(Generated):
+            trainer._generate_and_score_completions(inputs)
+        completions = trainer.generated
         decode = trainer.processing_class.decode
         written = [ids_in(decode(ids)) for ids in completions]
     foreign = sum(found != {plan.id} for found, plan in zip(written, plans, strict=True))
@@ -59,7 +75,7 @@ def main(url: str, case: str, folder: Path) -> None:
     (folder / f"rank-{rank}.json").write_text(json.dumps(found))
 
 
-def _trainer(url: str, folder: Path) -> GRPOTrainer:
+def _trainer(url: str, folder: Path) -> Recorder:
     _do_without_gpu()
     tokenizer = byte_tokenizer()
     # TRL refuses QwQ's own.
@@ -69,7 +85,7 @@ def _trainer(url: str, folder: Path) -> GRPOTrainer:
         folder, per_device_train_batch_size=2 * GROUP, num_generations=GROUP,
         max_completion_length=50_000, use_vllm=True, vllm_mode="server", vllm_server_base_url=url,
     )  # fmt: skip
-    return GRPOTrainer(
+    return Recorder(
         model=build_tiny_model(tokenizer, hidden=32),
         args=arguments,
         processing_class=tokenizer,
@@ -79,16 +95,31 @@ def _trainer(url: str, folder: Path) -> GRPOTrainer:
     )
 
 
-def _do_without_gpu() -> None:
-    """Let TRL's client run without the vllm package, which only the transfer of weights needs."""
+class Client(vllm_client.VLLMClient):
+    """TRL's client without the packages `vllm` and `requests`: it generates as TRL's does."""
 
-    def nothing(*arguments: Any, **more: Any) -> None:
+    def __init__(self, base_url: str, **settings: Any) -> None:
+        self.base_url, self.model = base_url, "policy"
+
+    def _post(self, url: str, **body: Any) -> Any:
+        request = urllib.request.Request(
+            url, json.dumps(body["json"]).encode(), {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request) as response:
+            return json.load(response)
+
+    def get_server_info(self) -> dict[str, Any]:
+        return {"model_config": {"logprobs_mode": "processed_logprobs"}}
+
+    def init_communicator(self, device: Any = None) -> None:
         return None
 
-    for module in (vllm_client, vllm_generation):
-        module.is_vllm_available = lambda *arguments, **more: True
-    vllm_client.VLLMClient.init_communicator = nothing
-    vllm_generation.VLLMGeneration.sync_weights = nothing
+
+def _do_without_gpu() -> None:
+    """Leave out the transfer of weights, which is all that needs a GPU and vLLM here."""
+    vllm_generation.is_vllm_available = lambda *arguments, **more: True
+    vllm_generation.VLLMClient = Client
+    vllm_generation.VLLMGeneration.sync_weights = lambda self: None
 
 
 if __name__ == "__main__":

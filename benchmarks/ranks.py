@@ -8,8 +8,9 @@ Each rank holds every prompt id, completion id, mask bit, log-probability and re
 was planned for its own prompts.
 
 The contrast: TRL's own tool loop with the same server. "unequal": both ranks have tools to
-call, one of them more. "one_rank": only one has. A run that has not ended after `--deadline`
-seconds is reported as hanging.
+call, one of them more, and each takes its share of the answers by its own count. "one_rank": only
+one has, and its collectives meet others; gloo notices that where the sizes differ, and the rank
+dies. A run that has not ended after `--deadline` seconds is reported as hanging.
 """
 
 from __future__ import annotations

@@ -1,0 +1,45 @@
+"""Several ranks against one server: whose tokens does each rank get?
+
+Real processes with gloo between them; see `benchmarks/ranks.py`, which plays 200 trials of it.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+RANKS = Path(__file__).parents[2] / "benchmarks" / "ranks.py"
+
+
+def run(*arguments: str) -> dict[str, Any]:
+    command = [sys.executable, str(RANKS), "--json", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)
+    assert done.stdout, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("ranks", "trials"), [(2, 20), (4, 8)])
+def test_every_token_is_of_its_own_prompt(ranks, trials):
+    found = run("--only", "ours", "--ranks", str(ranks), "--trials", str(trials))
+
+    ours = found["ours"][str(ranks)]
+    assert ours["right"], ours
+    assert ours["episodes"] == 8 * ranks * trials
+    assert ours["tokens"] > 100 * ours["episodes"]
+    assert ours["lost"] < ours["episodes"] // 2
+
+
+@pytest.mark.slow
+def test_contrast_trl_own_loop_mixes_ranks_up_or_never_ends():
+    """Not ours: why `Rollouts` has no collective call inside an episode."""
+    found = run("--only", "trl", "--deadline", "60")
+
+    unequal, one_rank = found["trl"]["unequal"], found["trl"]["one_rank"]
+    assert unequal["foreign_rows"] > 0
+    assert "collective mismatch" in one_rank["failure"] or "still wait" in one_rank["failure"]
