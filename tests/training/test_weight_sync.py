@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
 import pytest
@@ -19,43 +16,6 @@ from qwq_env.training.recipe import PolicyRecipe
 from qwq_env.training.run import servers_of
 from qwq_env.training.tiny.model import build_tiny_model
 from qwq_env.training.weight_sync import DiskWeightSync, prepare_served
-
-
-class Handler(BaseHTTPRequestHandler):
-    """Answers as the test scripts it, and remembers what was asked."""
-
-    def do_POST(self):
-        length = int(self.headers.get("Content-Length") or 0)
-        body = json.loads(self.rfile.read(length) or b"null")
-        self.server.seen.append((self.path, body, self.headers.get("Authorization")))
-        status, answer = self.server.answers.get(self.path, (404, {}))
-        if isinstance(answer, list):
-            answer = answer.pop(0)
-        content = json.dumps(answer).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *arguments):
-        pass
-
-
-@pytest.fixture
-def server():
-    found = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    found.seen = []
-    found.answers = {
-        "/collective_rpc": (200, {"results": [None]}),
-        "/reset_prefix_cache": (200, {"success": True}),
-    }
-    found.url = f"http://127.0.0.1:{found.server_port}"
-    thread = threading.Thread(target=found.serve_forever)
-    thread.start()
-    yield found
-    found.shutdown()
-    thread.join()
-    found.server_close()
 
 
 @pytest.fixture
@@ -79,8 +39,8 @@ def change(model) -> None:
             weight += 1
 
 
-def test_folder_holds_the_new_weights_and_the_server_is_told(model, served, server):
-    sync = DiskWeightSync(served, server.url, api_key="secret")
+def test_folder_holds_the_new_weights_and_the_server_is_told(model, served, weight_server):
+    sync = DiskWeightSync(served, weight_server.url, api_key="secret")
     change(model)
     sync.push(trainer(model))
 
@@ -88,7 +48,7 @@ def test_folder_holds_the_new_weights_and_the_server_is_told(model, served, serv
     head = model.lm_head.weight
     assert torch.equal(written["model.embed_tokens.weight"], head)
     assert torch.equal(written["lm_head.weight"], head)
-    assert server.seen == [
+    assert weight_server.seen == [
         ("/collective_rpc", {"method": "reload_weights"}, "Bearer secret"),
         ("/reset_prefix_cache", None, "Bearer secret"),
     ]
@@ -106,7 +66,7 @@ def test_folder_loads_as_a_checkpoint_with_the_same_logits(model, served):
         assert torch.equal(loaded(ids).logits, model(ids).logits)
 
 
-def test_parts_of_an_older_checkpoint_go(model, tokenizer, tmp_path, server):
+def test_parts_of_an_older_checkpoint_go(model, tokenizer, tmp_path, weight_server):
     served = tmp_path / "served"
     prepare_served(model, tokenizer, served)
     loaded = AutoModelForCausalLM.from_pretrained(served)
@@ -114,51 +74,51 @@ def test_parts_of_an_older_checkpoint_go(model, tokenizer, tmp_path, server):
     (served / "model.safetensors").unlink()
     assert len(list(served.glob("*.safetensors"))) > 1
 
-    DiskWeightSync(served, server.url).push(trainer(model))
+    DiskWeightSync(served, weight_server.url).push(trainer(model))
 
     assert [p.name for p in served.glob("*.safetensors*")] == ["model.safetensors"]
 
 
-def test_cache_in_use_is_asked_for_again(model, served, server):
+def test_cache_in_use_is_asked_for_again(model, served, weight_server):
     answers = [{"success": False}, {"success": False}, {"success": True}]
-    server.answers["/reset_prefix_cache"] = (200, answers)
-    DiskWeightSync(served, server.url).push(trainer(model))
+    weight_server.answers["/reset_prefix_cache"] = (200, answers)
+    DiskWeightSync(served, weight_server.url).push(trainer(model))
 
-    assert [path for path, *_ in server.seen].count("/reset_prefix_cache") == 3
+    assert [path for path, *_ in weight_server.seen].count("/reset_prefix_cache") == 3
 
 
-def test_cache_that_stays_in_use_stops_the_training(model, served, server):
-    server.answers["/reset_prefix_cache"] = (200, {"success": False})
+def test_cache_that_stays_in_use_stops_the_training(model, served, weight_server):
+    weight_server.answers["/reset_prefix_cache"] = (200, {"success": False})
     with pytest.raises(InfrastructureError, match="stays in use"):
-        DiskWeightSync(served, server.url, seconds=0.2).push(trainer(model))
+        DiskWeightSync(served, weight_server.url, seconds=0.2).push(trainer(model))
 
 
-def test_server_that_cannot_load_stops_the_training(model, served, server):
-    server.answers["/collective_rpc"] = (500, {"error": {"message": "Worker failed"}})
+def test_server_that_cannot_load_stops_the_training(model, served, weight_server):
+    weight_server.answers["/collective_rpc"] = (500, {"error": {"message": "Worker failed"}})
     with pytest.raises(InfrastructureError, match=r"status 500: .*Worker failed"):
-        DiskWeightSync(served, server.url).push(trainer(model))
+        DiskWeightSync(served, weight_server.url).push(trainer(model))
 
 
-def test_one_server_left_behind_stops_the_training(model, served, server):
-    sync = DiskWeightSync(served, [server.url, "http://127.0.0.1:9"])
+def test_one_server_left_behind_stops_the_training(model, served, weight_server):
+    sync = DiskWeightSync(served, [weight_server.url, "http://127.0.0.1:9"])
     with pytest.raises(InfrastructureError, match=r"127.0.0.1:9: ConnectError"):
         sync.push(trainer(model))
 
 
-def test_server_without_development_mode_is_named(model, served, server):
-    server.answers.clear()
+def test_server_without_development_mode_is_named(model, served, weight_server):
+    weight_server.answers.clear()
     with pytest.raises(InfrastructureError, match="VLLM_SERVER_DEV_MODE=1"):
-        DiskWeightSync(served, server.url).push(trainer(model))
+        DiskWeightSync(served, weight_server.url).push(trainer(model))
 
 
-def test_folder_of_another_model_is_left_alone(tokenizer, served, server):
+def test_folder_of_another_model_is_left_alone(tokenizer, served, weight_server):
     other = build_tiny_model(tokenizer, hidden=16, heads=2, layers=2)
     before = (served / "model.safetensors").read_bytes()
     with pytest.raises(InfrastructureError, match="holds another model"):
-        DiskWeightSync(served, server.url).push(trainer(other))
+        DiskWeightSync(served, weight_server.url).push(trainer(other))
 
     assert (served / "model.safetensors").read_bytes() == before
-    assert server.seen == []
+    assert weight_server.seen == []
 
 
 def test_folder_that_is_none(tmp_path):
@@ -179,10 +139,10 @@ def test_cache_of_a_hub_is_not_overwritten(served):
         DiskWeightSync(served, "http://host")
 
 
-def test_adapters_are_refused(model, served, server):
+def test_adapters_are_refused(model, served, weight_server):
     model.peft_config = {}
     with pytest.raises(UsageError, match="adapters"):
-        DiskWeightSync(served, server.url).push(trainer(model))
+        DiskWeightSync(served, weight_server.url).push(trainer(model))
 
 
 def test_correction_is_for_trainers_on_rollouts():

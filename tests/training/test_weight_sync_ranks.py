@@ -1,0 +1,47 @@
+"""Two ranks: one pushes, and neither goes on alone."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from qwq_env.training.tiny.model import build_tiny_model
+from qwq_env.training.weight_sync import prepare_served
+
+RANK = Path(__file__).with_name("weight_sync_on_two_ranks.py")
+
+
+def push(tokenizer, path: Path, url: str) -> list[str]:
+    """Push on two ranks; return what each of them made of it."""
+    served, out = path / "served", path / "out"
+    out.mkdir()
+    model = build_tiny_model(tokenizer, hidden=16, heads=2, layers=1)
+    prepare_served(model, tokenizer, served)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    done = subprocess.run(
+        [*launcher, str(RANK), str(served), url, str(out)],
+        env=environment, capture_output=True, text=True, timeout=200, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr[-2000:]
+    return [(out / rank).read_text() for rank in "01"]
+
+
+@pytest.mark.slow
+def test_one_rank_pushes_for_both(tokenizer, tmp_path, weight_server):
+    assert push(tokenizer, tmp_path, weight_server.url) == ["pushed", "pushed"]
+    assert len(weight_server.seen) == 2
+
+
+@pytest.mark.slow
+def test_failure_of_the_one_stops_both(tokenizer, tmp_path, weight_server):
+    weight_server.answers["/collective_rpc"] = (500, {"error": {"message": "Worker failed"}})
+    first, second = push(tokenizer, tmp_path, weight_server.url)
+
+    assert first == second
+    assert "Worker failed" in first
