@@ -79,7 +79,7 @@ def math_tasks(
         return _prepared(load_jsonl(path))
     if "/" not in str(tasks):
         raise UsageError(
-            f"tasks: {str(tasks)!r}; expected 'arithmetic', a .jsonl path or a dataset id 'org/name'"
+            f"tasks: {str(tasks)!r}; expected 'arithmetic', a .jsonl path or a dataset id org/name"
         )
     configuration = "main" if str(tasks) == "openai/gsm8k" else None
     return _prepared(load_huggingface(str(tasks), configuration=configuration, split=split))

@@ -23,6 +23,12 @@ from qwq_env.task import ListTaskSet, Task
 from qwq_env.tool import tool
 from qwq_env.vector import ToolVectorEnv
 
+
+def calling(name: str, arguments: str) -> str:
+    call = f'{{"name": "{name}", "arguments": {arguments}}}'
+    return f"so\n</think>\n\n<tool_call>\n{call}\n</tool_call><|im_end|>"
+
+
 IDS = [spec.id for spec in gym.registry.values() if spec.namespace == "qwq"]
 
 
@@ -110,7 +116,7 @@ def test_vector_environment_overlaps_tools():
 def test_vector_environment_resets_what_ended():
     envs = gym.make_vec("qwq/MathTool-v0", num_envs=2)
     first, _ = envs.reset(seed=0)
-    call = '</think><tool_call>\n{"name": "calculator", "arguments": {"expression": "1"}}\n</tool_call>'
+    call = calling("calculator", '{"expression": "1"}')
     _, _, ended, _, _ = envs.step(["</think>1", call])
     again, _, ended_now, _, infos = envs.step(["ignored", call])
     envs.close()
@@ -172,12 +178,12 @@ def test_import_is_light():
     assert done.stdout.strip() == "[]"
 
 
-def test_research_code_of_the_readme():
+def test_python_tool_keeps_its_names_over_turns():
     env = gym.make("qwq/MathTool-v0")
-    prompt, info = env.reset(seed=0)
-    call = '</think>\n\n<tool_call>\n{"name": "python", "arguments": {"code": "x = 6 * 7\\nx"}}\n</tool_call>'
-    observation, reward, terminated, truncated, info = env.step(call)
+    env.reset(seed=0)
+    env.step(calling("python", '{"code": "x = 6"}'))
+    observation, _, terminated, _, _ = env.step(calling("python", '{"code": "x * 7"}'))
+    env.close()
 
     assert "42" in observation
     assert not terminated
-    env.close()

@@ -113,7 +113,8 @@ def test_native_calls_and_reasoning_content():
 
 
 def test_textual_calls_and_inline_thinking():
-    text = '<think>\nhm\n</think>\n\n<tool_call>\n{"name": "double", "arguments": {"number": 21}}\n</tool_call>'
+    call = '{"name": "double", "arguments": {"number": 21}}'
+    text = f"<think>\nhm\n</think>\n\n<tool_call>\n{call}\n</tool_call>"
     with Server([[delta(content=text), end()], ANSWER]) as server:
         trajectory = play(server, native_tools=False)
 

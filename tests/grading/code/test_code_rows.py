@@ -46,11 +46,18 @@ ADDS = {
     },
     "humaneval": {
         "entry_point": "add",
-        "test": "METADATA = {}\n\ndef check(candidate):\n    assert True\n    assert candidate(1, 2) == 3, 'no'\n",
+        "test": (
+            "METADATA = {}\n\ndef check(candidate):\n"
+            "    assert True\n    assert candidate(1, 2) == 3, 'no'\n"
+        ),
     },
     "evalplus": {
         "entry_point": "add",
-        "test": "def check(candidate):\n    inputs = [[1, 2]]\n    results = [3]\n    for i, (inp, exp) in enumerate(zip(inputs, results)):\n        assertion(candidate(*inp), exp, 0)\n",
+        "test": (
+            "def check(candidate):\n    inputs = [[1, 2]]\n    results = [3]\n"
+            "    for i, (inp, exp) in enumerate(zip(inputs, results)):\n"
+            "        assertion(candidate(*inp), exp, 0)\n"
+        ),
     },
     "mbpp": {"test_list": ["assert add(1, 2) == 3"], "test_imports": []},
 }
