@@ -6,17 +6,29 @@ A reward function sees the task and what the *model* wrote, never a tool's outpu
     reward = gate_1 × gate_2 × ... × (base + weight_1 × score_1 + weight_2 × score_2 + ...)
 
 bounded by `floor` and `cap`. So a rule that must hold is a gate, and "rule × (1 + λ × reward
-model)" is `Rubric([Component("style", model, λ)], gates=[Component("rule", rule)], base=1.0)`.
+model)" is
+
+    Rubric(
+        [Component("reward_model", by_reward_model(model), λ)],
+        gates=[Component("rule", rule)],
+        base=1.0,
+    )
+
+A component of weight 0 is logged and never paid. What could not be decided makes the reward
+undecided, unless a gate has decided that there is none.
 """
 
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import NamedTuple
 
 from qwq_env.errors import UsageError
+from qwq_env.grading.reward.model import Candidate, RewardModel
 from qwq_env.grading.score import Score
 from qwq_env.task import Task
 from qwq_env.turn import Turn
@@ -45,6 +57,10 @@ class Component:
     function: RewardFunction
     weight: float = 1.0
 
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.weight):
+            raise UsageError(f"weight of {self.name}: {self.weight!r}; expected a finite number")
+
 
 class Reward(NamedTuple):
     """The reward of an episode, None if undecided, and each component's score by name."""
@@ -70,10 +86,19 @@ class Rubric:
             raise UsageError("rubric: no component and no gate; expected at least one")
         if len(set(names)) != len(names):
             raise UsageError(f"rubric: two components share a name: {', '.join(names)}")
+        if not self.components and self.base == 0:
+            raise UsageError("base: 0 and no component; expected a base for the gates to pay")
+        if not math.isfinite(self.base):
+            raise UsageError(f"base: {self.base!r}; expected a finite number")
+        if not self.floor <= self.cap:
+            raise UsageError(f"floor: {self.floor!r}; expected at most the cap, {self.cap!r}")
         object.__setattr__(self, "names", names)
 
     async def grade(self, final: FinalTurn) -> Reward:
-        """Score a final turn. A gate that gives 0 decides at once; the rest is not asked."""
+        """Score a final turn. A gate that gives 0 decides at once; the rest is not asked.
+
+        Nor are components that a gate has left undecided: they may be dear, and change nothing.
+        """
         scores: dict[str, Score] = {}
         factor: float | None = 1.0
         for gate in self.gates:
@@ -81,20 +106,58 @@ class Rubric:
             if score.value == 0:
                 return Reward(self._bounded(0.0), scores)
             factor = None if factor is None or score.value is None else factor * score.value
+        if factor is None:
+            return Reward(None, scores)
         total: float | None = self.base
         for part in self.components:
             score = scores[part.name] = await _ask(part, final)
+            if part.weight == 0:
+                continue
             undecided = total is None or score.value is None
             total = None if undecided else total + part.weight * score.value  # type: ignore[operator]
-        value = None if factor is None or total is None else self._bounded(factor * total)
-        return Reward(value, scores)
+        return Reward(None if total is None else self._bounded(factor * total), scores)
 
     def _bounded(self, value: float) -> float:
         return min(max(value, self.floor), self.cap)
+
+
+def by_reward_model(model: RewardModel, *, reference: bool = False) -> RewardFunction:
+    """Return the reward function that asks `model` about the final answer, and nothing else.
+
+    `reference` shows it the task's reference answer too, for a judge whose rubric speaks of one.
+    Raises `UsageError` for a model that scores groups: a reward function sees one episode.
+    """
+    if model.needs_group:
+        name = type(model).__name__
+        raise UsageError(f"model: {name} compares the answers of a group; see training.GroupReward")
+    return _ByRewardModel(model, reference)
+
+
+@dataclass(frozen=True, slots=True)
+class _ByRewardModel:
+    """A reward function that can be pickled when its model can."""
+
+    model: RewardModel
+    reference: bool
+
+    async def __call__(self, final: FinalTurn) -> Score:
+        [score] = await self.model.score([candidate_of(final.task, final.answer, self.reference)])
+        return score
+
+
+def candidate_of(task: Task, answer: str, reference: bool = False) -> Candidate:
+    """Return what a reward model sees of an episode."""
+    known = "" if not reference or task.answer is None else str(task.answer)
+    return Candidate(task.messages or task.prompt, answer, known)
 
 
 async def _ask(part: Component, final: FinalTurn) -> Score:
     given = part.function(final)
     if inspect.isawaitable(given):
         given = await given
-    return given if isinstance(given, Score) else Score.partial(given, "given")
+    value = given.value if isinstance(given, Score) else given
+    if isinstance(given, Score) and value is None:
+        return given
+    if not isinstance(value, Real) or not math.isfinite(value):
+        raise UsageError(f"{part.name}: gave {value!r:.80}; expected a Score or a finite number")
+    return given if isinstance(given, Score) else Score.partial(float(value), "given")

@@ -40,7 +40,7 @@ class HandMadeServer:
             def log_message(self, *arguments):
                 pass
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = _Quiet(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
         # The interval is what closing waits for.
         threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
@@ -48,6 +48,13 @@ class HandMadeServer:
     def close(self):
         self.server.shutdown()
         self.server.server_close()
+
+
+class _Quiet(ThreadingHTTPServer):
+    """Says nothing of clients that hang up, as those with a deadline do."""
+
+    def handle_error(self, request, client_address):
+        pass
 
 
 def _events(text: str) -> bytes:
