@@ -5,8 +5,6 @@ as many threads as there are cores and one, with a fresh state each time where t
 It imports nothing of this library.
 """
 
-# ruff: noqa: PLC0415 -- each peer exists only in an environment of its own
-
 import json
 import os
 import sys

@@ -215,6 +215,8 @@ async def measure(seconds: float, with_peers: bool) -> dict[str, Any]:
         "python": platform.python_version(),
         "kernel": platform.release(),
         "cores": len(os.sched_getaffinity(0)),
+        # Other people's work on the machine: figures taken above the number of cores are theirs too.
+        "load_at_start": round(os.getloadavg()[0], 1),
     }
     report |= await oneshots("oneshot_sympy", ("numpy", "sympy"), PLAIN, seconds)
     report |= await oneshots("oneshot_sympy_used", ("numpy", "sympy"), SYMBOLIC, seconds)
