@@ -12,3 +12,8 @@ gymnasium.register(
     entry_point="qwq_env.envs.math:MathToolEnv",
     vector_entry_point="qwq_env.envs.math:make_vector",
 )
+gymnasium.register(
+    id="qwq/General-v0",
+    entry_point="qwq_env.envs.general:GeneralEnv",
+    vector_entry_point="qwq_env.envs.general:make_vector",
+)

@@ -56,6 +56,7 @@ class Examiner:
             attempts=attempts,
             seconds=seconds,
         )
+        self.base_url, self.model = self._client.base_url, model
         self._fixed = {
             "model": model,
             "max_tokens": max_tokens,

@@ -43,7 +43,7 @@ class Judge(RewardModel):
         """Raises `UsageError` for a scale without room."""
         if not low < high:
             raise UsageError(f"low, high: {low!r}, {high!r}; expected low below high")
-        self._examiner, self._low, self._high = examiner, low, high
+        self.examiner, self._low, self._high = examiner, low, high
         self._instruction = (
             f"{rubric}\n\nRate the text between the answer marks on a scale from {low:g} (worst) "
             f"to {high:g} (best). Reply with one JSON object and nothing else: "
@@ -56,11 +56,11 @@ class Judge(RewardModel):
 
     async def aclose(self) -> None:
         """Close the connections of this event loop."""
-        await self._examiner.aclose()
+        await self.examiner.aclose()
 
     async def _rate(self, item: Candidate) -> Score:
         parts = {**shown(item), "answer": item.answer}
-        rating = await self._examiner.ask(
+        rating = await self.examiner.ask(
             parts, self._instruction, lambda reply: read_rating(reply, self._low, self._high)
         )
         if isinstance(rating, Score):

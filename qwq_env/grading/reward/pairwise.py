@@ -35,7 +35,7 @@ class PairwiseJudge(RewardModel):
         """Raises `UsageError` for fewer than one opponent."""
         if opponents is not None and opponents < 1:
             raise UsageError(f"opponents: {opponents!r}; expected 1 or more, or None for all")
-        self._examiner, self._opponents = examiner, opponents
+        self.examiner, self._opponents = examiner, opponents
         self._instruction = (
             f"{rubric}\n\nTwo answers to the task stand above, between the marks first and second. "
             "Which is better? Reply with one JSON object and nothing else: "
@@ -67,7 +67,7 @@ class PairwiseJudge(RewardModel):
 
     async def aclose(self) -> None:
         """Close the connections of this event loop."""
-        await self._examiner.aclose()
+        await self.examiner.aclose()
 
     def _pairs(self, count: int) -> list[tuple[int, int]]:
         """Return who meets whom, each pair once, the lower place first."""
@@ -95,5 +95,5 @@ class PairwiseJudge(RewardModel):
 
     async def _prefer(self, first: Candidate, second: Candidate) -> str | Score:
         parts = {**shown(first), "first": first.answer, "second": second.answer}
-        preference = await self._examiner.ask(parts, self._instruction, read_preference)
+        preference = await self.examiner.ask(parts, self._instruction, read_preference)
         return preference if isinstance(preference, Score) else preference.better

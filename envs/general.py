@@ -1,0 +1,172 @@
+"""`qwq/General-v0`: a request in words, rules that can be checked, a reward model for the rest.
+
+Paid rules × (1 + λ · reward model), at the episode's end: an answer that breaks one of its rules
+earns nothing, however much the reward model likes it. Without a reward model the rules alone pay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from qwq_env.dialect import Dialect
+from qwq_env.env import ToolEnv
+from qwq_env.envs.general_tasks import InstructionTaskSet
+from qwq_env.envs.reward_models import make_reward_model
+from qwq_env.errors import UsageError
+from qwq_env.grading.reward.model import RewardModel
+from qwq_env.grading.reward.rules import InstructionGrader
+from qwq_env.grading.score import Score
+from qwq_env.outcome import EpisodeLimits
+from qwq_env.rubric import Component, FinalTurn, Rubric, by_reward_model
+from qwq_env.task import Task, TaskSet, load_huggingface, load_jsonl
+from qwq_env.tool import Tool
+from qwq_env.toolbox import ToolLimits
+from qwq_env.tools import make_tool
+from qwq_env.truncation import Tokenizer
+from qwq_env.vector import vector_of
+
+
+class GeneralEnv(ToolEnv):
+    """General ability: instructions that rules check, and a reward model for what they cannot.
+
+    `tasks` is `"instructions"` (procedural, seeded, endless), a path to a JSONL file of rows that
+    `general_row` reads, a Hugging Face dataset id with its `split`, or a `TaskSet`.
+
+    `reward_model` is a `RewardModel` or a name that `make_reward_model` knows; an unbounded one
+    is squashed into 0..1. `weight` is λ. `reference` shows a judge the task's `answer` too.
+    `loose` forgives a preamble, a closing line and asterisks, as IFEval's loose count does.
+
+    Raises `UsageError` for a task without any rule where there is no reward model: nothing could
+    be paid for it, or everything.
+    """
+
+    def __init__(
+        self,
+        tasks: str | Path | TaskSet = "instructions",
+        tools: Sequence[str | Tool] = (),
+        *,
+        reward_model: RewardModel | str | Path | None = None,
+        weight: float = 0.5,
+        reference: bool = False,
+        loose: bool = False,
+        split: str = "train",
+        task_seed: int = 0,
+        dialect: str | Dialect = "qwq",
+        limits: EpisodeLimits | None = None,
+        tool_limits: ToolLimits | None = None,
+        system_prompt: str | None = None,
+        tokenizer: Tokenizer | None = None,
+        render_mode: str | None = None,
+    ) -> None:
+        if not weight > 0:
+            raise UsageError(f"weight: {weight!r}; expected a number above 0")
+        components = []
+        if reward_model is not None:
+            function = by_reward_model(make_reward_model(reward_model), reference=reference)
+            components.append(Component("reward_model", function, weight))
+        task_set = general_tasks(tasks, split=split, seed=task_seed)
+        gate = RulesGate(loose=loose, required=not components)
+        for task in task_set if task_set.size is not None else ():
+            gate.check(task)
+        super().__init__(
+            task_set,
+            [make_tool(tool) for tool in tools],
+            Rubric(components, [Component("rules", gate)], base=1.0),
+            dialect=dialect,
+            limits=limits,
+            tool_limits=tool_limits,
+            system_prompt=system_prompt,
+            tokenizer=tokenizer,
+            render_mode=render_mode,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RulesGate:
+    """1.0 if the answer follows all rules of its task, else 0.0.
+
+    Where a task has no rules every answer follows them, but a blank one. `required` refuses tasks without rules. Rules are IFEval's, in the task's metadata.
+    """
+
+    loose: bool = False
+    required: bool = True
+
+    async def __call__(self, final: FinalTurn) -> Score:
+        """Score the final answer. Raises `UsageError` for a task that `check` would refuse."""
+        ids, kwargs = _rules_of(final.task)
+        if not ids:
+            self.check(final.task)
+            return Score.right("no_rules") if final.answer.strip() else Score.wrong("no_answer")
+        return await _grader(self.loose).grade(ids, kwargs, final.task.prompt, final.answer)
+
+    def check(self, task: Task) -> None:
+        """Raise `UsageError` for rules that cannot be checked, or none where some must be."""
+        ids, _ = _rules_of(task)
+        if not ids and self.required:
+            raise UsageError(
+                f"task {task.id}: no instruction_id_list and no reward_model; expected one of them"
+            )
+
+
+def general_tasks(tasks: str | Path | TaskSet, *, split: str = "train", seed: int = 0) -> TaskSet:
+    """Return the task set that `tasks` names; see `GeneralEnv`."""
+    if isinstance(tasks, TaskSet):
+        return tasks
+    if tasks == "instructions":
+        return InstructionTaskSet(seed)
+    path = Path(tasks)
+    if path.suffix in (".jsonl", ".json") or path.is_file():
+        return load_jsonl(path, general_row)
+    if "/" not in str(tasks):
+        raise UsageError(
+            f"tasks: {str(tasks)!r}; expected 'instructions', a .jsonl path or a dataset id"
+            " 'org/name'"
+        )
+    return load_huggingface(str(tasks), split=split, reader=general_row)
+
+
+def general_row(row: Mapping[str, Any], task_id: str) -> Task:
+    """Read `{"prompt": text | messages}` with, optionally, `instruction_id_list` and `kwargs` as
+    IFEval publishes them, an `answer` (a reference), and an `id`.
+
+    Raises `UsageError` for a prompt that is none and for rules that no answer can be checked
+    against: they must fail now, not at the first reward.
+    """
+    prompt = row.get("prompt")
+    messages: tuple[Mapping[str, Any], ...] = ()
+    if isinstance(prompt, list) and prompt:
+        messages = tuple(prompt)
+        for message in messages:
+            if not isinstance(message, Mapping) or not isinstance(message.get("content"), str):
+                raise UsageError(f"prompt: {message!r:.80}; expected messages of role and content")
+        prompt = messages[-1]["content"]
+    if not isinstance(prompt, str) or not prompt:
+        raise UsageError(f"prompt: {prompt!r:.80}; expected a text or a list of messages")
+    metadata = {key: row[key] for key in row if key not in ("prompt", "answer", "id")}
+    task = Task(str(row.get("id", task_id)), prompt, row.get("answer", ""), messages, metadata)
+    ids, kwargs = _rules_of(task)
+    if ids:
+        _grader(False).validate(ids, kwargs, prompt)
+    return task
+
+
+def _rules_of(task: Task) -> tuple[Sequence[str], Sequence[Mapping[str, Any]]]:
+    ids = task.metadata.get("instruction_id_list") or []
+    kwargs = task.metadata.get("kwargs") or [{} for _ in ids]
+    if not isinstance(ids, list) or not isinstance(kwargs, list):
+        raise UsageError(f"task {task.id}: instruction_id_list or kwargs is no list")
+    if not all(isinstance(values, Mapping) for values in kwargs):
+        raise UsageError(f"task {task.id}: kwargs; expected an object for each instruction")
+    return ids, kwargs
+
+
+@lru_cache(maxsize=2)
+def _grader(loose: bool) -> InstructionGrader:
+    return InstructionGrader(loose=loose)
+
+
+make_vector = vector_of(GeneralEnv)

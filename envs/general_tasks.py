@@ -1,0 +1,233 @@
+"""Procedural prompts that ask for a short text and say what it must look like.
+
+Why you would want this: instruction following that needs no download, endless and the same on
+every machine, where rules alone can tell whether an answer follows.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from qwq_env.grading.instructions import check_instructions
+from qwq_env.task import Task, TaskSet
+
+_TOPICS = (
+    "autumn", "bicycles", "bread", "bridges", "cats", "chess", "clouds", "coffee", "deserts",
+    "forests", "gardens", "glass", "honey", "islands", "lighthouses", "maps", "markets", "music",
+    "night trains", "old letters", "paper", "rivers", "salt", "snow", "stairs", "tea", "towers",
+    "umbrellas", "violins", "wind",
+)  # fmt: skip
+_KEYWORDS = (
+    "amber", "anchor", "basket", "beacon", "candle", "canvas", "carpet", "copper", "cotton",
+    "crystal", "ember", "fable", "feather", "ferry", "fossil", "gallery", "harbor", "hammer",
+    "harvest", "hollow", "ivory", "jungle", "kettle", "ladder", "lantern", "linen", "marble",
+    "meadow", "mirror", "needle", "orchard", "oyster", "pebble", "pepper", "pigeon", "puzzle",
+    "quarry", "ribbon", "saddle", "shadow", "silver", "spiral", "thunder", "timber", "velvet",
+    "village", "walnut", "whistle", "willow", "window",
+)  # fmt: skip
+_ENDINGS = (
+    "That is all for today.", "Nothing more needs to be said.", "So it goes on.",
+    "Now it is your turn.", "The rest is silence.", "I will leave it there.",
+    "Thank you for reading this.", "We shall see tomorrow.",
+)  # fmt: skip
+_FILLERS = (
+    "There is more to say about {topic} than one expects.",
+    "People have written about {topic} for a very long time.",
+    "A quiet hour is enough to see why {topic} matter to so many.",
+    "Even those who know {topic} well are surprised now and then.",
+    "Whoever starts with {topic} rarely stops there.",
+)
+
+
+@dataclass
+class _Draft:
+    """An answer that grows with the rules asked for, and the rules."""
+
+    topic: str
+    blocks: list[str]
+    join: str = "\n\n"
+    heads: list[str] = field(default_factory=list)
+    tails: list[str] = field(default_factory=list)
+    ending: str = ""
+    sentences: list[str] = field(default_factory=list)
+    rules: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+
+    def ask(self, instruction: str, sentence: str, **values: Any) -> None:
+        self.rules.append((instruction, values))
+        self.sentences.append(sentence)
+
+    def text(self) -> str:
+        body = self.join.join(self.blocks)
+        tails = [*self.tails, self.ending] if self.ending else self.tails
+        return "\n".join([*self.heads, body, *tails])
+
+
+class InstructionTaskSet(TaskSet):
+    """Short texts to be written under four to six instructions, by index.
+
+    `Task.answer` is an answer that follows them; the prompt itself does not. The instructions are
+    IFEval's, in `Task.metadata` under `instruction_id_list` and `kwargs`. None of them needs more
+    than the library itself to be checked.
+    """
+
+    size = None
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+
+    def task(self, index: int) -> Task:
+        """Return the task at `index` ≥ 0."""
+        if index < 0:
+            raise IndexError(index)
+        attempt = 0
+        while True:
+            draws = random.Random(f"{self.seed}/{index}/{attempt}")
+            task = _write(f"{self._prefix}{index}", draws)
+            # A prompt that follows its own instructions would pay whoever repeats it.
+            if _follows(task, str(task.answer)) and not _follows(task, task.prompt):
+                return task
+            attempt += 1
+
+    def find(self, task_id: str) -> Task:
+        """Return the task with that id. Raises `KeyError` for an id of another set."""
+        index = task_id.removeprefix(self._prefix)
+        if index == task_id or not (index.isascii() and index.isdecimal()) or len(index) > 20:
+            raise KeyError(task_id)
+        task = self.task(int(index))
+        if task.id != task_id:
+            raise KeyError(task_id)
+        return task
+
+    @property
+    def _prefix(self) -> str:
+        return f"instructions/{self.seed}/"
+
+
+def _write(task_id: str, draws: random.Random) -> Task:
+    topic = draws.choice(_TOPICS)
+    first, second, *unwanted = draws.sample(_KEYWORDS, 4)
+    opening = f"This note on {topic} begins with a {first} and ends with a {second}."
+    fillers = draws.sample([filler.format(topic=topic) for filler in _FILLERS], 4)
+    draft = _Draft(topic, [opening, *fillers])
+    draft.ask(
+        "keywords:existence",
+        f"Use the words {first} and {second}.",
+        keywords=[first, second],
+    )
+    words = draws.randrange(90, 160, 10)
+    draft.ask(
+        "length_constraints:number_words",
+        f"Keep it under {words} words.",
+        num_words=words,
+        relation="less than",
+    )
+    draws.choice(_LAYOUTS)(draft, draws)
+    for extra in draws.sample(_EXTRAS, draws.randint(1, 3)):
+        extra(draft, draws)
+    if draws.random() < 0.3:
+        draft.ask(
+            "keywords:forbidden_words",
+            f"Do not use the words {unwanted[0]} and {unwanted[1]}.",
+            forbidden_words=unwanted,
+        )
+    order = draws.sample(range(len(draft.rules)), len(draft.rules))
+    metadata = {
+        "instruction_id_list": [draft.rules[place][0] for place in order],
+        "kwargs": [draft.rules[place][1] for place in order],
+    }
+    asked = " ".join(draft.sentences[place] for place in order)
+    return Task(task_id, f"Write a short note on {topic}. {asked}", draft.text(), (), metadata)
+
+
+def _bullets(draft: _Draft, draws: random.Random) -> None:
+    count = draws.randint(2, 5)
+    draft.blocks = [f"* {block}" for block in draft.blocks[:count]]
+    draft.join = "\n"
+    draft.ask(
+        "detectable_format:number_bullet_lists",
+        f"Give exactly {count} bullet points, each on a line that begins with an asterisk.",
+        num_bullets=count,
+    )
+
+
+def _paragraphs(draft: _Draft, draws: random.Random) -> None:
+    count = draws.randint(2, 4)
+    draft.blocks = draft.blocks[:count]
+    draft.join = "\n\n***\n\n"
+    draft.ask(
+        "length_constraints:number_paragraphs",
+        f"Write exactly {count} paragraphs with the divider *** between them.",
+        num_paragraphs=count,
+    )
+
+
+def _sections(draft: _Draft, draws: random.Random) -> None:
+    count = draws.randint(3, 5)
+    name = draws.choice(("Section", "Part", "Chapter"))
+    draft.blocks = [f"{name} {i}\n{block}" for i, block in enumerate(draft.blocks[:count], 1)]
+    draft.ask(
+        "detectable_format:multiple_sections",
+        f"Divide it into {count} parts headed {name} 1 to {name} {count}.",
+        section_spliter=name,
+        num_sections=count,
+    )
+
+
+def _two_answers(draft: _Draft, draws: random.Random) -> None:
+    draft.blocks = draft.blocks[:2]
+    draft.join = "\n******\n"
+    draft.ask(
+        "combination:two_responses",
+        "Give two different versions and put six asterisks ****** between them.",
+    )
+
+
+def _title(draft: _Draft, draws: random.Random) -> None:
+    draft.heads.append(f"<<On {draft.topic}>>")
+    draft.ask("detectable_format:title", "Put a title in double angular brackets on top.")
+
+
+def _ending(draft: _Draft, draws: random.Random) -> None:
+    phrase = draws.choice(_ENDINGS)
+    draft.ending = phrase
+    draft.ask(
+        "startend:end_checker",
+        f'Finish with the exact words "{phrase}" and let nothing follow.',
+        end_phrase=phrase,
+    )
+
+
+def _postscript(draft: _Draft, draws: random.Random) -> None:
+    draft.tails.append(f"P.S. Ask me about {draft.topic} again.")
+    draft.ask(
+        "detectable_content:postscript",
+        "Add a postscript that begins with P.S.",
+        postscript_marker="P.S.",
+    )
+
+
+def _no_comma(draft: _Draft, draws: random.Random) -> None:
+    draft.ask("punctuation:no_comma", "Use no commas at all.")
+
+
+def _placeholders(draft: _Draft, draws: random.Random) -> None:
+    count = draws.randint(1, 3)
+    draft.tails.append("To be sent to " + " and ".join(["[name]", "[street]", "[town]"][:count]))
+    draft.ask(
+        "detectable_content:number_placeholders",
+        f"Leave at least {count} placeholders in square brackets.",
+        num_placeholders=count,
+    )
+
+
+_LAYOUTS = (_bullets, _paragraphs, _sections, _two_answers)
+_EXTRAS = (_title, _ending, _postscript, _no_comma, _placeholders)
+
+
+def _follows(task: Task, answer: str) -> bool:
+    rules: Mapping[str, Any] = task.metadata
+    report = check_instructions(rules["instruction_id_list"], rules["kwargs"], task.prompt, answer)
+    return bool(report.prompt_strict)
