@@ -89,7 +89,8 @@ class GeneralEnv(ToolEnv):
 class RulesGate:
     """1.0 if the answer follows all rules of its task, else 0.0.
 
-    Where a task has no rules every answer follows them, but a blank one. `required` refuses tasks without rules. Rules are IFEval's, in the task's metadata.
+    Where a task has no rules every answer follows them, but a blank one. `required` refuses tasks
+    without rules. Rules are IFEval's, in the task's metadata.
     """
 
     loose: bool = False

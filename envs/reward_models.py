@@ -20,7 +20,7 @@ from qwq_env.grading.reward.model import RewardModel, Squashed
 from qwq_env.grading.reward.pooling import VllmPooling
 
 _SERVED = re.compile(
-    r"(?P<kind>judge|vllm):(?P<url>https?://(?:\[[^\]]*\]|[^:/]+)(?::\d+)?(?:/[^:]*)?):(?P<name>.+)"
+    r"(?P<kind>judge|vllm):(?P<url>https?://(?:\[[^\]]*\]|[^:/]+)(?::\d+)?+(?:/[^:]*)?):(?P<name>.*[^:])"
 )
 
 

@@ -268,7 +268,7 @@ def test_judges_by_name(name, url, model):
 
 
 @pytest.mark.parametrize(
-    "name", ["judge:host:m", "vllm:http://h:1", "nowhere", "judge:http://h:1:"]
+    "name", ["judge:host:m", "vllm:http://h:8", "nowhere", "judge:http://h:8:", "judge:http://h:8"]
 )
 def test_names_that_are_none(name):
     with pytest.raises(UsageError, match="reward_model"):
