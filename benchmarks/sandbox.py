@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import platform
@@ -144,27 +145,42 @@ async def sessions(seconds: float) -> dict[str, Any]:
 
 
 async def session_bytes(sandbox: LocalSandbox) -> int:
-    """What one more session takes of the machine's memory, processes and page tables included."""
+    """What one more session takes: the share of each page (PSS) and the page tables."""
     warm = await sandbox.open_session()
     await warm.run("x = 1\nx + 1")
-    await asyncio.sleep(1)
-    before = free_bytes()
+    before = family_bytes(sandbox)
     opened = [await sandbox.open_session() for _ in range(MEMORY_SESSIONS)]
     for session in opened:
         await session.run("x = 1\nx + 1")
-    await asyncio.sleep(1)
-    after = free_bytes()
+    after = family_bytes(sandbox)
     for session in [warm, *opened]:
         await session.aclose()
-    return round((before - after) / MEMORY_SESSIONS)
+    return round((after - before) / MEMORY_SESSIONS)
 
 
-def free_bytes() -> int:
-    """Memory that nobody uses (page cache counts as free)."""
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
+def family_bytes(sandbox: LocalSandbox) -> int:
+    """The memory of the fork server and all below it (readable as root only)."""
+    parents = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                parents[int(entry.name)] = int(fields[1])
+    total, frontier = 0, [sandbox.server_pid]
+    while frontier:
+        for pid in frontier:
+            with contextlib.suppress(OSError):
+                total += _field(f"/proc/{pid}/smaps_rollup", "Pss:")
+                total += _field(f"/proc/{pid}/status", "VmPTE:")
+        frontier = [pid for pid, parent in parents.items() if parent in frontier]
+    return total
+
+
+def _field(path: str, name: str) -> int:
+    for line in Path(path).read_text().splitlines():
+        if line.startswith(name):
             return int(line.split()[1]) << 10
-    raise RuntimeError("/proc/meminfo names no MemAvailable")
+    return 0
 
 
 async def bare_subprocess(code: str, seconds: float) -> float:
@@ -215,7 +231,7 @@ async def measure(seconds: float, with_peers: bool) -> dict[str, Any]:
         "python": platform.python_version(),
         "kernel": platform.release(),
         "cores": len(os.sched_getaffinity(0)),
-        # Other people's work on the machine: figures taken above the number of cores are theirs too.
+        # Above the number of cores the figures below are those of a crowded machine.
         "load_at_start": round(os.getloadavg()[0], 1),
     }
     report |= await oneshots("oneshot_sympy", ("numpy", "sympy"), PLAIN, seconds)

@@ -93,8 +93,6 @@ def _prepare(config: dict[str, Any], order: dict[str, Any]) -> None:
     os.environ["HOME"] = os.environ["TMPDIR"] = config["scratch"]
     main = types.ModuleType("__main__")
     main.__dict__["__builtins__"] = builtins
-    for name in [name for name in sys.modules if name.split(".")[0] == "qwq_env"]:
-        del sys.modules[name]
     sys.modules["__main__"] = main
     sys.path.insert(0, config["scratch"])
     sys.argv = ["program.py"]
@@ -110,7 +108,6 @@ def _prepare(config: dict[str, Any], order: dict[str, Any]) -> None:
         )
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
-    gc.collect()
     gc.freeze()
     if order["huge_pages"]:
         with contextlib.suppress(OSError):

@@ -11,6 +11,7 @@ import select
 import shutil
 import signal
 import socket
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -66,6 +67,9 @@ def serve(config: dict[str, Any], launcher: int) -> NoReturn:
     os.setsid()
     os.environ.clear()
     os.environ.update(ENVIRONMENT)
+    # Here and not in each slot: to look at every name is to copy every page that holds one.
+    for name in [name for name in sys.modules if name.split(".")[0] == "qwq_env"]:
+        del sys.modules[name]
     control = socket.socket(fileno=config["control"])
     own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY) if config["namespaces"] else -1
     poll = select.poll()
@@ -97,11 +101,11 @@ def serve(config: dict[str, Any], launcher: int) -> NoReturn:
 
 def _fork(own_pids: int) -> int:
     if own_pids < 0:
-        return os.fork()
+        return syscalls.plain_fork()
     syscalls.unshare(CLONE_NEWPID)
     pid = -1
     try:
-        pid = os.fork()
+        pid = syscalls.plain_fork()
     finally:
         if pid:
             # The kernel makes no second namespace before the first choice is taken back.
