@@ -6,7 +6,9 @@ makes one in `.venv-vllm`.
 
 from __future__ import annotations
 
+import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -22,6 +24,8 @@ from qwq_env.errors import InfrastructureError, UsageError
 
 _LOG_SHOWN = 3000
 _POLL_SECONDS = 0.5
+_BATCHED_TOKENS = 8192
+_PORTS = (20_000, 30_000)
 
 
 @contextmanager
@@ -49,7 +53,7 @@ def serve_on_cpu(
         )
         try:
             url = f"http://127.0.0.1:{port}"
-            if not _ready(server, url, seconds):
+            if not _ready(server, url, str(directory), seconds):
                 log.seek(0)
                 tail = log.read().decode(errors="replace")[-_LOG_SHOWN:]
                 raise InfrastructureError(f"vllm did not start; the end of its log:\n{tail}")
@@ -67,11 +71,14 @@ def _command(directory: str | Path, python: str | Path, port: int, context: int)
         "dtype": "float32",
         "max-model-len": str(context),
         "logprobs-mode": "processed_logprobs",
+        "max-num-batched-tokens": str(max(context, _BATCHED_TOKENS)),
     }
     named = [word for name, value in options.items() for word in (f"--{name}", value)]
     # The command `vllm` itself asks for package metadata that the CPU build does not have.
     module = "vllm.entrypoints.openai.api_server"
-    return [str(python), "-m", module, "--enforce-eager", *named]
+    # A prompt read in two parts ends the engine on CPU if its request has a seed ("CPU Generator
+    # does not use offset"), and every request of ours has one.
+    return [str(python), "-m", module, "--enforce-eager", "--no-enable-chunked-prefill", *named]
 
 
 def _environment() -> dict[str, str]:
@@ -87,18 +94,25 @@ def _environment() -> dict[str, str]:
 
 
 def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
+    """Return a port that nobody listens on, and that the system gives to nobody of itself: the
+    server takes it many seconds later."""
+    while True:
+        port = random.SystemRandom().randrange(*_PORTS)
+        with socket.socket() as found:
+            try:
+                found.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
-def _ready(server: subprocess.Popen[bytes], url: str, seconds: float) -> bool:
+def _ready(server: subprocess.Popen[bytes], url: str, directory: str, seconds: float) -> bool:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and server.poll() is None:
         try:
-            with urllib.request.urlopen(f"{url}/health", timeout=5):
-                return True
+            with urllib.request.urlopen(f"{url}/v1/models", timeout=5) as answer:
+                # Whoever else took the port meanwhile does not serve this folder.
+                return bool(json.load(answer)["data"][0]["root"] == directory)
         except (urllib.error.URLError, OSError):
             time.sleep(_POLL_SECONDS)
     return False
