@@ -139,14 +139,14 @@ def _percentiles(seconds: list[float]) -> dict[str, float]:
 
 
 def _math_verify() -> Callable[[str, str], bool]:
-    from math_verify import parse, verify  # noqa: PLC0415 - an extra
+    from math_verify import parse, verify
 
     return lambda gold, response: bool(verify(parse(gold), parse(response)))
 
 
 def _accuracy_reward() -> Callable[[str, str], bool] | None:
     try:
-        from trl.rewards import accuracy_reward  # noqa: PLC0415 - an extra
+        from trl.rewards import accuracy_reward
     except ImportError:
         return None
     logging.disable(logging.WARNING)
