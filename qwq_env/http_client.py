@@ -29,6 +29,10 @@ class Transient(Exception):
     """Failed on the way; may succeed when tried again."""
 
 
+class Refused(InfrastructureError):
+    """The server understood and refused; asking again would only repeat it."""
+
+
 class _Connections(NamedTuple):
     """What belongs to one event loop."""
 
@@ -73,8 +77,8 @@ class HttpClient:
     ) -> Result:
         """Post `body` and return what `read` makes of the answer, an open stream of status 200.
 
-        `read` raises `Transient` for an answer worth asking for again. Raises
-        `InfrastructureError` when the server refuses, or no attempt succeeded.
+        `read` raises `Transient` for an answer worth asking for again. Raises `Refused` when the
+        server refuses, and another `InfrastructureError` when no attempt succeeded.
         """
         content = json.dumps(body, allow_nan=False).encode()
         client, slots = self._connections()
@@ -108,7 +112,7 @@ class HttpClient:
         message = f"{response.status_code}: {' '.join(text.split())[:_SHOWN]}"
         if response.status_code in _RETRIED_STATUS:
             raise Transient(message)
-        raise InfrastructureError(f"{url}: {message}")
+        raise Refused(f"{url}: {message}")
 
     def _connections(self) -> _Connections:
         loop = asyncio.get_running_loop()

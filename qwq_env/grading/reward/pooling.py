@@ -20,7 +20,7 @@ from qwq_env.errors import InfrastructureError
 from qwq_env.grading.reward.conversation import ConversationEncoder
 from qwq_env.grading.reward.model import Candidate, RewardModel
 from qwq_env.grading.score import Score
-from qwq_env.http_client import HttpClient, base_address
+from qwq_env.http_client import HttpClient, Refused, base_address
 
 
 class VllmPooling(RewardModel):
@@ -91,6 +91,12 @@ class VllmPooling(RewardModel):
         try:
             answer = await self._http.post_json(f"{self.url}/classify", body)
             return [Score.partial(logit, "scored") for logit in _logits(answer, len(rows))]
+        except Refused as error:
+            if len(rows) == 1:
+                return [Score.undecided("infra", str(error))]
+            # One row may be too long for the server; the others shall not suffer for it.
+            alone = await asyncio.gather(*(self._ask([row]) for row in rows))
+            return [score for scores in alone for score in scores]
         except InfrastructureError as error:
             return [Score.undecided("infra", str(error))] * len(rows)
 

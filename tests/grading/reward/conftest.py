@@ -100,14 +100,14 @@ def encoder(chat_tokenizer):
 
 @pytest.fixture(scope="session")
 def reward_checkpoint(chat_tokenizer, tmp_path_factory):
-    """The folder of a reward model of random weights."""
+    """The folder of a reward model of random weights, its heads as large as vLLM wants them."""
     import torch
     from transformers import Qwen2Config, Qwen2ForSequenceClassification
 
     torch.manual_seed(0)
     config = Qwen2Config(
-        vocab_size=len(chat_tokenizer), hidden_size=32, intermediate_size=48, num_labels=1,
-        num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+        vocab_size=len(chat_tokenizer), hidden_size=64, intermediate_size=64, num_labels=1,
+        num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1,
         max_position_embeddings=512, pad_token_id=chat_tokenizer.pad_token_id,
         initializer_range=0.5,
     )  # fmt: skip

@@ -65,7 +65,6 @@ def test_what_fails_on_the_way_is_tried_again(serve, encoder):
 @pytest.mark.parametrize(
     "answer",
     [
-        400,
         [],
         {"data": []},
         {"data": [{"index": 0, "probs": [1.0]}] * 3},
@@ -81,6 +80,17 @@ def test_what_is_no_logit_is_undecided(serve, encoder, answer):
 
     assert [(score.value, score.reason) for score in scores] == [(None, "infra")] * 3
     assert len(server.requests) == 1
+
+
+def test_a_row_that_the_server_refuses_costs_the_others_nothing(serve, encoder):
+    longest = len(encoder.encode(CANDIDATES[2], 512))
+
+    def picky(body):
+        return 400 if longest in map(len, body["input"]) else by_length(body)
+
+    scores = scored(serve(picky), encoder)
+
+    assert [score.reason for score in scores] == ["scored", "scored", "infra"]
 
 
 def test_a_server_that_is_not_there_is_undecided(encoder):
