@@ -42,6 +42,7 @@ from qwq_env.rollout.engine import Assignment, Engine, EngineSettings, attempt_n
 from qwq_env.rollout.play import PlaySettings
 from qwq_env.rollout.policy import Policy, Sampling
 from qwq_env.task import Task
+from qwq_env.training.group_reward import GroupReward
 from qwq_env.training.weight_sync import WeightSync
 from qwq_env.trajectory import Trajectory
 
@@ -66,6 +67,8 @@ class Rollouts:
     episode has a row for each turn then, and TRL takes one completion for each prompt: it gets a
     turn drawn uniformly, with the episode's reward, so that its expectation is that of all rows.
 
+    `group_reward` compares the episodes of a group with each other once all have ended.
+
     Every batch is audited: ids, log-probabilities and contexts must be those of the sampling,
     or the training stops with an `AuditError`.
     """
@@ -84,6 +87,7 @@ class Rollouts:
         weights: WeightSync | None = None,
         engine: EngineSettings | None = None,
         on_episode: OnEpisode | None = None,
+        group_reward: GroupReward | None = None,
     ) -> None:
         self.codec = TokenCodec(tokenizer)
         self.env = (
@@ -102,6 +106,7 @@ class Rollouts:
         self._pushed_step: int | None = None
         self._engine_settings = engine or EngineSettings()
         self._on_episode = on_episode
+        self._group_reward = group_reward
         self._engine: Engine | None = None
         self._calls = 0
 
@@ -126,6 +131,9 @@ class Rollouts:
             self.last = portal.run(engine.run(assignments, report))
         _check(self.last, engine.policy)
         _check_room(self.last, self.context)
+        if self._group_reward is not None:
+            tasks = [assignment.task for assignment in assignments]
+            self.last = portal.run(self._group_reward.apply(tasks, self.last))
         _warn_of_losses(self.last)
         return to_trl(self.last, self.codec)
 

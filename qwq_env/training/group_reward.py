@@ -1,0 +1,77 @@
+"""A reward model that compares the episodes of a group, applied before TRL sees any reward.
+
+A rubric sees one episode at a time and is the place for scores that stand by themselves. What
+needs the others (win rates, ranks, logits that mean something only as differences) comes here:
+
+    Rollouts(env, tokenizer, group_reward=GroupReward(PairwiseJudge(examiner), weight=0.3))
+
+Why not a second `reward_funcs` of TRL: TRL adds, so a group's best wrong answer would be paid, and
+an episode that could not be judged could no longer be masked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from qwq_env.errors import UsageError
+from qwq_env.grading.reward.model import RewardModel
+from qwq_env.grading.reward.normalize import Method, normalize_group
+from qwq_env.grading.score import Score
+from qwq_env.outcome import Outcome
+from qwq_env.rubric import candidate_of
+from qwq_env.task import Task
+from qwq_env.trajectory import Trajectory
+
+
+@dataclass(frozen=True, slots=True)
+class GroupReward:
+    """Multiplies each episode's reward by 1 + `weight` × its normalized score in its group.
+
+    A group is the episodes of one task in a batch; with several ranks, those on this rank. Only
+    episodes that the rubric pays are compared: a broken rule stays at 0 and lowers nobody's rank.
+    One that is alone keeps its reward. The factor is never below 0. An episode whose score is
+    undecided is lost, and masked. The normalized score is logged under `name`.
+    """
+
+    model: RewardModel
+    weight: float
+    method: Method = "rank"
+    name: str = "group_reward"
+    reference: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 < self.weight < 1:
+            raise UsageError(f"weight: {self.weight!r}; expected a number between 0 and 1")
+
+    async def apply(
+        self, tasks: Sequence[Task], trajectories: Sequence[Trajectory]
+    ) -> list[Trajectory]:
+        """Return the trajectories with their new rewards; `tasks` has the task of each."""
+        groups: dict[str, list[int]] = {}
+        for place, trajectory in enumerate(trajectories):
+            if trajectory.reward:
+                groups.setdefault(trajectory.task_id, []).append(place)
+        changed = [replace(t, scores={**t.scores, self.name: None}) for t in trajectories]
+        compared = [places for places in groups.values() if len(places) > 1]
+        scored = await asyncio.gather(
+            *(self._score([(tasks[i], trajectories[i]) for i in places]) for places in compared)
+        )
+        for places, scores in zip(compared, scored, strict=True):
+            values = normalize_group([score.value for score in scores], self.method)
+            for place, value, score in zip(places, values, scores, strict=True):
+                changed[place] = self._changed(changed[place], value, score)
+        return changed
+
+    async def _score(self, episodes: Sequence[tuple[Task, Trajectory]]) -> list[Score]:
+        return await self.model.score(
+            [candidate_of(task, played.answer, self.reference) for task, played in episodes]
+        )
+
+    def _changed(self, episode: Trajectory, value: float | None, score: Score) -> Trajectory:
+        if value is None or episode.reward is None:
+            outcome = Outcome.lost("undecided", f"{self.name}: {score.reason}")
+            return replace(episode, outcome=outcome, reward=None)
+        reward = episode.reward * max(0.0, 1.0 + self.weight * value)
+        return replace(episode, reward=reward, scores={**episode.scores, self.name: value})

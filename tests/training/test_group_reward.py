@@ -1,0 +1,141 @@
+"""Rewards that compare the episodes of a group."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from trl import GRPOConfig, GRPOTrainer
+
+from qwq_env.env import ToolEnv
+from qwq_env.errors import UsageError
+from qwq_env.grading.reward import RewardModel
+from qwq_env.grading.score import Score
+from qwq_env.outcome import Outcome
+from qwq_env.rollout.scripted import ScriptedPolicy
+from qwq_env.rubric import Component, Rubric
+from qwq_env.task import ListTaskSet, Task
+from qwq_env.training.group_reward import GroupReward
+from qwq_env.training.rollouts import Rollouts
+from qwq_env.training.tiny.model import build_tiny_model
+from qwq_env.trajectory import Trajectory
+
+
+class ByLength(RewardModel):
+    """Likes long answers, needs a group, and cannot decide about "?"."""
+
+    needs_group = True
+
+    def __init__(self):
+        self.groups = []
+
+    async def score(self, items):
+        self.groups.append([item.answer for item in items])
+        return [
+            Score.undecided("unparsed") if i.answer == "?" else Score.partial(len(i.answer), "so")
+            for i in items
+        ]
+
+
+def episode(task: str, answer: str, reward: float | None) -> Trajectory:
+    outcome = Outcome.answered() if reward is not None else Outcome.lost("infrastructure")
+    return Trajectory(task, answer, 0, [1, 2], 1, [1], [-0.5], [], outcome, reward, answer)
+
+
+def applied(*episodes, weight=0.5, method="rank"):
+    model = ByLength()
+    tasks = [Task(one.task_id, "q", "") for one in episodes]
+    changed = asyncio.run(GroupReward(model, weight, method).apply(tasks, episodes))
+    return changed, model.groups
+
+
+def test_ranks_within_each_group_scale_the_reward():
+    changed, groups = applied(
+        episode("a", "x", 1.0), episode("b", "xxxx", 2.0), episode("a", "xxx", 1.0),
+        episode("b", "xx", 2.0), episode("a", "xx", 1.0),
+    )  # fmt: skip
+
+    assert [one.reward for one in changed] == [0.5, 3.0, 1.5, 1.0, 1.0]
+    assert sorted(groups) == [["x", "xxx", "xx"], ["xxxx", "xx"]]
+    assert changed[2].scores == {"group_reward": 1.0}
+
+
+def test_what_the_rules_do_not_pay_is_not_compared():
+    changed, groups = applied(
+        episode("a", "longest of all", 0.0), episode("a", "x", 1.0), episode("a", "xx", 1.0),
+        episode("a", "lost", None),
+    )  # fmt: skip
+
+    assert [one.reward for one in changed] == [0.0, 0.5, 1.5, None]
+    assert groups == [["x", "xx"]]
+
+
+def test_the_only_right_answer_keeps_its_reward_unasked():
+    changed, groups = applied(episode("a", "x", 1.0), episode("a", "xx", 0.0))
+
+    assert [one.reward for one in changed] == [1.0, 0.0]
+    assert groups == []
+
+
+def test_an_undecided_episode_is_lost_and_never_zero():
+    changed, _ = applied(episode("a", "?", 1.0), episode("a", "x", 1.0), episode("a", "xx", 1.0))
+
+    assert [one.reward for one in changed] == [None, 0.5, 1.5]
+    assert changed[0].outcome == Outcome.lost("undecided", "group_reward: unparsed")
+
+
+def test_the_factor_is_never_negative():
+    outliers = [episode("a", "x" * 9, 1.0) for _ in range(15)]
+    changed, _ = applied(episode("a", "", 1.0), *outliers, weight=0.9, method="z")
+
+    assert changed[0].reward == 0.0
+
+
+@pytest.mark.parametrize("weight", [0, 1, -0.5, float("nan")])
+def test_weights_that_could_turn_a_reward_are_refused(weight):
+    with pytest.raises(UsageError, match="weight"):
+        GroupReward(ByLength(), weight)
+
+
+def test_a_stock_trainer_learns_from_the_new_rewards_and_masks_the_lost(tokenizer, tmp_path):
+    answers = iter(["x", "xx", "?", "wrong"] * 2)
+    tasks = ListTaskSet([Task(f"t{i}", f"Task {i}", "") for i in range(4)])
+    env = ToolEnv(
+        tasks, [], Rubric([Component("right", lambda final: float(final.answer != "wrong"))])
+    )
+    rollouts = Rollouts(
+        env,
+        tokenizer,
+        policy=lambda trainer: ScriptedPolicy(
+            rollouts.codec, lambda context: f"</think>{next(answers)}<|im_end|>"
+        ),
+        group_reward=GroupReward(ByLength(), 0.5),
+    )
+    batches = []
+
+    class Recorder(GRPOTrainer):
+        def _generate_and_score_completions(self, inputs):
+            batches.append(super()._generate_and_score_completions(inputs))
+            return batches[-1]
+
+    trainer = Recorder(
+        model=build_tiny_model(tokenizer, hidden=32),
+        args=GRPOConfig(
+            output_dir=str(tmp_path), use_cpu=True, bf16=False, report_to=[], disable_tqdm=True,
+            save_strategy="no", per_device_train_batch_size=4, num_generations=4, max_steps=1,
+            beta=0.0, logging_steps=1, gradient_checkpointing=False, max_completion_length=100,
+        ),
+        processing_class=tokenizer,
+        train_dataset=rollouts.dataset,
+        rollout_func=rollouts,
+        reward_funcs=rollouts.reward,
+    )  # fmt: skip
+    trainer.train()
+    rollouts.close()
+
+    rewards = {one.answer: one.reward for one in rollouts.last}
+    lost = [one.answer for one in rollouts.last].index("?")
+    assert rewards == {"x": 0.5, "xx": 1.5, "?": None, "wrong": 0.0}
+    learned = (batches[0]["completion_mask"] * batches[0]["tool_mask"]).sum(1).bool().tolist()
+    assert learned == [i != lost for i in range(4)]
+    assert trainer.state.log_history[0]["episode/scores/group_reward"] == 0.0
