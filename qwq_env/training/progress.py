@@ -40,7 +40,7 @@ class Phase:
         self._started = self._last_line = time.perf_counter()
         if self._enabled and self._console.is_terminal:
             self._bar = Progress(
-                TextColumn("{task.description:<14}"), BarColumn(), MofNCompleteColumn(),
+                TextColumn("{task.description:<16}"), BarColumn(), MofNCompleteColumn(),
                 TextColumn("{task.fields[rate]}"), TimeElapsedColumn(), TextColumn("left"),
                 TimeRemainingColumn(), TextColumn("[dim]{task.fields[note]}"),
                 console=self._console,
@@ -76,7 +76,7 @@ class Phase:
     def _line(self, what: str) -> None:
         self._last_line = time.perf_counter()
         note = f"  {self._note}" if self._note else ""
-        text = f"{self._title:<14} {self._done}/{self._total}  {self.seconds:.0f} s  {what}{note}"
+        text = f"{self._title:<16} {self._done}/{self._total}  {self.seconds:.0f} s  {what}{note}"
         print(text, file=sys.stderr, flush=True)
 
 
