@@ -21,7 +21,7 @@ Progress = Callable[[int, int, float], None]
 """Called after each step with the steps done, the steps in all, and the loss of the last one."""
 
 _IGNORED = -100
-_DECAY = 0.3
+_DECAY = 0.7
 
 
 def cold_start(
@@ -42,7 +42,7 @@ def cold_start(
     `transcripts` are passed over in random order, again and again, until `steps` batches are done.
     With `optimizer="muon"` the matrices inside the layers are moved by Muon at
     `matrix_learning_rate`, the rest by AdamW at `learning_rate`; with `"adamw"`, for a pretrained
-    checkpoint, everything by AdamW. The rates fall linearly to nothing over the last 30 % of the
+    checkpoint, everything by AdamW. The rates fall linearly to nothing over the last 70 % of the
     steps. Repeatable for a seed.
 
     Raises `UsageError` for settings or transcripts that give nothing to learn.
