@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from qwq_env.errors import UsageError
@@ -17,6 +17,9 @@ from qwq_env.grading.score import Score
 from qwq_env.rubric import Component, FinalTurn, Rubric, by_reward_model
 from qwq_env.task import Task
 from qwq_env.turn import Turn
+
+# A busy machine is no failure.
+relaxed = settings(deadline=None)
 
 FINAL = FinalTurn(Task("t", "Name a colour.", "Red"), "Blue.", (Turn("hm</think>Blue."),))
 
@@ -63,6 +66,7 @@ def test_rule_times_one_plus_lambda_reward_model(rule, reward):
     assert graded(part("model", 0.8, 0.5), gates=gates, base=1.0).value == pytest.approx(reward)
 
 
+@relaxed
 @given(
     st.lists(verdicts, max_size=3),
     st.lists(st.tuples(verdicts, st.sampled_from([-1.0, 0.0, 0.5, 2.0])), max_size=3),
@@ -207,6 +211,7 @@ def test_models_that_need_a_group_are_refused():
         Squashed(Likes(needs_group=True))
 
 
+@relaxed
 @given(st.lists(st.floats(-1e9, 1e9), min_size=1), st.floats(-100, 100), st.floats(0.01, 100))
 def test_squashing_bounds_and_keeps_order(values, center, scale):
     class Fixed(Likes):

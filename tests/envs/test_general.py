@@ -10,7 +10,7 @@ from pathlib import Path
 
 import gymnasium as gym
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qwq_env.cli import main
@@ -24,6 +24,9 @@ from qwq_env.grading.reward import RewardModel
 from qwq_env.grading.reward.judge import Judge
 from qwq_env.grading.reward.pairwise import PairwiseJudge
 from qwq_env.grading.score import Score
+
+# A busy machine is no failure.
+relaxed = settings(deadline=None)
 
 IFEVAL = Path(__file__).resolve().parents[2] / "../shared/data/qwq_eval/ifeval.jsonl"
 THOUGHT = "I like Blue.\n</think>\n\n"
@@ -63,6 +66,7 @@ def played(env: GeneralEnv, answer: str):
     return reward, info
 
 
+@relaxed
 @given(st.integers(0, 2**31), st.integers(0, 5))
 def test_the_answer_follows_and_the_prompt_does_not(index, seed):
     task = InstructionTaskSet(seed).task(index)
