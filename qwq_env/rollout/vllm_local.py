@@ -25,6 +25,17 @@ from qwq_env.errors import InfrastructureError, UsageError
 _LOG_SHOWN = 3000
 _POLL_SECONDS = 0.5
 _BATCHED_TOKENS = 8192
+_MODULE = "vllm.entrypoints.openai.api_server"
+# The command `vllm` itself asks for package metadata that the CPU build does not have. The thread
+# ends the whole session when our end of its input closes: also when we are killed.
+_PROGRAM = f"""
+import os, runpy, signal, sys, threading
+def watch():
+    while os.read(0, 1): pass
+    os.killpg(0, signal.SIGKILL)
+threading.Thread(target=watch, daemon=True).start()
+runpy.run_module({_MODULE!r}, run_name="__main__", alter_sys=True)
+"""
 _PORTS = (20_000, 30_000)
 
 
@@ -47,6 +58,7 @@ def serve_on_cpu(
         server = subprocess.Popen(
             _command(directory, python, port, context),
             env=_environment(),
+            stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
             start_new_session=True,
@@ -74,11 +86,9 @@ def _command(directory: str | Path, python: str | Path, port: int, context: int)
         "max-num-batched-tokens": str(max(context, _BATCHED_TOKENS)),
     }
     named = [word for name, value in options.items() for word in (f"--{name}", value)]
-    # The command `vllm` itself asks for package metadata that the CPU build does not have.
-    module = "vllm.entrypoints.openai.api_server"
     # A prompt read in two parts ends the engine on CPU if its request has a seed ("CPU Generator
     # does not use offset"), and every request of ours has one.
-    return [str(python), "-m", module, "--enforce-eager", "--no-enable-chunked-prefill", *named]
+    return [str(python), "-c", _PROGRAM, "--enforce-eager", "--no-enable-chunked-prefill", *named]
 
 
 def _environment() -> dict[str, str]:
@@ -130,3 +140,5 @@ def _stop(server: subprocess.Popen[bytes]) -> None:
     except ProcessLookupError:
         pass
     server.wait()
+    assert server.stdin is not None
+    server.stdin.close()
