@@ -33,6 +33,7 @@ _GRACE_SECONDS: Final = 1.0
 """How long a cancelled call may take to clean up before it is left to itself."""
 
 _NAME_CHARACTERS: Final = 100
+_CANCELLED_ITSELF: Final = "Error: the tool cancelled itself"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +91,8 @@ class Toolbox:
         if self._closed:
             raise EnvironmentClosed("the toolbox was closed; make one for each episode")
         run, beyond = requests[: self.limits.calls], requests[self.limits.calls :]
-        if len(run) == 1:
-            results = [await self._run_one(run[0])]
+        if len(run) == 1 or all(map(self._is_instant, run)):
+            results = [await self._run_one(request) for request in run]
         else:
             try:
                 async with asyncio.TaskGroup() as group:
@@ -100,7 +101,8 @@ class Toolbox:
                 raise failures.exceptions[0] from None
             results = [task.result() for task in tasks]
         results += [self._too_many(request) for request in beyond]
-        self.counts.update(result.kind or "ok" for result in results)
+        for result in results:
+            self.counts[result.kind or "ok"] += 1
         return results
 
     async def aclose(self) -> None:
@@ -110,11 +112,18 @@ class Toolbox:
         """
         tools, self._tools, self._closed = self._tools, {}, True
         for name, tool in tools.items():
+            if type(tool).aclose is Tool.aclose:
+                continue  # holds nothing
             try:
                 async with asyncio.timeout(self.limits.seconds):
                     await tool.aclose()
             except Exception as error:  # noqa: BLE001 - the boundary to foreign tool code
                 _log.warning("tool %s: failed to close: %s", name, describe_error(error))
+
+    def _is_instant(self, request: ToolCall | MalformedCall) -> bool:
+        """Say whether a request is answered without waiting for anything."""
+        tool = self._tools.get(request.name) if isinstance(request, ToolCall) else None
+        return tool is None or tool.instant
 
     async def _run_one(self, request: ToolCall | MalformedCall) -> CallResult:
         if isinstance(request, MalformedCall):
@@ -154,6 +163,8 @@ class Toolbox:
 
     async def _call(self, tool: Tool, arguments: dict[str, Any]) -> CallResult:
         start = time.perf_counter()
+        if tool.instant:
+            return await self._call_instant(tool, arguments, start)
         task = asyncio.create_task(_answer(tool, arguments))
         try:
             done, _ = await asyncio.wait({task}, timeout=self.limits.seconds)
@@ -165,19 +176,34 @@ class Toolbox:
             late = f"Error: no answer within {self.limits.seconds:g} seconds"
             return self._failed(tool, "timeout", late, start)
         if task.cancelled():
-            return self._failed(tool, "crash", "Error: the tool cancelled itself", start)
+            return self._failed(tool, "crash", _CANCELLED_ITSELF, start)
         error = task.exception()
+        if error is not None:
+            return self._raised(tool, error, start)
+        return self._answered(tool, task.result(), start)
+
+    async def _call_instant(
+        self, tool: Tool, arguments: dict[str, Any], start: float
+    ) -> CallResult:
+        """Call without a task and a timer, which would cost more than the call does."""
+        try:
+            answer = await _answer(tool, arguments)
+        except asyncio.CancelledError:
+            # It awaits nothing, so nobody else can have cancelled it.
+            return self._failed(tool, "crash", _CANCELLED_ITSELF, start)
+        except Exception as error:  # noqa: BLE001 - the boundary to foreign tool code
+            return self._raised(tool, error, start)
+        return self._answered(tool, answer, start)
+
+    def _raised(self, tool: Tool, error: BaseException, start: float) -> CallResult:
         if isinstance(error, ToolError):
             return self._failed(tool, "tool_error", f"Error: {error}", start)
         if isinstance(error, (InfrastructureError, UsageError)):
             raise error
-        if error is not None:
-            return self._failed(tool, "crash", f"Error: {describe_error(error)}", start)
-        answer = task.result()
-        result = answer if isinstance(answer, ToolResult) else ToolResult(str(answer))
-        return self._answered(tool, result, start)
+        return self._failed(tool, "crash", f"Error: {describe_error(error)}", start)
 
-    def _answered(self, tool: Tool, result: ToolResult, start: float) -> CallResult:
+    def _answered(self, tool: Tool, answer: ToolResult | str, start: float) -> CallResult:
+        result = answer if isinstance(answer, ToolResult) else ToolResult(str(answer))
         content, cut = self._cap(result.content)
         return CallResult(
             tool.name,

@@ -47,6 +47,7 @@ class Calculator(Tool):
     """Exact arithmetic on one expression; stateless and inline."""
 
     name = "calculator"
+    instant = True
     description = (
         "Evaluate one arithmetic expression exactly. Operators: + - * / // % and ^ or ** for "
         "powers. Functions: sqrt, cbrt, abs, min, max, sum, round, floor, ceil, gcd, lcm, mod, "

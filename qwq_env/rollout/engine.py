@@ -112,6 +112,8 @@ class Engine:
             except InfrastructureError as error:
                 failure = f"{type(error).__name__}: {error}"
                 continue
+            if attempts == 1:
+                return trajectory
             return replace(trajectory, episode=assignment.episode, attempts=attempts)
         if attempts == 0:
             return self._unplayed(assignment, Outcome.cut("batch_deadline", "not begun"), 0)

@@ -11,7 +11,7 @@ import math
 import time
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from qwq_env.dialect.base import Piece
@@ -165,15 +165,8 @@ class Player:
         if earlier and not row.mask:
             # The episode ended before the turn that this row was begun for.
             *earlier, row = earlier
-        rowless = trajectory_of(self.episode, step, self.name, self.seed, self.model_seconds)
-        return replace(
-            rowless,
-            ids=row.ids,
-            prompt_length=row.prompt_length,
-            mask=row.mask,
-            logprobs=row.logprobs,
-            spans=row.spans,
-            earlier=[each.frozen() for each in earlier],
+        return trajectory_of(
+            self.episode, step, self.name, self.seed, self.model_seconds, row, earlier
         )
 
 
@@ -190,20 +183,27 @@ def nearest_deadline(episode: Episode, batch: float) -> tuple[Limit, float | Non
 
 
 def trajectory_of(
-    episode: Episode, step: Step, name: str, seed: int, model_seconds: float
+    episode: Episode,
+    step: Step,
+    name: str,
+    seed: int,
+    model_seconds: float,
+    row: Row | None = None,
+    earlier: Sequence[Row] = (),
 ) -> Trajectory:
-    """Return the trajectory of an ended episode, without token ids."""
+    """Return the trajectory of an ended episode, of no token ids where it has no `row`."""
     assert step.outcome is not None
+    row = row if row is not None else Row([], 0)
     scores = episode.reward.scores if episode.reward is not None else {}
     return Trajectory(
         task_id=episode.task.id,
         episode=name,
         seed=seed,
-        ids=[],
-        prompt_length=0,
-        mask=[],
-        logprobs=[],
-        spans=[],
+        ids=row.ids,
+        prompt_length=row.prompt_length,
+        mask=row.mask,
+        logprobs=row.logprobs,
+        spans=row.spans,
         outcome=step.outcome,
         reward=step.reward,
         answer=episode.turns[-1].answer if episode.turns else "",
@@ -213,6 +213,7 @@ def trajectory_of(
         turns=len(episode.turns),
         tool_calls=episode.tool_calls,
         seconds=PhaseSeconds(model_seconds, episode.timings.tools, episode.timings.grading),
+        earlier=[each.frozen() for each in earlier],
     )
 
 
