@@ -39,7 +39,7 @@ from qwq_env.dialect.codec import TokenCodec
 from qwq_env.env import ToolEnv
 from qwq_env.rollout.engine import Assignment, Engine, EngineSettings
 from qwq_env.rollout.openai_chat import OpenAIChat
-from qwq_env.rollout.policy import Generation, GenerationRequest
+from qwq_env.rollout.policy import Generation, GenerationRequest, Policy
 from qwq_env.rollout.scripted import ScriptedPolicy
 from qwq_env.rubric import Component, Rubric
 from qwq_env.task import ListTaskSet, Task
@@ -126,9 +126,7 @@ def _touching() -> ToolEnv:
     return ToolEnv(tasks, [touch], rubric)
 
 
-async def _play(
-    env: ToolEnv, policy: ScriptedPolicy, codec: TokenCodec, episodes: int
-) -> list[Any]:
+async def _play(env: ToolEnv, policy: Policy, codec: TokenCodec, episodes: int) -> list[Any]:
     assert isinstance(env.tasks, ListTaskSet)
     assignments = [Assignment(env.tasks.task(i % SOAK_BATCH), f"e{i}", i) for i in range(episodes)]
     settings = EngineSettings(concurrency=episodes)
@@ -145,28 +143,26 @@ async def _cpu_of(env: ToolEnv, codec: TokenCodec, script: Sequence[str], episod
     return time.process_time() - start
 
 
-class Barrier(ScriptedPolicy):
-    """Holds every episode before its last turn until all are there; then `measure` is called."""
+class Barrier(Policy):
+    """Holds every episode before its last turn until all are there, and then looks at memory."""
 
     def __init__(self, codec: TokenCodec, script: Sequence[str], episodes: int) -> None:
-        super().__init__(codec, script)
-        self.resident = self.tokens = self.arrived = 0
-        self._last = len(script)
-        self._episodes = episodes
-        self._turns: dict[str, int] = {}
+        self.resident = self.tokens = 0
+        self._policy = ScriptedPolicy(codec, script)
+        self._to_come = {f"e{i}": len(script) for i in range(episodes)}
         self._open = asyncio.Event()
 
     async def generate(self, request: GenerationRequest) -> Generation:
         """Answer at once, but for the last turn."""
-        turn = self._turns[request.episode] = self._turns.get(request.episode, 0) + 1
-        if turn == self._last:
-            self.arrived += 1
-            if self.arrived == self._episodes:
+        self._to_come[request.episode] -= 1
+        if self._to_come[request.episode] == 0:
+            del self._to_come[request.episode]
+            if not self._to_come:
                 gc.collect()
                 self.resident, self.tokens = resident_bytes(), len(request.ids)
                 self._open.set()
             await self._open.wait()
-        return await super().generate(request)
+        return await self._policy.generate(request)
 
 
 async def _live_bytes(
