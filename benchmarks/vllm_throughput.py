@@ -188,8 +188,8 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="qwq bench vllm_throughput", description=__doc__)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--out", type=Path, help="write the JSON object to this file")
-    parser.add_argument("--rounds", type=int, default=7, help="how often each way is measured")
-    parser.add_argument("--cold-start", type=int, default=60, help="steps of teaching the policy")
+    parser.add_argument("--rounds", type=int, default=5, help="how often each way is measured")
+    parser.add_argument("--cold-start", type=int, default=25, help="steps of teaching the policy")
     parser.add_argument(
         "--python", type=Path, default=ROOT / ".venv-vllm/bin/python", help="one that has vLLM"
     )
