@@ -21,8 +21,9 @@ The hops: `ToolEnv.step` → `Episode.step` → `Toolbox.run` → `Tool.call`.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import gymnasium as gym
 
@@ -30,7 +31,13 @@ from qwq_env import portal
 from qwq_env.dialect import Dialect, make_dialect
 from qwq_env.dialect.base import text_of
 from qwq_env.episode import Episode, EpisodeSettings, Step
-from qwq_env.errors import EnvironmentClosed, ResetNeeded, UsageError, unknown
+from qwq_env.errors import (
+    EnvironmentClosed,
+    InfrastructureError,
+    ResetNeeded,
+    UsageError,
+    unknown,
+)
 from qwq_env.outcome import EpisodeLimits
 from qwq_env.render import ansi, html
 from qwq_env.rubric import Rubric
@@ -52,6 +59,8 @@ class ToolEnv(gym.Env[str, str]):
     from. Tokens are counted with `tokenizer`; without one, four bytes count as a token.
 
     `reset(options=...)` takes one of `task` (a `Task`), `task_id`, `index`.
+
+    Raises `UsageError` for an argument that is of the wrong kind, and for two tools of one name.
     """
 
     # The rate means nothing here, but Gymnasium's checker wants one.
@@ -75,9 +84,15 @@ class ToolEnv(gym.Env[str, str]):
     ) -> None:
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             raise unknown("render_mode", render_mode, self.metadata["render_modes"])
+        tools = _checked_tools(tools)
+        _expect("tasks", tasks, TaskSet)
+        _expect("rubric", rubric, Rubric)
+        _expect("limits", limits, EpisodeLimits | None)
+        _expect("tool_limits", tool_limits, ToolLimits | None)
+        _expect("system_prompt", system_prompt, str | None)
         self.tasks = tasks
         self.settings = EpisodeSettings(
-            tools=tuple(tools),
+            tools=tools,
             rubric=rubric,
             dialect=make_dialect(dialect),
             limits=limits or EpisodeLimits(),
@@ -142,8 +157,9 @@ class ToolEnv(gym.Env[str, str]):
     async def astep(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
         """Take the model's turn and return Gymnasium's five.
 
-        `info` holds `results` (what each call got), `errors` (requests counted by kind), and
-        at the end `outcome`, `answer` and `reward_components`.
+        `info` holds `results` (what each call got), `errors` (failed requests counted by kind),
+        and at the end `outcome`, `answer` and `reward_components`. An episode that a tool's
+        machinery lost ends with a reward of NaN and a `failed` outcome; nothing is raised.
         """
         if self._closed:
             raise EnvironmentClosed("the environment was closed; make a new one")
@@ -151,7 +167,14 @@ class ToolEnv(gym.Env[str, str]):
             raise ResetNeeded("step was called before reset; call reset first")
         if not isinstance(action, str):
             raise UsageError(f"action: {type(action).__name__}; expected the turn's text")
-        step = await self.episode.step(action)
+        try:
+            step = await self.episode.step(action)
+        except InfrastructureError as error:
+            # One lost episode must not take those beside it in a vector environment along.
+            if self.episode.outcome is None:
+                step = await self.episode.lose("infrastructure", str(error))
+            else:
+                step = Step([], (), self.episode.outcome, None)
         if self.render_mode == "human":
             self._show()
         return self._five(step, self.episode)
@@ -181,26 +204,38 @@ class ToolEnv(gym.Env[str, str]):
         return {**self.__dict__, "episode": None}
 
     def _choose(self, options: Mapping[str, Any]) -> Task:
+        _expect("reset options", options, Mapping)
         for key in options:
             if key not in _OPTIONS:
                 raise unknown("reset option", key, _OPTIONS)
+        if len(options) > 1:
+            raise UsageError(f"reset options: {', '.join(options)}; expected one of them")
         if "task" in options:
-            task = options["task"]
-            if not isinstance(task, Task):
-                raise UsageError(f"reset option task: {type(task).__name__}; expected a Task")
-            return task
+            _expect("reset option task", options["task"], Task)
+            return cast(Task, options["task"])
         if "task_id" in options:
-            try:
-                return self.tasks.find(options["task_id"])
-            except KeyError:
-                raise UsageError(f"task_id: no task {options['task_id']!r} in this set") from None
+            return self._find(options["task_id"])
         if "index" in options:
-            try:
-                return self.tasks.task(options["index"])
-            except IndexError:
-                size = self.tasks.size
-                raise UsageError(f"index: {options['index']!r}; the set has {size}") from None
+            return self._at(options["index"])
         return self.tasks.sample(self.np_random)
+
+    def _find(self, task_id: Any) -> Task:
+        _expect("task_id", task_id, str)
+        try:
+            return self.tasks.find(task_id)
+        except KeyError:
+            raise UsageError(f"task_id: no task {task_id!r} in this set") from None
+
+    def _at(self, index: Any) -> Task:
+        try:
+            number = operator.index(index)
+            if number < 0:
+                raise IndexError(number)
+            return self.tasks.task(number)
+        except (TypeError, IndexError):
+            size = self.tasks.size
+            known = "0 or more" if size is None else f"0 to {size - 1}"
+            raise UsageError(f"index: {index!r}; expected {known}") from None
 
     def _count_tokens(self, text: str) -> int:
         if self.settings.tokenizer is not None:
@@ -214,7 +249,8 @@ class ToolEnv(gym.Env[str, str]):
             for r in step.results
         ]
         info: dict[str, Any] = {
-            "task_id": episode.task.id, "results": results, "errors": dict(episode.toolbox.counts),
+            "task_id": episode.task.id, "results": results,
+            "errors": {kind: n for kind, n in episode.toolbox.counts.items() if kind != "ok"},
             "turns": len(episode.turns), "tool_calls": episode.tool_calls, "tokens": episode.tokens,
         }  # fmt: skip
         if step.outcome is None:
@@ -230,3 +266,20 @@ class ToolEnv(gym.Env[str, str]):
     def _show(self) -> None:
         assert self.episode is not None
         print(ansi(self.episode, last=True), flush=True)
+
+
+def _checked_tools(tools: Sequence[Tool]) -> tuple[Tool, ...]:
+    _expect("tools", tools, list | tuple)
+    for tool in tools:
+        if not isinstance(tool, Tool):
+            raise UsageError(f"tools: {tool!r}; expected a Tool, as @tool makes of a function")
+    names = [tool.name for tool in tools]
+    if len(set(names)) != len(names):
+        raise UsageError(f"tools: two of them share a name: {', '.join(sorted(names))}")
+    return tuple(tools)
+
+
+def _expect(field: str, value: object, kind: Any) -> None:
+    if not isinstance(value, kind):
+        wanted = getattr(kind, "__name__", str(kind))
+        raise UsageError(f"{field}: {value!r:.80}; expected {wanted}")

@@ -160,7 +160,7 @@ def test_bad_calls_are_answered_in_order_and_counted():
         "unknown_tool", "", "missing_argument", "extra_argument", "wrong_type", "tool_error",
         "crash", "malformed_json", "unclosed_tag",
     ]  # fmt: skip
-    assert info["errors"]["ok"] == 1
+    assert info["errors"] == {kind: 1 for kind in kinds if kind}
     assert not terminated
     assert "did you mean 'add'" in observation
     assert "mend it" in observation
@@ -185,14 +185,32 @@ def test_tool_deadline_is_an_observation():
     assert "0.05 seconds" in observation
 
 
-def test_infrastructure_failure_is_raised_and_ends_the_episode():
+def test_infrastructure_failure_of_a_tool_ends_the_episode_without_a_reward():
     env = make()
     env.reset(seed=0)
-    with pytest.raises(InfrastructureError, match="gone"):
-        env.step(turn(call("broken", '{"how": "infra"}'), call("add", '{"a": 1, "b": 1}')))
+    _, reward, terminated, truncated, info = env.step(
+        turn(call("broken", '{"how": "infra"}'), call("add", '{"a": 1, "b": 1}'))
+    )
+
+    assert math.isnan(reward)
+    assert terminated and not truncated
+    assert info["outcome"] == {"kind": "failed", "reason": "infrastructure", "detail": "gone"}
     with pytest.raises(ResetNeeded):
         env.step(turn())
     env.reset(seed=0)
+
+
+def test_infrastructure_failure_of_a_reward_ends_the_episode_without_a_reward():
+    def unreachable(final: FinalTurn) -> Score:
+        raise InfrastructureError("the judge is away")
+
+    env = make(reward=unreachable)
+    env.reset(seed=0)
+    _, reward, terminated, _, info = env.step("</think>\n\n4")
+
+    assert math.isnan(reward)
+    assert terminated
+    assert info["outcome"]["detail"] == "the judge is away"
 
 
 def test_undecided_grade_is_not_a_reward_of_zero():
@@ -220,11 +238,43 @@ def test_order_of_calls():
 
 
 @pytest.mark.parametrize(
-    "options", [{"tsk": 1}, {"task_id": "nope"}, {"index": 99}, {"task": "text"}]
+    ("options", "words"),
+    [
+        ({"tsk": 1}, "tsk"),
+        ({"task_id": "nope"}, "nope"),
+        ({"task_id": None}, "task_id"),
+        ({"index": 99}, "expected 0 to 49"),
+        ({"index": -1}, "expected 0 to 49"),
+        ({"index": "3"}, "index"),
+        ({"index": 1.5}, "index"),
+        ({"task": "text"}, "task"),
+        ({"task_id": "t1", "index": 1}, "expected one of them"),
+        (["index"], "reset options"),
+    ],
 )
-def test_bad_reset_options(options):
-    with pytest.raises(UsageError):
+def test_bad_reset_options(options, words):
+    with pytest.raises(UsageError, match=words):
         make().reset(options=options)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("tasks", [Task("t", "1+1?", "2")]),
+        ("tools", add),
+        ("tools", ["add"]),
+        ("tools", [len]),
+        ("tools", [add, add]),
+        ("rubric", exact),
+        ("limits", {"turns": 3}),
+        ("tool_limits", 5),
+        ("system_prompt", 3),
+    ],
+)
+def test_wrong_kind_of_argument_is_named_at_once(field, value):
+    arguments = {"tasks": TASKS, "tools": [add], "rubric": Rubric([Component("exact", exact)])}
+    with pytest.raises(UsageError, match=field):
+        ToolEnv(**{**arguments, field: value})
 
 
 def test_seed_gives_the_episode():
