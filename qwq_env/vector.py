@@ -18,7 +18,7 @@ from gymnasium.vector.utils import batch_space
 
 from qwq_env import portal
 from qwq_env.env import ToolEnv
-from qwq_env.errors import UsageError
+from qwq_env.errors import ResetNeeded, UsageError
 
 Texts = tuple[str, ...]
 
@@ -37,8 +37,8 @@ class ToolVectorEnv(VectorEnv[Texts, Texts, np.ndarray]):
     }
 
     def __init__(self, make: Callable[[], ToolEnv], num_envs: int) -> None:
-        if num_envs < 1:
-            raise UsageError(f"num_envs: {num_envs!r}; expected 1 or more")
+        if not isinstance(num_envs, int) or num_envs < 1:
+            raise UsageError(f"num_envs: {num_envs!r}; expected a whole number, 1 or more")
         self.num_envs = num_envs
         self.envs = [make() for _ in range(num_envs)]
         self.render_mode = self.envs[0].render_mode
@@ -47,15 +47,19 @@ class ToolVectorEnv(VectorEnv[Texts, Texts, np.ndarray]):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._observations = [""] * num_envs
+        self._begun = False
         self._ended = np.ones(num_envs, dtype=np.bool_)
 
     def reset(
         self,
         *,
-        seed: int | Sequence[int | None] | None = None,
+        seed: int | Sequence[int | None] | np.ndarray | None = None,
         options: dict[str, Any] | None = None,
     ) -> tuple[Texts, dict[str, Any]]:
-        """Begin episodes; an integer seed gives the episodes seed, seed + 1, ..."""
+        """Begin episodes; an integer seed gives the episodes seed, seed + 1, ...
+
+        Raises `UsageError` for a seed or a mask of another length.
+        """
         options = dict(options or {})
         mask = np.asarray(options.pop("reset_mask", np.ones(self.num_envs, dtype=np.bool_)))
         if mask.shape != (self.num_envs,) or mask.dtype != np.bool_ or not mask.any():
@@ -66,9 +70,21 @@ class ToolVectorEnv(VectorEnv[Texts, Texts, np.ndarray]):
     def step(
         self, actions: Sequence[str]
     ) -> tuple[Texts, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Take one turn in every episode, all at the same time."""
+        """Take one turn in every episode, all at the same time.
+
+        Raises `UsageError` for anything but one text an episode, before any episode is stepped.
+        """
+        if not self._begun:
+            raise ResetNeeded("step was called before reset; call reset first")
+        # A text is a sequence of texts too: one character for each episode.
+        if isinstance(actions, str) or not isinstance(actions, Sequence | np.ndarray):
+            raise UsageError(f"actions: {actions!r:.80}; expected a sequence of texts")
         if len(actions) != self.num_envs:
             raise UsageError(f"actions: {len(actions)} of them; expected {self.num_envs}")
+        for index, action in enumerate(actions):
+            if not isinstance(action, str):
+                kind = type(action).__name__
+                raise UsageError(f"actions: {kind} at {index}; expected the turn's text")
         return portal.run(self._step(actions))
 
     def render(self) -> tuple[Any, ...]:
@@ -80,12 +96,16 @@ class ToolVectorEnv(VectorEnv[Texts, Texts, np.ndarray]):
         for env in self.envs:
             env.close()
 
-    def _seeds(self, seed: int | Sequence[int | None] | None) -> list[int | None]:
-        if seed is None or isinstance(seed, int):
-            return [None if seed is None else seed + i for i in range(self.num_envs)]
+    def _seeds(self, seed: int | Sequence[int | None] | np.ndarray | None) -> list[int | None]:
+        if seed is None:
+            return [None] * self.num_envs
+        if isinstance(seed, int | np.integer):
+            return [int(seed) + i for i in range(self.num_envs)]
+        if not isinstance(seed, Sequence | np.ndarray):
+            raise UsageError(f"seed: {seed!r}; expected an integer, or one for each episode")
         if len(seed) != self.num_envs:
             raise UsageError(f"seed: {len(seed)} of them; expected {self.num_envs}")
-        return list(seed)
+        return [None if each is None else int(each) for each in seed]
 
     async def _reset(
         self, seeds: list[int | None], options: Mapping[str, Any], mask: np.ndarray
@@ -99,6 +119,7 @@ class ToolVectorEnv(VectorEnv[Texts, Texts, np.ndarray]):
             self._observations[i] = observation
             infos = self._add_info(infos, info, i)
         self._ended[mask] = False
+        self._begun = True
         return tuple(self._observations), infos
 
     async def _step(

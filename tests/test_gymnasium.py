@@ -10,13 +10,14 @@ import time
 import warnings
 
 import gymnasium as gym
+import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
 import qwq_env  # noqa: F401 - registers the environments
 from qwq_env.env import ToolEnv
 from qwq_env.envs.math import MathToolEnv
-from qwq_env.errors import UsageError
+from qwq_env.errors import InfrastructureError, ResetNeeded, UsageError
 from qwq_env.rubric import Component, Rubric
 from qwq_env.spaces import TextSpace
 from qwq_env.task import ListTaskSet, Task
@@ -128,14 +129,51 @@ def test_vector_environment_resets_what_ended():
     assert infos["task_id"].shape == (2,)
 
 
-def test_vector_environment_refuses_wrong_numbers():
+def test_vector_environment_refuses_wrong_input():
     envs = gym.make_vec("qwq/MathTool-v0", num_envs=2)
+    with pytest.raises(ResetNeeded):
+        envs.step(["x", "y"])
     envs.reset()
-    with pytest.raises(UsageError, match="actions"):
-        envs.step(["x"])
-    with pytest.raises(UsageError, match="seed"):
-        envs.reset(seed=[1, 2, 3])
+    for actions in (["x"], "xy", None, ["x", None]):
+        with pytest.raises(UsageError, match="actions"):
+            envs.step(actions)
+    for seed in ([1, 2, 3], 1.5):
+        with pytest.raises(UsageError, match="seed"):
+            envs.reset(seed=seed)
+
+    # A refused step has moved no episode.
+    assert envs.step(["x", "y"])[2].all()
     envs.close()
+
+
+@pytest.mark.parametrize("seed", [np.int64(4), np.array([4, 5]), [4, 5]])
+def test_vector_environment_takes_numpy_seeds(seed):
+    envs = gym.make_vec("qwq/MathTool-v0", num_envs=2)
+    _, infos = envs.reset(seed=seed)
+    _, expected = envs.reset(seed=4)
+    envs.close()
+
+    assert infos["task_id"].tolist() == expected["task_id"].tolist()
+
+
+def test_vector_environment_outlives_one_lost_episode():
+    @tool
+    def gone() -> str:
+        """Fail."""
+        raise InfrastructureError("gone")
+
+    tasks = ListTaskSet([Task("t", "Rest.", "")])
+    rubric = Rubric([Component("one", lambda final: 1.0)])
+    envs = ToolVectorEnv(lambda: ToolEnv(tasks, [gone], rubric), 2)
+    envs.reset(seed=0)
+    _, rewards, terminated, _, _ = envs.step([calling("gone", "{}"), "</think>1"])
+    again, *_ = envs.step(["", ""])
+    envs.close()
+
+    assert np.isnan(rewards[0])
+    assert rewards[1] == 1.0
+    assert terminated.all()
+    assert all(again)
 
 
 def test_wrappers_and_options_pass_through():
