@@ -8,6 +8,7 @@ grader that could not decide); such an episode has no reward at all, and trainin
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Literal
 
 from qwq_env.errors import UsageError
@@ -79,5 +80,6 @@ class EpisodeLimits:
     def __post_init__(self) -> None:
         for name in ("turns", "tool_calls", "tokens", "seconds"):
             value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not value > 0):
+            is_number = isinstance(value, Real) and not isinstance(value, bool)
+            if value is not None and not (is_number and value > 0):
                 raise UsageError(f"limit {name}: {value!r}; expected a number above 0, or None")

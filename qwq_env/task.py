@@ -18,6 +18,8 @@ import numpy as np
 
 from qwq_env.errors import UsageError
 
+_ROLES = ("system", "user", "assistant", "tool")
+
 
 @dataclass(frozen=True, slots=True)
 class Task:
@@ -77,12 +79,17 @@ class ListTaskSet(TaskSet):
     """Tasks that lie in memory."""
 
     def __init__(self, tasks: Sequence[Task]) -> None:
-        if not tasks:
-            raise UsageError("tasks: the set is empty; expected at least one task")
+        """Raises `UsageError` for no task at all, what is no `Task`, and two of one id."""
         self._tasks = tuple(tasks)
-        self._by_id = {task.id: task for task in self._tasks}
-        if len(self._by_id) != len(self._tasks):
-            raise UsageError("tasks: two tasks share an id; expected every id once")
+        if not self._tasks:
+            raise UsageError("tasks: the set is empty; expected at least one task")
+        self._by_id: dict[str, Task] = {}
+        for task in self._tasks:
+            if not isinstance(task, Task):
+                raise UsageError(f"tasks: {_show(task)}; expected a Task")
+            if task.id in self._by_id:
+                raise UsageError(f"tasks: two tasks share the id {task.id!r}; expected it once")
+            self._by_id[task.id] = task
         self.size = len(self._tasks)
 
     def task(self, index: int) -> Task:
@@ -107,7 +114,7 @@ def prompt_answer_row(row: Mapping[str, Any], task_id: str) -> Task:
     if answer is None or answer == "":
         raise UsageError("answer: missing; expected the reference answer")
     metadata = {key: value for key, value in row.items() if key not in ("prompt", "answer", "id")}
-    identity = str(row.get("id", task_id))
+    identity = task_id if row.get("id") is None else str(row["id"])
     if isinstance(prompt, list):
         return Task(identity, _last_content(prompt), answer, tuple(prompt), metadata)
     return Task(identity, prompt, answer, metadata=metadata)
@@ -154,7 +161,7 @@ def load_jsonl(path: str | Path, reader: RowReader = read_any_row) -> ListTaskSe
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = json.loads(line, parse_constant=_no_constant)
             if not isinstance(row, dict):
                 raise UsageError(f"{_show(row)}; expected a JSON object")
             tasks.append(reader(row, f"{path.stem}/{number}"))
@@ -162,7 +169,10 @@ def load_jsonl(path: str | Path, reader: RowReader = read_any_row) -> ListTaskSe
             raise UsageError(f"{path}:{number}: {error}") from None
     if not tasks:
         raise UsageError(f"tasks: {path}: no rows; expected at least one")
-    return ListTaskSet(tasks)
+    try:
+        return ListTaskSet(tasks)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
 
 
 def load_huggingface(
@@ -196,7 +206,15 @@ def _last_content(messages: Sequence[Any]) -> str:
     for message in messages:
         if not isinstance(message, Mapping) or not isinstance(message.get("content"), str):
             raise UsageError(f"prompt: {_show(message)}; expected messages with role and content")
+        # A dialect may leave out a message of a role that it does not know.
+        if message.get("role") not in _ROLES:
+            expected = ", ".join(_ROLES)
+            raise UsageError(f"prompt: role {_show(message.get('role'))}; expected {expected}")
     return str(messages[-1]["content"])
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is no JSON value")
 
 
 def _show(value: Any) -> str:
