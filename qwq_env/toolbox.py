@@ -189,7 +189,8 @@ class Toolbox:
         try:
             answer = await _answer(tool, arguments)
         except asyncio.CancelledError:
-            # It awaits nothing, so nobody else can have cancelled it.
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise
             return self._failed(tool, "crash", _CANCELLED_ITSELF, start)
         except Exception as error:  # noqa: BLE001 - the boundary to foreign tool code
             return self._raised(tool, error, start)
