@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
+from gymnasium.envs.registration import load_env_creator
 
 import qwq_env
 from qwq_env.env import ToolEnv
-from qwq_env.errors import UsageError
+from qwq_env.errors import UsageError, unknown
 
 
 def make_environment(environment: str, arguments: Mapping[str, Any] | None = None) -> ToolEnv:
     """Make the `ToolEnv` of a Gymnasium id, without wrappers.
 
-    Raises `UsageError` for an id that is not registered, or that is no `ToolEnv`'s.
+    Raises `UsageError` for an id that is not registered, or that is no `ToolEnv`'s, and for an
+    argument that its class does not take.
     """
     # The ids exist once the package has been imported.
     assert qwq_env.__version__
     try:
+        _refuse_arguments(environment, arguments or {})
         # The checker wraps `step`, which the engine does not call.
         made = gym.make(environment, disable_env_checker=True, **(arguments or {})).unwrapped
     except gym.error.Error as error:
@@ -27,3 +31,20 @@ def make_environment(environment: str, arguments: Mapping[str, Any] | None = Non
     if not isinstance(made, ToolEnv):
         raise UsageError(f"environment: {environment!r} is no ToolEnv; expected an id of qwq/...")
     return made
+
+
+def _refuse_arguments(environment: str, arguments: Mapping[str, Any]) -> None:
+    """Raise `UsageError` for an id that is no `ToolEnv`'s, and for what its class does not take."""
+    spec = gym.registry.get(environment.rpartition(":")[2])
+    if spec is None or spec.entry_point is None:
+        return
+    entry = spec.entry_point
+    creator: Any = load_env_creator(entry) if isinstance(entry, str) else entry
+    if isinstance(creator, type) and not issubclass(creator, ToolEnv):
+        raise UsageError(f"environment: {environment!r} is no ToolEnv; expected an id of qwq/...")
+    known = inspect.signature(creator).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values()):
+        return
+    for name in arguments:
+        if name not in known:
+            raise unknown(f"argument of {environment}", name, known)

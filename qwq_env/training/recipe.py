@@ -7,16 +7,27 @@ overrides use dotted keys: `grpo.steps=20`. The recipe as it was run lies in the
 from __future__ import annotations
 
 import dataclasses
+import math
+import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import yaml
 
 from qwq_env.errors import UsageError, did_you_mean
+
+_POSITIVE: Final = frozenset({
+    "threads", "environment.difficulty", "environment.turns", "environment.tool_calls",
+    "environment.seconds", "policy.hidden", "policy.layers", "policy.heads",
+    "policy.key_value_heads", "cold_start.batch", "cold_start.transcripts", "grpo.steps",
+    "grpo.episodes", "grpo.max_completion_tokens", "grpo.context", "grpo.temperature",
+    "evaluation.tasks",
+})  # fmt: skip
+"""What cannot be 0; every other number can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +66,17 @@ class PolicyRecipe:
     def __post_init__(self) -> None:
         if self.sampler == "vllm" and not (self.servers and self.served):
             raise UsageError("policy.sampler: 'vllm' needs policy.servers and policy.served")
+        # Positions are rotated in pairs of dimensions, so a head has an even number of them.
+        if self.hidden % (2 * self.heads):
+            raise UsageError(
+                f"policy.hidden: {self.hidden}; expected a multiple of twice policy.heads"
+                f" ({self.heads})"
+            )
+        if self.heads % self.key_value_heads:
+            raise UsageError(
+                f"policy.heads: {self.heads}; expected a multiple of policy.key_value_heads"
+                f" ({self.key_value_heads})"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +127,8 @@ class Recipe:
     evaluation: EvaluationRecipe = field(default_factory=EvaluationRecipe)
 
     def __post_init__(self) -> None:
+        if self.name in (".", "..") or not re.fullmatch(r"[^/\\\0]+", self.name):
+            raise UsageError(f"recipe: name: {self.name!r}; expected the name of one folder")
         if self.grpo.group < 2 or self.grpo.episodes % self.grpo.group:
             raise UsageError(
                 f"grpo.episodes: {self.grpo.episodes}; expected a multiple of grpo.group"
@@ -193,6 +217,9 @@ def _scalar(hint: type, value: Any, where: str) -> Any:
         value = float(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
         raise UsageError(f"recipe: {where}: {value!r}; expected {hint.__name__}")
-    if isinstance(value, int | float) and value < 0:
-        raise UsageError(f"recipe: {where}: {value!r}; expected 0 or more")
+    if isinstance(value, int | float):
+        if where in _POSITIVE and not 0 < value < math.inf:
+            raise UsageError(f"recipe: {where}: {value!r}; expected more than 0")
+        if not 0 <= value < math.inf:
+            raise UsageError(f"recipe: {where}: {value!r}; expected 0 or more")
     return value

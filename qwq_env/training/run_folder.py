@@ -95,7 +95,12 @@ class RunFolder:
     def _read_state(self) -> dict[str, Any]:
         if not self.state.exists():
             return {}
-        state: dict[str, Any] = json.loads(self.state.read_text(encoding="utf-8"))
+        try:
+            state = json.loads(self.state.read_text(encoding="utf-8"))
+        except ValueError:
+            state = None
+        if not isinstance(state, dict):
+            raise UsageError(f"run: {self.state} is damaged; without it every phase is run again")
         return state
 
 

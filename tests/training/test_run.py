@@ -12,8 +12,12 @@ from pathlib import Path
 import pytest
 
 from qwq_env.cli import main
+from qwq_env.errors import UsageError
+from qwq_env.registry import make_environment
 from qwq_env.rollout.audit import audit
 from qwq_env.rollout.store import read_episodes
+from qwq_env.training.recipe import Recipe
+from qwq_env.training.run_folder import RunFolder
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "tiny.yaml"
 GSM8K = Path(__file__).parents[2] / ".." / "shared" / "data" / "gsm8k" / "train.jsonl"
@@ -134,6 +138,16 @@ def test_two_processes_play_their_own_episodes(tmp_path, options):
         (["environment.difficulty=99"], ["difficulty", "99"]),
         (["--tasks", "missing.jsonl"], ["missing.jsonl"]),
         (["--tasks", "words"], ["tasks", "'words'", "expected"]),
+        (["environment.id=CartPole-v1"], ["environment", "CartPole-v1", "no ToolEnv"]),
+        (["name=../elsewhere"], ["name", "../elsewhere", "one folder"]),
+        (["name=.."], ["name", "one folder"]),
+        (["threads=0"], ["threads", "more than 0"]),
+        (["grpo.steps=0"], ["grpo.steps", "more than 0"]),
+        (["grpo.temperature=0"], ["grpo.temperature", "more than 0"]),
+        (["grpo.learning_rate=.nan"], ["grpo.learning_rate", "nan"]),
+        (["grpo.learning_rate=.inf"], ["grpo.learning_rate", "inf"]),
+        (["policy.heads=3"], ["policy.hidden", "multiple"]),
+        (["policy.key_value_heads=3"], ["policy.heads", "multiple"]),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, capsys, arguments, words):
@@ -173,3 +187,19 @@ def test_folder_that_exists_needs_resume(tmp_path, capsys):
 
     assert code == 2
     assert "--resume" in capsys.readouterr().err
+
+
+def test_damaged_state_is_named(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    folder.claim(Recipe(), resume=False)
+    folder.mark_done("cold_start", {"loss": 1.0})
+    assert folder.done("cold_start") == {"loss": 1.0}
+    folder.state.write_text('{"cold_start": ')
+
+    with pytest.raises(UsageError, match=r"state\.json is damaged"):
+        folder.done("cold_start")
+
+
+def test_argument_that_an_environment_does_not_take_is_named():
+    with pytest.raises(UsageError, match=r"'difficultly'.*did you mean 'difficulty'"):
+        make_environment("qwq/MathTool-v0", {"difficultly": 2})
