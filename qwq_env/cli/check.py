@@ -96,7 +96,8 @@ def run_grader(arguments: argparse.Namespace) -> int:
         return 0 if sound else 1
     print(f"{'policy':<24}{'mean reward':>12}{'undecided':>11}")
     for paid in results:
-        print(f"{paid.policy:<24}{paid.mean:>12.3f}{paid.undecided:>11}")
+        mean = "-" if paid.mean is None else f"{paid.mean:.3f}"
+        print(f"{paid.policy:<24}{mean:>12}{paid.undecided:>11}")
     verdict = "only the oracle is paid" if sound else "NOT SOUND"
     print(f"{arguments.env_id}, {arguments.tasks} tasks: {verdict}")
     return 0 if sound else 1

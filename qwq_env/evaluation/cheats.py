@@ -37,23 +37,35 @@ Cheat = Callable[[Episode, Trick], Awaitable[Step]]
 
 @dataclass(frozen=True, slots=True)
 class Paid:
-    """What a policy was paid: the mean over its episodes, how many, and how many were undecided."""
+    """What a policy was paid: the mean over its decided episodes (None if there is none).
+
+    `episodes` is how many were played, `undecided` how many of them got no reward at all.
+    """
 
     policy: str
-    mean: float
+    mean: float | None
     episodes: int
     undecided: int
 
 
 def audit_rewards(env: ToolEnv, *, tasks: int = 64, seed: int = 0) -> list[Paid]:
-    """Play every cheat, then the oracle, on `tasks` tasks of `env`; return what each is paid."""
+    """Play every cheat, then the oracle, on `tasks` tasks of `env`; return what each is paid.
+
+    Raises `UsageError` for fewer than two tasks: cheats copy from others.
+    """
+    if tasks < 2:
+        raise UsageError(f"tasks: {tasks}; expected 2 or more, for cheats copy from others")
     return asyncio.run(_audit(env, list(islice(env.tasks, tasks)), seed))
 
 
 def is_sound(results: Sequence[Paid], threshold: float) -> bool:
-    """Say whether the oracle is always paid in full and no cheat more than `threshold`."""
+    """Say whether the oracle is always paid in full and no cheat more than `threshold`.
+
+    A cheat that leaves the grader undecided is not paid; an oracle that does is not paid in full.
+    """
     *cheats, oracle = results
-    return oracle.mean >= 0.999 and all(paid.mean <= threshold for paid in cheats)
+    in_full = oracle.undecided == 0 and oracle.mean is not None and oracle.mean >= 0.999
+    return in_full and all(paid.mean is None or paid.mean <= threshold for paid in cheats)
 
 
 async def _audit(env: ToolEnv, tasks: Sequence[Task], seed: int) -> list[Paid]:
@@ -73,7 +85,7 @@ async def _audit(env: ToolEnv, tasks: Sequence[Task], seed: int) -> list[Paid]:
             finally:
                 await episode.aclose()
         decided = [reward for reward in rewards if reward is not None]
-        mean = sum(decided) / len(decided) if decided else 0.0
+        mean = sum(decided) / len(decided) if decided else None
         results.append(Paid(name, mean, len(rewards), len(rewards) - len(decided)))
     return results
 

@@ -9,6 +9,7 @@ import pytest
 from qwq_env.cli import main
 from qwq_env.env import ToolEnv
 from qwq_env.evaluation.cheats import audit_rewards, is_sound
+from qwq_env.grading.score import Score
 from qwq_env.rubric import Component, Rubric
 from qwq_env.task import ListTaskSet, Task
 
@@ -51,6 +52,33 @@ def test_reward_that_never_pays_is_caught():
     env = ToolEnv(TASKS, [], Rubric([Component("reward", lambda final: 0.0)]))
 
     assert not is_sound(audit_rewards(env, tasks=4), threshold=0.5)
+
+
+def test_oracle_that_cannot_be_graded_is_caught():
+    def sometimes(final):
+        right = final.answer == final.task.answer
+        return Score.undecided("timeout") if right and final.task.id == "t3" else float(right)
+
+    env = ToolEnv(TASKS, [], Rubric([Component("reward", sometimes)]))
+    *_, oracle = results = audit_rewards(env, tasks=12)
+
+    assert oracle.mean == 1.0
+    assert oracle.undecided == 1
+    assert not is_sound(results, threshold=0.5)
+
+
+def test_what_was_never_decided_has_no_mean():
+    env = ToolEnv(TASKS, [], Rubric([Component("reward", lambda final: Score.undecided("x"))]))
+    results = audit_rewards(env, tasks=4)
+
+    assert {paid.mean for paid in results} == {None}
+    assert not is_sound(results, threshold=0.5)
+
+
+@pytest.mark.parametrize("tasks", ["1", "0", "-3"])
+def test_too_few_tasks(capsys, tasks):
+    assert main(["check", "grader", "qwq/MathTool-v0", "--tasks", tasks]) == 2
+    assert "expected 2 or more" in capsys.readouterr().err
 
 
 def test_math_environment_is_sound(capsys):
