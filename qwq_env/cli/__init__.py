@@ -44,7 +44,10 @@ def _parser(wanted: str | None) -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run `qwq`; returns the exit code: 0 done, 1 the check failed, 2 the input was wrong."""
+    """Run `qwq` and return the exit code.
+
+    0: done. 1: the check failed, or the work did. 2: the input was wrong. 130: interrupted.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     wanted = next((word for word in arguments if not word.startswith("-")), None)
     parser = _parser(wanted)
@@ -69,6 +72,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of our output (head, less) went away; that is no error of ours.
         sys.stderr.close()
         return 0
+    except OSError as error:
+        # A path that cannot be written, a full disk: for the operator to mend, not for us.
+        print(f"qwq: failed: {error}", file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":

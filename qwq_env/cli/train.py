@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import warnings
 from pathlib import Path
 
@@ -14,7 +15,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add `qwq train`."""
     parser = subparsers.add_parser("train", help="train a policy in an environment")
     parser.add_argument("recipe", type=Path, help="a YAML file, such as recipes/tiny.yaml")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="such as grpo.steps=20")
+    # With a default, argparse does not list them among the required ones.
+    parser.add_argument(
+        "overrides", nargs="*", default=[], metavar="key=value", help="such as grpo.steps=20"
+    )
     parser.add_argument("--tasks", help="a JSONL file or dataset id in place of the recipe's tasks")
     parser.add_argument("--seed", type=int, help="in place of the recipe's")
     parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
@@ -23,7 +27,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Train; returns 0."""
+    """Train; returns 0, and 130 if it was interrupted."""
     _quiet()
     try:
         from qwq_env.training.recipe import load_recipe  # noqa: PLC0415 - needs the train extra
@@ -35,7 +39,12 @@ def run(arguments: argparse.Namespace) -> int:
         overrides.append(f"environment.tasks={arguments.tasks}")
     if arguments.seed is not None:
         overrides.append(f"seed={arguments.seed}")
-    train(load_recipe(arguments.recipe, overrides), arguments.runs, resume=arguments.resume)
+    recipe = load_recipe(arguments.recipe, overrides)
+    try:
+        train(recipe, arguments.runs, resume=arguments.resume)
+    except KeyboardInterrupt:
+        print("qwq: interrupted; the same command with --resume goes on", file=sys.stderr)
+        return 130
     return 0
 
 
