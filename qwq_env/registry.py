@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from collections.abc import Mapping
 from typing import Any
@@ -22,11 +23,15 @@ def make_environment(environment: str, arguments: Mapping[str, Any] | None = Non
     """
     # The ids exist once the package has been imported.
     assert qwq_env.__version__
+    module, colon, _ = environment.rpartition(":")
     try:
+        if colon:
+            # As `gym.make` does, but before the id is looked up.
+            importlib.import_module(module)
         _refuse_arguments(environment, arguments or {})
         # The checker wraps `step`, which the engine does not call.
         made = gym.make(environment, disable_env_checker=True, **(arguments or {})).unwrapped
-    except gym.error.Error as error:
+    except (gym.error.Error, ModuleNotFoundError) as error:
         raise UsageError(f"environment: {error}") from None
     if not isinstance(made, ToolEnv):
         raise UsageError(f"environment: {environment!r} is no ToolEnv; expected an id of qwq/...")
