@@ -15,6 +15,10 @@ while True:
 The observation of `reset` is the rendered prompt; that of `step` is what the model reads next.
 So prompt + turn + observation + turn + ... is the transcript, only ever appended to.
 
+It is text: a tokenizer that encodes it whole cannot tell an `<|im_end|>` that a tool printed from
+the dialect's own. Where that matters, as in training, the engine encodes piece by piece instead
+(`TokenCodec`), or a chat interface gets `info["messages"]`.
+
 The hops: `ToolEnv.step` → `Episode.step` → `Toolbox.run` → `Tool.call`.
 """
 
