@@ -5,6 +5,7 @@ Paid 1.0 if the last boxed answer after the thinking is right, else 0.0, at the 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -14,6 +15,7 @@ from qwq_env.dialect import Dialect
 from qwq_env.env import ToolEnv
 from qwq_env.envs.arithmetic import INSTRUCTION, ArithmeticTaskSet
 from qwq_env.errors import UsageError
+from qwq_env.grading.answer import last_boxed
 from qwq_env.grading.math import BadReference, MathGrader
 from qwq_env.grading.score import Score
 from qwq_env.outcome import EpisodeLimits
@@ -24,6 +26,12 @@ from qwq_env.toolbox import ToolLimits
 from qwq_env.tools import make_tool
 from qwq_env.truncation import Tokenizer
 from qwq_env.vector import vector_of
+
+_NUMERAL = re.compile(
+    r"\$?[-+\u2212]?(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d*)?|\.\d+)(?:/\d+)?\$?"
+    r"|[-+\u2212]?\\[dt]?frac\{\d+\}\{\d+\}",
+    re.ASCII,
+)
 
 
 class MathToolEnv(ToolEnv):
@@ -86,7 +94,15 @@ def math_tasks(
 
 
 async def accuracy(final: FinalTurn) -> Score:
-    """Pay 1.0 for a right boxed answer. Module-level, so that environments can be pickled."""
+    """Pay 1.0 for a right boxed answer. Module-level, so that environments can be pickled.
+
+    A task of arithmetic asks for the number: the operation in the box, `\\boxed{759+839}`, is
+    equal to it and computes nothing, so it is not paid.
+    """
+    if "steps" in final.task.metadata:
+        boxed = last_boxed(final.answer)
+        if boxed is not None and not _NUMERAL.fullmatch(boxed.replace(" ", "")):
+            return Score.wrong("no_numeral", "the box holds something else than one number")
     return await _grader().grade(str(final.task.answer), final.answer, "response")
 
 

@@ -14,6 +14,8 @@ import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from qwq_env.errors import EpisodeError
+
 Result = TypeVar("Result")
 
 _lock = threading.Lock()
@@ -21,7 +23,16 @@ _loop: asyncio.AbstractEventLoop | None = None
 
 
 def run(coroutine: Coroutine[Any, Any, Result]) -> Result:
-    """Run `coroutine` to its end and return its result; an interrupt cancels it."""
+    """Run `coroutine` to its end and return its result; an interrupt cancels it.
+
+    Raises `EpisodeError` on the background loop itself, which would wait for itself for ever.
+    """
+    if _on_own_loop():
+        coroutine.close()
+        raise EpisodeError(
+            "a synchronous reset, step or close was called from inside a tool or a reward;"
+            " await areset, astep or aclose there"
+        )
     future = asyncio.run_coroutine_threadsafe(coroutine, _background_loop())
     try:
         return future.result()
@@ -40,6 +51,13 @@ async def reach(coroutine: Coroutine[Any, Any, Result]) -> Result:
     if asyncio.get_running_loop() is loop:
         return await coroutine
     return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, loop))
+
+
+def _on_own_loop() -> bool:
+    try:
+        return asyncio.get_running_loop() is _loop
+    except RuntimeError:
+        return False
 
 
 def _background_loop() -> asyncio.AbstractEventLoop:

@@ -9,6 +9,7 @@ from itertools import islice
 from qwq_env import portal
 from qwq_env.dialect.codec import TokenCodec
 from qwq_env.env import ToolEnv
+from qwq_env.errors import InfrastructureError
 from qwq_env.rollout.engine import Assignment, Engine
 from qwq_env.rollout.play import PlaySettings
 from qwq_env.rollout.policy import Policy
@@ -49,8 +50,14 @@ def evaluate(
 
 
 def summarize(trajectories: Sequence[Trajectory]) -> Result:
-    """Return the rates of these episodes. `accuracy` is the share with a reward of 1."""
+    """Return the rates of these episodes. `accuracy` is the share with a reward of 1.
+
+    Raises `InfrastructureError` if every episode was lost: there is no rate then, and it is not 0.
+    """
     scored = [trajectory for trajectory in trajectories if trajectory.reward is not None]
+    if trajectories and not scored:
+        first = trajectories[0].outcome
+        raise InfrastructureError(f"all episodes were lost; {first.reason}: {first.detail}")
     count = max(1, len(scored))
     return Result(
         episodes=len(trajectories),
