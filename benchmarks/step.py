@@ -1,26 +1,31 @@
-"""One training step by phase, ours against TRL's own `environment_factory`.
+"""Where a training step's time goes: TRL's own `environment_factory` against ours.
 
-    qwq bench step [--checkpoint DIR] [--steps 5] [--episodes 64] [--json] [--out FILE]
+    qwq bench step [--checkpoint DIR] [--rounds 4] [--episodes 64] [--json] [--out FILE]
 
-Both sides are the stock `GRPOTrainer` on the same weights, tasks and settings, in one process one
-after the other: ours with `rollout_func`, TRL's with an environment whose tool is the same
-calculator and whose reward is the same grader. The prompts are the same, token for token: TRL
-refuses QwQ's template, so it is given one that writes our schemas, and a response template.
-Without a checkpoint, a tiny policy is made first (a cold start of `--cold-start` steps).
+One stock GRPOTrainer each, on the same tiny policy, tasks, calculator and rubric, in one process;
+they take turns, a few steps each, so that what else the machine does meets both. The policy was cold-started to call the calculator in a part of its
+episodes; without a checkpoint it is made first, in about a minute. The learning rate is 0, so it
+stays what it is. TRL refuses QwQ's template: it is given a response template by hand, and a
+template that writes our schemas, so that both sides ask in the same ids.
 
-Phases, in mean seconds a step: `rollout_s` (`_generate`: sampling and tools), of which `tools_s`
-(the tools' own time, added up over episodes), `grading_s`, `learning_s` (the rest: forward,
-backward, optimizer).
+Phases, in wall seconds of a step (median; the first step of a round is left out):
+`tools` is in the tools, `grading` in the rubric after the rollout, `learning` is loss, backward
+and optimizer, `generation` what is left of the rollout. Ours grades an episode while others are
+still generated, so its grading is in its generation.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import statistics
 import sys
 import tempfile
 import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,233 +33,262 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from _episodes import trainer_settings
 
+PHASES = ("generation", "tools", "grading", "learning")
+TURNS = 4
+GROUP = 8
+STEPS = 4
+"""Steps of a round."""
+
+
+class Clock:
+    """Wall seconds by name, a row for each step."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, float]] = []
+
+    def begin(self) -> None:
+        """Begin a step of a trainer's."""
+        self.rows.append(defaultdict(float, step=-time.perf_counter()))
+
+    def end(self) -> None:
+        """End the step."""
+        self.add("step", time.perf_counter())
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Add what passes to the step under way."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.add(name, time.perf_counter() - start)
+
+    def add(self, name: str, value: float) -> None:
+        """Add to the step under way."""
+        self.rows[-1][name] += value
+
+    def medians(self) -> dict[str, float]:
+        """Return each phase's median."""
+        rows = [row for index, row in enumerate(self.rows) if index % STEPS]
+        for row in rows:
+            row["generation"] = row["rollout"] - row["tools"]
+            row["learning"] = row["step"] - row["rollout"] - row["grading"]
+        names = ("step", *PHASES, "tool_call_rate", "reward")
+        return {name: round(statistics.median(row[name] for row in rows), 4) for name in names}
+
 
 def main(argv: list[str]) -> int:
-    """Measure both and print the ratio."""
+    """Measure both and print the ratios."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--checkpoint", type=Path)
-    parser.add_argument("--cold-start", type=int, default=300)
-    parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--checkpoint", type=Path, help="made there if it is not there")
+    parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--episodes", type=int, default=64)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
-        checkpoint = arguments.checkpoint or cold_policy(Path(folder), arguments.cold_start)
-        ours = measure(OursSide(checkpoint, arguments), Path(folder), arguments)
-        trl = measure(TrlSide(checkpoint, arguments), Path(folder), arguments)
-    ratios = {
-        "step": trl["step_s"] / ours["step_s"],
-        "rollout": trl["rollout_s"] / ours["rollout_s"],
-    }
-    result = {
-        "episodes": arguments.episodes,
-        "steps": arguments.steps,
-        "ours": ours,
-        "trl": trl,
-        "trl_over_ours": {name: round(value, 2) for name, value in ratios.items()},
-    }
+        checkpoint = arguments.checkpoint or Path(folder, "policy")
+        if not (checkpoint / "config.json").is_file():
+            make_policy(checkpoint)
+        sides = [
+            make(arguments.episodes, checkpoint, Path(folder)) for make in (ours_side, trl_side)
+        ]
+        for _ in range(arguments.rounds):
+            for trainer, _ in sides:
+                trainer.train()
+        ours, trl = (clock.medians() for _, clock in sides)
+    ratios = {name: round(trl[name] / ours[name], 2) for name in ("step", "generation", "learning")}
+    result = {"episodes": arguments.episodes, "ours_s": ours, "trl_s": trl, "trl_over_ours": ratios}
     if arguments.out:
         arguments.out.write_text(json.dumps(result, indent=1) + "\n")
-    if arguments.json:
-        print(json.dumps(result))
-    else:
-        for side in ("ours", "trl"):
-            print(side, "  ".join(f"{key} {value}" for key, value in result[side].items()))
-        print("trl over ours:", result["trl_over_ours"])
+    print(json.dumps(result) if arguments.json else json.dumps(result, indent=1))
     return 0
 
 
-def cold_policy(folder: Path, steps: int) -> Path:
-    """Make a tiny policy that has learned the form of a call, and return its folder."""
+def make_policy(folder: Path) -> None:
+    """Build the tiny policy and start it on the teacher's transcripts."""
+    import torch
+
     from qwq_env.dialect.codec import TokenCodec
-    from qwq_env.registry import make_environment
     from qwq_env.training.cold_start import cold_start
     from qwq_env.training.recipe import PolicyRecipe
     from qwq_env.training.tiny.policy import build_tiny_policy, tiny_lessons
 
-    env = make_environment("qwq/MathTool-v0")
-    lessons = tiny_lessons(env, 4096, difficulty=1, seed=0)
+    torch.set_num_threads(1)
+    lessons = tiny_lessons(_environment(), 4096, difficulty=1, seed=0)
     model, tokenizer = build_tiny_policy(lessons, PolicyRecipe(), seed=0)
-    cold_start(model, TokenCodec(tokenizer), lessons, steps=steps)
-    for part in (model, tokenizer):
-        part.save_pretrained(folder / "cold")
-    return folder / "cold"
+    cold_start(model, TokenCodec(tokenizer), lessons, steps=400, batch=64, seed=0)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
 
 
-class OursSide:
-    """Our rollouts in a stock trainer."""
+def ours_side(episodes: int, checkpoint: Path, folder: Path) -> tuple[Any, Clock]:
+    """Return a trainer with our rollouts, and its clock."""
+    from qwq_env.training.rollouts import Rollouts, episode_metrics
 
-    def __init__(self, checkpoint: Path, arguments: argparse.Namespace) -> None:
-        from transformers import AutoTokenizer
+    clock = Clock()
+    model, tokenizer = _load(checkpoint)
+    rollouts = Rollouts(_environment(), tokenizer, size=STEPS * episodes // GROUP, context=1024)
 
-        from qwq_env.training.rollouts import Rollouts
-
-        self.tokenizer = AutoTokenizer.from_pretrained(checkpoint)
-        self.checkpoint = checkpoint
-        self.rollouts = Rollouts(
-            "qwq/MathTool-v0",
-            self.tokenizer,
-            size=arguments.steps * arguments.episodes,
-            context=2048,
-        )
-        self.calls: list[float] = []
-        self.tools: list[float] = []
-        self.grading: list[float] = []
-
-    def trainer_arguments(self) -> dict[str, Any]:
-        """What the trainer is given besides the model and the settings."""
-        return {
-            "processing_class": self.tokenizer,
-            "train_dataset": self.rollouts.dataset,
-            "rollout_func": self._play,
-            "reward_funcs": self.rollouts.reward,
-        }
-
-    def _play(self, prompts: Any, trainer: Any) -> Any:
-        columns = self.rollouts(prompts, trainer)
-        played = self.rollouts.last
-        self.calls.append(sum(t.counts.get("ok", 0) > 0 for t in played) / len(played))
-        self.tools.append(sum(t.seconds.tools for t in played))
-        self.grading.append(sum(t.seconds.grading for t in played))
+    def play(prompts: Any, trainer: Any) -> Any:
+        columns = rollouts(prompts, trainer)
+        clock.add("tools", sum(t.seconds.tools for t in rollouts.last))
+        clock.add("tool_call_rate", episode_metrics(rollouts.last)["tool_call_rate"])
+        clock.add("reward", statistics.fmean(t.reward or 0.0 for t in rollouts.last))
         return columns
 
-
-class TrlSide:
-    """TRL's tool loop over an environment with the same calculator and the same grader."""
-
-    def __init__(self, checkpoint: Path, arguments: argparse.Namespace) -> None:
-        import datasets
-        from transformers import AutoTokenizer
-        from trl.chat_template_utils import qwen3_template
-
-        from qwq_env.grading.math import MathGrader
-        from qwq_env.registry import make_environment
-        from qwq_env.training.rollouts import task_dataset
-
-        self._grader = MathGrader(boxed_only=True)
-        self.checkpoint = checkpoint
-        self.tokenizer = AutoTokenizer.from_pretrained(checkpoint)
-        env = make_environment("qwq/MathTool-v0")
-        schemas = [tool.schema() for tool in env.settings.tools]
-        self.tokenizer.chat_template = _with_schemas(self.tokenizer.chat_template, schemas)
-        self.tokenizer.response_template = qwen3_template
-        rows = list(task_dataset(env, arguments.steps * arguments.episodes))
-        answers = [env.tasks.find(row["prompt"][-1]["task_id"]).answer for row in rows]
-        messages = [[{"role": "user", "content": row["prompt"][-1]["content"]}] for row in rows]
-        columns = {"prompt": messages, "reference": answers}
-        self.dataset = datasets.Dataset.from_dict(columns)
-        self.calls: list[float] = []
-        self.tools: list[float] = []
-        self.grading: list[float] = []
-        self._used: list[int] = []
-
-    def trainer_arguments(self) -> dict[str, Any]:
-        """What the trainer is given besides the model and the settings."""
-        from qwq_env.errors import ToolError
-        from qwq_env.tools.calculator import Calculator
-
-        side, shared = self, Calculator()
-
-        class Environment:
-            def reset(self, **columns: Any) -> None:
-                side._used.append(0)
-                self.place = len(side._used) - 1
-
-            def calculator(self, expression: str) -> str:
-                """Evaluate an expression.
-
-                Args:
-                    expression: The expression.
-                """
-                start = time.perf_counter()
-                side._used[self.place] = 1
-                try:
-                    return str(shared.evaluate(expression))
-                except ToolError as error:
-                    return f"Error: {error}"
-                finally:
-                    side.tools[-1] += time.perf_counter() - start
-
-        return {
-            "processing_class": self.tokenizer,
-            "train_dataset": self.dataset,
-            "environment_factory": Environment,
-            "reward_funcs": self._reward,
-        }
-
-    def begin_step(self) -> None:
-        """Begin to count the tools' time anew."""
-        self.tools.append(0.0)
-
-    def _reward(self, completions: Any, reference: Any, **columns: Any) -> list[float]:
-        start = time.perf_counter()
-        texts = [completion[-1].get("content") or "" for completion in completions]
-        pairs = zip(reference, texts, strict=True)
-        grade = self._grader.grade_sync
-        scores = [grade(wanted, text, "response").value or 0.0 for wanted, text in pairs]
-        self.grading.append(time.perf_counter() - start)
-        self.calls.append(sum(self._used) / len(self._used))
-        # The environments are reset before the next batch is generated.
-        self._used.clear()
-        return scores
+    trainer = _timed_trainer(clock)(
+        model=model,
+        args=_settings(episodes, folder),
+        processing_class=tokenizer,
+        train_dataset=rollouts.dataset,
+        rollout_func=play,
+        reward_funcs=rollouts.reward,
+    )
+    return trainer, clock
 
 
-def measure(side: Any, folder: Path, arguments: argparse.Namespace) -> dict[str, float]:
-    """Train a few steps and return the mean seconds of each phase; the first step warms up."""
-    from transformers import AutoModelForCausalLM, PrinterCallback
+def trl_side(episodes: int, checkpoint: Path, folder: Path) -> tuple[Any, Clock]:
+    """Return a trainer with TRL's `environment_factory`, and its clock."""
+    import datasets
+
+    from qwq_env.tools.calculator import Calculator
+
+    clock, env, shared = Clock(), _environment(), Calculator()
+    answered: set[int] = set()
+
+    class CalculatorEnvironment:
+        """The calculator as TRL wants it: a method of an object that is used again."""
+
+        def reset(self, **columns: Any) -> None:
+            return None
+
+        def calculator(self, expression: str) -> str:
+            """Evaluate one arithmetic expression exactly.
+
+            Args:
+                expression: Numbers and operators only.
+            """
+            with clock.phase("tools"):
+                value = shared.evaluate(expression)
+            answered.add(id(self))
+            return value
+
+    def reward(completions: Any, task_id: Any, **columns: Any) -> list[float]:
+        clock.add("tool_call_rate", len(answered) / len(completions))
+        answered.clear()
+        values = _grade(env, task_id, [str(c[-1].get("content") or "") for c in completions])
+        clock.add("reward", statistics.fmean(values))
+        return values
+
+    model, tokenizer = _load(checkpoint)
+    _let_trl_read(tokenizer, env)
+    tasks = [env.tasks.task(index) for index in range(STEPS * episodes // GROUP)]
+    rows = [
+        {"prompt": [{"role": "user", "content": task.prompt}], "task_id": task.id} for task in tasks
+    ]
+    trainer = _timed_trainer(clock)(
+        model=model,
+        args=_settings(episodes, folder, max_tool_calling_iterations=TURNS - 1),
+        processing_class=tokenizer,
+        train_dataset=datasets.Dataset.from_list(rows),
+        environment_factory=CalculatorEnvironment,
+        reward_funcs=reward,
+    )
+    trainer._batch_environments = [None]
+    asked = trainer._tokenize_prompts([rows[0]["prompt"]])[0][0]
+    assert asked == _prompt_ids(tokenizer, env), "the two sides are asked differently"
+    return trainer, clock
+
+
+def _timed_trainer(clock: Clock) -> Any:
+    """Return the stock trainer with a look at the clock around its own methods."""
+    from transformers import PrinterCallback, TrainerCallback
     from trl import GRPOTrainer
 
-    rollouts: list[float] = []
+    class Stopwatch(TrainerCallback):
+        def on_step_begin(self, *rest: Any, **more: Any) -> None:
+            clock.begin()
+
+        def on_step_end(self, *rest: Any, **more: Any) -> None:
+            clock.end()
 
     class Timed(GRPOTrainer):
-        """The stock trainer with a watch on `_generate`."""
+        def __init__(self, **arguments: Any) -> None:
+            super().__init__(**arguments, callbacks=[Stopwatch()])
+            self.remove_callback(PrinterCallback)
 
         def _generate(self, prompts: Any) -> Any:
-            getattr(side, "begin_step", lambda: None)()
-            start = time.perf_counter()
-            result = super()._generate(prompts)
-            rollouts.append(time.perf_counter() - start)
-            return result
+            with clock.phase("rollout"):
+                return super()._generate(prompts)
 
-    trainer = Timed(
-        model=AutoModelForCausalLM.from_pretrained(side.checkpoint, dtype="float32"),
-        args=trainer_settings(
-            folder,
-            max_steps=arguments.steps,
-            per_device_train_batch_size=arguments.episodes,
-            num_generations=8,
-            max_completion_length=160,
-            learning_rate=1e-6,
-        ),
-        **side.trainer_arguments(),
-    )
-    trainer.remove_callback(PrinterCallback)
-    trainer.train()
-    steps = [row["step_time"] for row in trainer.state.log_history if "step_time" in row]
+        def _calculate_rewards(self, *arguments: Any) -> Any:
+            with clock.phase("grading"):
+                return super()._calculate_rewards(*arguments)
 
-    def mean(values: list[float]) -> float:
-        return round(statistics.fmean(values[1:]), 4)
-
-    step, rollout, grading = mean(steps), mean(rollouts), mean(side.grading)
-    graded_inside = isinstance(side, OursSide)
-    return {
-        "step_s": step,
-        "rollout_s": round(rollout - grading, 4) if graded_inside else rollout,
-        "tools_s": mean(side.tools),
-        "grading_s": grading,
-        "learning_s": round(step - rollout - (0 if graded_inside else grading), 4),
-        "tool_call_rate": mean(side.calls),
-    }
+    return Timed
 
 
-def _with_schemas(template: str, schemas: list[dict[str, Any]]) -> str:
-    """Return the template with the schemas written into it, whatever tools it is given."""
-    start = template.index("{%- for tool in tools -%}")
-    end = template.index("{%- endfor -%}", start) + len("{%- endfor -%}")
-    text = "".join("\n" + json.dumps(schema, ensure_ascii=False) for schema in schemas)
-    fixed = template[:start] + "{{- " + json.dumps(text) + " -}}" + template[end:]
-    return fixed.replace("{%- if tools -%}", "{%- if true -%}", 1)
+def _grade(env: Any, task_ids: Any, answers: list[str]) -> list[float]:
+    """Grade by our rubric, all at a time: what TRL's user would at best do."""
+    from qwq_env import portal
+    from qwq_env.rubric import FinalTurn
+
+    async def grade() -> list[Any]:
+        finals = [
+            FinalTurn(env.tasks.find(task_id), answer, ())
+            for task_id, answer in zip(task_ids, answers, strict=True)
+        ]
+        return await asyncio.gather(*(env.settings.rubric.grade(final) for final in finals))
+
+    return [reward.value or 0.0 for reward in portal.run(grade())]
+
+
+def _let_trl_read(tokenizer: Any, env: Any) -> None:
+    """Give TRL a template that says what our prompt says, and a way to read calls.
+
+    It would describe the tool by a schema made from the method; the policy knows it by ours.
+    """
+    from trl.chat_template_utils import qwen3_template
+
+    from qwq_env.training.tiny.chat_template import qwq_chat_template
+
+    schemas = "".join("\n" + json.dumps(t.schema(), ensure_ascii=False) for t in env.settings.tools)
+    before, _, rest = qwq_chat_template().partition("{%- for tool in tools -%}")
+    _, _, after = rest.partition("{%- endfor -%}")
+    assert after
+    tokenizer.chat_template = before + "{{- " + json.dumps(schemas) + " -}}" + after
+    tokenizer.response_template = qwen3_template
+
+
+def _prompt_ids(tokenizer: Any, env: Any) -> list[int]:
+    from qwq_env.dialect.codec import TokenCodec
+
+    return TokenCodec(tokenizer).encode_pieces(env.begin(env.tasks.task(0)).open())
+
+
+def _environment() -> Any:
+    from qwq_env.envs.math import MathToolEnv
+    from qwq_env.outcome import EpisodeLimits
+
+    return MathToolEnv(tools=("calculator",), limits=EpisodeLimits(turns=TURNS))
+
+
+def _load(checkpoint: Path) -> tuple[Any, Any]:
+    import torch
+
+    from qwq_env.training.run import load_checkpoint
+
+    torch.set_num_threads(1)
+    return load_checkpoint(str(checkpoint))
+
+
+def _settings(episodes: int, folder: Path, **more: Any) -> Any:
+    return trainer_settings(
+        folder, per_device_train_batch_size=episodes, num_generations=GROUP,
+        max_steps=STEPS, max_completion_length=160, learning_rate=0.0, seed=0,
+        shuffle_dataset=False, **more,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":
