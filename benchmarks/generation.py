@@ -35,7 +35,7 @@ EPISODES = 64
 GROUP = 8
 MODELS = {
     "tiny": {"layers": 2, "hidden": 64, "heads": 4, "vocabulary": 470},
-    "small": {"layers": 8, "hidden": 384, "heads": 6, "vocabulary": 8192},
+    "small": {"layers": 4, "hidden": 256, "heads": 8, "vocabulary": 4096},
 }
 
 
