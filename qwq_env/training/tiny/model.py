@@ -31,6 +31,10 @@ def build_tiny_model(
         num_attention_heads=heads,
         num_key_value_heads=key_value_heads,
         max_position_embeddings=context,
+        # Copying a digit means finding it some 20 to 60 tokens back. With the usual base, made for
+        # wide heads and long texts, few of the 8 frequencies resolve that; with this one, it is
+        # learnt in a third of the steps.
+        rope_parameters={"rope_type": "default", "rope_theta": 100.0},
         tie_word_embeddings=True,
         # The usual 0.02 suits wide models; at this width, copying is learnt twice as late with it.
         initializer_range=0.8 * hidden**-0.5,
