@@ -5,7 +5,8 @@
 One stock GRPOTrainer each, on the same tiny policy, tasks, calculator and rubric, in one process;
 they take turns, a few steps each, so that what else the machine does meets both. The policy was
 cold-started to call the calculator in a part of its episodes; without a checkpoint it is made
-first, in about a minute. The learning rate is 0, so it stays what it is. TRL refuses QwQ's template: it is given a response template by hand, and a
+first, in about a minute. The learning rate is 0, so it stays what it is. TRL refuses QwQ's
+template: it is given a response template by hand, and a
 template that writes our schemas, so that both sides ask in the same ids.
 
 Phases, in wall seconds of a step (median; the first step of a round is left out):

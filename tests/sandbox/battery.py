@@ -24,6 +24,7 @@ from qwq_env.sandbox import Limits, LocalSandbox
 
 SECRET = "CANARY-SECRET"
 LIMITS = Limits(cpu_seconds=1.5, wall_seconds=1.5, memory_mb=256, processes=32, file_mb=32)
+PATIENT = Limits(cpu_seconds=6.0, wall_seconds=20.0, memory_mb=256, processes=32, file_mb=32)
 ADD_TESTS = [([2, 3], 5), ([-1, 1], 0), ([10, 20], 30), ([7, 8], 15)]
 SLOTS = 2
 
@@ -168,23 +169,31 @@ def same(value: object, expected: object) -> bool:
 
 
 async def attempt(sandbox: LocalSandbox, program: Program) -> list[str]:
+    """Play a program. One that only ran out of time on a busy machine gets more, once."""
+    found = await play(sandbox, program, LIMITS)
+    if any(f.startswith(("status timeout", "status fail", "took ")) for f in found):
+        found = await play(sandbox, program, PATIENT)
+    return found
+
+
+async def play(sandbox: LocalSandbox, program: Program, limits: Limits) -> list[str]:
     found = []
     began = time.monotonic()
     if program.mode == "grade":
         results = await sandbox.call(
-            program.code, "add", [given for given, _ in ADD_TESTS], limits=LIMITS
+            program.code, "add", [given for given, _ in ADD_TESTS], limits=limits
         )
         passed = all(
             result.ok and same(result.value, expected)
             for result, (_, expected) in zip(results, ADD_TESTS, strict=True)
         )
         status, output = ("pass" if passed else "fail"), ""
-        allowed = (LIMITS.wall_seconds + 2) * (len(ADD_TESTS) + 1)
+        allowed = (limits.wall_seconds + 2) * (len(ADD_TESTS) + 1)
     else:
-        result = await sandbox.run(program.code, limits=LIMITS)
+        result = await sandbox.run(program.code, limits=limits)
         status, output = result.status, result.stdout + result.stderr
-        allowed = LIMITS.wall_seconds + 2
-        if len(result.stdout) > LIMITS.output_bytes:
+        allowed = limits.wall_seconds + 2
+        if len(result.stdout) > limits.output_bytes:
             found.append("more output than the limit")
     # The given manifest has no word for "stopped because of its output".
     if status not in program.expect and not (status == "output" and "killed" in program.expect):

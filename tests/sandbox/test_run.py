@@ -61,11 +61,12 @@ async def test_main_guard_runs(bare):
 
 @pytest.mark.parametrize("code", ["while True:\n    pass", "import time\ntime.sleep(60)"])
 async def test_a_timeout_keeps_what_was_printed(bare, code):
-    result = await bare.run("print('so far')\n" + code, limits=QUICK)
+    limits = Limits(cpu_seconds=1.5, wall_seconds=3.0)
+    result = await bare.run("print('so far')\n" + code, limits=limits)
 
     assert result.status == "timeout"
     assert result.stdout == "so far\n"
-    assert result.wall_seconds < 5
+    assert result.wall_seconds < 30
 
 
 async def test_cpu_time_decides_before_wall_time(bare):

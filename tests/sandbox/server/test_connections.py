@@ -57,7 +57,7 @@ async def gone(writer: asyncio.StreamWriter) -> None:
 
 
 async def until(condition: Any) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while not condition():
             await asyncio.sleep(0.01)
 
