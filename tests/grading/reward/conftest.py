@@ -100,7 +100,10 @@ def encoder(chat_tokenizer):
 
 @pytest.fixture(scope="session")
 def reward_checkpoint(chat_tokenizer, tmp_path_factory):
-    """The folder of a reward model of random weights, its heads as large as vLLM wants them."""
+    """The folder of a reward model of random weights, its heads as large as vLLM wants them.
+
+    With larger weights it would be chaotic: another CPU's rounding would change its scores.
+    """
     import torch
     from transformers import Qwen2Config, Qwen2ForSequenceClassification
 
@@ -109,7 +112,7 @@ def reward_checkpoint(chat_tokenizer, tmp_path_factory):
         vocab_size=len(chat_tokenizer), hidden_size=64, intermediate_size=64, num_labels=1,
         num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1,
         max_position_embeddings=512, pad_token_id=chat_tokenizer.pad_token_id,
-        initializer_range=0.5,
+        initializer_range=0.1,
     )  # fmt: skip
     folder = tmp_path_factory.mktemp("reward-model")
     Qwen2ForSequenceClassification(config).save_pretrained(folder)

@@ -34,8 +34,8 @@ def test_a_batch_gives_what_each_gives_alone(classifier):
     scores = asyncio.run(classifier.score(candidates))
 
     each = [alone(classifier, candidate) for candidate in candidates]
-    assert [score.value for score in scores] == pytest.approx(each, abs=1e-4)
-    assert len({round(value, 3) for value in each}) == len(ANSWERS)
+    assert [score.value for score in scores] == pytest.approx(each, abs=1e-3)
+    assert len({round(value, 2) for value in each}) == len(ANSWERS)
 
 
 def test_scores_are_the_logits_of_the_template_s_own_ids(
@@ -118,7 +118,7 @@ def test_a_model_without_padding_token_scores_alike(classifier, reward_checkpoin
     asyncio.run(model.aclose())
 
     expected = [alone(classifier, candidate) for candidate in candidates]
-    assert [score.value for score in scores] == pytest.approx(expected, abs=1e-4)
+    assert [score.value for score in scores] == pytest.approx(expected, abs=1e-3)
 
 
 def test_a_failing_device_is_infrastructure(classifier, monkeypatch):

@@ -288,7 +288,8 @@ def test_equal_answers_tie_unasked(serve):
 
 def test_comparisons_without_a_verdict_count_for_neither(serve):
     def reply(body):
-        return "no idea" if "bb" in text_of(body) else prefer(by_length)(body)
+        shown = part(body, "first"), part(body, "second")
+        return "no idea" if "bb" in shown else prefer(by_length)(body)
 
     scores = judged(serve(reply), *GROUP, make=PairwiseJudge)
 
