@@ -13,7 +13,7 @@ from typing import Literal
 
 from qwq_env.envs.word_problems import LEVELS, NAMES, OPERATORS, THINGS, Range, Step, Wording
 from qwq_env.errors import UsageError, unknown
-from qwq_env.task import Task, TaskSet
+from qwq_env.task import Task, TaskSet, find_by_index
 
 INSTRUCTION = "\nPlease reason step by step, and put your final answer within \\boxed{}."
 """What closes every prompt, in the words of QwQ's own evaluation."""
@@ -68,13 +68,7 @@ class ArithmeticTaskSet(TaskSet):
 
     def find(self, task_id: str) -> Task:
         """Return the task with that id. Raises `KeyError` for an id of another set."""
-        index = task_id.removeprefix(self._prefix)
-        if index == task_id or not (index.isascii() and index.isdecimal()) or len(index) > 20:
-            raise KeyError(task_id)
-        task = self.task(int(index))
-        if task.id != task_id:
-            raise KeyError(task_id)
-        return task
+        return find_by_index(self, self._prefix, task_id)
 
     @property
     def _prefix(self) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from qwq_env.grading.instructions import check_instructions
-from qwq_env.task import Task, TaskSet
+from qwq_env.task import Task, TaskSet, find_by_index
 
 _TOPICS = (
     "autumn", "bicycles", "bread", "bridges", "cats", "chess", "clouds", "coffee", "deserts",
@@ -40,6 +40,34 @@ _FILLERS = (
     "Even those who know {topic} well are surprised now and then.",
     "Whoever starts with {topic} rarely stops there.",
 )
+_ASKED: Mapping[str, str] = {
+    "keywords:existence": "Use the words {keywords[0]} and {keywords[1]}.",
+    "keywords:forbidden_words": (
+        "Do not use the words {forbidden_words[0]} and {forbidden_words[1]}."
+    ),
+    "length_constraints:number_words": "Keep it under {num_words} words.",
+    "length_constraints:number_paragraphs": (
+        "Write exactly {num_paragraphs} paragraphs with the divider *** between them."
+    ),
+    "detectable_format:number_bullet_lists": (
+        "Give exactly {num_bullets} bullet points, each on a line that begins with an asterisk."
+    ),
+    "detectable_format:multiple_sections": (
+        "Divide it into {num_sections} parts headed {section_spliter} 1 to "
+        "{section_spliter} {num_sections}."
+    ),
+    "detectable_format:title": "Put a title in double angular brackets on top.",
+    "combination:two_responses": (
+        "Give two different versions and put six asterisks ****** between them."
+    ),
+    "startend:end_checker": ('Finish with the exact words "{end_phrase}" and let nothing follow.'),
+    "detectable_content:postscript": "Add a postscript that begins with {postscript_marker}",
+    "detectable_content:number_placeholders": (
+        "Leave at least {num_placeholders} placeholders in square brackets."
+    ),
+    "punctuation:no_comma": "Use no commas at all.",
+}
+"""How each instruction is put into words, with its parameters."""
 
 
 @dataclass
@@ -52,12 +80,10 @@ class _Draft:
     heads: list[str] = field(default_factory=list)
     tails: list[str] = field(default_factory=list)
     ending: str = ""
-    sentences: list[str] = field(default_factory=list)
     rules: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
-    def ask(self, instruction: str, sentence: str, **values: Any) -> None:
+    def ask(self, instruction: str, **values: Any) -> None:
         self.rules.append((instruction, values))
-        self.sentences.append(sentence)
 
     def text(self) -> str:
         body = self.join.join(self.blocks)
@@ -77,6 +103,7 @@ class InstructionTaskSet(TaskSet):
 
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
+        self._prefix = f"instructions/{seed}/"
 
     def task(self, index: int) -> Task:
         """Return the task at `index` ≥ 0."""
@@ -93,17 +120,7 @@ class InstructionTaskSet(TaskSet):
 
     def find(self, task_id: str) -> Task:
         """Return the task with that id. Raises `KeyError` for an id of another set."""
-        index = task_id.removeprefix(self._prefix)
-        if index == task_id or not (index.isascii() and index.isdecimal()) or len(index) > 20:
-            raise KeyError(task_id)
-        task = self.task(int(index))
-        if task.id != task_id:
-            raise KeyError(task_id)
-        return task
-
-    @property
-    def _prefix(self) -> str:
-        return f"instructions/{self.seed}/"
+        return find_by_index(self, self._prefix, task_id)
 
 
 def _write(task_id: str, draws: random.Random) -> Task:
@@ -112,33 +129,20 @@ def _write(task_id: str, draws: random.Random) -> Task:
     opening = f"This note on {topic} begins with a {first} and ends with a {second}."
     fillers = draws.sample([filler.format(topic=topic) for filler in _FILLERS], 4)
     draft = _Draft(topic, [opening, *fillers])
-    draft.ask(
-        "keywords:existence",
-        f"Use the words {first} and {second}.",
-        keywords=[first, second],
-    )
+    draft.ask("keywords:existence", keywords=[first, second])
     words = draws.randrange(90, 160, 10)
-    draft.ask(
-        "length_constraints:number_words",
-        f"Keep it under {words} words.",
-        num_words=words,
-        relation="less than",
-    )
+    draft.ask("length_constraints:number_words", num_words=words, relation="less than")
     draws.choice(_LAYOUTS)(draft, draws)
     for extra in draws.sample(_EXTRAS, draws.randint(1, 3)):
         extra(draft, draws)
     if draws.random() < 0.3:
-        draft.ask(
-            "keywords:forbidden_words",
-            f"Do not use the words {unwanted[0]} and {unwanted[1]}.",
-            forbidden_words=unwanted,
-        )
-    order = draws.sample(range(len(draft.rules)), len(draft.rules))
+        draft.ask("keywords:forbidden_words", forbidden_words=unwanted)
+    rules = draws.sample(draft.rules, len(draft.rules))
     metadata = {
-        "instruction_id_list": [draft.rules[place][0] for place in order],
-        "kwargs": [draft.rules[place][1] for place in order],
+        "instruction_id_list": [instruction for instruction, _ in rules],
+        "kwargs": [values for _, values in rules],
     }
-    asked = " ".join(draft.sentences[place] for place in order)
+    asked = " ".join(_ASKED[instruction].format(**values) for instruction, values in rules)
     return Task(task_id, f"Write a short note on {topic}. {asked}", draft.text(), (), metadata)
 
 
@@ -146,81 +150,52 @@ def _bullets(draft: _Draft, draws: random.Random) -> None:
     count = draws.randint(2, 5)
     draft.blocks = [f"* {block}" for block in draft.blocks[:count]]
     draft.join = "\n"
-    draft.ask(
-        "detectable_format:number_bullet_lists",
-        f"Give exactly {count} bullet points, each on a line that begins with an asterisk.",
-        num_bullets=count,
-    )
+    draft.ask("detectable_format:number_bullet_lists", num_bullets=count)
 
 
 def _paragraphs(draft: _Draft, draws: random.Random) -> None:
     count = draws.randint(2, 4)
     draft.blocks = draft.blocks[:count]
     draft.join = "\n\n***\n\n"
-    draft.ask(
-        "length_constraints:number_paragraphs",
-        f"Write exactly {count} paragraphs with the divider *** between them.",
-        num_paragraphs=count,
-    )
+    draft.ask("length_constraints:number_paragraphs", num_paragraphs=count)
 
 
 def _sections(draft: _Draft, draws: random.Random) -> None:
     count = draws.randint(3, 5)
     name = draws.choice(("Section", "Part", "Chapter"))
     draft.blocks = [f"{name} {i}\n{block}" for i, block in enumerate(draft.blocks[:count], 1)]
-    draft.ask(
-        "detectable_format:multiple_sections",
-        f"Divide it into {count} parts headed {name} 1 to {name} {count}.",
-        section_spliter=name,
-        num_sections=count,
-    )
+    draft.ask("detectable_format:multiple_sections", section_spliter=name, num_sections=count)
 
 
 def _two_answers(draft: _Draft, draws: random.Random) -> None:
     draft.blocks = draft.blocks[:2]
     draft.join = "\n******\n"
-    draft.ask(
-        "combination:two_responses",
-        "Give two different versions and put six asterisks ****** between them.",
-    )
+    draft.ask("combination:two_responses")
 
 
 def _title(draft: _Draft, draws: random.Random) -> None:
     draft.heads.append(f"<<On {draft.topic}>>")
-    draft.ask("detectable_format:title", "Put a title in double angular brackets on top.")
+    draft.ask("detectable_format:title")
 
 
 def _ending(draft: _Draft, draws: random.Random) -> None:
-    phrase = draws.choice(_ENDINGS)
-    draft.ending = phrase
-    draft.ask(
-        "startend:end_checker",
-        f'Finish with the exact words "{phrase}" and let nothing follow.',
-        end_phrase=phrase,
-    )
+    draft.ending = draws.choice(_ENDINGS)
+    draft.ask("startend:end_checker", end_phrase=draft.ending)
 
 
 def _postscript(draft: _Draft, draws: random.Random) -> None:
     draft.tails.append(f"P.S. Ask me about {draft.topic} again.")
-    draft.ask(
-        "detectable_content:postscript",
-        "Add a postscript that begins with P.S.",
-        postscript_marker="P.S.",
-    )
+    draft.ask("detectable_content:postscript", postscript_marker="P.S.")
 
 
 def _no_comma(draft: _Draft, draws: random.Random) -> None:
-    draft.ask("punctuation:no_comma", "Use no commas at all.")
+    draft.ask("punctuation:no_comma")
 
 
 def _placeholders(draft: _Draft, draws: random.Random) -> None:
     count = draws.randint(1, 3)
     draft.tails.append("To be sent to " + " and ".join(["[name]", "[street]", "[town]"][:count]))
-    draft.ask(
-        "detectable_content:number_placeholders",
-        f"Leave at least {count} placeholders in square brackets.",
-        num_placeholders=count,
-    )
+    draft.ask("detectable_content:number_placeholders", num_placeholders=count)
 
 
 _LAYOUTS = (_bullets, _paragraphs, _sections, _two_answers)

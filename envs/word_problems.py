@@ -3,13 +3,17 @@
 A wording names its numbers; `steps` computes with them exactly, one operation a step, and the last
 step is the answer. Numbers in `derived` are computed before the text is written, which is how a
 division is made to come out even.
+
+The tables below hold a wording a block: its text, the numbers to `draw` (with the decimal places
+of their bounds), those computed `where` one is derived, and the steps that `solve` it. The order of
+the numbers is the order they are drawn in, so it is part of what a seed means.
 """
 
 from __future__ import annotations
 
 import operator
 import string
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import NamedTuple
@@ -66,7 +70,29 @@ class Wording:
         return frozenset(slot for _, slot, _, _ in string.Formatter().parse(self.text) if slot)
 
 
-def _steps(*lines: str) -> tuple[Step, ...]:
+def _wordings(table: str) -> tuple[Wording, ...]:
+    """Read a table of wordings; its form is told in the module's docstring."""
+    return tuple(map(_wording, table.strip().split("\n\n")))
+
+
+def _wording(block: str) -> Wording:
+    lines = block.split("\n")
+    text = " ".join(line for line in lines if not line.startswith(" "))
+    fields = [line.strip().partition(" ") for line in lines if line.startswith(" ")]
+    told = {keyword: content.split(", ") for keyword, _, content in fields}
+    numbers = dict(map(_range, told["draw"]))
+    return Wording(text, numbers, _steps(told["solve"]), _steps(told.get("where", ())))
+
+
+def _range(line: str) -> tuple[str, Range]:
+    """Read `"p in 1.01..9.99"`."""
+    name, _, span = line.split()
+    low, high = span.split("..")
+    places = len(low.partition(".")[2])
+    return name, Range(int(low.replace(".", "")), int(high.replace(".", "")), 10**places)
+
+
+def _steps(lines: Sequence[str]) -> tuple[Step, ...]:
     """Read `"total = a + b"` and the like."""
     steps = []
     for line in lines:
@@ -75,159 +101,124 @@ def _steps(*lines: str) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-_ONE_STEP = (
-    Wording(
-        "{name} has {a} {things} and buys {b} more. How many {things} does {name} have now?",
-        {"a": Range(100, 999), "b": Range(100, 999)},
-        _steps("all = a + b"),
-    ),
-    Wording(
-        "{name} keeps {a} sheep on one farm and {b} on another. "
-        "How many sheep does {name} keep in all?",
-        {"a": Range(100, 999), "b": Range(100, 999)},
-        _steps("all = a + b"),
-    ),
-    Wording(
-        "{name} had {a} {things} and gave away {b} of them. How many {things} are left?",
-        {"a": Range(500, 999), "b": Range(100, 499)},
-        _steps("left = a - b"),
-    ),
-    Wording(
-        "{name} has read {b} of the {a} pages of a book. How many pages are left to read?",
-        {"a": Range(500, 999), "b": Range(100, 499)},
-        _steps("left = a - b"),
-    ),
-    Wording(
-        "{name} packs {a} boxes with {b} {things} in each. How many {things} is that in all?",
-        {"a": Range(100, 999), "b": Range(12, 99)},
-        _steps("all = a * b"),
-    ),
-    Wording(
-        "A machine sorts {a} {things} an hour, and {name} runs it for {b} hours. "
-        "How many {things} does it sort?",
-        {"a": Range(100, 999), "b": Range(12, 99)},
-        _steps("all = a * b"),
-    ),
-)
+_ONE_STEP = _wordings("""
+{name} has {a} {things} and buys {b} more. How many {things} does {name} have now?
+    draw a in 100..999, b in 100..999
+    solve all = a + b
 
-_LARGE_NUMBERS = (
-    Wording(
-        "The library in the town of {name} holds {a} books and orders {b} more. "
-        "How many books will it hold?",
-        {"a": Range(10_000, 999_999), "b": Range(1_000, 99_999)},
-        _steps("all = a + b"),
-    ),
-    Wording(
-        "{name} saved {a} points in a game and spends {b} of them. How many points are left?",
-        {"a": Range(100_000, 999_999), "b": Range(1_000, 99_999)},
-        _steps("left = a - b"),
-    ),
-    Wording(
-        "{name} lays {a} rows of {b} {things}. How many {things} does {name} need?",
-        {"a": Range(100, 999), "b": Range(100, 999)},
-        _steps("all = a * b"),
-    ),
-    Wording(
-        "{name} shares {a} {things} equally among {b} bags. How many {things} are in each bag?",
-        {"each": Range(100, 999), "b": Range(12, 99)},
-        _steps("share = a / b"),
-        _steps("a = each * b"),
-    ),
-)
+{name} keeps {a} sheep on one farm and {b} on another. How many sheep does {name} keep in all?
+    draw a in 100..999, b in 100..999
+    solve all = a + b
 
-_TWO_STEPS = (
-    Wording(
-        "{name} fills {a} boxes with {b} {things} each and has {c} {things} left over. "
-        "How many {things} does {name} have in all?",
-        {"a": Range(12, 99), "b": Range(12, 99), "c": Range(100, 999)},
-        _steps("packed = a * b", "all = packed + c"),
-    ),
-    Wording(
-        "{name} had {a} {things}, lost {b} of them, and sold each of the rest for {c} cents. "
-        "How many cents did {name} get?",
-        {"a": Range(500, 999), "b": Range(100, 499), "c": Range(12, 99)},
-        _steps("rest = a - b", "cents = rest * c"),
-    ),
-    Wording(
-        "{name} walks {a} steps to work and {b} steps back by another way. "
-        "How many steps is that in {c} days?",
-        {"a": Range(1_000, 9_999), "b": Range(1_000, 9_999), "c": Range(12, 99)},
-        _steps("day = a + b", "all = day * c"),
-    ),
-    Wording(
-        "{name} has {a} {things}, and {other} has {b} more than {name}. "
-        "How many {things} do the two have together?",
-        {"a": Range(100, 999), "b": Range(100, 999)},
-        _steps("others = a + b", "all = others + a"),
-    ),
-    Wording(
-        "{name} finds {a} {things} in one crate and {b} in another, and shares them equally "
-        "among {c} bags. How many {things} are in each bag?",
-        {"each": Range(100, 999), "c": Range(12, 99), "a": Range(100, 999)},
-        _steps("all = a + b", "share = all / c"),
-        _steps("total = each * c", "b = total - a"),
-    ),
-)
+{name} had {a} {things} and gave away {b} of them. How many {things} are left?
+    draw a in 500..999, b in 100..499
+    solve left = a - b
 
-_DECIMALS = (
-    Wording(
-        "{name} buys {a} notebooks at {p} dollars each and a pen for {q} dollars. "
-        "How many dollars does that cost?",
-        {"a": Range(3, 40), "p": Range(101, 999, 100), "q": Range(101, 999, 100)},
-        _steps("books = a * p", "cost = books + q"),
-    ),
-    Wording(
-        "{name} buys {a} meters of cloth at {p} dollars a meter and pays with {n} dollars. "
-        "How many dollars of change does {name} get?",
-        {"a": Range(3, 40), "p": Range(101, 999, 100), "n": Range(400, 500)},
-        _steps("cost = a * p", "change = n - cost"),
-    ),
-    Wording(
-        "A tank holds {p} liters, and {name} takes out {q} liters a day for {a} days. "
-        "How many liters are left?",
-        {"p": Range(50_001, 99_999, 100), "q": Range(101, 999, 100), "a": Range(12, 49)},
-        _steps("used = q * a", "left = p - used"),
-    ),
-    Wording(
-        "{name} runs {p} kilometers on each of {a} days and {q} kilometers on the last day. "
-        "How many kilometers is that?",
-        {"a": Range(3, 40), "p": Range(11, 199, 10), "q": Range(11, 399, 10)},
-        _steps("days = a * p", "all = days + q"),
-    ),
-)
+{name} has read {b} of the {a} pages of a book. How many pages are left to read?
+    draw a in 500..999, b in 100..499
+    solve left = a - b
 
-_FRACTIONS = (
-    Wording(
-        "{name} cuts a ribbon of {a} centimeters into {b} equal pieces and sews {c} of them "
-        "together. How many centimeters long is that, exactly?",
-        {"a": Range(100, 999), "b": Range(13, 29), "c": Range(3, 12)},
-        _steps("piece = a / b", "length = piece * c"),
-    ),
-    Wording(
-        "{name} pours {a} liters and {b} liters of juice together and fills {c} equal jars "
-        "with it. How many liters, exactly, are in each jar?",
-        {"a": Range(11, 199, 10), "b": Range(11, 199, 10), "c": Range(7, 29)},
-        _steps("all = a + b", "jar = all / c"),
-    ),
-    Wording(
-        "One pipe fills {a}/{b} of a tank in an hour, and a second one fills {c}/{d} of it. "
-        "How many tanks can {name} fill with both in {h} hours, exactly?",
-        {
-            "a": Range(1, 6),
-            "b": Range(7, 19),
-            "c": Range(1, 6),
-            "d": Range(7, 19),
-            "h": Range(3, 29),
-        },
-        _steps("first = a / b", "second = c / d", "both = first + second", "all = both * h"),
-    ),
-    Wording(
-        "{name} reads {a}/{b} of a book of {n} pages on Monday and {c} pages on Tuesday. "
-        "How many pages is that, exactly?",
-        {"a": Range(1, 6), "b": Range(7, 19), "n": Range(100, 999), "c": Range(12, 99)},
-        _steps("part = a / b", "monday = part * n", "all = monday + c"),
-    ),
-)
+{name} packs {a} boxes with {b} {things} in each. How many {things} is that in all?
+    draw a in 100..999, b in 12..99
+    solve all = a * b
+
+A machine sorts {a} {things} an hour, and {name} runs it for {b} hours. How many {things} does
+it sort?
+    draw a in 100..999, b in 12..99
+    solve all = a * b
+""")
+
+_LARGE_NUMBERS = _wordings("""
+The library in the town of {name} holds {a} books and orders {b} more. How many books will it
+hold?
+    draw a in 10000..999999, b in 1000..99999
+    solve all = a + b
+
+{name} saved {a} points in a game and spends {b} of them. How many points are left?
+    draw a in 100000..999999, b in 1000..99999
+    solve left = a - b
+
+{name} lays {a} rows of {b} {things}. How many {things} does {name} need?
+    draw a in 100..999, b in 100..999
+    solve all = a * b
+
+{name} shares {a} {things} equally among {b} bags. How many {things} are in each bag?
+    draw each in 100..999, b in 12..99
+    where a = each * b
+    solve share = a / b
+""")
+
+_TWO_STEPS = _wordings("""
+{name} fills {a} boxes with {b} {things} each and has {c} {things} left over. How many {things}
+does {name} have in all?
+    draw a in 12..99, b in 12..99, c in 100..999
+    solve packed = a * b, all = packed + c
+
+{name} had {a} {things}, lost {b} of them, and sold each of the rest for {c} cents. How many
+cents did {name} get?
+    draw a in 500..999, b in 100..499, c in 12..99
+    solve rest = a - b, cents = rest * c
+
+{name} walks {a} steps to work and {b} steps back by another way. How many steps is that in {c}
+days?
+    draw a in 1000..9999, b in 1000..9999, c in 12..99
+    solve day = a + b, all = day * c
+
+{name} has {a} {things}, and {other} has {b} more than {name}. How many {things} do the two have
+together?
+    draw a in 100..999, b in 100..999
+    solve others = a + b, all = others + a
+
+{name} finds {a} {things} in one crate and {b} in another, and shares them equally among {c}
+bags. How many {things} are in each bag?
+    draw each in 100..999, c in 12..99, a in 100..999
+    where total = each * c, b = total - a
+    solve all = a + b, share = all / c
+""")
+
+_DECIMALS = _wordings("""
+{name} buys {a} notebooks at {p} dollars each and a pen for {q} dollars. How many dollars does
+that cost?
+    draw a in 3..40, p in 1.01..9.99, q in 1.01..9.99
+    solve books = a * p, cost = books + q
+
+{name} buys {a} meters of cloth at {p} dollars a meter and pays with {n} dollars. How many
+dollars of change does {name} get?
+    draw a in 3..40, p in 1.01..9.99, n in 400..500
+    solve cost = a * p, change = n - cost
+
+A tank holds {p} liters, and {name} takes out {q} liters a day for {a} days. How many liters are
+left?
+    draw p in 500.01..999.99, q in 1.01..9.99, a in 12..49
+    solve used = q * a, left = p - used
+
+{name} runs {p} kilometers on each of {a} days and {q} kilometers on the last day. How many
+kilometers is that?
+    draw a in 3..40, p in 1.1..19.9, q in 1.1..39.9
+    solve days = a * p, all = days + q
+""")
+
+_FRACTIONS = _wordings("""
+{name} cuts a ribbon of {a} centimeters into {b} equal pieces and sews {c} of them together. How
+many centimeters long is that, exactly?
+    draw a in 100..999, b in 13..29, c in 3..12
+    solve piece = a / b, length = piece * c
+
+{name} pours {a} liters and {b} liters of juice together and fills {c} equal jars with it. How
+many liters, exactly, are in each jar?
+    draw a in 1.1..19.9, b in 1.1..19.9, c in 7..29
+    solve all = a + b, jar = all / c
+
+One pipe fills {a}/{b} of a tank in an hour, and a second one fills {c}/{d} of it. How many
+tanks can {name} fill with both in {h} hours, exactly?
+    draw a in 1..6, b in 7..19, c in 1..6, d in 7..19, h in 3..29
+    solve first = a / b, second = c / d, both = first + second, all = both * h
+
+{name} reads {a}/{b} of a book of {n} pages on Monday and {c} pages on Tuesday. How many pages
+is that, exactly?
+    draw a in 1..6, b in 7..19, n in 100..999, c in 12..99
+    solve part = a / b, monday = part * n, all = monday + c
+""")
 
 LEVELS: tuple[tuple[Wording, ...], ...] = (
     _ONE_STEP,

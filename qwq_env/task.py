@@ -75,6 +75,20 @@ class TaskSet(ABC):
             index += 1
 
 
+def find_by_index(tasks: TaskSet, prefix: str, task_id: str) -> Task:
+    """Return the task whose id is `prefix` and its index: `find` for an endless set.
+
+    Raises `KeyError` for every other text; ids are foreign, so a huge index is refused unread.
+    """
+    index = task_id.removeprefix(prefix)
+    if index == task_id or not (index.isascii() and index.isdecimal()) or len(index) > 20:
+        raise KeyError(task_id)
+    task = tasks.task(int(index))
+    if task.id != task_id:
+        raise KeyError(task_id)
+    return task
+
+
 class ListTaskSet(TaskSet):
     """Tasks that lie in memory."""
 

@@ -6,7 +6,7 @@ before they are computed.
 
 from collections.abc import Callable
 from fractions import Fraction
-from math import comb, factorial
+from math import comb, factorial, prod
 
 from qwq_env.grading.math.expression import Node, Number, Symbol
 
@@ -90,24 +90,18 @@ def _integer_root(value: int, degree: int) -> int | None:
 
 
 def _factorial(values: list[Fraction]) -> Fraction | None:
-    (value,) = values
-    if value.denominator != 1 or value < 0:
-        return None
-    if value > _MAX_FACTORIAL:
-        return None
-    return Fraction(factorial(int(value)))
+    number = _countable(values[0])
+    return None if number is None else Fraction(factorial(number))
 
 
 def _factorial2(values: list[Fraction]) -> Fraction | None:
-    (value,) = values
-    if value.denominator != 1 or value < 0:
-        return None
-    if value > _MAX_FACTORIAL:
-        return None
-    product = 1
-    for factor in range(int(value), 1, -2):
-        product *= factor
-    return Fraction(product)
+    number = _countable(values[0])
+    return None if number is None else Fraction(prod(range(number, 1, -2)))
+
+
+def _countable(value: Fraction) -> int | None:
+    """The whole number whose factorial is worth computing, or None."""
+    return int(value) if value.denominator == 1 and 0 <= value <= _MAX_FACTORIAL else None
 
 
 def _binomial(values: list[Fraction]) -> Fraction | None:
