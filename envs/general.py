@@ -25,7 +25,7 @@ from qwq_env.rubric import Component, FinalTurn, Rubric, by_reward_model
 from qwq_env.task import Task, TaskSet, load_huggingface, load_jsonl
 from qwq_env.tool import Tool
 from qwq_env.toolbox import ToolLimits
-from qwq_env.tools import make_tool
+from qwq_env.tools import make_tools
 from qwq_env.truncation import Tokenizer
 from qwq_env.vector import vector_of
 
@@ -74,7 +74,7 @@ class GeneralEnv(ToolEnv):
             gate.check(task)
         super().__init__(
             task_set,
-            [make_tool(tool) for tool in tools],
+            make_tools(tools),
             Rubric(components, [Component("rules", gate)], base=1.0),
             dialect=dialect,
             limits=limits,

@@ -23,7 +23,7 @@ from qwq_env.rubric import Component, FinalTurn, Rubric
 from qwq_env.task import ListTaskSet, TaskSet, load_huggingface, load_jsonl
 from qwq_env.tool import Tool
 from qwq_env.toolbox import ToolLimits
-from qwq_env.tools import make_tool
+from qwq_env.tools import make_tools
 from qwq_env.truncation import Tokenizer
 from qwq_env.vector import vector_of
 
@@ -59,7 +59,7 @@ class MathToolEnv(ToolEnv):
     ) -> None:
         super().__init__(
             math_tasks(tasks, difficulty=difficulty, split=split, seed=task_seed),
-            [make_tool(tool) for tool in tools],
+            make_tools(tools),
             Rubric([Component("accuracy", accuracy)]),
             dialect=dialect,
             limits=limits,

@@ -47,7 +47,7 @@ from qwq_env.render import ansi, html
 from qwq_env.rubric import Rubric
 from qwq_env.spaces import TextSpace
 from qwq_env.task import Task, TaskSet
-from qwq_env.tool import Tool
+from qwq_env.tool import Tool, checked_tools
 from qwq_env.toolbox import ToolLimits
 from qwq_env.truncation import Tokenizer
 
@@ -88,7 +88,7 @@ class ToolEnv(gym.Env[str, str]):
     ) -> None:
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             raise unknown("render_mode", render_mode, self.metadata["render_modes"])
-        tools = _checked_tools(tools)
+        tools = checked_tools(tools)
         _expect("tasks", tasks, TaskSet)
         _expect("rubric", rubric, Rubric)
         _expect("limits", limits, EpisodeLimits | None)
@@ -270,17 +270,6 @@ class ToolEnv(gym.Env[str, str]):
     def _show(self) -> None:
         assert self.episode is not None
         print(ansi(self.episode, last=True), flush=True)
-
-
-def _checked_tools(tools: Sequence[Tool]) -> tuple[Tool, ...]:
-    _expect("tools", tools, list | tuple)
-    for tool in tools:
-        if not isinstance(tool, Tool):
-            raise UsageError(f"tools: {tool!r}; expected a Tool, as @tool makes of a function")
-    names = [tool.name for tool in tools]
-    if len(set(names)) != len(names):
-        raise UsageError(f"tools: two of them share a name: {', '.join(sorted(names))}")
-    return tuple(tools)
 
 
 def _expect(field: str, value: object, kind: Any) -> None:

@@ -8,10 +8,9 @@ grader that could not decide); such an episode has no reward at all, and trainin
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any, Literal
 
-from qwq_env.errors import UsageError
+from qwq_env.bounds import check_positive, check_whole
 
 Limit = Literal["turns", "tool_calls", "tokens", "seconds", "batch_deadline"]
 
@@ -78,8 +77,6 @@ class EpisodeLimits:
     seconds: float | None = 600.0
 
     def __post_init__(self) -> None:
-        for name in ("turns", "tool_calls", "tokens", "seconds"):
-            value = getattr(self, name)
-            is_number = isinstance(value, Real) and not isinstance(value, bool)
-            if value is not None and not (is_number and value > 0):
-                raise UsageError(f"limit {name}: {value!r}; expected a number above 0, or None")
+        check_positive("limit seconds", self.seconds, optional=True)
+        for name in ("turns", "tool_calls", "tokens"):
+            check_whole(f"limit {name}", getattr(self, name), optional=True)

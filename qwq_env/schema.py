@@ -1,42 +1,21 @@
-"""JSON schemas for tools: derived from a function, and held against a model's arguments.
+"""JSON schemas of tools, and a model's arguments held against them.
 
-`signature_of` reads type hints and the `Args:` section of a docstring. `check_arguments`
-validates (with `jsonschema`, draft 2020-12) and first mends what can be mended without
-guessing: `"3"` for an integer, `3.0` for an integer, `7` for a string, `"true"` for a
-boolean, a JSON text for an array or object. Anything else is refused with a sentence that
-the model can act on.
+`check_arguments` validates (with `jsonschema`, draft 2020-12) and first mends what can be mended
+without guessing: `"3"` for an integer, `3.0` for an integer, `7` for a string, `"true"` for a
+boolean, a JSON text for an array or object. Anything else is refused with a sentence that the
+model can act on.
 """
 
 from __future__ import annotations
 
 import functools
-import inspect
 import json
 import math
-import re
-import types
-import typing
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from qwq_env.errors import UsageError, did_you_mean
 
-
-class Signature(NamedTuple):
-    """What a function's text says of it: `description`, and `parameters` as a JSON schema."""
-
-    description: str
-    parameters: dict[str, Any]
-
-
-_SCALARS: dict[Any, dict[str, Any]] = {
-    str: {"type": "string"},
-    bool: {"type": "boolean"},
-    int: {"type": "integer"},
-    float: {"type": "number"},
-    type(None): {"type": "null"},
-    Any: {},
-}
 _MAX_DEPTH = 64
 _TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
@@ -47,91 +26,65 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "array": (list,),
     "object": (dict,),
 }
+_PLAIN: dict[str, tuple[type, ...]] = {
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+}
+_PLAIN_SCHEMA = {"type", "properties", "required", "additionalProperties"}
+_PLAIN_PROPERTY = {"type", "description", "default", "title"}
 
 
-def signature_of(function: Callable[..., Any]) -> Signature:
-    """Derive the description and the parameter schema of `function`."""
+def check_parameters(schema: object) -> None:
+    """Raise `UsageError` unless `schema` is a JSON schema of an object, as a tool's must be."""
+    if not isinstance(schema, Mapping) or schema.get("type") != "object":
+        raise UsageError(f"parameters: {schema!r:.80}; expected a JSON schema of type 'object'")
     try:
-        hints = typing.get_type_hints(function, include_extras=True)
-    except NameError as error:
-        raise UsageError(f"tool {function.__name__}: a type hint is not defined: {error}") from None
-    summary, documented = _read_docstring(inspect.getdoc(function) or "")
-    properties: dict[str, Any] = {}
-    required: list[str] = []
-    for name, parameter in inspect.signature(function).parameters.items():
-        where = f"tool {function.__name__}, parameter {name}"
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            raise UsageError(f"{where}: a variable number of arguments has no schema")
-        if parameter.kind is parameter.POSITIONAL_ONLY:
-            raise UsageError(f"{where}: is positional-only, and arguments are passed by name")
-        if name not in hints:
-            raise UsageError(f"{where}: no type hint, and the schema is made of them")
-        schema = _schema_of(hints[name], where)
-        if name in documented:
-            schema = {**schema, "description": documented[name]}
-        if parameter.default is parameter.empty:
-            required.append(name)
-        elif parameter.default is not None:
-            schema = {**schema, "default": _json_default(parameter.default, where)}
-        properties[name] = schema
-    parameters: dict[str, Any] = {"type": "object", "properties": properties}
-    if required:
-        parameters["required"] = required
-    parameters["additionalProperties"] = False
-    return Signature(summary, parameters)
+        text = _written(schema)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UsageError(f"parameters: no JSON: {_shorten(str(error))}") from None
+    if problem := _schema_problem(text):
+        raise UsageError(f"parameters: {problem}; expected a JSON schema (draft 2020-12)")
 
 
-def _json_default(value: Any, where: str) -> Any:
+@functools.lru_cache(maxsize=256)
+def _schema_problem(text: str) -> str:
+    schema = json.loads(text)
+    if _is_plain(schema):
+        return ""
+    import jsonschema  # noqa: PLC0415 - heavy; a plain schema does without it
+
     try:
-        json.dumps(value)
-    except (TypeError, ValueError):
-        raise UsageError(f"{where}: the default {value!r} has no JSON form") from None
-    return value
+        _validator(text)
+    except jsonschema.SchemaError as error:
+        place = ".".join(str(part) for part in error.absolute_path) or "the schema"
+        return f"{place}: {_shorten(error.message)}"
+    return ""
 
 
-def _schema_of(hint: Any, where: str) -> dict[str, Any]:
-    if hint in _SCALARS:
-        return dict(_SCALARS[hint])
-    origin, arguments = get_origin(hint), get_args(hint)
-    if origin is typing.Annotated:
-        return {**_schema_of(arguments[0], where), "description": str(arguments[1])}
-    if origin is Literal:
-        return {"enum": list(arguments)}
-    if origin in (Union, types.UnionType):
-        return {"anyOf": [_schema_of(argument, where) for argument in arguments]}
-    if hint is list or origin is list:
-        return {
-            "type": "array",
-            **({"items": _schema_of(arguments[0], where)} if arguments else {}),
-        }
-    if hint is dict or origin is dict:
-        values = {"additionalProperties": _schema_of(arguments[1], where)} if arguments else {}
-        return {"type": "object", **values}
-    raise UsageError(f"{where}: the type {hint!r} has no JSON form; use str, Literal, list, ...")
+def _is_plain(schema: Mapping[str, Any]) -> bool:
+    """Say whether a schema is of scalars, and right; False means unknown."""
+    properties, required = schema.get("properties", {}), schema.get("required", [])
+    return (
+        schema.keys() <= _PLAIN_SCHEMA
+        and isinstance(properties, dict)
+        and all(map(_is_plain_entry, properties.values()))
+        and isinstance(required, list)
+        and all(isinstance(name, str) for name in required)
+        and isinstance(schema.get("additionalProperties", True), bool)
+    )
 
 
-_SECTION = re.compile(r"^(Args|Arguments|Parameters|Returns|Raises|Yields|Examples?):\s*$")
-_ARGUMENT = re.compile(r"^\s*(\w+)(?:\s*\([^)]*\))?:\s*(.*)$")
-
-
-def _read_docstring(text: str) -> tuple[str, dict[str, str]]:
-    """Split a Google-style docstring into its prose and its documented arguments."""
-    prose: list[str] = []
-    documented: dict[str, str] = {}
-    section, current = "", ""
-    for line in text.splitlines():
-        if heading := _SECTION.match(line):
-            section, current = heading[1], ""
-        elif not section:
-            prose.append(line)
-        elif section in ("Args", "Arguments", "Parameters"):
-            indent = len(line) - len(line.lstrip())
-            if (entry := _ARGUMENT.match(line)) and indent <= 4:
-                current = entry[1]
-                documented[current] = entry[2].strip()
-            elif current and line.strip():
-                documented[current] += " " + line.strip()
-    return "\n".join(prose).strip(), documented
+def _is_plain_entry(entry: object) -> bool:
+    return (
+        isinstance(entry, dict)
+        and entry.keys() <= _PLAIN_PROPERTY
+        and isinstance(kind := entry.get("type"), str)
+        and kind in _PLAIN
+        and isinstance(entry.get("description", ""), str)
+        and isinstance(entry.get("title", ""), str)
+    )
 
 
 class Measure(NamedTuple):
@@ -197,23 +150,15 @@ def check_arguments(
     return coerced, _first_error(schema, properties, coerced)
 
 
-_PLAIN: dict[str, tuple[type, ...]] = {
-    "string": (str,),
-    "integer": (int,),
-    "number": (int, float),
-    "boolean": (bool,),
-}
-
-
 def _plainly_valid(
     schema: Mapping[str, Any], properties: Mapping[str, Any], arguments: dict[str, Any]
 ) -> bool:
     """Say whether flat arguments are valid without asking jsonschema; False means unknown."""
-    if not schema.keys() <= {"type", "properties", "required", "additionalProperties"}:
+    if not schema.keys() <= _PLAIN_SCHEMA:
         return False
     for name, value in arguments.items():
         wanted = properties.get(name)
-        if wanted is None or not wanted.keys() <= {"type", "description", "default", "title"}:
+        if wanted is None or not wanted.keys() <= _PLAIN_PROPERTY:
             return False
         kind = wanted.get("type")
         if kind not in _PLAIN or type(value) not in _PLAIN[kind]:
@@ -238,11 +183,15 @@ def _first_error(
                 "extra_argument",
                 f"unexpected {extra[0][:80]!r}{hint}; {_expectation(properties, schema)}",
             )
-    error = _schema_error(json.dumps(schema, sort_keys=True), arguments)
+    error = _schema_error(_written(schema), arguments)
     if error is None:
         return None
     place = ".".join(str(part) for part in error.absolute_path) or "arguments"
     return ArgumentError("wrong_type", f"{place}: {_shorten(error.message)}")
+
+
+def _written(schema: Mapping[str, Any]) -> str:
+    return json.dumps(dict(schema), sort_keys=True, allow_nan=False)
 
 
 def _schema_error(schema: str, arguments: dict[str, Any]) -> Any:

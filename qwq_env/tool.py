@@ -33,7 +33,9 @@ from dataclasses import dataclass, field
 from typing import Any, overload
 
 from qwq_env.errors import ToolError as ToolError
-from qwq_env.schema import Signature, signature_of
+from qwq_env.errors import UsageError
+from qwq_env.schema import check_parameters
+from qwq_env.signature import Signature, signature_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,12 +179,51 @@ def tool(
 ) -> FunctionTool | Callable[[Callable[..., Any]], FunctionTool]:
     """Make a tool of a function: the schema comes from its type hints and its docstring.
 
-    Raises `UsageError` for a parameter without a type hint or with one that has no JSON form.
+    Raises `UsageError` for a parameter without a type hint, or with one that cannot be resolved or
+    has no JSON form, and for what is no function.
     """
 
     def make(function: Callable[..., Any]) -> FunctionTool:
-        return FunctionTool(
-            function, signature_of(function), name=name or function.__name__, blocking=blocking
-        )
+        signature = signature_of(function)
+        known = function.__name__ if name is None else name
+        return FunctionTool(function, signature, name=_checked_name(known), blocking=blocking)
 
     return make if function is None else make(function)
+
+
+def checked_tools(tools: object) -> tuple[Tool, ...]:
+    """Return the tools of an environment or a toolbox.
+
+    Raises `UsageError` for what is no `Tool`, for two of one name, and for a name, a description
+    or parameters that could not be shown to a model.
+    """
+    if not isinstance(tools, list | tuple):
+        raise UsageError(f"tools: {tools!r:.80}; expected a list of Tools")
+    for tool in tools:
+        if not isinstance(tool, Tool):
+            expected = "a Tool: an instance, or what @tool makes of a function"
+            raise UsageError(f"tools: {tool!r:.80}; expected {expected}")
+        _check(tool)
+    names = [tool.name for tool in tools]
+    if len(set(names)) != len(names):
+        raise UsageError(f"tools: two of them share a name: {', '.join(sorted(names))}")
+    return tuple(tools)
+
+
+def _check(tool: Tool) -> None:
+    where = type(tool).__name__
+    try:
+        _checked_name(getattr(tool, "name", None))
+        where = tool.name
+        description = getattr(tool, "description", None)
+        if not isinstance(description, str):
+            raise UsageError(f"description: {description!r:.80}; expected a text")
+        check_parameters(getattr(tool, "parameters", None))
+    except UsageError as error:
+        raise UsageError(f"tool {where}: {error}") from None
+
+
+def _checked_name(name: object) -> str:
+    if not isinstance(name, str) or not name or not name.isprintable():
+        raise UsageError(f"name: {name!r:.80}; expected a printable text, not empty")
+    return name

@@ -11,10 +11,11 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
+from qwq_env.bounds import check_positive, check_whole
 from qwq_env.errors import (
     EnvironmentClosed,
     InfrastructureError,
@@ -23,7 +24,7 @@ from qwq_env.errors import (
     did_you_mean,
 )
 from qwq_env.schema import ArgumentError, check_arguments, measure
-from qwq_env.tool import Tool, ToolResult
+from qwq_env.tool import Tool, ToolResult, checked_tools
 from qwq_env.truncation import Tokenizer, cut_characters, cut_tokens
 from qwq_env.turn import CallResult, MalformedCall, ToolCall
 
@@ -33,6 +34,11 @@ _GRACE_SECONDS: Final = 1.0
 """How long a cancelled call may take to clean up before it is left to itself."""
 
 _NAME_CHARACTERS: Final = 100
+_ANSWER_PARTS: Final[tuple[tuple[str, type], ...]] = (
+    ("content", str),
+    ("error", str),
+    ("metadata", Mapping),
+)
 _CANCELLED_ITSELF: Final = "Error: the tool cancelled itself"
 
 
@@ -41,7 +47,7 @@ class ToolLimits:
     """Bounds on one call: wall `seconds`, and its output in `characters` and `tokens`.
 
     `argument_characters` bounds what a call may carry in, `calls` how many of one turn are
-    run. `tokens` needs a tokenizer.
+    run. `tokens` needs a tokenizer. Raises `UsageError` for a bound that is none.
     """
 
     seconds: float = 30.0
@@ -51,10 +57,10 @@ class ToolLimits:
     calls: int = 64
 
     def __post_init__(self) -> None:
-        for name in ("seconds", "characters", "tokens", "argument_characters", "calls"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise UsageError(f"tool limit {name}: {value!r}; expected a number above 0")
+        check_positive("tool limit seconds", self.seconds)
+        check_whole("tool limit tokens", self.tokens, optional=True)
+        for name in ("characters", "argument_characters", "calls"):
+            check_whole(f"tool limit {name}", getattr(self, name))
 
 
 class Toolbox:
@@ -74,12 +80,9 @@ class Toolbox:
         self.limits = limits or ToolLimits()
         if self.limits.tokens is not None and tokenizer is None:
             raise UsageError("tool limit tokens: needs a tokenizer to count with; none was given")
-        names = [tool.name for tool in tools]
-        if len(set(names)) != len(names):
-            raise UsageError(f"tools: two of them share a name: {', '.join(sorted(names))}")
         self.counts: Counter[str] = Counter()
         self._tokenizer = tokenizer
-        self._tools = {tool.name: tool.for_episode(seed) for tool in tools}
+        self._tools = {tool.name: tool.for_episode(seed) for tool in checked_tools(tools)}
         self._closed = False
 
     async def run(self, requests: Sequence[ToolCall | MalformedCall]) -> list[CallResult]:
@@ -203,8 +206,7 @@ class Toolbox:
             raise error
         return self._failed(tool, "crash", f"Error: {describe_error(error)}", start)
 
-    def _answered(self, tool: Tool, answer: ToolResult | str, start: float) -> CallResult:
-        result = answer if isinstance(answer, ToolResult) else ToolResult(str(answer))
+    def _answered(self, tool: Tool, result: ToolResult, start: float) -> CallResult:
         content, cut = self._cap(result.content)
         return CallResult(
             tool.name,
@@ -230,12 +232,24 @@ class Toolbox:
         )
 
 
-async def _answer(tool: Tool, arguments: dict[str, Any]) -> ToolResult | str:
+async def _answer(tool: Tool, arguments: dict[str, Any]) -> ToolResult:
+    """Call, and return an answer whose parts are of the right kinds, or raise."""
     try:
-        return await tool.call(arguments)
+        pending: object = tool.call(arguments)
+        if isinstance(pending, str | ToolResult):
+            made = type(tool).__name__
+            raise UsageError(f"tool {tool.name}: {made}.call is no coroutine; expected async def")
+        answer = await cast(Awaitable[object], pending)
     except SystemExit as error:
         # It would end the event loop, and every other episode with it.
         raise RuntimeError(f"the tool tried to exit with status {error.code}") from None
+    if not isinstance(answer, ToolResult):
+        return ToolResult(str(answer))
+    for part, kind in _ANSWER_PARTS:
+        if not isinstance(value := getattr(answer, part), kind):
+            found = type(value).__name__
+            raise TypeError(f"ToolResult.{part} is {found}; expected {kind.__name__}")
+    return answer
 
 
 async def _cancel(task: asyncio.Task[Any], name: str) -> None:

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qwq_env.errors import UsageError
-from qwq_env.schema import check_arguments, measure, signature_of
+from qwq_env.schema import check_arguments, measure
+from qwq_env.signature import signature_of
 
 
 def forecast(
@@ -74,6 +75,41 @@ def odd_default(x: int = object()) -> int:  # type: ignore[assignment]
 def test_a_function_without_a_schema_is_refused(function: Any) -> None:
     with pytest.raises(UsageError, match=f"tool {function.__name__}, parameter"):
         signature_of(function)
+
+
+def bad_key(x: dict[int, str]) -> str:
+    return str(x)
+
+
+def bad_literal(x: Literal[b"a"]) -> str:
+    return str(x)
+
+
+def no_number(x: float = float("nan")) -> float:
+    return x
+
+
+@pytest.mark.parametrize("function", [bad_key, bad_literal, no_number])
+def test_a_hint_that_json_cannot_write_is_refused(function: Any) -> None:
+    with pytest.raises(UsageError, match=f"^tool {function.__name__}, parameter x: "):
+        signature_of(function)
+
+
+@pytest.mark.parametrize("hint", ["Missing", "typing.Missing", "int |", "1 + ''", "list[1/0]"])
+def test_a_hint_that_cannot_be_resolved_is_named(hint: str) -> None:
+    def odd(x: int) -> str:
+        return str(x)
+
+    odd.__annotations__["x"] = hint
+    with pytest.raises(UsageError, match=r"^tool odd: a type hint cannot be resolved: ") as refused:
+        signature_of(odd)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("value", [5, "text", int, max])
+def test_what_is_no_function_has_no_schema(value: Any) -> None:
+    with pytest.raises(UsageError, match=r"^tool"):
+        signature_of(value)
 
 
 FORECAST = signature_of(forecast).parameters

@@ -62,6 +62,14 @@ async def behave(how: str) -> Any:
             return ToolResult("so far: 1", error="python_error")
         case "none":
             return None
+        case "bad_text":
+            return BadMessage()
+        case "bad_content":
+            return ToolResult(None)  # type: ignore[arg-type]
+        case "bad_error":
+            return ToolResult("", error=None)  # type: ignore[arg-type]
+        case "bad_metadata":
+            return ToolResult("", metadata=None)  # type: ignore[arg-type]
         case "surrogate":
             return ToolResult("a\ud800b")
         case "long":
@@ -141,9 +149,32 @@ async def test_a_bad_call_does_not_cost_the_good_ones() -> None:
         ),
         ("cancelled", "tool_error", "crash", "Error: the tool cancelled itself"),
         ("bad_message", "tool_error", "crash", "Error: BadMessage"),
+        ("bad_text", "tool_error", "crash", "Error: RuntimeError: no message"),
+        (
+            "bad_content",
+            "tool_error",
+            "crash",
+            "Error: TypeError: ToolResult.content is NoneType; expected str",
+        ),
+        (
+            "bad_error",
+            "tool_error",
+            "crash",
+            "Error: TypeError: ToolResult.error is NoneType; expected str",
+        ),
+        (
+            "bad_metadata",
+            "tool_error",
+            "crash",
+            "Error: TypeError: ToolResult.metadata is NoneType; expected Mapping",
+        ),
     ],
 )
-async def test_what_a_tool_may_do(how: str, status: str, kind: str, content: str) -> None:
+@pytest.mark.parametrize("instant", [False, True])
+async def test_what_a_tool_may_do(
+    how: str, status: str, kind: str, content: str, instant: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(behave, "instant", instant)
     (result,) = await run(call("behave", {"how": how}))
 
     assert (result.status, result.kind, result.content) == (status, kind, content)
@@ -299,6 +330,82 @@ async def test_closing_closes_every_tool_once(caplog: pytest.LogCaptureFixture) 
 def test_a_limit_of_nothing_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match=f"tool limit {name}: 0"):
         ToolLimits(**{name: 0})
+
+
+@pytest.mark.parametrize("value", [None, "3", -1, True, float("nan"), []])
+@pytest.mark.parametrize("name", ["seconds", "characters", "argument_characters", "calls"])
+def test_a_limit_that_is_no_bound_is_refused(name: str, value: Any) -> None:
+    with pytest.raises(UsageError, match=f"^tool limit {name}: .*; expected a .*number above 0$"):
+        ToolLimits(**{name: value})
+
+
+def test_a_limit_that_counts_is_whole() -> None:
+    with pytest.raises(UsageError, match=r"calls: 2.5; expected a whole number"):
+        ToolLimits(calls=2.5)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"tokens: 2.5; expected a whole number above 0, or None"):
+        ToolLimits(tokens=2.5)  # type: ignore[arg-type]
+
+
+class Echo(Tool):
+    """Says what it is told."""
+
+    name = "echo"
+    description = "Echo."
+    parameters: Mapping[str, Any] = {"type": "object", "properties": {}}
+
+    async def call(self, arguments: Mapping[str, Any]) -> str:
+        return str(arguments)
+
+
+CIRCLE: dict[str, Any] = {"type": "object"}
+CIRCLE["properties"] = CIRCLE
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "told"),
+    [
+        ("name", None, "tool Echo: name: None; expected"),
+        ("name", "", "tool Echo: name: ''; expected"),
+        ("name", "a\nb", "tool Echo: name: "),
+        ("description", None, "tool echo: description: None; expected a text"),
+        ("parameters", None, "tool echo: parameters: None; expected a JSON schema"),
+        ("parameters", [], "tool echo: parameters: "),
+        ("parameters", {}, "expected a JSON schema of type 'object'"),
+        ("parameters", {"type": "string"}, "expected a JSON schema of type 'object'"),
+        ("parameters", {"type": "object", "properties": []}, "tool echo: parameters: properties: "),
+        ("parameters", {"type": "object", "properties": {"x": "int"}}, "properties.x: "),
+        ("parameters", {"type": "object", "properties": {"x": {"type": "int"}}}, "x.type: 'int'"),
+        ("parameters", {"type": "object", "properties": {"x": {"type": ["string"]}}}, ""),
+        ("parameters", {"type": "object", "required": "x"}, "required: 'x'"),
+        ("parameters", {"type": "object", "properties": {"x": {"enum": {1}}}}, "no JSON"),
+        ("parameters", CIRCLE, "no JSON"),
+    ],
+)
+def test_a_tool_that_cannot_be_shown_is_refused(field: str, value: Any, told: str) -> None:
+    echo = Echo()
+    setattr(echo, field, value)
+
+    if not told:
+        assert Toolbox([echo]).limits
+        return
+    with pytest.raises(UsageError) as refused:
+        Toolbox([echo])
+    assert told in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_class_in_place_of_a_tool_is_refused() -> None:
+    with pytest.raises(UsageError, match="expected a Tool: an instance"):
+        Toolbox([Echo])  # type: ignore[list-item]
+
+
+async def test_a_call_that_is_no_coroutine_is_the_operators_to_mend() -> None:
+    class Plain(Echo):
+        def call(self, arguments: Mapping[str, Any]) -> str:  # type: ignore[override]
+            return ""
+
+    with pytest.raises(UsageError, match=r"Plain\.call is no coroutine; expected async def"):
+        await Toolbox([Plain()]).run([call("echo", {})])
 
 
 def test_two_tools_of_one_name_are_refused() -> None:

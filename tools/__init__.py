@@ -11,6 +11,7 @@ A tool's module is imported when it is first made, so naming them costs nothing.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from typing import Final
 
 from qwq_env.errors import UsageError, unknown
@@ -39,3 +40,15 @@ def make_tool(tool: str | Tool) -> Tool:
     module, name = TOOLS[tool]
     made: Tool = getattr(importlib.import_module(module), name)()
     return made
+
+
+def make_tools(tools: Sequence[str | Tool]) -> list[Tool]:
+    """Return a tool for each name; see `make_tool`.
+
+    Raises `UsageError` for one name in place of a list of them, too.
+    """
+    if isinstance(tools, str | Tool):
+        raise UsageError(f"tools: {tools!r:.80} alone; expected a list, such as [{tools!r:.80}]")
+    if not isinstance(tools, list | tuple):
+        raise UsageError(f"tools: {tools!r:.80}; expected a list of names and Tools")
+    return [make_tool(tool) for tool in tools]

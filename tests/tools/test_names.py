@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
+from qwq_env.envs.math import MathToolEnv
 from qwq_env.errors import UsageError
-from qwq_env.tools import TOOLS, make_tool
+from qwq_env.tools import TOOLS, make_tool, make_tools
 from qwq_env.tools.calculator import Calculator
 
 
@@ -26,6 +28,17 @@ def test_a_wrong_name_is_refused_with_the_nearest() -> None:
         make_tool("calculater")
     with pytest.raises(UsageError, match="neither a Tool nor a name"):
         make_tool(3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("tools", ["calculator", Calculator(), None, 3, {"calculator"}])
+def test_what_is_no_list_of_tools_is_refused(tools: Any) -> None:
+    with pytest.raises(UsageError, match=r"^tools: .*; expected a list"):
+        make_tools(tools)
+
+
+def test_one_name_in_place_of_a_list_is_refused_in_an_environment() -> None:
+    with pytest.raises(UsageError, match=r"tools: 'calculator' alone; .* \['calculator'\]"):
+        MathToolEnv(tools="calculator")
 
 
 def test_search_must_be_told_where() -> None:
