@@ -32,14 +32,20 @@ _POSITIVE: Final = frozenset({
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentRecipe:
-    """The environment: a Gymnasium `id` and what is passed to it, and the bounds of an episode."""
+    """The environment: a Gymnasium `id`, what is passed to it, and the bounds of an episode.
+
+    `tasks`, `tools`, `dialect` and `difficulty` that are left unsaid are the environment's own
+    defaults. `arguments` are whatever else its class takes, by name (`environment.arguments.x=1`).
+    One that it does not take is refused.
+    """
 
     id: str = "qwq/MathTool-v0"
-    tasks: str = "arithmetic"
+    tasks: str | None = None
     heldout_tasks: str | None = None
-    tools: list[str] = field(default_factory=lambda: ["calculator", "python"])
-    dialect: str = "qwq"
-    difficulty: int = 1
+    tools: list[str] | None = None
+    dialect: str | None = None
+    difficulty: int | None = None
+    arguments: dict[str, Any] = field(default_factory=dict)
     turns: int = 4
     tool_calls: int = 8
     seconds: float = 120.0
@@ -199,6 +205,10 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if isinstance(hint, types.UnionType):
         options = typing.get_args(hint)
         return None if value is None else _convert(options[0], value, where)
+    if typing.get_origin(hint) is dict:
+        if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+            raise UsageError(f"recipe: {where}: {value!r}; expected names and values")
+        return dict(value)
     if typing.get_origin(hint) is list:
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise UsageError(f"recipe: {where}: {value!r}; expected a list of names")

@@ -7,13 +7,11 @@ one stopped; reinforcement learning goes on from the trainer's last checkpoint. 
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import importlib.metadata
 import json
 import os
 import platform
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +22,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from qwq_env import portal
 from qwq_env.dialect.codec import TokenCodec
-from qwq_env.env import ToolEnv
 from qwq_env.errors import UsageError
-from qwq_env.registry import make_environment
 from qwq_env.rollout.play import PlaySettings
 from qwq_env.rollout.policy import Sampling
 from qwq_env.rollout.store import EpisodeStore
 from qwq_env.rollout.transformers_policy import TransformersPolicy
 from qwq_env.rollout.vllm_policy import VllmPolicy
-from qwq_env.task import ListTaskSet
 from qwq_env.training.cold_start import cold_start
+from qwq_env.training.environments import environments
 from qwq_env.training.evaluate import Result, evaluate, summarize
 from qwq_env.training.grpo import make_trainer
 from qwq_env.training.progress import Reporter
@@ -41,7 +37,7 @@ from qwq_env.training.recipe import PolicyRecipe, Recipe
 from qwq_env.training.report import draw_curve, print_episodes, print_table, read_metrics
 from qwq_env.training.rollouts import Rollouts
 from qwq_env.training.run_folder import RunFolder, write_whole
-from qwq_env.training.tiny.policy import build_tiny_policy, tiny_lessons
+from qwq_env.training.tiny.policy import build_tiny_policy, tiny_teacher
 from qwq_env.training.weight_sync import DiskWeightSync, WeightSync
 from qwq_env.trajectory import Trajectory
 
@@ -70,11 +66,12 @@ class Run:
         self.recipe = recipe
         self.environment, self.heldout = environments(recipe)
         # Before the folder is made: what cannot start must leave nothing behind.
-        self._given = (
-            None
-            if recipe.policy.checkpoint == "tiny"
-            else load_checkpoint(recipe.policy.checkpoint)
-        )
+        self._given = self._teacher = None
+        if recipe.policy.checkpoint == "tiny":
+            level = recipe.environment.difficulty or 1
+            self._teacher = tiny_teacher(self.environment, difficulty=level, seed=recipe.seed)
+        else:
+            self._given = load_checkpoint(recipe.policy.checkpoint)
         self._servers = servers_of(recipe.policy)
         self.folder = RunFolder(root / recipe.name, self.rank)
         self.folder.claim(recipe, resume=resume)
@@ -100,16 +97,13 @@ class Run:
         self.processes.wait_for_everyone()
         return summary
 
-    def _cold_policy(self) -> tuple[Any, Any]:
+    def _cold_policy(self) -> Any:
         """Return the policy that reinforcement learning starts from; made once, by one process."""
-        if self._given is not None:
+        if self._teacher is None:
             return self._given
         if self.rank == 0 and self.folder.done("cold_start") is None:
             wanted, seed = self.recipe.cold_start, self.recipe.seed
-            difficulty = self.recipe.environment.difficulty
-            lessons = tiny_lessons(
-                self.environment, wanted.transcripts, difficulty=difficulty, seed=seed
-            )
+            lessons = self._teacher.transcripts(wanted.transcripts)
             model, tokenizer = build_tiny_policy(lessons, self.recipe.policy, seed=seed)
             with self.reporter.phase("cold start", wanted.steps, "steps") as phase:
                 losses = cold_start(
@@ -242,42 +236,6 @@ def servers_of(recipe: PolicyRecipe) -> tuple[VllmPolicy, WeightSync] | None:
     api_key = os.environ.get("VLLM_API_KEY")
     policy = VllmPolicy(recipe.servers, api_key=api_key)
     return policy, DiskWeightSync(recipe.served, recipe.servers, api_key=api_key)
-
-
-def environments(recipe: Recipe) -> tuple[ToolEnv, ToolEnv]:
-    """Return the environment to train in and the one to evaluate in; they share no task.
-
-    Endless task sets have splits of their own; of a finite one the last tasks are held out.
-    """
-    wanted = recipe.environment
-    train = _environment(recipe, wanted.tasks, "train")
-    if wanted.heldout_tasks is not None:
-        return train, _environment(recipe, wanted.heldout_tasks, "test")
-    if train.tasks.size is None:
-        return train, _environment(recipe, wanted.tasks, "heldout")
-    tasks = list(train.tasks)
-    count = min(recipe.evaluation.tasks, len(tasks) // 2)
-    if count == 0:
-        raise UsageError(f"environment.tasks: {wanted.tasks} has {len(tasks)}; expected 2 or more")
-    heldout = copy.copy(train)
-    heldout.tasks = ListTaskSet(tasks[len(tasks) - count :])
-    train.tasks = ListTaskSet(tasks[: len(tasks) - count])
-    return train, heldout
-
-
-def _environment(recipe: Recipe, tasks: str, split: str) -> ToolEnv:
-    wanted = recipe.environment
-    arguments: dict[str, Any] = {"tasks": tasks, "tools": wanted.tools, "dialect": wanted.dialect}
-    arguments |= {"difficulty": wanted.difficulty, "split": split}
-    env = make_environment(wanted.id, arguments)
-    limits = replace(
-        env.settings.limits,
-        turns=wanted.turns,
-        tool_calls=wanted.tool_calls,
-        seconds=wanted.seconds,
-    )
-    env.settings = replace(env.settings, limits=limits)
-    return env
 
 
 def load_checkpoint(path: str) -> tuple[Any, Any]:

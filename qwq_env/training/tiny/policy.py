@@ -9,25 +9,37 @@ from qwq_env.env import ToolEnv
 from qwq_env.envs.arithmetic import ArithmeticTaskSet
 from qwq_env.training.recipe import PolicyRecipe
 from qwq_env.training.tiny.model import build_tiny_model
-from qwq_env.training.tiny.teacher import Teacher
+from qwq_env.training.tiny.teacher import ONLY_GUESSES, Teacher, TeacherMix, has_calculator
 from qwq_env.training.tiny.tokenizer import build_tiny_tokenizer
 from qwq_env.training.transcript import Transcript
 
 _TOKENIZER_SAMPLES = 400
 
 
-def tiny_lessons(env: ToolEnv, count: int, *, difficulty: int, seed: int) -> list[Transcript]:
-    """Return transcripts of the imperfect teacher in `env`'s dialect, with its tools.
+def tiny_teacher(env: ToolEnv, *, difficulty: int, seed: int) -> Teacher:
+    """Return the imperfect teacher in `env`'s dialect, with its tools.
 
-    The lessons are arithmetic whatever the environment's tasks are: they teach the form of an
-    episode, not the tasks. Their own task seed keeps them apart from those of training.
+    Its lessons are arithmetic whatever the environment's tasks are: they teach the form of an
+    episode, not the tasks. Their own task seed keeps them apart from those of training. Where the
+    environment has no calculator, they only show how one thinks and answers.
+
+    Raises `UsageError` for a dialect in which the teacher cannot call a tool.
     """
     tasks = ArithmeticTaskSet(seed=seed + 1_000_003, difficulty=difficulty, split="train")
     settings = env.settings
-    teacher = Teacher(
-        tasks, settings.tools, settings.dialect, system_prompt=settings.system_prompt, seed=seed
+    return Teacher(
+        tasks,
+        settings.tools,
+        settings.dialect,
+        system_prompt=settings.system_prompt,
+        mix=TeacherMix() if has_calculator(settings.tools) else ONLY_GUESSES,
+        seed=seed,
     )
-    return teacher.transcripts(count)
+
+
+def tiny_lessons(env: ToolEnv, count: int, *, difficulty: int, seed: int) -> list[Transcript]:
+    """Return `count` transcripts of `tiny_teacher`."""
+    return tiny_teacher(env, difficulty=difficulty, seed=seed).transcripts(count)
 
 
 def build_tiny_policy(

@@ -51,11 +51,21 @@ class TeacherMix:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
+ONLY_GUESSES = TeacherMix(guess=1.0, call=0.0, slip=0.0, malformed=0.0, ignore=0.0)
+"""The mix for an environment without a calculator: the form of an answer, and no tool."""
+
+
+def has_calculator(tools: Sequence[Tool]) -> bool:
+    """Say whether the tool is there that the teacher uses."""
+    return any(tool.name == _CALCULATOR for tool in tools)
+
+
 class Teacher:
     """Writes transcripts on the tasks of a set, which must give `metadata["steps"]`.
 
     Each transcript holds the very text that an episode would: prompts and results are rendered
-    by `dialect`, and the calls are read by it and run on `tools`, of which one is a calculator.
+    by `dialect`, and the calls are read by it and run on `tools`, of which one is a calculator
+    (a teacher who only guesses needs none).
     """
 
     def __init__(
@@ -68,15 +78,20 @@ class Teacher:
         mix: TeacherMix | None = None,
         seed: int = 0,
     ) -> None:
-        """Raises `UsageError` if the calculator is not among the tools."""
-        if not any(tool.name == _CALCULATOR for tool in tools):
+        """Raises `UsageError` if the calculator is wanted and not among the tools, and for a
+        dialect that does not read the calls that the teacher writes."""
+        mix = mix or TeacherMix()
+        if mix.guess < 1 and not has_calculator(tools):
             names = ", ".join(tool.name for tool in tools) or "none"
             raise UsageError(f"tools: {names}; expected {_CALCULATOR!r}, which the teacher uses")
+        if mix.guess < 1 and not dialect.parse(_turn_of(_call_of("1+1"))).requests:
+            name = type(dialect).__name__
+            raise UsageError(f"dialect: {name} does not read the teacher's calls; expected qwq's")
         self._tasks = tasks
         self._tools = tuple(tools)
         self._dialect = dialect
         self._system_prompt = system_prompt
-        self._weights = (mix or TeacherMix()).weights()
+        self._weights = mix.weights()
         self._seed = seed
 
     def transcripts(self, count: int, *, first: int = 0) -> list[Transcript]:
@@ -152,7 +167,7 @@ class _Lesson:
         return results[-1]
 
     async def _call(self, call: str) -> str:
-        self._say(f"I should use the calculator.\n</think>\n\n<tool_call>\n{call}\n</tool_call>")
+        self._say(_turn_of(call))
         turn = self._dialect.parse(self._parts[-1].pieces[0].text)
         results = await self._toolbox.run(turn.requests)
         shown = self._dialect.render_results(results, closed=True)
@@ -189,3 +204,7 @@ class _Lesson:
 
 def _call_of(expression: str) -> str:
     return json.dumps({"name": _CALCULATOR, "arguments": {"expression": expression}})
+
+
+def _turn_of(call: str) -> str:
+    return f"I should use the calculator.\n</think>\n\n<tool_call>\n{call}\n</tool_call>"

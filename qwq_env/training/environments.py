@@ -1,0 +1,117 @@
+"""The environments of a run: what its recipe names, made to train in and to evaluate in.
+
+An environment is any Gymnasium id behind which a `ToolEnv` stands; the library knows nothing of
+its class but its signature. What the recipe leaves unsaid is left to the environment's own
+defaults, and what the recipe says must be something that its class takes.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import inspect
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+import gymnasium as gym
+from gymnasium.envs.registration import load_env_creator
+
+from qwq_env.env import ToolEnv
+from qwq_env.errors import UsageError
+from qwq_env.registry import make_environment
+from qwq_env.task import ListTaskSet, Task, TaskSet
+from qwq_env.training.recipe import EnvironmentRecipe, Recipe
+
+
+def environments(recipe: Recipe) -> tuple[ToolEnv, ToolEnv]:
+    """Return the environment to train in and the one to evaluate in; they share no task.
+
+    Endless task sets may have splits of their own; of a finite one the last tasks are held out,
+    and of an endless one without splits the first.
+    """
+    wanted = recipe.environment
+    train = make_split(wanted, wanted.tasks, "train")
+    if wanted.heldout_tasks is not None:
+        return train, make_split(wanted, wanted.heldout_tasks, "test")
+    count = recipe.evaluation.tasks
+    if train.tasks.size is None:
+        heldout = make_split(wanted, wanted.tasks, "heldout")
+        # Whoever does not know splits gives the same tasks again.
+        if heldout.tasks.task(0) == train.tasks.task(0):
+            heldout.tasks = ListTaskSet(list(islice(heldout.tasks, count)))
+            train.tasks = Later(train.tasks, count)
+        return train, heldout
+    tasks = list(train.tasks)
+    count = min(count, len(tasks) // 2)
+    if count == 0:
+        raise UsageError(f"environment.tasks: {wanted.tasks} has {len(tasks)}; expected 2 or more")
+    heldout = copy.copy(train)
+    heldout.tasks = ListTaskSet(tasks[len(tasks) - count :])
+    train.tasks = ListTaskSet(tasks[: len(tasks) - count])
+    return train, heldout
+
+
+def make_split(wanted: EnvironmentRecipe, tasks: str | None, split: str) -> ToolEnv:
+    """Make the environment on `tasks` and, if its class knows splits, on that one.
+
+    Raises `UsageError` for an id that is none, and for an argument that its class does not take.
+    """
+    said: Mapping[str, Any] = {
+        "tasks": tasks,
+        "tools": wanted.tools,
+        "dialect": wanted.dialect,
+        "difficulty": wanted.difficulty,
+    }
+    arguments = {name: value for name, value in said.items() if value is not None}
+    for name in wanted.arguments:
+        if name in said:
+            raise UsageError(f"environment.arguments.{name}: expected it as environment.{name}")
+    if "split" in _parameters(wanted.id):
+        arguments["split"] = split
+    env = make_environment(wanted.id, {**arguments, **wanted.arguments})
+    limits = replace(
+        env.settings.limits,
+        turns=wanted.turns,
+        tool_calls=wanted.tool_calls,
+        seconds=wanted.seconds,
+    )
+    env.settings = replace(env.settings, limits=limits)
+    return env
+
+
+class Later(TaskSet):
+    """An endless task set without its first `skipped` tasks, which are held out."""
+
+    size = None
+
+    def __init__(self, tasks: TaskSet, skipped: int) -> None:
+        self._tasks = tasks
+        self._skipped = skipped
+
+    def task(self, index: int) -> Task:
+        """Return the task at `index` ≥ 0, counted after those that were skipped."""
+        if index < 0:
+            raise IndexError(index)
+        return self._tasks.task(self._skipped + index)
+
+    def find(self, task_id: str) -> Task:
+        """Return the task with that id."""
+        return self._tasks.find(task_id)
+
+
+def _parameters(environment: str) -> frozenset[str]:
+    """Return the names that the class behind an id takes; none for an id that is not registered."""
+    module, colon, name = environment.rpartition(":")
+    try:
+        if colon:
+            importlib.import_module(module)
+        entry = gym.spec(name).entry_point
+    except (gym.error.Error, ModuleNotFoundError):
+        # `make_environment` says what is wrong with it.
+        return frozenset()
+    if entry is None:
+        return frozenset()
+    creator: Any = load_env_creator(entry) if isinstance(entry, str) else entry
+    return frozenset(inspect.signature(creator).parameters)

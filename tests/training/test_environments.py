@@ -1,0 +1,145 @@
+"""Any registered environment can be trained in; what it does not take is refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from qwq_env.cli import main
+from qwq_env.errors import UsageError
+from qwq_env.rollout.store import read_episodes
+from qwq_env.training.environments import environments
+from qwq_env.training.recipe import EnvironmentRecipe, Recipe
+
+RECIPE = Path(__file__).parents[2] / "recipes" / "tiny.yaml"
+SMALL = [
+    "cold_start.steps=2", "cold_start.transcripts=32", "grpo.steps=1", "grpo.episodes=8",
+    "grpo.max_completion_tokens=40", "evaluation.tasks=4", "evaluation.samples=1",
+]  # fmt: skip
+MODULE = """\
+import gymnasium
+from qwq_env.env import ToolEnv
+from qwq_env.rubric import Component, Rubric
+from qwq_env.task import ListTaskSet, Task
+from qwq_env.tool import tool
+
+@tool(blocking=False)
+def look() -> str:
+    "Look."
+    return "seen"
+
+class Own(ToolEnv):
+    def __init__(self, count=20, render_mode=None):
+        tasks = ListTaskSet([Task(f"t{i}", f"Say {i}", str(i)) for i in range(count)])
+        rubric = Rubric([Component("match", lambda f: float(f.answer == f.task.answer))])
+        super().__init__(tasks, [look], rubric, render_mode=render_mode)
+
+gymnasium.register("own/Say-v0", entry_point=Own)
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    (tmp_path / "own_say.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(tmp_path)
+    return "own_say:own/Say-v0"
+
+
+def of(count: int = 4, **environment) -> Recipe:
+    recipe = Recipe(environment=EnvironmentRecipe(**environment))
+    return replace(recipe, evaluation=replace(recipe.evaluation, tasks=count))
+
+
+def trains_a_step(runs: Path, *arguments: str) -> list:
+    code = main(["train", str(RECIPE), "--runs", str(runs), *SMALL, *arguments])
+
+    summary = json.loads((runs / "tiny" / "summary.json").read_text())
+    assert code == 0
+    assert summary["steps"] == 1
+    return list(read_episodes(runs / "tiny" / "episodes.jsonl"))
+
+
+def test_another_environment_of_the_library_trains_a_step(tmp_path):
+    episodes = trains_a_step(tmp_path, "environment.id=qwq/General-v0", "grpo.context=2000")
+
+    assert {episode.task_id.split("/")[0] for episode in episodes} == {"instructions"}
+
+
+def test_an_environment_that_a_user_registers_trains_a_step(tmp_path, own):
+    arguments = [f"environment.id={own}", "environment.arguments.count=12"]
+    episodes = trains_a_step(tmp_path, *arguments)
+
+    assert {int(episode.task_id[1:]) for episode in episodes} <= set(range(12))
+
+
+def test_what_is_left_unsaid_is_the_environments_own():
+    train, heldout = environments(of(id="qwq/General-v0"))
+
+    assert train.settings.tools == heldout.settings.tools == ()
+    assert train.settings.limits.turns == 4
+
+
+def test_endless_tasks_without_splits_are_held_out_by_place():
+    train, heldout = environments(of(count=3, id="qwq/General-v0"))
+    first = [train.tasks.task(index) for index in range(5)]
+
+    assert train.tasks.size is None
+    assert heldout.tasks.size == 3
+    assert {task.prompt for task in first}.isdisjoint(task.prompt for task in heldout.tasks)
+    assert train.tasks.find(first[2].id) == first[2]
+
+
+def test_endless_tasks_with_splits_keep_them():
+    train, heldout = environments(of())
+
+    assert (train.tasks.split, heldout.tasks.split) == ("train", "heldout")
+
+
+def test_finite_tasks_are_cut_in_two(own):
+    train, heldout = environments(of(id=own, arguments={"count": 10}))
+
+    assert [task.id for task in train.tasks] == [f"t{i}" for i in range(6)]
+    assert [task.id for task in heldout.tasks] == [f"t{i}" for i in range(6, 10)]
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({"id": "qwq/General-v0", "difficulty": 2}, "'difficulty' is not known"),
+        ({"id": "qwq/General-v0", "arguments": {"weigth": 2}}, "did you mean 'weight'"),
+        ({"arguments": {"difficulty": 2}}, r"expected it as environment\.difficulty"),
+        ({"id": "qwq/General-v0", "tasks": "arithmetic"}, "expected 'instructions'"),
+        ({"id": "nowhere:own/Say-v0"}, "nowhere"),
+    ],
+)
+def test_what_an_environment_does_not_take_is_refused(environment, words):
+    with pytest.raises(UsageError, match=words):
+        environments(of(**environment))
+
+
+def test_what_the_users_environment_does_not_take_is_refused(own):
+    with pytest.raises(UsageError, match=r"'coumt'.*did you mean 'count'"):
+        environments(of(id=own, arguments={"coumt": 2}))
+    with pytest.raises(UsageError, match="'tasks' is not known"):
+        environments(of(id=own, tasks="more.jsonl"))
+
+
+@pytest.mark.parametrize(
+    ("argument", "words"),
+    [
+        ("environment.dificulty=2", ["environment.dificulty", "did you mean 'difficulty'"]),
+        ("environment.arguments=3", ["environment.arguments", "expected names and values"]),
+        ("environment.dialect=react", ["dialect", "does not read the teacher's calls"]),
+    ],
+)
+def test_a_key_that_is_none_is_one_line(tmp_path, capsys, argument, words):
+    code = main(["train", str(RECIPE), "--runs", str(tmp_path / "runs"), argument])
+
+    error = capsys.readouterr().err
+    assert code == 2
+    assert len(error.strip().splitlines()) == 1
+    assert all(word in error for word in words), error
+    assert not (tmp_path / "runs").exists()
