@@ -162,8 +162,9 @@ class ToolEnv(gym.Env[str, str]):
         """Take the model's turn and return Gymnasium's five.
 
         `info` holds `results` (what each call got), `errors` (failed requests counted by kind),
-        and at the end `outcome`, `answer` and `reward_components`. An episode that a tool's
-        machinery lost ends with a reward of NaN and a `failed` outcome; nothing is raised.
+        and at the end `outcome`, `answer` and `reward_components`. An episode that the machinery
+        of a tool or a reward lost, or whose reward function raised, ends with a reward of NaN and
+        a `failed` outcome; nothing is raised. `UsageError` is for what the operator must mend.
         """
         if self._closed:
             raise EnvironmentClosed("the environment was closed; make a new one")
@@ -173,12 +174,9 @@ class ToolEnv(gym.Env[str, str]):
             raise UsageError(f"action: {type(action).__name__}; expected the turn's text")
         try:
             step = await self.episode.step(action)
-        except InfrastructureError as error:
+        except InfrastructureError:
             # One lost episode must not take those beside it in a vector environment along.
-            if self.episode.outcome is None:
-                step = await self.episode.lose("infrastructure", str(error))
-            else:
-                step = Step([], (), self.episode.outcome, None)
+            step = Step([], (), self.episode.outcome, None)
         if self.render_mode == "human":
             self._show()
         return self._five(step, self.episode)

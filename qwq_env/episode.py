@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from qwq_env.dialect.base import Dialect, Piece, text_of
-from qwq_env.errors import InfrastructureError, ResetNeeded
+from qwq_env.errors import InfrastructureError, QwqError, ResetNeeded
 from qwq_env.outcome import EpisodeLimits, Limit, Outcome
 from qwq_env.rubric import FinalTurn, Reward, Rubric
 from qwq_env.task import Task
@@ -104,8 +104,7 @@ class Episode:
 
     def open(self) -> list[Piece]:
         """Render the prompt: the conversation, the tools, the opening of the first turn."""
-        schemas = [tool.schema() for tool in self.settings.tools]
-        pieces = self.settings.dialect.render(self.conversation(), schemas)
+        pieces = render_prompt(self.task, self.settings)
         self.segments.append(("task", text_of(pieces)))
         return pieces
 
@@ -113,7 +112,8 @@ class Episode:
         """Take the model's turn: run its calls, or grade it if it makes none.
 
         `cut` says that generation was stopped before the model ended its turn. Raises
-        `InfrastructureError` if a tool's machinery failed; the episode is lost then.
+        `InfrastructureError` if the machinery of a tool or a reward failed, and `UsageError` if the
+        operator must mend one. The episode is over then, lost: a turn is never taken twice.
         """
         if self.outcome is not None:
             raise ResetNeeded(f"the episode has ended ({self.outcome.reason}); call reset first")
@@ -122,9 +122,14 @@ class Episode:
         self._write(turn)
         if limit := self._limit_reached(turn, cut):
             return await self._end(Outcome.cut(limit))
-        if not turn.requests:
-            return await self._grade(turn)
-        return await self._run_tools(turn)
+        try:
+            return await (self._run_tools(turn) if turn.requests else self._grade(turn))
+        except InfrastructureError as error:
+            await self.lose("infrastructure", str(error))
+            raise
+        except QwqError as error:
+            await self.lose("usage", str(error))
+            raise
 
     def spend(self, tokens: int) -> None:
         """Count tokens that were sampled or observed."""
@@ -180,9 +185,6 @@ class Episode:
         start = time.perf_counter()
         try:
             results = await self.toolbox.run(turn.requests)
-        except InfrastructureError as error:
-            await self.lose("infrastructure", str(error))
-            raise
         finally:
             self.timings.tools += time.perf_counter() - start
         pieces = self.settings.dialect.render_results(results, closed=turn.closed)
@@ -202,11 +204,25 @@ class Episode:
         finally:
             self.timings.grading += time.perf_counter() - start
         if self.reward.value is None:
-            undecided = {name: s.reason for name, s in self.reward.scores.items() if not s.decided}
-            return await self._end(Outcome.lost("undecided", str(undecided)))
+            return await self._end(Outcome.lost("undecided", _undecided(self.reward)))
         return await self._end(Outcome.answered(), self.reward.value)
 
     async def _end(self, outcome: Outcome, reward: float = 0.0) -> Step:
         self.outcome = outcome
         await self.aclose()
         return Step([], (), outcome, None if outcome.failed else reward)
+
+
+def render_prompt(task: Task, settings: EpisodeSettings) -> list[Piece]:
+    """Render what an episode of `task` opens with; no tool is made for it."""
+    schemas = [tool.schema() for tool in settings.tools]
+    return settings.dialect.render(task.conversation(settings.system_prompt), schemas)
+
+
+def _undecided(reward: Reward) -> str:
+    """Say which components were not decided, and why."""
+    open_scores = {name: score for name, score in reward.scores.items() if not score.decided}
+    return ", ".join(
+        f"{name}: {score.reason}" + (f" ({score.detail})" if score.detail else "")
+        for name, score in open_scores.items()
+    )

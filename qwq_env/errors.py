@@ -62,3 +62,12 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> UsageError:
     names = sorted(known)
     hint = did_you_mean(str(name), names)
     return UsageError(f"{kind}: {name!r} is not known{hint}; known: {', '.join(names)}")
+
+
+def describe_error(error: BaseException) -> str:
+    """Return the type and the message of any exception, also of one that cannot be printed."""
+    try:
+        message = str(error)
+    except Exception:  # noqa: BLE001 - the boundary to foreign code: its __str__ may do anything
+        message = ""
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__

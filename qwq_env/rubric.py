@@ -15,23 +15,27 @@ model)" is
     )
 
 A component of weight 0 is logged and never paid. What could not be decided makes the reward
-undecided, unless a gate has decided that there is none.
+undecided, unless a gate has decided that there is none. A reward function that raises has not
+decided either: its bug is ours, not the policy's, so the episode is masked and not paid 0.
 """
 
 from __future__ import annotations
 
 import inspect
+import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
 from typing import NamedTuple
 
-from qwq_env.errors import UsageError
+from qwq_env.errors import EpisodeError, InfrastructureError, UsageError, describe_error
 from qwq_env.grading.reward.model import Candidate, RewardModel
 from qwq_env.grading.score import Score
 from qwq_env.task import Task
 from qwq_env.turn import Turn
+
+_log = logging.getLogger(__name__)
 
 
 class FinalTurn(NamedTuple):
@@ -79,6 +83,7 @@ class Rubric:
     floor: float = -float("inf")
     cap: float = float("inf")
     names: tuple[str, ...] = field(init=False)
+    _told: set[tuple[str, type]] = field(init=False, repr=False, compare=False, default_factory=set)
 
     def __post_init__(self) -> None:
         names = tuple(part.name for part in (*self.gates, *self.components))
@@ -98,11 +103,15 @@ class Rubric:
         """Score a final turn. A gate that gives 0 decides at once; the rest is not asked.
 
         Nor are components that a gate has left undecided: they may be dear, and change nothing.
+
+        A function that raises leaves its score undecided, with the reason `crash`; the traceback is
+        logged once for each kind of exception. Raises `InfrastructureError` where a function does,
+        and `UsageError` for a score that is none.
         """
         scores: dict[str, Score] = {}
         factor: float | None = 1.0
         for gate in self.gates:
-            score = scores[gate.name] = await _ask(gate, final)
+            score = scores[gate.name] = await self._ask(gate, final)
             if score.value == 0:
                 return Reward(self._bounded(0.0), scores)
             factor = None if factor is None or score.value is None else factor * score.value
@@ -110,12 +119,30 @@ class Rubric:
             return Reward(None, scores)
         total: float | None = self.base
         for part in self.components:
-            score = scores[part.name] = await _ask(part, final)
+            score = scores[part.name] = await self._ask(part, final)
             if part.weight == 0:
                 continue
             undecided = total is None or score.value is None
             total = None if undecided else total + part.weight * score.value  # type: ignore[operator]
         return Reward(None if total is None else self._bounded(factor * total), scores)
+
+    async def _ask(self, part: Component, final: FinalTurn) -> Score:
+        try:
+            given = part.function(final)
+            if inspect.isawaitable(given):
+                given = await given
+        except (EpisodeError, InfrastructureError, UsageError):
+            raise
+        # Exits too: one would end the event loop, and every other episode with it.
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the boundary to foreign reward code
+            return self._crashed(part.name, error)
+        return _score_of(part.name, given)
+
+    def _crashed(self, name: str, error: BaseException) -> Score:
+        if (name, type(error)) not in self._told:
+            self._told.add((name, type(error)))
+            _log.error("reward %s raised; its episodes are not learned from", name, exc_info=error)
+        return Score.undecided("crash", describe_error(error))
 
     def _bounded(self, value: float) -> float:
         return min(max(value, self.floor), self.cap)
@@ -151,13 +178,10 @@ def candidate_of(task: Task, answer: str, reference: bool = False) -> Candidate:
     return Candidate(task.messages or task.prompt, answer, known)
 
 
-async def _ask(part: Component, final: FinalTurn) -> Score:
-    given = part.function(final)
-    if inspect.isawaitable(given):
-        given = await given
+def _score_of(name: str, given: Score | float) -> Score:
     value = given.value if isinstance(given, Score) else given
     if isinstance(given, Score) and value is None:
         return given
     if not isinstance(value, Real) or not math.isfinite(value):
-        raise UsageError(f"{part.name}: gave {value!r:.80}; expected a Score or a finite number")
+        raise UsageError(f"{name}: gave {value!r:.80}; expected a Score or a finite number")
     return given if isinstance(given, Score) else Score.partial(float(value), "given")

@@ -21,6 +21,7 @@ from qwq_env.errors import (
     InfrastructureError,
     ToolError,
     UsageError,
+    describe_error,
     did_you_mean,
 )
 from qwq_env.schema import ArgumentError, check_arguments, measure
@@ -259,15 +260,6 @@ async def _cancel(task: asyncio.Task[Any], name: str) -> None:
     await asyncio.wait({task}, timeout=_GRACE_SECONDS)
     if not task.done():
         _log.warning("tool %s: does not stop when it is cancelled; left to itself", name)
-
-
-def describe_error(error: BaseException) -> str:
-    """Return the type and the message of any exception, also of one that cannot be printed."""
-    try:
-        message = str(error)
-    except Exception:  # noqa: BLE001 - the boundary to foreign code: its __str__ may do anything
-        message = ""
-    return f"{type(error).__name__}: {message}" if message else type(error).__name__
 
 
 def _policy_error(name: str, kind: str, message: str) -> CallResult:

@@ -46,6 +46,7 @@ def broken(how: str) -> str:
         "tool": ToolError("mend it"),
         "crash": KeyError("x"),
         "infra": InfrastructureError("gone"),
+        "usage": UsageError("no key"),
     }[how]
 
 
@@ -221,6 +222,37 @@ def test_undecided_grade_is_not_a_reward_of_zero():
     assert math.isnan(reward)
     assert terminated
     assert info["outcome"]["kind"] == "failed"
+
+
+def test_reward_that_raises_ends_the_episode_without_a_reward(caplog):
+    def buggy(final: FinalTurn) -> float:
+        return {}[final.answer]
+
+    env = make(reward=buggy)
+    env.reset(seed=0)
+    _, reward, terminated, truncated, info = env.step("</think>\n\n4")
+
+    assert math.isnan(reward)
+    assert terminated and not truncated
+    assert info["outcome"] == {
+        "kind": "failed", "reason": "undecided", "detail": "exact: crash (KeyError: '4')"
+    }  # fmt: skip
+    assert "in buggy" in caplog.text
+    with pytest.raises(ResetNeeded):
+        env.step("</think>\n\n4")
+
+
+@pytest.mark.parametrize("text", ["</think>\n\n4", turn(call("broken", '{"how": "usage"}'))])
+def test_what_the_operator_must_mend_is_raised_and_ends_the_episode(text):
+    env = make(reward=lambda final: math.nan)
+    env.reset(seed=0)
+
+    with pytest.raises(UsageError):
+        env.step(text)
+    assert env.episode.outcome.reason == "usage"
+    with pytest.raises(ResetNeeded):
+        env.step(text)
+    env.reset(seed=0)
 
 
 def test_order_of_calls():

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from qwq_env.errors import UsageError
+from qwq_env.errors import InfrastructureError, UsageError
 from qwq_env.grading.reward import RewardModel, Squashed
 from qwq_env.grading.score import Score
 from qwq_env.rubric import Component, FinalTurn, Rubric, by_reward_model
@@ -118,6 +118,43 @@ def test_an_undecided_gate_spares_the_components():
 
     assert reward.value is None
     assert model.seen == []
+
+
+async def exits(final):
+    raise SystemExit(3)
+
+
+def divides(final):
+    return 1 / 0
+
+
+@pytest.mark.parametrize(
+    ("function", "detail"), [(exits, "SystemExit: 3"), (divides, "ZeroDivisionError: division by")]
+)
+def test_a_function_that_raises_has_not_decided(function, detail):
+    reward = graded(Component("buggy", function))
+
+    assert reward.value is None
+    assert reward.scores["buggy"].reason == "crash"
+    assert detail in reward.scores["buggy"].detail
+
+
+def test_the_traceback_is_logged_once(caplog):
+    rubric = Rubric([Component("buggy", divides), Component("other", divides, 0.0)])
+    for _ in range(3):
+        asyncio.run(rubric.grade(FINAL))
+
+    assert [record.exc_info[0] for record in caplog.records] == [ZeroDivisionError] * 2
+    assert [record.args for record in caplog.records] == [("buggy",), ("other",)]
+
+
+@pytest.mark.parametrize("error", [InfrastructureError("gone"), UsageError("mend it")])
+def test_what_a_function_raises_on_purpose_is_passed_on(error):
+    def fails(final):
+        raise error
+
+    with pytest.raises(type(error)):
+        graded(Component("fails", fails))
 
 
 def test_an_undecided_component_is_never_zero():

@@ -76,10 +76,10 @@ class ChatPlayer:
 
     async def play(self) -> Trajectory:
         """Play to the end. Raises `InfrastructureError`; the episode is closed in any case."""
-        self.episode.open()
-        self.messages = list(self.episode.conversation())
         limit, seconds = nearest_deadline(self.episode, self._deadline)
         try:
+            self.episode.open()
+            self.messages = list(self.episode.conversation())
             async with asyncio.timeout(seconds) as bound:
                 while (step := await self._turn()).outcome is None:
                     pass

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from qwq_env.dialect.codec import TokenCodec
 from qwq_env.env import ToolEnv
-from qwq_env.episode import Episode
+from qwq_env.episode import Episode, render_prompt
 from qwq_env.errors import InfrastructureError, UsageError
 from qwq_env.outcome import Outcome
 from qwq_env.rollout.chat import ChatModel, ChatPlayer
@@ -106,8 +106,8 @@ class Engine:
         while attempts < self.settings.attempts and time.perf_counter() < deadline:
             attempts += 1
             name = attempt_name(assignment.episode, attempts)
-            episode = self.env.begin(assignment.task, seed=assignment.seed)
             try:
+                episode = self.env.begin(assignment.task, seed=assignment.seed)
                 trajectory = await self._player(episode, name, assignment.seed, deadline).play()
             except InfrastructureError as error:
                 failure = f"{type(error).__name__}: {error}"
@@ -130,8 +130,8 @@ class Engine:
 
     def _unplayed(self, assignment: Assignment, outcome: Outcome, attempts: int) -> Trajectory:
         """Return the trajectory of an episode that has nothing but its prompt."""
-        episode = self.env.begin(assignment.task, seed=assignment.seed)
-        ids = [] if self.codec is None else self.codec.encode_pieces(episode.open())
+        prompt = render_prompt(assignment.task, self.env.settings)
+        ids = [] if self.codec is None else self.codec.encode_pieces(prompt)
         return Trajectory(
             task_id=assignment.task.id,
             episode=assignment.episode,

@@ -140,6 +140,32 @@ def test_infrastructure_failure_is_retried_on_a_fresh_episode(codec):
     assert trajectory.counts == {"ok": 1}
 
 
+def test_a_tool_that_cannot_be_made_costs_its_own_episode_only(codec):
+    class Unmade(Flaky):
+        def for_episode(self, seed):
+            if seed == 1:
+                raise InfrastructureError("no place left")
+            return self
+
+    policy = ScriptedPolicy(codec, lambda context: "</think>0<|im_end|>")
+    fine, lost = run(environment(Unmade(0)), policy, codec, count=2)
+
+    assert fine.reward == 1.0
+    assert lost.reward is None
+    assert (lost.attempts, lost.outcome.detail) == (3, "InfrastructureError: no place left")
+    assert codec.decode(lost.ids).endswith("Say 1.<|im_end|>\n<|im_start|>assistant\n<think>\n")
+
+
+def test_a_reward_that_raises_costs_its_own_episode_only(codec):
+    env = environment()
+    rubric = Rubric([Component("inverse", lambda final: 1 / int(final.answer))])
+    env = ToolEnv(env.tasks, [echo], rubric)
+    lost, paid = run(env, ScriptedPolicy(codec, oracle), codec, count=2)
+
+    assert (lost.reward, lost.outcome.reason) == (None, "undecided")
+    assert (paid.reward, paid.outcome.reason) == (1.0, "answered")
+
+
 def test_lost_episode_has_no_reward(codec):
     turns = ["</think>" + CALL % ("flaky", "{}"), "</think>0<|im_end|>"]
     [trajectory] = run(environment(Flaky(9)), ScriptedPolicy(codec, turns), codec, attempts=2)
