@@ -23,6 +23,10 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+from _sandbox_family import descendants, field_bytes
+
 from qwq_env.sandbox import Limits, LocalSandbox
 
 HERE: Final = Path(__file__).resolve().parent
@@ -160,27 +164,14 @@ async def session_bytes(sandbox: LocalSandbox) -> int:
 
 def family_bytes(sandbox: LocalSandbox) -> int:
     """The memory of the fork server and all below it (readable as root only)."""
-    parents = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-                parents[int(entry.name)] = int(fields[1])
-    total, frontier = 0, [sandbox.server_pid]
-    while frontier:
-        for pid in frontier:
-            with contextlib.suppress(OSError):
-                total += _field(f"/proc/{pid}/smaps_rollup", "Pss:")
-                total += _field(f"/proc/{pid}/status", "VmPTE:")
-        frontier = [pid for pid, parent in parents.items() if parent in frontier]
+    if sandbox.server_pid is None:
+        return 0
+    total = 0
+    for pid in [sandbox.server_pid, *descendants(sandbox.server_pid)]:
+        with contextlib.suppress(OSError):
+            total += field_bytes(pid, "smaps_rollup", "Pss")
+            total += field_bytes(pid, "status", "VmPTE")
     return total
-
-
-def _field(path: str, name: str) -> int:
-    for line in Path(path).read_text().splitlines():
-        if line.startswith(name):
-            return int(line.split()[1]) << 10
-    return 0
 
 
 async def bare_subprocess(code: str, seconds: float) -> float:

@@ -18,16 +18,25 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from _sandbox_family import descendants, own_bytes
 
 from qwq_env.sandbox import Limits, LocalSandbox, SandboxUnavailable
 
 SHORT: Final = Limits(cpu_seconds=0.3, wall_seconds=0.6, memory_mb=128)
 PATIENT: Final = Limits(cpu_seconds=20, wall_seconds=60)
 MOST_GROWTH: Final = 32 << 20
-"""Bytes that the memory of host and sandbox may wander between the first fifth and the end."""
+"""Bytes by which this process, and any one of the sandbox's, may have grown since the warm-up."""
+
+AGREEMENT: Final = 1 << 20
+"""Bytes within which two readings of memory at rest are the same."""
+
+SETTLING_SECONDS: Final = 60.0
 
 HOSTILE: Final = (
     "while True: pass",
@@ -104,7 +113,11 @@ class Soak:
                 result = await session.run(f"total += {n}\ntotal")
                 self.check("session steps", result.value, str(total))
             if dice.random() < 0.2:
-                await session.run("while True: total = total", wall_seconds=0.1)
+                result = await session.run("while True: total = total", wall_seconds=0.1)
+                if result.state_lost:
+                    # It says so itself: on a crowded machine the interrupt may come too late.
+                    self.done["interrupts that cost the state"] += 1
+                    return
                 self.check("interrupts", (await session.run("total")).value, str(total))
 
     async def hostile(self, dice: random.Random) -> None:
@@ -127,31 +140,16 @@ class Soak:
                 self.wrong.append(f"infrastructure: {error}")
 
 
-def descendants(root: int) -> list[int]:
-    """All processes below `root`."""
-    parents = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-                parents[int(entry.name)] = int(fields[1])
-    found: list[int] = []
-    frontier = [root]
-    while frontier:
-        frontier = [pid for pid, parent in parents.items() if parent in frontier]
-        found += frontier
-    return found
-
-
-def resident_bytes(pids: list[int]) -> int:
-    """The memory that belongs to those processes, shared pages divided (PSS)."""
-    total = 0
-    for pid in pids:
-        with contextlib.suppress(OSError):
-            for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-                if line.startswith("Pss:"):
-                    total += int(line.split()[1]) << 10
-    return total
+@contextlib.contextmanager
+def own_temporary_folder() -> Iterator[None]:
+    """Have temporary files made where no other program makes any, so that ours can be counted."""
+    with tempfile.TemporaryDirectory(prefix="qwq-soak-") as folder:
+        Path(folder).chmod(0o711)  # the sandbox's unprivileged user goes through it
+        usual, tempfile.tempdir = tempfile.tempdir, folder
+        try:
+            yield
+        finally:
+            tempfile.tempdir = usual
 
 
 def belongings() -> dict[str, int]:
@@ -164,12 +162,68 @@ def belongings() -> dict[str, int]:
     }
 
 
-async def settled_bytes(sandbox: LocalSandbox) -> int:
-    """Host and sandbox memory, seen when the slots are fresh and nothing runs."""
-    await asyncio.gather(*(sandbox.run("1") for _ in range(4 * sandbox.slots)))
-    await asyncio.sleep(0.5)
+class Memory(NamedTuple):
+    """One reading of the sandbox at rest, in bytes of memory that is not a file's."""
+
+    host: int
+    """This process."""
+    process: int
+    """The largest process of the sandbox."""
+    family: int
+    """All processes of the sandbox; what they share counts for each."""
+    processes: int
+    """How many those are."""
+
+    def like(self, other: Memory) -> bool:
+        """Whether nothing was moving between the two readings."""
+        return self.processes == other.processes and all(
+            abs(mine - theirs) < AGREEMENT for mine, theirs in zip(self[:3], other[:3], strict=True)
+        )
+
+
+def read_memory() -> Memory:
+    """Look once; a process that ends meanwhile is left out."""
     gc.collect()
-    return resident_bytes([os.getpid(), *descendants(os.getpid())])
+    sizes = []
+    for pid in descendants(os.getpid()):
+        with contextlib.suppress(OSError):
+            sizes.append(own_bytes(pid))
+    return Memory(own_bytes(os.getpid()), max(sizes, default=0), sum(sizes), len(sizes))
+
+
+async def settled(sandbox: LocalSandbox) -> Memory:
+    """Memory when the slots are fresh, all of them are there, and nothing runs.
+
+    A slot that the last program spoilt is replaced in the background, and what it left takes its
+    time to die; neither is growth. So this looks until two readings agree and every process is
+    one that belongs there, and gives up only when that does not come: then something has leaked.
+    """
+    await asyncio.gather(*(sandbox.run("1") for _ in range(4 * sandbox.slots)))
+    end = time.monotonic() + SETTLING_SECONDS
+    before = read_memory()
+    while True:
+        await asyncio.sleep(0.5)
+        now = read_memory()
+        if now.processes == expected_processes(sandbox) and now.like(before):
+            return now
+        if time.monotonic() > end:
+            return now
+        before = now
+
+
+def expected_processes(sandbox: LocalSandbox) -> int:
+    """The launcher, the fork server, and each slot with the child that waits in it."""
+    return 2 + 2 * sandbox.slots
+
+
+async def outliving(pids: list[int]) -> int:
+    """How many of these processes do not end."""
+    end = time.monotonic() + SETTLING_SECONDS
+    while alive := [pid for pid in pids if Path(f"/proc/{pid}").exists()]:
+        if time.monotonic() > end:
+            break
+        await asyncio.sleep(0.1)
+    return len(alive)
 
 
 async def soak(seconds: float, callers: int) -> dict[str, Any]:
@@ -180,16 +234,18 @@ async def soak(seconds: float, callers: int) -> dict[str, Any]:
         await sandbox.start()
         counts: Counter[str] = Counter()
         wrong: list[str] = []
-        memory = []
+        readings = []
         for part in (0.2, 0.8):
             stage = Soak(sandbox, time.monotonic() + seconds * part)
             await asyncio.gather(*(stage.caller(seed) for seed in range(callers)))
             counts += stage.done
             wrong += stage.wrong
-            memory.append(await settled_bytes(sandbox))
-        level, slots = sandbox.level, sandbox.slots
-        processes = len(descendants(os.getpid())) - (2 + 2 * slots)
-    await asyncio.sleep(0.2)
+            readings.append(await settled(sandbox))
+        level = sandbox.level
+        too_many = max(0, readings[-1].processes - expected_processes(sandbox))
+        family = descendants(os.getpid())
+    early, late = readings
+    left = await outliving(family)
     after = belongings()
     return {
         "level": level,
@@ -199,10 +255,12 @@ async def soak(seconds: float, callers: int) -> dict[str, Any]:
         "counts": dict(sorted(counts.items())),
         "wrong": len(wrong),
         "wrong_first": wrong[:5],
-        "processes_leaked": max(0, processes) + len(descendants(os.getpid())),
+        "processes_leaked": too_many + left,
         **{f"{name}_leaked": after[name] - before[name] for name in before},
-        "memory_bytes": memory,
-        "memory_growth_bytes": memory[1] - memory[0],
+        "memory_bytes": [reading._asdict() for reading in readings],
+        "host_growth_bytes": late.host - early.host,
+        "sandbox_process_growth_bytes": late.process - early.process,
+        "sandbox_family_growth_bytes": late.family - early.family,
     }
 
 
@@ -210,9 +268,8 @@ def failed(report: dict[str, Any]) -> list[str]:
     """The names of what is wrong."""
     zero = ["wrong", *(name for name in report if name.endswith("_leaked"))]
     found = [name for name in zero if report[name] > 0]
-    if report["memory_growth_bytes"] > MOST_GROWTH:
-        found.append("memory_growth_bytes")
-    return found
+    grown = ("host_growth_bytes", "sandbox_process_growth_bytes")
+    return found + [name for name in grown if report[name] > MOST_GROWTH]
 
 
 def main(argv: list[str]) -> int:
@@ -223,7 +280,8 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--seconds", type=float, default=1800.0)
     parser.add_argument("--callers", type=int, default=64)
     arguments = parser.parse_args(argv)
-    report = asyncio.run(soak(arguments.seconds, arguments.callers))
+    with own_temporary_folder():
+        report = asyncio.run(soak(arguments.seconds, arguments.callers))
     report["failed"] = failed(report)
     text = json.dumps(report, indent=None if arguments.json else 1)
     if arguments.out is not None:

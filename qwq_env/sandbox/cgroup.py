@@ -86,9 +86,10 @@ class CgroupTree:
 
     def borrow(self) -> Cgroup:
         """Return a group that no slot is in; raises OSError."""
-        while self._free:
-            group = self._free.pop()
+        for group in reversed(self._free):
+            # What was in it may take its time to die.
             if not (group.pids / "cgroup.procs").read_text().strip():
+                self._free.remove(group)
                 return group
         number = str(len(self._made))
         group = Cgroup(
