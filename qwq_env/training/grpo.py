@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from transformers import PrinterCallback, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
+from qwq_env.training.checkpoint_seal import seal
 from qwq_env.training.progress import Phase
 from qwq_env.training.recipe import GrpoRecipe
 from qwq_env.training.rollouts import Rollouts
@@ -38,7 +40,7 @@ def make_trainer(
         train_dataset=rollouts.dataset,
         rollout_func=rollouts,
         reward_funcs=reward,
-        callbacks=[StepLog(folder, phase)],
+        callbacks=[StepLog(folder, phase), Seals()],
     )
     # Its rows go to metrics.jsonl and the newest to the progress bar; on the screen they bury it.
     trainer.remove_callback(PrinterCallback)
@@ -93,14 +95,27 @@ class StepLog(TrainerCallback):  # type: ignore[misc]  # its package is read wit
         self._phase.advance(note=f"reward {logs['reward']:.2f}  tools {tools:.2f}")
 
 
+class Seals(TrainerCallback):  # type: ignore[misc]  # its package is read without types
+    """Marks each checkpoint as whole once every process has written its part."""
+
+    def on_save(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+        """Seal the checkpoint of this step; the trainer has just written it."""
+        PartialState().wait_for_everyone()
+        if state.is_world_process_zero:
+            seal(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+
+
 class RandomReward:
-    """The control: pays 1 or 0 by lot. What rises under it was not learned from outcomes."""
+    """The control: pays 1 or 0 by lot. What rises under it was not learned from outcomes.
+
+    An episode's lot hangs on its seed alone: a run that goes on draws as one that never stopped.
+    """
 
     __name__ = "reward"
 
     def __init__(self, rollouts: Rollouts, seed: int) -> None:
         self._rollouts = rollouts
-        self._random = random.Random(seed)
+        self._seed = seed
 
     def __call__(
         self,
@@ -112,4 +127,7 @@ class RandomReward:
     ) -> list[float | None]:
         """Pay by lot; the true rewards go to the log as `episode/scores/...`."""
         self._rollouts.reward(prompts, completions, episode_reward, log_metric)
-        return [float(self._random.random() < 0.5) for _ in episode_reward]
+        return [self._lot(episode.seed) for episode in self._rollouts.last]
+
+    def _lot(self, episode_seed: int) -> float:
+        return float(random.Random(f"lot {self._seed}/{episode_seed}").random() < 0.5)

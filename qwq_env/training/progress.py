@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -23,9 +24,18 @@ _LOG_SECONDS = 10.0
 class Phase:
     """One phase of a run: a context manager with `advance`. Silent where `enabled` is False."""
 
-    def __init__(self, console: Console, title: str, total: int, unit: str, enabled: bool) -> None:
+    def __init__(
+        self,
+        console: Console,
+        title: str,
+        total: int,
+        unit: str,
+        *,
+        enabled: bool,
+        on_advance: Callable[[], None],
+    ) -> None:
         self._console, self._title, self._total, self._unit = console, title, total, unit
-        self._enabled = enabled
+        self._enabled, self._on_advance = enabled, on_advance
         self._done = 0
         self._started = self._last_line = 0.0
         self._note = ""
@@ -65,6 +75,7 @@ class Phase:
     def advance(self, count: int = 1, note: str = "") -> None:
         """Say that `count` more are done, with a short note such as the newest loss."""
         self._done += count
+        self._on_advance()
         self._note = note or self._note
         rate = f"{self._done / max(self.seconds, 1e-9):.1f} {self._unit}/s"
         if self._bar is not None:
@@ -87,6 +98,8 @@ class Reporter:
         self.console = Console(stderr=True)
         self.enabled = enabled
 
-    def phase(self, title: str, total: int, unit: str) -> Phase:
-        """Return a phase to enter."""
-        return Phase(self.console, title, total, unit, self.enabled)
+    def phase(
+        self, title: str, total: int, unit: str, on_advance: Callable[[], None] = lambda: None
+    ) -> Phase:
+        """Return a phase to enter; it calls `on_advance` whenever something is done."""
+        return Phase(self.console, title, total, unit, enabled=self.enabled, on_advance=on_advance)

@@ -108,20 +108,23 @@ class Rollouts:
         self._on_episode = on_episode
         self._group_reward = group_reward
         self._engine: Engine | None = None
-        self._calls = 0
+        self._step: int | None = None
+        self._call = 0
 
     def __call__(self, prompts: Sequence[Any], trainer: Any) -> dict[str, list[Any]]:
         """Play one episode for each prompt; the `rollout_func` that TRL calls on every rank."""
         step, rank = trainer.state.global_step, trainer.accelerator.process_index
+        # Counted within the step: a run that goes on then draws as one that never stopped.
+        self._call = self._call + 1 if step == self._step else 0
+        self._step = step
         assignments = [
             Assignment(
                 self._task(prompt),
-                f"{step}-{self._calls}.{rank}.{i}",
-                hash((self.seed, step, self._calls, rank, i)) & 0x7FFF_FFFF,
+                f"{step}-{self._call}.{rank}.{i}",
+                hash((self.seed, step, self._call, rank, i)) & 0x7FFF_FFFF,
             )
             for i, prompt in enumerate(prompts)
         ]
-        self._calls += 1
         engine = self._engine_for(trainer)
         self._push_weights(trainer)
         on_episode = self._on_episode

@@ -12,6 +12,8 @@ import importlib.metadata
 import json
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,8 @@ from qwq_env.training.cold_start import cold_start
 from qwq_env.training.environments import environments
 from qwq_env.training.evaluate import Result, evaluate, summarize
 from qwq_env.training.grpo import make_trainer
-from qwq_env.training.progress import Reporter
+from qwq_env.training.phase_seconds import PhaseSeconds
+from qwq_env.training.progress import Phase, Reporter
 from qwq_env.training.recipe import PolicyRecipe, Recipe
 from qwq_env.training.report import draw_curve, print_episodes, print_table, read_metrics
 from qwq_env.training.rollouts import Rollouts
@@ -77,7 +80,7 @@ class Run:
         self.folder.claim(recipe, resume=resume)
         self.processes.wait_for_everyone()
         self.reporter = Reporter(enabled=self.rank == 0)
-        self.seconds: dict[str, float] = self.folder.done("seconds") or {}
+        self.seconds = PhaseSeconds(self.folder)
         torch.set_num_threads(recipe.threads)
         set_seed(recipe.seed)
 
@@ -105,7 +108,7 @@ class Run:
             wanted, seed = self.recipe.cold_start, self.recipe.seed
             lessons = self._teacher.transcripts(wanted.transcripts)
             model, tokenizer = build_tiny_policy(lessons, self.recipe.policy, seed=seed)
-            with self.reporter.phase("cold start", wanted.steps, "steps") as phase:
+            with self._phase("cold_start", "cold start", wanted.steps, "steps") as phase:
                 losses = cold_start(
                     model,
                     TokenCodec(tokenizer),
@@ -117,7 +120,6 @@ class Run:
                 )
             model.save_pretrained(self.folder.cold)
             tokenizer.save_pretrained(self.folder.cold)
-            self._took("cold_start", phase.seconds)
             self.folder.mark_done("cold_start", {"loss": losses[-1] if losses else None})
         self.processes.wait_for_everyone()
         return load_checkpoint(str(self.folder.cold))
@@ -130,7 +132,9 @@ class Run:
         size = self.recipe.evaluation.tasks
         policy = TransformersPolicy(model, codec)
         with (
-            self.reporter.phase(f"evaluate {name}", size // self.world, "episodes") as phase,
+            self._phase(
+                f"evaluate_{name}", f"evaluate {name}", size // self.world, "episodes"
+            ) as phase,
             EpisodeStore(self.folder.episodes) as store,
         ):
 
@@ -144,7 +148,6 @@ class Run:
                     seed=self.recipe.seed, rank=self.rank, world=self.world, on_episode=keep,
                 )  # fmt: skip
         result = summarize(gather_object(own))
-        self._took(f"evaluate_{name}", phase.seconds)
         self.folder.mark_done(name, dataclasses.asdict(result))
         return result
 
@@ -161,7 +164,7 @@ class Run:
             self.folder.forget_rows(self.folder.metrics, lambda row: row["step"] > begin)
         steps, servers = self.recipe.grpo.steps, self._servers
         with (
-            self.reporter.phase("GRPO", steps, "steps") as phase,
+            self._phase("grpo", "GRPO", steps, "steps") as phase,
             EpisodeStore(self.folder.episodes) as store,
         ):
             phase.advance(begin)
@@ -186,7 +189,6 @@ class Run:
         if self.rank == 0:
             trained.save_pretrained(self.folder.policy)
             tokenizer.save_pretrained(self.folder.policy)
-        self._took("grpo", phase.seconds)
         self.folder.mark_done("grpo", {"steps": steps})
         return trained
 
@@ -199,10 +201,12 @@ class Run:
             turn_tokens=wanted.max_completion_tokens,
         )
 
-    def _took(self, phase: str, seconds: float) -> None:
-        # Added up, for a phase may have been resumed.
-        self.seconds[phase] = round(self.seconds.get(phase, 0.0) + seconds, 2)
-        self.folder.mark_done("seconds", self.seconds)
+    @contextmanager
+    def _phase(self, name: str, title: str, total: int, unit: str) -> Iterator[Phase]:
+        """Show a phase, and count its seconds under `name`."""
+        shown = self.reporter.phase(title, total, unit, self.seconds.tick)
+        with self.seconds.phase(name), shown:
+            yield shown
 
     def _summary(self, cold: Result, trained: Result, greedy: Result) -> dict[str, Any]:
         return {
@@ -214,7 +218,7 @@ class Run:
             "tool_call_rate_cold": cold.tool_call_rate,
             "tool_call_rate_trained": trained.tool_call_rate,
             "steps": self.recipe.grpo.steps,
-            "seconds": self.seconds,
+            "seconds": self.seconds.spent,
             "episodes_lost": cold.lost + trained.lost + greedy.lost,
             "processes": self.world,
             "versions": {"python": platform.python_version(), **_versions()},

@@ -15,12 +15,17 @@ runs/<name>/
 from __future__ import annotations
 
 import json
+import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from qwq_env.errors import UsageError
+from qwq_env.training.checkpoint_seal import is_whole, unseal
 from qwq_env.training.recipe import Recipe, dump_recipe
+
+logger = logging.getLogger(__name__)
 
 
 class RunFolder:
@@ -70,13 +75,33 @@ class RunFolder:
             write_whole(self.state, json.dumps(state, indent=1))
 
     def last_checkpoint(self) -> tuple[Path, int] | None:
-        """Return the trainer's newest checkpoint that is complete, and its step."""
-        found = [
-            (path, int(path.name.rpartition("-")[2]))
+        """Return the trainer's newest checkpoint that is whole, and its step; None if none is.
+
+        Those that a kill left torn are passed over, with a warning. Raises `UsageError` if there
+        is nothing but torn ones: it is not for us to throw away what was learned until there.
+        """
+        found = {
+            int(match[1]): path
             for path in self.checkpoints.glob("checkpoint-*")
-            if (path / "trainer_state.json").exists()
-        ]
-        return max(found, key=lambda item: item[1], default=None)
+            if (match := re.fullmatch(r"checkpoint-(\d+)", path.name))
+        }
+        torn: list[str] = []
+        for step, path in sorted(found.items(), reverse=True):
+            if is_whole(path):
+                if torn and self.rank == 0:
+                    names = ", ".join(torn)
+                    logger.warning("%s: not whole; going on from %s", names, path.name)
+                return path, step
+            torn.append(path.name)
+            if self.rank == 0:
+                # It will be written again; what is sealed now would not fit it then.
+                unseal(path)
+        if torn:
+            raise UsageError(
+                f"run: {self.checkpoints / torn[0]} is not whole, and none before it is;"
+                f" delete {self.checkpoints} to begin GRPO again from the cold start"
+            )
+        return None
 
     def forget_rows(self, path: Path, stale: Callable[[dict[str, Any]], bool]) -> None:
         """Take out of a JSONL file what will be done again, and a torn last line."""

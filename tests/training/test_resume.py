@@ -1,0 +1,180 @@
+"""A run that is killed goes on as one that never stopped."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from qwq_env.cli import main
+from qwq_env.errors import UsageError
+from qwq_env.rollout.store import read_episodes
+from qwq_env.training.checkpoint_seal import is_whole, seal
+from qwq_env.training.grpo import RandomReward
+from qwq_env.training.phase_seconds import PhaseSeconds
+from qwq_env.training.run_folder import RunFolder
+
+ROOT = Path(__file__).parents[2]
+STEPS, EVERY = 60, 4
+SETTINGS = [
+    "cold_start.steps=2", "cold_start.transcripts=32", f"grpo.steps={STEPS}", "grpo.episodes=8",
+    f"grpo.save_steps={EVERY}", "grpo.max_completion_tokens=24", "grpo.reward=random",
+    "evaluation.tasks=4", "evaluation.samples=0",
+]  # fmt: skip
+
+
+def killed_in_the_middle(runs: Path) -> Path:
+    """Start a run, kill it once it has two checkpoints and goes on; return its folder."""
+    command = [sys.executable, "-m", "qwq_env.training", "recipes/tiny.yaml", "--runs", str(runs)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    run = runs / "tiny"
+    with (runs / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [*command, *SETTINGS], cwd=ROOT, env=environment, stdout=log, stderr=log
+        )
+        while not (len(sealed(run)) >= 2 and len(rewards(run)) % EVERY):
+            assert process.poll() is None, (runs / "log").read_text()[-2000:]
+            time.sleep(0.005)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+    assert not (run / "summary.json").exists()
+    return run
+
+
+def sealed(run: Path) -> list[Path]:
+    found = [path for path in (run / "checkpoints").glob("checkpoint-*") if is_whole(path)]
+    return sorted(found, key=lambda path: int(path.name.partition("-")[2]))
+
+
+def rewards(run: Path) -> dict[int, float]:
+    """Return the mean reward of each step; a line that is being written is left out."""
+    found: dict[int, float] = {}
+    path = run / "metrics.jsonl"
+    for line in path.read_text().splitlines() if path.exists() else ():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        found[row["step"]] = row["reward"]
+    return found
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_from_the_last_whole_checkpoint(tmp_path, caplog):
+    """As if it had been killed while it saved: the newest checkpoint is short of half a file."""
+    run = killed_in_the_middle(tmp_path)
+    before, seconds = rewards(run), json.loads((run / "state.json").read_text())["seconds"]
+    *_, whole, torn = sealed(run)
+    cut(torn / "optimizer.pt")
+    with caplog.at_level(logging.WARNING):
+        code = main(["train", "recipes/tiny.yaml", "--runs", str(tmp_path), *SETTINGS, "--resume"])
+
+    after = rewards(run)
+    spent = json.loads((run / "summary.json").read_text())["seconds"]
+    episodes = [e for e in read_episodes(run / "episodes.jsonl") if e.episode[0].isdigit()]
+    assert code == 0
+    assert [m for m in caplog.messages if torn.name in m] == [
+        f"{torn.name}: not whole; going on from {whole.name}"
+    ]
+    assert list(after) == list(range(1, STEPS + 1))
+    assert {step: after[step] for step in before} == before
+    assert len({e.seed for e in episodes}) == len(episodes) == STEPS * 8
+    assert spent["grpo"] > seconds["grpo"] > 0
+    assert spent["cold_start"] == seconds["cold_start"]
+
+
+@pytest.fixture(autouse=True)
+def in_the_checkout(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+@pytest.fixture
+def folder(tmp_path) -> RunFolder:
+    made = RunFolder(tmp_path / "run")
+    for step in (9, 10):
+        checkpoint = made.checkpoints / f"checkpoint-{step}"
+        checkpoint.mkdir(parents=True)
+        for name in ("model.safetensors", "optimizer.pt", "trainer_state.json"):
+            (checkpoint / name).write_text("0123456789")
+        seal(checkpoint)
+    return made
+
+
+def test_the_newest_whole_checkpoint_counts(folder):
+    (folder.checkpoints / "checkpoint-best").mkdir()
+
+    assert folder.last_checkpoint() == (folder.checkpoints / "checkpoint-10", 10)
+
+
+@pytest.mark.parametrize("harm", ["short", "missing", "unsealed", "torn seal"])
+def test_a_torn_checkpoint_is_passed_over_with_a_warning(folder, caplog, harm):
+    newest = folder.checkpoints / "checkpoint-10"
+    if harm == "short":
+        cut(newest / "model.safetensors")
+    elif harm == "missing":
+        (newest / "trainer_state.json").unlink()
+    elif harm == "unsealed":
+        (newest / "sealed.json").unlink()
+    else:
+        cut(newest / "sealed.json")
+
+    assert folder.last_checkpoint() == (folder.checkpoints / "checkpoint-9", 9)
+    assert caplog.messages == ["checkpoint-10: not whole; going on from checkpoint-9"]
+
+
+def test_nothing_but_torn_checkpoints_is_one_line(folder):
+    for step in (9, 10):
+        cut(folder.checkpoints / f"checkpoint-{step}" / "optimizer.pt")
+
+    with pytest.raises(UsageError, match=r"^run: .*checkpoint-10 is not whole, .*delete [^\n]*$"):
+        folder.last_checkpoint()
+
+
+def test_a_run_without_checkpoints_has_none(tmp_path):
+    assert RunFolder(tmp_path / "run").last_checkpoint() is None
+
+
+def test_the_seconds_of_all_parts_add_up(tmp_path):
+    folder = RunFolder(tmp_path)
+    with pytest.raises(KeyboardInterrupt), PhaseSeconds(folder).phase("grpo"):
+        time.sleep(0.02)
+        raise KeyboardInterrupt
+    first = folder.done("seconds")["grpo"]
+    killed = PhaseSeconds(folder)
+    with killed.phase("grpo"):
+        time.sleep(0.02)
+        killed.tick()
+        second = folder.done("seconds")["grpo"]
+
+    assert first > 0
+    assert second > first
+
+
+def lots(control: RandomReward, rollouts: SimpleNamespace, step: int) -> list[float | None]:
+    rollouts.last = [SimpleNamespace(seed=hash((0, step, i))) for i in range(32)]
+    return control([], [], [1.0] * 32)
+
+
+def test_lots_go_on_where_they_stopped():
+    rollouts = SimpleNamespace(reward=lambda *_: None)
+    control = RandomReward(rollouts, seed=0)
+    drawn = [lots(control, rollouts, step) for step in range(4)]
+    resumed = RandomReward(rollouts, seed=0)
+
+    assert [lots(resumed, rollouts, step) for step in (2, 3)] == drawn[2:]
+    assert len({tuple(step) for step in drawn}) == 4
+    assert 0.3 < sum(map(sum, drawn)) / 128 < 0.7
+    assert lots(RandomReward(rollouts, seed=1), rollouts, 3) != drawn[3]
