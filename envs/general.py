@@ -22,7 +22,8 @@ from qwq_env.grading.reward.rules import InstructionGrader
 from qwq_env.grading.score import Score
 from qwq_env.outcome import EpisodeLimits
 from qwq_env.rubric import Component, FinalTurn, Rubric, by_reward_model
-from qwq_env.task import Task, TaskSet, load_huggingface, load_jsonl
+from qwq_env.task import Task, TaskSet, prompted_row
+from qwq_env.task_source import open_tasks
 from qwq_env.tool import Tool
 from qwq_env.toolbox import ToolLimits
 from qwq_env.tools import make_tools
@@ -115,19 +116,8 @@ class RulesGate:
 
 def general_tasks(tasks: str | Path | TaskSet, *, split: str = "train", seed: int = 0) -> TaskSet:
     """Return the task set that `tasks` names; see `GeneralEnv`."""
-    if isinstance(tasks, TaskSet):
-        return tasks
-    if tasks == "instructions":
-        return InstructionTaskSet(seed)
-    path = Path(tasks)
-    if path.suffix in (".jsonl", ".json") or path.is_file():
-        return load_jsonl(path, general_row)
-    if "/" not in str(tasks):
-        raise UsageError(
-            f"tasks: {str(tasks)!r}; expected 'instructions', a .jsonl path or a dataset id"
-            " 'org/name'"
-        )
-    return load_huggingface(str(tasks), split=split, reader=general_row)
+    made = {"instructions": lambda: InstructionTaskSet(seed)}
+    return open_tasks(tasks, made, reader=general_row, split=split)
 
 
 def general_row(row: Mapping[str, Any], task_id: str) -> Task:
@@ -137,21 +127,10 @@ def general_row(row: Mapping[str, Any], task_id: str) -> Task:
     Raises `UsageError` for a prompt that is none and for rules that no answer can be checked
     against: they must fail now, not at the first reward.
     """
-    prompt = row.get("prompt")
-    messages: tuple[Mapping[str, Any], ...] = ()
-    if isinstance(prompt, list) and prompt:
-        messages = tuple(prompt)
-        for message in messages:
-            if not isinstance(message, Mapping) or not isinstance(message.get("content"), str):
-                raise UsageError(f"prompt: {message!r:.80}; expected messages of role and content")
-        prompt = messages[-1]["content"]
-    if not isinstance(prompt, str) or not prompt:
-        raise UsageError(f"prompt: {prompt!r:.80}; expected a text or a list of messages")
-    metadata = {key: row[key] for key in row if key not in ("prompt", "answer", "id")}
-    task = Task(str(row.get("id", task_id)), prompt, row.get("answer", ""), messages, metadata)
+    task = prompted_row(row, task_id)
     ids, kwargs = _rules_of(task)
     if ids:
-        _grader(False).validate(ids, kwargs, prompt)
+        _grader(False).validate(ids, kwargs, task.prompt)
     return task
 
 

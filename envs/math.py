@@ -6,21 +6,23 @@ Paid 1.0 if the last boxed answer after the thinking is right, else 0.0, at the 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from qwq_env.dialect import Dialect
 from qwq_env.env import ToolEnv
 from qwq_env.envs.arithmetic import INSTRUCTION, ArithmeticTaskSet
 from qwq_env.errors import UsageError
 from qwq_env.grading.answer import last_boxed
-from qwq_env.grading.math import BadReference, MathGrader
+from qwq_env.grading.math import BadReference, MathGrader, check_gold
 from qwq_env.grading.score import Score
 from qwq_env.outcome import EpisodeLimits
 from qwq_env.rubric import Component, FinalTurn, Rubric
-from qwq_env.task import ListTaskSet, TaskSet, load_huggingface, load_jsonl
+from qwq_env.task import ListTaskSet, Task, TaskSet, read_any_row
+from qwq_env.task_source import open_tasks
 from qwq_env.tool import Tool
 from qwq_env.toolbox import ToolLimits
 from qwq_env.tools import make_tools
@@ -77,20 +79,42 @@ class MathToolEnv(ToolEnv):
 def math_tasks(
     tasks: str | Path | TaskSet, *, difficulty: int = 1, split: str = "train", seed: int = 0
 ) -> TaskSet:
-    """Return the task set that `tasks` names; see `MathToolEnv`."""
-    if isinstance(tasks, TaskSet):
-        return tasks
-    if tasks == "arithmetic":
-        return ArithmeticTaskSet(seed=seed, difficulty=difficulty, split=split)
-    path = Path(tasks)
-    if path.suffix in (".jsonl", ".json") or path.is_file():
-        return _prepared(load_jsonl(path))
-    if "/" not in str(tasks):
-        raise UsageError(
-            f"tasks: {str(tasks)!r}; expected 'arithmetic', a .jsonl path or a dataset id org/name"
-        )
+    """Return the task set that `tasks` names; see `MathToolEnv`.
+
+    Raises `UsageError` for a reference answer that cannot be graded against: it must fail now,
+    not at the first reward.
+    """
+    made = {
+        "arithmetic": lambda: ArithmeticTaskSet(seed=seed, difficulty=difficulty, split=split),
+    }
     configuration = "main" if str(tasks) == "openai/gsm8k" else None
-    return _prepared(load_huggingface(str(tasks), configuration=configuration, split=split))
+    opened = open_tasks(tasks, made, reader=math_row, configuration=configuration, split=split)
+    if opened is tasks and isinstance(opened, ListTaskSet):
+        for task in opened:
+            try:
+                _check_answer(task.answer)
+            except UsageError as error:
+                raise UsageError(f"task {task.id}: {error}") from None
+    return opened
+
+
+def math_row(row: Mapping[str, Any], task_id: str) -> Task:
+    """Read a row of either form of `read_any_row`; ask for a boxed answer if it does not.
+
+    Raises `UsageError` for a row of neither form, and for an answer that cannot be graded against.
+    """
+    task = read_any_row(row, task_id)
+    _check_answer(task.answer)
+    asked = task.messages or "\\boxed" in task.prompt
+    return task if asked else replace(task, prompt=task.prompt + INSTRUCTION)
+
+
+def _check_answer(answer: Any) -> None:
+    try:
+        check_gold(answer)
+        _grader().validate_gold(str(answer))
+    except BadReference as error:
+        raise BadReference(f"answer: {error}") from None
 
 
 async def accuracy(final: FinalTurn) -> Score:
@@ -109,22 +133,6 @@ async def accuracy(final: FinalTurn) -> Score:
 @lru_cache(maxsize=1)
 def _grader() -> MathGrader:
     return MathGrader(boxed_only=True)
-
-
-def _prepared(tasks: TaskSet) -> TaskSet:
-    """Ask for a boxed answer where a task does not; refuse reference answers that are none.
-
-    A reference answer that cannot be read must fail now, not at the first reward.
-    """
-    prepared = []
-    for task in tasks:
-        try:
-            _grader().validate_gold(str(task.answer))
-        except BadReference as error:
-            raise BadReference(f"task {task.id}: {error}") from None
-        asked = task.messages or "\\boxed" in task.prompt
-        prepared.append(task if asked else replace(task, prompt=task.prompt + INSTRUCTION))
-    return ListTaskSet(prepared)
 
 
 make_vector = vector_of(MathToolEnv)

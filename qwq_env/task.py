@@ -7,7 +7,6 @@ answer is in `Task.answer`; it never reaches the model nor a process that runs i
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from qwq_env.errors import UsageError
+from qwq_env.jsonl import read_objects
 
 _ROLES = ("system", "user", "assistant", "tool")
 
@@ -121,12 +121,16 @@ RowReader = Callable[[Mapping[str, Any], str], Task]
 
 def prompt_answer_row(row: Mapping[str, Any], task_id: str) -> Task:
     """Read the house form: `{"prompt": str | messages, "answer": ..., ...}`."""
-    prompt = row.get("prompt")
+    if row.get("answer") in (None, ""):
+        raise UsageError("answer: missing; expected the reference answer")
+    return prompted_row(row, task_id)
+
+
+def prompted_row(row: Mapping[str, Any], task_id: str) -> Task:
+    """Read the house form where a row need not have an answer ("" then)."""
+    prompt, answer = row.get("prompt"), row.get("answer", "")
     if not isinstance(prompt, str | list) or not prompt:
         raise UsageError(f"prompt: {_show(prompt)}; expected a text or a list of messages")
-    answer = row.get("answer")
-    if answer is None or answer == "":
-        raise UsageError("answer: missing; expected the reference answer")
     metadata = {key: value for key, value in row.items() if key not in ("prompt", "answer", "id")}
     identity = task_id if row.get("id") is None else str(row["id"])
     if isinstance(prompt, list):
@@ -166,20 +170,11 @@ def load_jsonl(path: str | Path, reader: RowReader = read_any_row) -> ListTaskSe
     Raises `UsageError` that names the file and the line of the first bad row.
     """
     path = Path(path)
-    try:
-        lines = path.read_bytes().split(b"\n")
-    except OSError as error:
-        raise UsageError(f"tasks: {path}: {error.strerror}; expected a JSONL file") from None
     tasks = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
+    for number, row in read_objects(path, field="tasks"):
         try:
-            row = json.loads(line, parse_constant=_no_constant)
-            if not isinstance(row, dict):
-                raise UsageError(f"{_show(row)}; expected a JSON object")
             tasks.append(reader(row, f"{path.stem}/{number}"))
-        except (UsageError, ValueError, RecursionError) as error:
+        except UsageError as error:
             raise UsageError(f"{path}:{number}: {error}") from None
     if not tasks:
         raise UsageError(f"tasks: {path}: no rows; expected at least one")
@@ -225,10 +220,6 @@ def _last_content(messages: Sequence[Any]) -> str:
             expected = ", ".join(_ROLES)
             raise UsageError(f"prompt: role {_show(message.get('role'))}; expected {expected}")
     return str(messages[-1]["content"])
-
-
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is no JSON value")
 
 
 def _show(value: Any) -> str:

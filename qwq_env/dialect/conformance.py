@@ -47,7 +47,9 @@ def read_rows(path: Path) -> list[Row]:
     """Read a whole file. Raises `UsageError`, naming file and line, for what is no such row."""
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise UsageError(f"file: {path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
         raise UsageError(f"file: {path} cannot be read: {error}") from None
     rows = [_row(f"{path}:{number}", line) for number, line in enumerate(lines, 1) if line.strip()]
     if not rows:

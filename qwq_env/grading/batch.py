@@ -17,6 +17,7 @@ from typing import IO, Any, NamedTuple
 
 from qwq_env.errors import UsageError, unknown
 from qwq_env.grading.score import Score
+from qwq_env.jsonl import read_objects
 
 __all__ = ["KINDS", "Grader", "Summary", "grade_file", "load_grader"]
 
@@ -154,22 +155,9 @@ async def _stream(
 
 def _rows(source: Path) -> Iterator[tuple[int, Row]]:
     """Line numbers and rows. Raises `UsageError` with `FILE:LINE` for what is no JSON object."""
-    try:
-        with source.open("rb") as lines:
-            for number, line in enumerate(lines, 1):
-                if not line.strip():
-                    continue
-                try:
-                    row = json.loads(line)
-                except (ValueError, RecursionError) as error:
-                    raise UsageError(f"{source}:{number}: not JSON: {error}") from error
-                if not isinstance(row, dict):
-                    raise UsageError(
-                        f"{source}:{number}: expected an object, got {type(row).__name__}"
-                    )
-                yield number, _as_row(row)
-    except OSError as error:
-        raise UsageError(f"{source}: {error.strerror}") from error
+    # A stored episode may hold what Python writes for a log-probability of no number.
+    for number, row in read_objects(source, constants=True):
+        yield number, _as_row(row)
 
 
 def _as_row(row: dict[str, Any]) -> Row:

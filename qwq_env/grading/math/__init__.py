@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping
 from functools import lru_cache
+from math import isfinite
 from typing import Any
 
 from qwq_env.errors import UsageError
 from qwq_env.grading.math.grader import BadReference, MathGrader
+from qwq_env.grading.math.reference import defect
+from qwq_env.grading.math.response import field_answer
 from qwq_env.grading.score import Score
 
-__all__ = ["BadReference", "MathGrader", "check_row", "grade_row"]
+__all__ = ["BadReference", "MathGrader", "check_gold", "check_row", "grade_row"]
 
 
 async def grade_row(row: Mapping[str, Any]) -> Score:
@@ -18,14 +21,30 @@ async def grade_row(row: Mapping[str, Any]) -> Score:
 
 
 def check_row(row: Mapping[str, Any]) -> None:
-    """Raise `UsageError` unless the row has a `gold` (text or number), an `answer` and a kind."""
-    gold = row.get("gold")
-    if isinstance(gold, bool) or not isinstance(gold, str | int | float):
-        raise UsageError(f"gold: {gold!r:.80}; expected a text or a number")
+    """Raise `UsageError` unless the row has a `gold` (text or number), an `answer` and a kind.
+
+    Broken LaTeX is no gold (`reference.defect`). One that is sound but that nothing can read is
+    graded as text: the same text is right, and another answer is at most undecided
+    (`bad_reference`).
+    """
+    try:
+        check_gold(row.get("gold"))
+    except BadReference as error:
+        raise BadReference(f"gold: {error}") from None
     if not isinstance(row.get("answer"), str):
         raise UsageError(f"answer: {row.get('answer')!r:.80}; expected a text")
     if row.get("kind", "answer") not in ("answer", "response"):
         raise UsageError(f"kind: {row['kind']!r:.80}; expected 'answer' or 'response'")
+
+
+def check_gold(gold: object) -> None:
+    """Raise `BadReference` unless a reference answer is a text or a finite number, and unbroken."""
+    number = isinstance(gold, int | float) and not isinstance(gold, bool) and isfinite(gold)
+    if not isinstance(gold, str) and not number:
+        raise BadReference(f"{gold!r:.80}; expected a text or a number")
+    broken = defect(field_answer(str(gold)))
+    if broken is not None:
+        raise BadReference(f"{gold!r:.80} cannot be graded against: {broken}")
 
 
 @lru_cache(maxsize=1)

@@ -11,7 +11,8 @@ from qwq_env.grading.math.compare import Comparison, Oracle
 from qwq_env.grading.math.expression import TooComplex, Unreadable
 from qwq_env.grading.math.latex import MAX_CHARACTERS, canonical
 from qwq_env.grading.math.oracle import FullOracle
-from qwq_env.grading.math.structure import Answer, Listing, read_answer, values
+from qwq_env.grading.math.reference import examine
+from qwq_env.grading.math.structure import Answer, Listing, read_answer
 from qwq_env.grading.score import Score
 
 __all__ = ["judge", "judge_fully", "warm_up"]
@@ -60,16 +61,9 @@ def judge_fully(gold: str, answer: str | None) -> Score:
 
 
 def _examine(gold: str) -> Score:
-    text = _canonical(gold)
-    if not text:
-        return Score.wrong("bad_reference", "the reference answer is empty")
-    try:
-        for value in values(_reading(text, True)):
-            if not FullOracle().readable(value):
-                return Score.wrong("bad_reference", f"{value[:80]!r} does not parse")
-    except (TooComplex, RecursionError) as error:
-        return Score.wrong("bad_reference", str(error))
-    return Score.right("readable")
+    from qwq_env.grading.math import symbolic  # noqa: PLC0415 - optional, heavy
+
+    return examine(gold, symbolic.parse)
 
 
 def _equal(gold: str, answer: str, comparison: Comparison) -> bool:

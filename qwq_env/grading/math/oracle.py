@@ -6,18 +6,14 @@ from functools import lru_cache
 
 from qwq_env.grading.math.exact import exact_value
 from qwq_env.grading.math.expression import Call, Node, TooComplex, Unreadable, read
-from qwq_env.grading.math.structure import is_name
 
-__all__ = ["ExactOracle", "FullOracle", "NeedsWorker"]
+__all__ = ["ExactOracle", "FullOracle", "NeedsWorker", "read_or_leave"]
 
 
 _BEYOND_THE_READER = re.compile(
     r"\\(?:int|iint|oint|lim|sum|prod|partial|nabla|det|operatorname|begin|cup|cap|setminus|in"
     r"|notin|subset|subseteq|emptyset|mathbb|infty|\{|lVert|Vert)(?![A-Za-z])"
 )
-
-# Digits in a base, and prose: compared as they are written.
-_AS_WRITTEN = re.compile(r"^\w+_\{?\d+\}?$|\\text\{|(?<![\\A-Za-z])[A-Za-z]{3,}")
 
 
 class NeedsWorker(Exception):
@@ -62,25 +58,10 @@ class FullOracle:
         except (Unreadable, ZeroDivisionError):
             return None
 
-    def readable(self, text: str) -> bool:
-        """Whether an answer can be compared with this text at all."""
-        from qwq_env.grading.math import symbolic  # noqa: PLC0415 - optional, heavy
-
-        if text.count("{") != text.count("}"):
-            return False
-        if is_name(text) or "\\infty" in text or _AS_WRITTEN.search(text):
-            return True
-        try:
-            if _tree(text) is None:
-                symbolic.parse(text)
-        except Unreadable:
-            return False
-        return True
-
     def same(self, gold: str, answer: str) -> bool:
         from qwq_env.grading.math import evaluate, sampling, symbolic  # noqa: PLC0415 - optional, heavy
 
-        left, right = _tree(gold), _tree(answer)
+        left, right = read_or_leave(gold), read_or_leave(answer)
         if left is not None and right is not None:
             try:
                 if sampling.same_value(left, right):
@@ -95,7 +76,7 @@ class FullOracle:
     def proportional(self, gold: str, answer: str, positive: bool) -> bool:
         from qwq_env.grading.math import evaluate, sampling  # noqa: PLC0415 - optional, heavy
 
-        left, right = _tree(gold), _tree(answer)
+        left, right = read_or_leave(gold), read_or_leave(answer)
         if left is None or right is None:
             return False
         try:
@@ -104,7 +85,7 @@ class FullOracle:
             return False
 
 
-def _tree(text: str) -> Node | None:
+def read_or_leave(text: str) -> Node | None:
     """The tree, or None when math-verify may try. Raises `Unreadable` when it should not.
 
     Its grammar is generous: it finds a value in `0'1` and in `5 0`. It gets to read only what has

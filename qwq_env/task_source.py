@@ -1,0 +1,53 @@
+"""What `tasks=` may be: a task set, the name of a procedural one, a file, a data set."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from qwq_env.errors import UsageError
+from qwq_env.task import RowReader, TaskSet, load_huggingface, load_jsonl, read_any_row
+
+_DATASET_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+# A dataset's name may hold a dot (`org/name-v1.5`), so only these make a path of one.
+_FILES = frozenset(
+    [".jsonl", ".json", ".txt", ".csv", ".tsv", ".parquet", ".arrow", ".md", ".gz", ".zip", ".zst"]
+)
+_DATA = ("*.parquet", "*.jsonl", "*.json", "*.csv", "*.arrow")
+
+
+def open_tasks(
+    tasks: object,
+    procedural: Mapping[str, Callable[[], TaskSet]],
+    *,
+    reader: RowReader = read_any_row,
+    configuration: str | None = None,
+    split: str = "train",
+) -> TaskSet:
+    """Return the task set that `tasks` stands for.
+
+    A `TaskSet` stands for itself, a name of `procedural` for what it makes, a path for a JSONL
+    file, a folder with data files or `org/name` for a Hugging Face dataset (`configuration`,
+    `split`). Rows are read with `reader`.
+
+    Raises `UsageError` for everything else, and for what cannot be loaded.
+    """
+    if isinstance(tasks, TaskSet):
+        return tasks
+    names = ", ".join(map(repr, procedural))
+    expected = f"expected {names}, a .jsonl path, a dataset id 'org/name' or a TaskSet"
+    if not isinstance(tasks, str | Path) or not str(tasks).strip():
+        raise UsageError(f"tasks: {tasks!r:.80}; {expected}")
+    name, path = str(tasks), Path(tasks)
+    if name in procedural:
+        return procedural[name]()
+    if path.is_dir():
+        if not any(True for pattern in _DATA for _ in path.rglob(pattern)):
+            raise UsageError(f"tasks: {name!r} is a folder without data files; {expected}")
+        return load_huggingface(name, configuration=configuration, split=split, reader=reader)
+    if path.is_file() or path.suffix.lower() in _FILES:
+        return load_jsonl(path, reader)
+    if not _DATASET_ID.fullmatch(name):
+        raise UsageError(f"tasks: {name!r}; {expected}")
+    return load_huggingface(name, configuration=configuration, split=split, reader=reader)

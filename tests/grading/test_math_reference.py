@@ -1,0 +1,81 @@
+"""Reference answers that are refused when a task set or a file of answers is read."""
+
+import json
+
+import pytest
+
+from qwq_env.cli import main
+from qwq_env.envs.math import MathToolEnv
+from qwq_env.errors import UsageError
+from qwq_env.grading.math import BadReference, MathGrader, check_gold
+from qwq_env.task import ListTaskSet, Task
+
+
+@pytest.fixture(scope="module")
+def grader():
+    with MathGrader() as grader:
+        yield grader
+
+
+BROKEN = [
+    "\\frac", "\\frac{1}", "\\frac{1}{", "\\frac{}{2}", "\\sqrt", "\\sqrt[3]", "\\sqrt{ }", "x^",
+    "2_", "}{", "x_{1", "\\text{foo", "42, \\frac", "odd \\frac", "\\text{a}\\binom{n}",
+    "\\begin{pmatrix}1\\\\2", "\\begin{matrix}1\\end{pmatrix}", "$$", "\\boxed{}", "",
+]  # fmt: skip
+UNREADABLE = ["1/0", "\\frac{1}{0}", "1 +", "1 2 3", "\\unknowncommand{3}", "(1, 2", "\\infty+"]
+WORDS = [
+    "Monday", "\\text{Monday}", "False", "hello world foo", "B", "(B)", "B)", "A, C", "odd $n$",
+    "\\text{No solution}", "10:30 AM", "日曜日", "The midpoints form a regular hexagon.",
+]  # fmt: skip
+SOUND = [
+    "\\frac12", "\\frac\\pi2", "\\sqrt2", "\\sqrt[3]{x}", "x^2", "x^-1", "a_{n}", "[1,2)",
+    "\\{1,2\\}", "\\begin{pmatrix}1\\\\2\\end{pmatrix}", "-\\infty", "\\frac{NO}{BO}=\\frac12",
+    "5\\%", "45^\\circ", "204_5", "\\$5", "\\int_0^1 x\\,dx", "x \\in \\mathbb{R}",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("gold", BROKEN + UNREADABLE)
+def test_refused_when_a_task_set_loads(grader, gold):
+    with pytest.raises(BadReference, match="cannot be graded against"):
+        grader.validate_gold(gold)
+
+
+@pytest.mark.parametrize("gold", WORDS + SOUND)
+def test_usable(grader, gold):
+    grader.validate_gold(gold)
+    check_gold(gold)
+
+    assert grader.grade_sync(gold, gold).value == 1.0
+    assert grader.grade_sync(gold, "another one").value == 0.0
+
+
+@pytest.mark.parametrize("gold", [*BROKEN, None, True, float("nan"), float("inf"), ["4"]])
+def test_no_file_of_answers_is_graded_against_it(tmp_path, capsys, gold):
+    source, out = tmp_path / "rows.jsonl", tmp_path / "out.jsonl"
+    rows = [{"gold": "1", "answer": "1"}, {"gold": gold, "answer": "2"}]
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    code = main(["grade", "math", str(source), "--out", str(out)])
+
+    assert code == 2
+    error = capsys.readouterr().err
+    assert f"{source}:2: gold: " in error and error.count("\n") == 1
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("answer", ["\\frac", "1/0", True, ["4"]])
+def test_tasks_with_it_are_refused_with_their_place(tmp_path, answer):
+    source = tmp_path / "rows.jsonl"
+    rows = [{"prompt": "x", "answer": "Monday"}, {"prompt": "x", "answer": answer}]
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    with pytest.raises(UsageError, match=r"rows\.jsonl:2: answer: "):
+        MathToolEnv(tasks=source)
+    with pytest.raises(UsageError, match="task b: answer: "):
+        MathToolEnv(tasks=ListTaskSet([Task("a", "x", "1"), Task("b", "x", answer)]))
+
+
+def test_what_is_sound_and_unreadable_is_never_called_wrong(grader):
+    score = grader.grade_sync("\\unknown{3}", "x+1")
+
+    assert (score.value, score.reason) == (None, "bad_reference")
+    assert grader.grade_sync("\\unknown{3}", "$\\unknown{3}$").value == 1.0
