@@ -7,6 +7,7 @@ what the environment answered (mask 0).
 from __future__ import annotations
 
 import asyncio
+import functools
 import math
 import time
 from bisect import bisect_left
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from qwq_env.dialect.base import Piece
+from qwq_env.dialect.chatml import END_THINK
 from qwq_env.dialect.codec import TokenCodec
 from qwq_env.episode import Episode, Step
 from qwq_env.errors import UsageError
@@ -218,12 +220,25 @@ def trajectory_of(
 
 
 def tokens_of_prefix(codec: TokenCodec, ids: Sequence[int], characters: int) -> int:
-    """Return how many of `ids` it takes to write the first `characters` of their text."""
+    """Return the least number of `ids` that write the first `characters` of their text.
+
+    Where the parser ends the thinking is the only rule: a `</think>` more, before it, in a call or
+    behind it, is text like any other.
+    """
     if characters <= 0:
         return 0
-    closing = codec.control_ids.get("</think>")
-    if closing is not None and closing in ids:
-        # The usual case, at a hundredth of the cost: thinking ends where its control token stands.
-        last = len(ids) - 1 - list(reversed(ids)).index(closing)
-        return last + 1
-    return bisect_left(range(len(ids)), characters, key=lambda n: len(codec.decode(ids[:n])))
+
+    @functools.cache
+    def written(count: int) -> int:
+        return len(codec.decode(ids[:count]))
+
+    # Decoding is what costs. Thinking nearly always ends with a control token, so a count that
+    # ends with one is looked for first: one decoding where there is one such token.
+    closing = codec.control_ids.get(END_THINK)
+    ends = [count for count, token in enumerate(ids, 1) if token == closing]
+    nearest = bisect_left(ends, characters, key=written)
+    if nearest < len(ends) and written(ends[nearest]) == characters:
+        return ends[nearest]
+    low = ends[nearest - 1] if nearest else 0
+    high = ends[nearest] if nearest < len(ends) else len(ids)
+    return bisect_left(range(high), characters, lo=low, key=written)
