@@ -90,18 +90,22 @@ class Trajectory:
     @property
     def rows(self) -> list[TrainingRow]:
         """All rows to learn from, in the order they were sampled; one if thinking was kept."""
-        last = TrainingRow(self.ids, self.prompt_length, self.mask, self.logprobs)
-        return [*self.earlier, last]
+        return [*self.earlier, self.last_row]
+
+    @property
+    def last_row(self) -> TrainingRow:
+        """The row of `ids`: the whole episode, or its last turn where thinking was stripped."""
+        return TrainingRow(self.ids, self.prompt_length, self.mask, self.logprobs)
 
     @property
     def prompt_ids(self) -> list[int]:
-        """The ids before the policy's first token."""
-        return self.ids[: self.prompt_length]
+        """See `TrainingRow`."""
+        return self.last_row.prompt_ids
 
     @property
     def completion_ids(self) -> list[int]:
-        """The ids from the policy's first token on, tools' included."""
-        return self.ids[self.prompt_length :]
+        """See `TrainingRow`."""
+        return self.last_row.completion_ids
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object that `from_json` reads back to an equal trajectory."""

@@ -15,6 +15,10 @@ from typing import Any, NamedTuple
 from qwq_env.turn import CallResult, Turn
 
 Message = Mapping[str, Any]
+Messages = Sequence[Message]
+"""A conversation: each `{"role", "content"}`, an assistant's with `"tool_calls"`."""
+Schemas = Sequence[Mapping[str, Any]]
+"""Tools as a model is shown them, in the OpenAI function form."""
 
 
 class Piece(NamedTuple):
@@ -41,16 +45,11 @@ class Dialect(ABC):
 
     @abstractmethod
     def render(
-        self,
-        messages: Sequence[Message],
-        tools: Sequence[Mapping[str, Any]] = (),
-        *,
-        add_generation_prompt: bool = True,
+        self, messages: Messages, tools: Schemas = (), *, add_generation_prompt: bool = True
     ) -> list[Piece]:
-        """Render a conversation and the tools' schemas (OpenAI function form).
+        """Render a conversation and the tools' schemas.
 
-        Messages are `{"role", "content"}`, assistant messages may hold `"tool_calls"`. Raises
-        `UsageError` for a content that is no text, and for tools that it cannot call.
+        Raises `UsageError` for a content that is no text, and for tools that it cannot call.
         """
 
     @abstractmethod

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from qwq_env.dialect.base import Message, Piece
+from qwq_env.dialect.base import Message, Messages, Piece
 from qwq_env.errors import UsageError
 
 END = "<|im_end|>"
@@ -69,7 +69,7 @@ def decoded_call_of(call: Any) -> tuple[str, Mapping[str, Any]]:
     if isinstance(arguments, str):
         try:
             arguments = json.loads(arguments)
-        except ValueError:
+        except (ValueError, RecursionError):
             pass
     if not isinstance(arguments, Mapping):
         raise UsageError(f"tool call {name!r}: arguments {arguments!r:.80}; expected an object")
@@ -82,7 +82,7 @@ def turn(role: str, content: str) -> list[Piece]:
     return [Piece(head, control=True), Piece(content), Piece(tail, control=True)]
 
 
-def system(messages: Sequence[Message], instructions: Sequence[Piece]) -> Iterator[Piece]:
+def system(messages: Messages, instructions: Sequence[Piece]) -> Iterator[Piece]:
     """Render the first system message, if there is one, followed by `instructions`."""
     own = content_of(messages[0]) if messages and messages[0].get("role") == "system" else ""
     if not own and not instructions:

@@ -27,13 +27,11 @@ control token; it is shown as it is.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from qwq_env.dialect import chatml, inline
-from qwq_env.dialect.base import Dialect, Message, Piece
+from qwq_env.dialect.base import Dialect, Messages, Piece, Schemas
 from qwq_env.dialect.scan import Reading, answer_of, read_tagged, scan_anywhere
 from qwq_env.turn import CallResult, MalformedCall, ToolCall, Turn
 
@@ -62,32 +60,28 @@ class FencedDialect(Dialect):
         self._code_tags = code_tags
         self.stop = ("</code>" if code_tags else "\n```\n", "</answer>", *chatml.ENDS)
         head, tail = ("<code>\n", "\n</code>") if code_tags else ("", "\n")
+        call = (f"\n{head}```python\n", f"\n```{tail}")
         self._frame = inline.Frame(
+            dialect=self.name,
             tool=tool,
             argument=argument,
-            call=(f"\n{head}```python\n", f"\n```{tail}"),
+            call=call,
             result=("\n<interpreter>\n", "\n</interpreter>\n"),
             markup=_MARKUP,
+            instructions=_instructions(*call),
         )
 
     def render(
-        self,
-        messages: Sequence[Message],
-        tools: Sequence[Mapping[str, Any]] = (),
-        *,
-        add_generation_prompt: bool = True,
+        self, messages: Messages, tools: Schemas = (), *, add_generation_prompt: bool = True
     ) -> list[Piece]:
         """Render as ChatML; see `Dialect.render`. Raises `UsageError` if the tool is missing."""
-        function = inline.find_tool(self.name, self._frame, tools)
-        instructions = list(self._instructions(function)) if function else []
         return inline.render(
-            messages, instructions, self._frame, add_generation_prompt=add_generation_prompt
+            messages, tools, self._frame, add_generation_prompt=add_generation_prompt
         )
 
     def render_results(self, results: Sequence[CallResult], *, closed: bool) -> list[Piece]:
         """Render each result between `<interpreter>` tags; the model's turn goes on."""
-        contents = [result.content for result in results]
-        return inline.render_results(contents, self._frame, closed=closed)
+        return inline.render_results(results, self._frame, closed=closed)
 
     def parse(self, text: str) -> Turn:
         """Read a turn: its programs are the requests, its `<answer>` the answer.
@@ -122,19 +116,17 @@ class FencedDialect(Dialect):
         arguments = {self._frame.argument: code.removesuffix("\n")}
         return Reading(ToolCall(self._frame.tool, arguments, raw), end)
 
-    def _instructions(self, function: Mapping[str, Any]) -> Iterator[Piece]:
-        head, tail = self._frame.call
-        yield Piece(
-            "Reason step by step. Wherever a computation helps, write a Python program in your "
-            f"reasoning, in exactly this form:\n{head}print(6 * 7)\n{tail.rstrip()}\n\nIt is run "
-            "at once, what it prints comes back between <interpreter> and </interpreter>, and you "
-            "reason on from there. Run as many as you need. When you know the answer, write "
-            "<answer>\\boxed{the answer}</answer>.\n\nWhat runs the programs:\n",
-            control=True,
-        )
-        yield Piece(json.dumps(function, ensure_ascii=False))
-
 
 def _stopped_at_fence(body: str) -> bool:
     fences = _ANY_FENCE.findall(body)
     return len(fences) > 0 and len(fences) % 2 == 0 and body.rstrip().endswith("\n```")
+
+
+def _instructions(head: str, tail: str) -> str:
+    return (
+        "Reason step by step. Wherever a computation helps, write a Python program in your "
+        f"reasoning, in exactly this form:\n{head}print(6 * 7)\n{tail.rstrip()}\n\nIt is run "
+        "at once, what it prints comes back between <interpreter> and </interpreter>, and you "
+        "reason on from there. Run as many as you need. When you know the answer, write "
+        "<answer>\\boxed{the answer}</answer>.\n\nWhat runs the programs:\n"
+    )

@@ -7,62 +7,45 @@ dialect adds to ChatML is one tool, one way to write its call, one frame around 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from qwq_env.dialect import chatml
-from qwq_env.dialect.base import Message, Piece
+from qwq_env.dialect.base import Message, Messages, Piece, Schemas
 from qwq_env.errors import UsageError
+from qwq_env.turn import CallResult
 
 
 class Frame(NamedTuple):
     """How one tool is called and answered in plain text.
 
     `call` wraps the value of `argument`, `result` what the tool `tool` said; `markup` names the
-    tags that a result may not spell.
+    tags that a result may not spell. `instructions` tell the model all this, in the system message,
+    before the tool's schema; `dialect` is the name for errors.
     """
 
+    dialect: str
     tool: str
     argument: str
     call: tuple[str, str]
     result: tuple[str, str]
     markup: tuple[str, ...]
-
-
-def find_tool(
-    dialect: str, frame: Frame, tools: Sequence[Mapping[str, Any]]
-) -> Mapping[str, Any] | None:
-    """Return the schema of the one tool that the frame can call; None if there are no tools.
-
-    Raises `UsageError` if the tools lack it, or if it does not take the frame's argument.
-    """
-    functions = [chatml.function_of(tool) for tool in tools]
-    names = [str(function.get("name")) for function in functions]
-    if not functions:
-        return None
-    if frame.tool not in names:
-        raise UsageError(
-            f"dialect {dialect!r}: calls one tool, {frame.tool!r}; the tools: {', '.join(names)}"
-        )
-    function = functions[names.index(frame.tool)]
-    taken = function.get("parameters", {}).get("properties", {})
-    if frame.argument not in taken:
-        raise UsageError(
-            f"dialect {dialect!r}: writes the argument {frame.argument!r}, "
-            f"but {frame.tool!r} takes {', '.join(taken) or 'none'}"
-        )
-    return function
+    instructions: str
 
 
 def render(
-    messages: Sequence[Message],
-    instructions: Sequence[Piece],
-    frame: Frame,
-    *,
-    add_generation_prompt: bool,
+    messages: Messages, tools: Schemas, frame: Frame, *, add_generation_prompt: bool
 ) -> list[Piece]:
-    """Render a conversation; calls, their results and what follows stand in one turn."""
+    """Render a conversation; calls, their results and what follows stand in one turn.
+
+    Raises `UsageError` if the tools lack the frame's, or if it does not take the frame's argument.
+    """
+    instructions: list[Piece] = []
+    if function := _find_tool(frame, tools):
+        described = Piece(json.dumps(function, ensure_ascii=False))
+        instructions = [Piece(frame.instructions, control=True), described]
     pieces = list(chatml.system(messages, instructions))
     is_open = False
     for index, message in enumerate(messages):
@@ -84,11 +67,11 @@ def render(
     return pieces
 
 
-def render_results(contents: Sequence[str], frame: Frame, *, closed: bool) -> list[Piece]:
+def render_results(results: Sequence[CallResult], frame: Frame, *, closed: bool) -> list[Piece]:
     """Render results; a turn that the model closed itself is opened again."""
     pieces = [Piece(f"\n{chatml.ASSISTANT}", control=True)] if closed else []
-    for content in contents:
-        pieces += _result(content, frame)
+    for result in results:
+        pieces += _result(result.content, frame)
     return pieces
 
 
@@ -96,6 +79,25 @@ def neutralised(text: str, markup: Sequence[str]) -> str:
     """Return the text with the `<` of each such tag written as `&lt;`."""
     tags = "|".join(map(re.escape, markup))
     return re.sub(rf"<(?=\s{{0,9}}/?\s{{0,9}}(?:{tags})\b)", "&lt;", text, flags=re.IGNORECASE)
+
+
+def _find_tool(frame: Frame, tools: Schemas) -> Mapping[str, Any] | None:
+    """Return the schema of the one tool that the frame can call; None if there are no tools."""
+    functions = [chatml.function_of(tool) for tool in tools]
+    names = [str(function.get("name")) for function in functions]
+    if not functions:
+        return None
+    where = f"dialect {frame.dialect!r}"
+    if frame.tool not in names:
+        raise UsageError(f"{where}: calls one tool, {frame.tool!r}; the tools: {', '.join(names)}")
+    function = functions[names.index(frame.tool)]
+    taken = function.get("parameters", {}).get("properties", {})
+    if frame.argument not in taken:
+        raise UsageError(
+            f"{where}: writes the argument {frame.argument!r}, "
+            f"but {frame.tool!r} takes {', '.join(taken) or 'none'}"
+        )
+    return function
 
 
 def _assistant(message: Message, frame: Frame) -> list[Piece]:

@@ -28,11 +28,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from qwq_env.dialect import chatml
-from qwq_env.dialect.base import Dialect, Message, Piece
+from qwq_env.dialect.base import Dialect, Message, Messages, Piece, Schemas
 from qwq_env.dialect.json_calls import end_of_json, read_call
 from qwq_env.dialect.scan import Reading, read_tagged, scan
 from qwq_env.turn import CallResult, MalformedCall, Turn
@@ -60,11 +60,7 @@ class QwqDialect(Dialect):
     thinking_opening = "<think>\n"
 
     def render(
-        self,
-        messages: Sequence[Message],
-        tools: Sequence[Mapping[str, Any]] = (),
-        *,
-        add_generation_prompt: bool = True,
+        self, messages: Messages, tools: Schemas = (), *, add_generation_prompt: bool = True
     ) -> list[Piece]:
         """Render as the published chat template does; see `Dialect.render`."""
         pieces = list(_system(messages, tools))
@@ -123,7 +119,7 @@ def _printed(message: Message) -> str:
     return str(message.get("content", ""))
 
 
-def _system(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]) -> Iterator[Piece]:
+def _system(messages: Messages, tools: Schemas) -> Iterator[Piece]:
     has_system = bool(messages) and messages[0].get("role") == "system"
     if not tools:
         if has_system:

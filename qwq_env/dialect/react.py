@@ -24,11 +24,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from qwq_env.dialect import chatml
-from qwq_env.dialect.base import Dialect, Message, Piece
+from qwq_env.dialect.base import Dialect, Message, Messages, Piece, Schemas
 from qwq_env.dialect.json_calls import end_of_json, read_json
 from qwq_env.dialect.scan import Reading, scan
 from qwq_env.turn import CallResult, MalformedCall, ToolCall, Turn
@@ -59,11 +58,7 @@ class ReactDialect(Dialect):
     end_of_turn = chatml.END
 
     def render(
-        self,
-        messages: Sequence[Message],
-        tools: Sequence[Mapping[str, Any]] = (),
-        *,
-        add_generation_prompt: bool = True,
+        self, messages: Messages, tools: Schemas = (), *, add_generation_prompt: bool = True
     ) -> list[Piece]:
         """Render as ChatML; see `Dialect.render`."""
         pieces = list(chatml.system(messages, list(_instructions(tools)) if tools else []))
@@ -167,7 +162,7 @@ def _observations(contents: Sequence[str]) -> list[Piece]:
     return chatml.turn("user", "\n".join(f"Observation: {content}" for content in indented))
 
 
-def _instructions(tools: Sequence[Mapping[str, Any]]) -> Iterator[Piece]:
+def _instructions(tools: Schemas) -> Iterator[Piece]:
     yield Piece("Answer as well as you can. You can use these tools:\n\n", control=True)
     names = []
     for tool in tools:

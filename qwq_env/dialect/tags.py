@@ -21,19 +21,23 @@ control token; it is shown as it is.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from qwq_env.dialect import chatml, inline
-from qwq_env.dialect.base import Dialect, Message, Piece
+from qwq_env.dialect.base import Dialect, Messages, Piece, Schemas
 from qwq_env.dialect.scan import Reading, answer_of, read_tagged, scan_anywhere
 from qwq_env.turn import CallResult, MalformedCall, ToolCall, Turn
 
 _OPEN, _CLOSE = "<search>", "</search>"
 _OPENING = re.compile(_OPEN)
 _MARKUP = ("think", "search", "information", "answer")
+_INSTRUCTIONS = (
+    "Think between <think> and </think> before every step. Whenever you lack knowledge, ask "
+    f"the tool below: write {_OPEN}what you look for{_CLOSE}, and its findings come back "
+    "between <information> and </information>. Ask as often as you need. When you know the "
+    "answer, write it, and nothing else, between <answer> and </answer>.\n\nThe tool:\n"
+)
 
 
 class TagsDialect(Dialect):
@@ -48,31 +52,26 @@ class TagsDialect(Dialect):
 
     def __init__(self, tool: str = "search", argument: str = "query") -> None:
         self._frame = inline.Frame(
+            dialect=self.name,
             tool=tool,
             argument=argument,
             call=(_OPEN, _CLOSE),
             result=("\n\n<information>", "</information>\n\n"),
             markup=_MARKUP,
+            instructions=_INSTRUCTIONS,
         )
 
     def render(
-        self,
-        messages: Sequence[Message],
-        tools: Sequence[Mapping[str, Any]] = (),
-        *,
-        add_generation_prompt: bool = True,
+        self, messages: Messages, tools: Schemas = (), *, add_generation_prompt: bool = True
     ) -> list[Piece]:
         """Render as ChatML; see `Dialect.render`. Raises `UsageError` if the tool is missing."""
-        function = inline.find_tool(self.name, self._frame, tools)
-        instructions = list(_instructions(function)) if function else []
         return inline.render(
-            messages, instructions, self._frame, add_generation_prompt=add_generation_prompt
+            messages, tools, self._frame, add_generation_prompt=add_generation_prompt
         )
 
     def render_results(self, results: Sequence[CallResult], *, closed: bool) -> list[Piece]:
         """Render each result between `<information>` tags; the model's turn goes on."""
-        contents = [result.content for result in results]
-        return inline.render_results(contents, self._frame, closed=closed)
+        return inline.render_results(results, self._frame, closed=closed)
 
     def parse(self, text: str) -> Turn:
         """Read a turn: its searches are the requests, its `<answer>` the answer."""
@@ -94,15 +93,3 @@ class TagsDialect(Dialect):
             return Reading(MalformedCall("empty_call", message, raw), end)
         arguments = {self._frame.argument: query.strip()}
         return Reading(ToolCall(self._frame.tool, arguments, raw), end)
-
-
-def _instructions(function: Mapping[str, Any]) -> Iterator[Piece]:
-    described = json.dumps(function, ensure_ascii=False)
-    yield Piece(
-        "Think between <think> and </think> before every step. Whenever you lack knowledge, ask "
-        f"the tool below: write {_OPEN}what you look for{_CLOSE}, and its findings come back "
-        "between <information> and </information>. Ask as often as you need. When you know the "
-        "answer, write it, and nothing else, between <answer> and </answer>.\n\nThe tool:\n",
-        control=True,
-    )
-    yield Piece(described)

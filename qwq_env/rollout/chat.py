@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
+from qwq_env.dialect.base import Messages, Schemas
 from qwq_env.episode import Episode, Step
 from qwq_env.rollout.play import PlaySettings, nearest_deadline, trajectory_of
 from qwq_env.rollout.policy import Sampling
@@ -41,13 +42,7 @@ class ChatModel(ABC):
 
     @abstractmethod
     async def reply(
-        self,
-        messages: Sequence[Mapping[str, Any]],
-        tools: Sequence[Mapping[str, Any]],
-        *,
-        max_tokens: int,
-        sampling: Sampling,
-        seed: int,
+        self, messages: Messages, tools: Schemas, *, max_tokens: int, sampling: Sampling, seed: int
     ) -> ChatReply:
         """Return one reply. Raises `InfrastructureError` when the machinery failed."""
 

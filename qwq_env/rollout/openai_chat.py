@@ -7,10 +7,11 @@ Thinking comes apart from the content or inline between `<think>` tags; calls as
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from qwq_env.chat_client import ChatClient, Completion, NativeCall
+from qwq_env.dialect.base import Messages, Schemas
 from qwq_env.rollout.chat import ChatModel, ChatReply
 from qwq_env.rollout.policy import Sampling
 from qwq_env.turn import MalformedCall, ToolCall
@@ -53,13 +54,7 @@ class OpenAIChat(ChatModel):
         return f"OpenAIChat({self.base_url!r}, {self.model!r})"
 
     async def reply(
-        self,
-        messages: Sequence[Mapping[str, Any]],
-        tools: Sequence[Mapping[str, Any]],
-        *,
-        max_tokens: int,
-        sampling: Sampling,
-        seed: int,
+        self, messages: Messages, tools: Schemas, *, max_tokens: int, sampling: Sampling, seed: int
     ) -> ChatReply:
         """Return one reply; see `ChatModel.reply`."""
         body: dict[str, Any] = {
