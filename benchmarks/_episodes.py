@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,26 +11,9 @@ os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
-CONTROL = (
-    "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<think>", "</think>",
-    "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>",
-)  # fmt: skip
+sys.path.insert(1, str(Path(__file__).parents[1] / "tests"))
 
-
-def byte_tokenizer() -> Any:
-    """Return a byte-level tokenizer, one token a byte, with QwQ's control tokens."""
-    import tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    alphabet = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
-    model = tokenizers.models.BPE({letter: i for i, letter in enumerate(alphabet)}, [])
-    backend = tokenizers.Tokenizer(model)
-    backend.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
-    backend.decoder = tokenizers.decoders.ByteLevel()
-    backend.add_special_tokens(list(CONTROL))
-    return PreTrainedTokenizerFast(
-        tokenizer_object=backend, eos_token="<|im_end|>", pad_token="<|endoftext|>"
-    )
+from byte_tokenizer import byte_tokenizer as byte_tokenizer
 
 
 def trainer_settings(folder: Path, **changes: Any) -> Any:

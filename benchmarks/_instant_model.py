@@ -11,9 +11,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import sys
 from typing import Any
 
+from _serve import serve
 from aiohttp import web
 
 _numbers = itertools.count()
@@ -62,18 +62,13 @@ async def models(request: web.Request) -> web.Response:
     return web.json_response({"object": "list", "data": [{"id": "instant", "object": "model"}]})
 
 
-async def serve() -> None:
-    """Serve until standard input ends, which it does when whoever started this is gone."""
+def application() -> web.Application:
+    """Return the routes."""
     app = web.Application(client_max_size=2**26)
     app.router.add_post("/v1/chat/completions", complete)
     app.router.add_get("/v1/models", models)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    print(runner.addresses[0][1], flush=True)
-    await asyncio.to_thread(sys.stdin.read)
-    await runner.cleanup()
+    return app
 
 
 if __name__ == "__main__":
-    asyncio.run(serve())
+    asyncio.run(serve(application()))

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import random
-import sys
 from typing import Any
 
 from _episodes import byte_tokenizer
 from _rank_script import Plan, read_plan
+from _serve import serve
 from aiohttp import web
 
 from qwq_env.dialect.base import Piece
@@ -88,15 +88,5 @@ class Server:
         }  # fmt: skip
 
 
-async def serve() -> None:
-    """Serve until standard input ends, which it does when whoever started this is gone."""
-    runner = web.AppRunner(Server().application())
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    print(runner.addresses[0][1], flush=True)
-    await asyncio.to_thread(sys.stdin.read)
-    await runner.cleanup()
-
-
 if __name__ == "__main__":
-    asyncio.run(serve())
+    asyncio.run(serve(Server().application()))

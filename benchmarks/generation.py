@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import platform
 import random
 import sys
@@ -27,6 +26,10 @@ from typing import Any, NamedTuple
 
 import torch
 import transformers
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from _result import add_options, deliver, write
 
 from qwq_env.rollout.policy import GenerationRequest, Sampling
 from qwq_env.rollout.transformers_policy import TransformersPolicy
@@ -203,8 +206,7 @@ def measure(shape: dict[str, int], turns: int, repeats: int) -> dict[str, float]
 def main(argv: list[str]) -> int:
     """Measure, print a table, and write the JSON asked for."""
     parser = argparse.ArgumentParser(prog="qwq bench generation", description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--out", type=Path, help="write the JSON object to this file")
+    add_options(parser)
     parser.add_argument("--repeats", type=int, default=3, help="the best of so many is kept")
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     arguments = parser.parse_args(argv)
@@ -214,26 +216,28 @@ def main(argv: list[str]) -> int:
         "threads": 1,
         "machine": platform.machine(),
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
-        "models": {
-            f"{name}, {turns} turns": measure(MODELS[name], turns, arguments.repeats)
-            for name in arguments.models
-            for turns in (3, 6)
-        },
+        "models": {},
     }
-    text = json.dumps(result, indent=2)
-    if arguments.out:
-        arguments.out.write_text(text + "\n", encoding="utf-8")
-    if arguments.json:
-        print(text)
-        return 0
-    print(f"{'':16}{'ours':>8}{'recompute':>11}{'hf':>8}   tokens/s   ratios and step over bare")
-    for name, row in result["models"].items():
-        print(
+    for name in arguments.models:
+        for turns in (3, 6):
+            figures = measure(MODELS[name], turns, arguments.repeats)
+            result["models"][f"{name}, {turns} turns"] = figures
+            # What is measured stays if the next is interrupted.
+            write(result, arguments)
+    deliver(result, arguments, table(result["models"]))
+    return 0
+
+
+def table(models: dict[str, dict[str, float]]) -> str:
+    """Return one line a measurement: rates, our rate over theirs, our step over the bare one."""
+    lines = [f"{'':16}{'ours':>8}{'recompute':>11}{'hf':>8}   tokens/s   ratios and step over bare"]
+    for name, row in models.items():
+        lines.append(
             f"{name:16}{row['ours_tokens_per_s']:8.0f}{row['recompute_tokens_per_s']:11.0f}"
             f"{row['hf_tokens_per_s']:8.0f}              {row['ours_over_recompute']:.2f} ×"
             f"   {row['ours_over_hf']:.2f} ×   {row['step_over_bare']:.2f}"
         )
-    return 0
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

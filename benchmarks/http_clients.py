@@ -25,7 +25,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -33,6 +33,10 @@ from typing import Any, NamedTuple
 
 import aiohttp
 import httpx
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from _result import add_options, deliver
 
 from qwq_env.rollout.policy import GenerationRequest, Sampling
 from qwq_env.rollout.vllm_policy import VllmPolicy
@@ -281,8 +285,7 @@ def report(best: dict[str, Measured]) -> dict[str, Any]:
 def main(argv: list[str]) -> int:
     """Measure, print a table, and write the JSON asked for."""
     parser = argparse.ArgumentParser(prog="qwq bench http_clients", description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--out", type=Path, help="write the JSON object to this file")
+    add_options(parser)
     parser.add_argument("--episodes", type=int, nargs="+", default=[256, 1024, 4096])
     parser.add_argument("--rounds", type=int, default=2, help="the best of so many is kept")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
@@ -295,21 +298,20 @@ def main(argv: list[str]) -> int:
         "versions": {name: version(name) for name in ("aiohttp", "httpx", "h11")},
         "episodes": compare(arguments.episodes, arguments.rounds),
     }
-    text = json.dumps(result, indent=2)
-    if arguments.out:
-        arguments.out.write_text(text + "\n", encoding="utf-8")
-    if arguments.json:
-        print(text)
-        return 0
-    print(f"{'episodes':>8}  {'client':14}{'cpu ms':>8}{'per s':>8}{'p99 ms':>9}")
-    for episodes, rows in result["episodes"].items():
-        for name in CLIENTS:
-            if (row := rows[name]) is None:
-                print(f"{episodes:>8}  {name:14}  not within {DEADLINE:.0f} s")
-                continue
-            figures = f"{row['cpu_ms']:8.2f}{row['per_s']:8.0f}{row['p99_ms']:9.0f}"
-            print(f"{episodes:>8}  {name:14}{figures}")
+    deliver(result, arguments, table(result["episodes"]))
     return 0
+
+
+def table(measured: Mapping[str, Mapping[str, Mapping[str, float] | None]]) -> str:
+    """Return one line for each client at each number of episodes."""
+    lines = [f"{'episodes':>8}  {'client':14}{'cpu ms':>8}{'per s':>8}{'p99 ms':>9}"]
+    for episodes, rows in measured.items():
+        for name in CLIENTS:
+            figures = f"  not within {DEADLINE:.0f} s"
+            if (row := rows[name]) is not None:
+                figures = f"{row['cpu_ms']:8.2f}{row['per_s']:8.0f}{row['p99_ms']:9.0f}"
+            lines.append(f"{episodes:>8}  {name:14}{figures}")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

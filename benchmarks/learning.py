@@ -1,15 +1,19 @@
 """The main job under three seeds, and its control: the same with rewards drawn by lot.
 
-    qwq bench learning [--seeds 0 1 2] [--runs DIR] [--json] [--out FILE]
+    qwq bench learning [key=value ...] [--seeds 0 1 2] [--runs DIR] [--json] [--out FILE]
 
-Each is `qwq train recipes/tiny.yaml` in a process of its own. What rises under random rewards was
-not learned from outcomes; `accuracy_trained` of the control must not be above its `accuracy_cold`.
+Each is `qwq train recipes/tiny.yaml` in a process of its own, one after the other, so that the
+minutes are those of a machine that does nothing else. What rises under random rewards was not
+learned from outcomes; `accuracy_trained` of the control must not be above its `accuracy_cold`.
+The result is written after each run: what ended stays if the next is interrupted.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import platform
 import subprocess
 import sys
 import tempfile
@@ -17,54 +21,63 @@ import time
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+from _result import add_options, deliver, write
+
 ROOT = Path(__file__).resolve().parents[1]
 KEYS = (
     "accuracy_cold", "accuracy_trained", "accuracy_trained_greedy", "tool_call_rate_cold",
-    "tool_call_rate_trained", "steps", "seconds",
+    "tool_call_rate_trained", "steps", "seconds", "episodes_lost",
 )  # fmt: skip
 
 
 def main(argv: list[str]) -> int:
     """Run all of them, one after the other; exit code 1 if one falls short of the goal."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="qwq bench learning", description=__doc__)
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="of the recipe")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--runs", type=Path)
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--runs", type=Path, help="where the runs' folders are kept")
+    add_options(parser)
     arguments = parser.parse_args(argv)
+    asked = {f"seed {seed}": (seed, *arguments.overrides) for seed in arguments.seeds}
+    first = arguments.seeds[0]
+    asked[f"control, seed {first}"] = (first, "grpo.reward=random", *arguments.overrides)
+    result: dict[str, Any] = {"machine": platform.machine(), "cores": os.cpu_count(), "runs": {}}
     with tempfile.TemporaryDirectory() as folder:
-        runs = arguments.runs or Path(folder)
-        results = {f"seed {seed}": train(runs, f"seed{seed}", seed) for seed in arguments.seeds}
-        results["control, seed 0"] = train(runs, "control", 0, "grpo.reward=random")
-    if arguments.out:
-        arguments.out.write_text(json.dumps(results, indent=1) + "\n")
-    if arguments.json:
-        print(json.dumps(results))
-    else:
-        for name, result in results.items():
-            shown = "  ".join(f"{key} {result[key]:.3f}" for key in KEYS[:5])
-            print(f"{name:<16} {shown}  {result['wall_s']:.0f} s")
-    return 0 if all(holds(name, result) for name, result in results.items()) else 1
+        for name, (seed, *overrides) in asked.items():
+            summary, seconds = train(arguments.runs or Path(folder), name, seed, overrides)
+            figures = {key: summary[key] for key in KEYS}
+            result["versions"] = summary["versions"]
+            result["runs"][name] = {**figures, "minutes": round(seconds / 60, 2)}
+            write(result, arguments)
+    lines = (
+        f"{name:<16} {'  '.join(f'{key} {run[key]:.3f}' for key in KEYS[:5])}"
+        f"  {run['minutes']:.1f} min"
+        for name, run in result["runs"].items()
+    )
+    deliver(result, arguments, "\n".join(lines))
+    return 0 if all(holds(name, run) for name, run in result["runs"].items()) else 1
 
 
-def train(runs: Path, name: str, seed: int, *overrides: str) -> dict[str, Any]:
-    """Run the recipe and return what its summary says, and the wall time of the process."""
+def train(runs: Path, name: str, seed: int, overrides: list[str]) -> tuple[dict[str, Any], float]:
+    """Run the recipe; return its summary and the wall seconds of the process."""
+    folder = name.replace(", ", "-").replace(" ", "")
     command = [
-        sys.executable, "-m", "qwq_env.training", "recipes/tiny.yaml", f"name={name}",
+        sys.executable, "-m", "qwq_env.training", "recipes/tiny.yaml", f"name={folder}",
         *overrides, "--seed", str(seed), "--runs", str(runs),
     ]  # fmt: skip
     start = time.perf_counter()
     subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-    summary = json.loads((runs / name / "summary.json").read_text())
-    kept = {key: summary[key] for key in KEYS}
-    return {**kept, "wall_s": round(time.perf_counter() - start, 1)}
+    seconds = time.perf_counter() - start
+    return json.loads((runs / folder / "summary.json").read_text(encoding="utf-8")), seconds
 
 
-def holds(name: str, result: dict[str, Any]) -> bool:
+def holds(name: str, run: dict[str, Any]) -> bool:
     """Say whether a run does what the README says of it."""
     if name.startswith("control"):
-        return bool(result["accuracy_trained"] <= result["accuracy_cold"] + 0.05)
-    return bool(result["accuracy_cold"] <= 0.35 and result["accuracy_trained"] >= 0.9)
+        return bool(run["accuracy_trained"] <= run["accuracy_cold"] + 0.05)
+    return bool(run["accuracy_cold"] <= 0.35 and run["accuracy_trained"] >= 0.9)
 
 
 if __name__ == "__main__":

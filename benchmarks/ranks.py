@@ -16,7 +16,6 @@ dies. A run that has not ended after `--deadline` seconds is reported as hanging
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import socket
@@ -24,9 +23,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from _process import served
+from _result import add_options, deliver
 
 HERE = Path(__file__).parent
 FOUND = ("episodes", "lost", "tokens", "foreign_tokens", "foreign_logprobs", "foreign_rewards")
@@ -39,20 +43,17 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--only", choices=["ours", "trl"])
     parser.add_argument("--deadline", type=float, default=45.0, help="seconds for a contrast")
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--out", type=Path)
+    add_options(parser)
     arguments = parser.parse_args(argv)
     result: dict[str, Any] = {}
-    with server() as url:
+    with served("_rank_server.py") as url:
         if arguments.only != "trl":
             result["trials"] = arguments.trials
             result["ours"] = {n: ours(url, n, arguments.trials) for n in arguments.ranks}
         if arguments.only != "ours":
             cases = ("unequal", "one_rank")
             result["trl"] = {case: trl(url, case, arguments.deadline) for case in cases}
-    if arguments.out:
-        arguments.out.write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result) if arguments.json else json.dumps(result, indent=1))
+    deliver(result, arguments, json.dumps(result, indent=1))
     return int(any(not run["right"] for run in result.get("ours", {}).values()))
 
 
@@ -110,20 +111,6 @@ def run_ranks(
             texts = [_last_line(log) for log in logs]
             return f"{failure}; " + "; ".join(f"rank {i}: {t}" for i, t in enumerate(texts) if t)
         return [json.loads(Path(folder, f"rank-{rank}.json").read_text()) for rank in range(ranks)]
-
-
-@contextlib.contextmanager
-def server() -> Iterator[str]:
-    """Run the server that all ranks ask; yield its address."""
-    command = [sys.executable, str(HERE / "_rank_server.py")]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        try:
-            yield f"http://127.0.0.1:{int(process.stdout.readline())}"
-        finally:
-            process.kill()
 
 
 def _start(command: list[str], variables: dict[str, str], log: Path) -> subprocess.Popen[bytes]:

@@ -33,6 +33,7 @@ sys.path.insert(1, str(Path(__file__).parents[1] / "tests"))
 from _episodes import byte_tokenizer
 from _official import environment
 from _process import resident_bytes, served
+from _result import add_options, deliver, listing
 from qwen_tokenizer import qwen_tokenizer
 
 from qwq_env.dialect.codec import TokenCodec
@@ -74,8 +75,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--turns", type=int, default=4, help="the last one answers")
     parser.add_argument("--rollouts", type=int, default=8, help="of verifiers; ours plays 500")
     parser.add_argument("--only", choices=["ours"])
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--out", type=Path)
+    add_options(parser)
     arguments = parser.parse_args(argv)
     qwen = qwen_tokenizer()
     codec = TokenCodec(qwen or byte_tokenizer())
@@ -92,12 +92,7 @@ def main(argv: list[str]) -> int:
             theirs = measure_verifiers(f"{url}/v1", arguments.rollouts)
             result["verifiers_cpu_s_per_rollout"] = round(theirs["cpu_s_per_rollout"], 4)
             result["verifiers_over_ours"] = round(theirs["cpu_s_per_rollout"] / ours, 1)
-    if arguments.out:
-        arguments.out.write_text(json.dumps(result, indent=1) + "\n")
-    if arguments.json:
-        print(json.dumps(result))
-    else:
-        print("\n".join(f"{key:<28} {value}" for key, value in result.items()))
+    deliver(result, arguments, listing(result))
     return 0
 
 

@@ -33,6 +33,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 from _episodes import trainer_settings
+from _result import add_options, deliver
 
 PHASES = ("generation", "tools", "grading", "learning")
 TURNS = 4
@@ -84,8 +85,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--checkpoint", type=Path, help="made there if it is not there")
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--episodes", type=int, default=64)
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--out", type=Path)
+    add_options(parser)
     arguments = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = arguments.checkpoint or Path(folder, "policy")
@@ -100,9 +100,7 @@ def main(argv: list[str]) -> int:
         ours, trl = (clock.medians() for _, clock in sides)
     ratios = {name: round(trl[name] / ours[name], 2) for name in ("step", "generation", "learning")}
     result = {"episodes": arguments.episodes, "ours_s": ours, "trl_s": trl, "trl_over_ours": ratios}
-    if arguments.out:
-        arguments.out.write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result) if arguments.json else json.dumps(result, indent=1))
+    deliver(result, arguments, json.dumps(result, indent=1))
     return 0
 
 

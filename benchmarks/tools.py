@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import statistics
 import sys
 import tempfile
@@ -23,6 +22,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 from _episodes import byte_tokenizer, trainer_settings
+from _result import add_options, deliver, listing
 
 CALL = '<tool_call>\n{"name": "nap", "arguments": {}}\n</tool_call><|im_end|>'
 
@@ -33,8 +33,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--episodes", type=int, default=64)
     parser.add_argument("--turns", type=int, default=4, help="turns that call the tool")
     parser.add_argument("--sleep", type=float, default=0.1)
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--out", type=Path)
+    add_options(parser)
     arguments = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
         ours = measure_ours(arguments, Path(folder))
@@ -49,12 +48,7 @@ def main(argv: list[str]) -> int:
         "trl_over_ours": round(trl / ours, 1),
         "ours_over_ideal": round(ours / (arguments.turns * arguments.sleep), 3),
     }
-    if arguments.out:
-        arguments.out.write_text(json.dumps(result, indent=1) + "\n")
-    if arguments.json:
-        print(json.dumps(result))
-    else:
-        print("\n".join(f"{key:<16} {value}" for key, value in result.items()))
+    deliver(result, arguments, listing(result))
     return 0
 
 

@@ -24,6 +24,10 @@ from typing import Any, NamedTuple
 import aiohttp
 import torch
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+from _result import add_options, deliver
+
 from qwq_env.dialect.codec import TokenCodec
 from qwq_env.envs.arithmetic import ArithmeticTaskSet
 from qwq_env.envs.math import MathToolEnv
@@ -186,8 +190,7 @@ def measure(python: Path, rounds: int, steps: int) -> dict[str, Any]:
 def main(argv: list[str]) -> int:
     """Measure, print a table, and write the JSON asked for."""
     parser = argparse.ArgumentParser(prog="qwq bench vllm_throughput", description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--out", type=Path, help="write the JSON object to this file")
+    add_options(parser)
     parser.add_argument("--rounds", type=int, default=5, help="how often each way is measured")
     parser.add_argument("--cold-start", type=int, default=25, help="steps of teaching the policy")
     parser.add_argument(
@@ -195,16 +198,13 @@ def main(argv: list[str]) -> int:
     )
     arguments = parser.parse_args(argv)
     result = measure(arguments.python, arguments.rounds, arguments.cold_start)
-    text = json.dumps(result, indent=2)
-    if arguments.out:
-        arguments.out.write_text(text + "\n", encoding="utf-8")
-    if arguments.json:
-        print(text)
-        return 0
-    print(f"{result['tokens']} tokens, {result['tool_calls']} tool calls, 64 episodes at a time")
-    print(f"with tools    {result['tools_tokens_per_s']:7} tokens/s")
-    print(f"server alone  {result['bare_tokens_per_s']:7} tokens/s")
-    print(f"ratio         {result['ratio']:7.3f}   by round: {result['ratio_rounds']}")
+    lines = (
+        f"{result['tokens']} tokens, {result['tool_calls']} tool calls, 64 episodes at a time",
+        f"with tools    {result['tools_tokens_per_s']:7} tokens/s",
+        f"server alone  {result['bare_tokens_per_s']:7} tokens/s",
+        f"ratio         {result['ratio']:7.3f}   by round: {result['ratio_rounds']}",
+    )
+    deliver(result, arguments, "\n".join(lines))
     return 0
 
 

@@ -10,29 +10,14 @@ os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 
 import pytest
 
+from .byte_tokenizer import byte_tokenizer
 from .qwen_tokenizer import qwen_tokenizer
-
-CONTROL = (
-    "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<think>", "</think>",
-    "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>",
-)  # fmt: skip
 
 
 @pytest.fixture(scope="session")
 def tokenizer():
     """A byte-level tokenizer, one token a byte, with the control tokens of QwQ."""
-    import tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    alphabet = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
-    model = tokenizers.models.BPE({letter: i for i, letter in enumerate(alphabet)}, [])
-    backend = tokenizers.Tokenizer(model)
-    backend.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
-    backend.decoder = tokenizers.decoders.ByteLevel()
-    backend.add_special_tokens(list(CONTROL))
-    return PreTrainedTokenizerFast(
-        tokenizer_object=backend, eos_token="<|im_end|>", pad_token="<|endoftext|>"
-    )
+    return byte_tokenizer()
 
 
 @pytest.fixture(scope="session")
