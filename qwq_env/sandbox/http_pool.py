@@ -57,6 +57,7 @@ class HttpPool:
         self._prefix = parts.path.rstrip("/")
         self._headers = [("Host", parts.netloc), *headers]
         self._idle: list[_Connection] = []
+        self._closed = False
 
     async def request(
         self, method: str, path: str, body: bytes = b"", seconds: float = 60.0
@@ -79,14 +80,18 @@ class HttpPool:
         except (OSError, h11.ProtocolError) as error:
             raise ConnectionBroken(f"{type(error).__name__}: {error}") from error
         finally:
-            if connection.done():
+            if connection.done() and not self._closed:
                 self._idle.append(connection)
             else:
                 connection.abort()
         return answer
 
     def close(self) -> None:
-        """Close the connections that are idle; those in use close when they are done."""
+        """Close the connections that are idle; those in use close when they are done.
+
+        A request after this gets a connection of its own, which is not kept.
+        """
+        self._closed = True
         while self._idle:
             self._idle.pop().abort()
 
