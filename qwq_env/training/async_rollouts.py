@@ -33,6 +33,7 @@ from qwq_env.rollout.engine import Assignment, Engine, EngineSettings
 from qwq_env.rollout.play import PlaySettings
 from qwq_env.rollout.policy import Policy, Sampling
 from qwq_env.task import Task
+from qwq_env.training.group_reward import GroupReward
 from qwq_env.training.rollouts import episode_metrics
 from qwq_env.trajectory import TrainingRow, Trajectory
 
@@ -43,6 +44,11 @@ class AsyncRollouts:
     It plays groups of `group` episodes of the same task, `groups_in_flight` at a time, over and
     over the task set, and puts their rows on `rollout_buffer`. A full buffer (`buffered` rows)
     holds new groups back. Each row carries the model version that was live when its group began.
+
+    `group_reward` compares the episodes of a group with each other once all have ended.
+
+    What ends the thread, whatever it is, is kept and raised by `check_health`: this is the one
+    place that catches everything, since an exception in a thread would otherwise go nowhere.
     """
 
     def __init__(
@@ -61,6 +67,7 @@ class AsyncRollouts:
         completion: int = 32_768,
         thinking: Literal["keep", "strip"] = "keep",
         engine: EngineSettings | None = None,
+        group_reward: GroupReward | None = None,
     ) -> None:
         if group < 2 or groups_in_flight < 1:
             raise UsageError(f"group: {group!r}; expected 2 or more, for advantages are relative")
@@ -80,6 +87,7 @@ class AsyncRollouts:
         self.metrics_queue: queue.Queue[dict[str, float]] = queue.Queue()
         self._engine = Engine(env, policy, TokenCodec(tokenizer), play=play, settings=engine)
         self._group, self._in_flight, self._seed = group, groups_in_flight, seed
+        self._group_reward = group_reward
         self._version = 0
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -141,6 +149,8 @@ class AsyncRollouts:
                 for i in range(self._group)
             ]
             trajectories = await self._engine.run(assignments)
+            if self._group_reward is not None:
+                trajectories = await self._group_reward.apply([task] * self._group, trajectories)
             for sample in group_samples(trajectories, number, version):
                 await self._put(sample)
             self.metrics_queue.put(

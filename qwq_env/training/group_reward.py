@@ -5,6 +5,8 @@ needs the others (win rates, ranks, logits that mean something only as differenc
 
     Rollouts(env, tokenizer, group_reward=GroupReward(PairwiseJudge(examiner), weight=0.3))
 
+`AsyncRollouts` takes it the same way.
+
 Why not a second `reward_funcs` of TRL: TRL adds, so a group's best wrong answer would be paid, and
 an episode that could not be judged could no longer be masked.
 """

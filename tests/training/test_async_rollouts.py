@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections import defaultdict
 
@@ -16,6 +17,8 @@ from trl.experimental.async_grpo.async_grpo_trainer import (
 
 from qwq_env.env import ToolEnv
 from qwq_env.errors import InfrastructureError, UsageError
+from qwq_env.grading.reward import RewardModel
+from qwq_env.grading.score import Score
 from qwq_env.rollout.engine import EngineSettings
 from qwq_env.rollout.policy import Policy
 from qwq_env.rollout.scripted import ScriptedPolicy
@@ -23,6 +26,7 @@ from qwq_env.rubric import Component, Rubric
 from qwq_env.task import ListTaskSet, Task
 from qwq_env.tool import tool
 from qwq_env.training.async_rollouts import AsyncRollouts
+from qwq_env.training.group_reward import GroupReward
 
 CALL = 'think\n</think>\n\n<tool_call>\n{"name": "look", "arguments": {}}\n</tool_call><|im_end|>'
 
@@ -56,9 +60,11 @@ class Alternating:
 def worker(tokenizer, codec):
     made = []
 
-    def make(policy: Policy | None = None, **arguments) -> AsyncRollouts:
+    def make(
+        policy: Policy | None = None, env: ToolEnv | None = None, **arguments
+    ) -> AsyncRollouts:
         policy = policy or ScriptedPolicy(codec, Alternating())
-        worker = AsyncRollouts(environment(), tokenizer, policy, group=4, **arguments)
+        worker = AsyncRollouts(env or environment(), tokenizer, policy, group=4, **arguments)
         made.append(worker)
         worker.start()
         return worker
@@ -124,6 +130,50 @@ def test_lost_episodes_are_not_sent(worker, codec):
 
     assert metrics["episode/lost"] == 0.25
     assert [s.group_id for s in take(running, 3)] == [0, 0, 0]
+
+
+class ByLength(RewardModel):
+    """Likes long answers."""
+
+    needs_group = True
+
+    async def score(self, items):
+        return [Score.partial(len(item.answer), "length") for item in items]
+
+
+def test_a_group_reward_compares_the_episodes_of_a_group(worker, codec):
+    """All are right, so the rules alone would give no advantage to anyone."""
+    answers = itertools.cycle(["1", "1 indeed", "1 and no more", "1 or so"])
+    policy = ScriptedPolicy(codec, lambda context: f"</think>{next(answers)}<|im_end|>")
+    rubric = Rubric([Component("begins", lambda f: float(f.answer.startswith("1")))])
+    running = worker(
+        policy,
+        env=ToolEnv(environment().tasks, [look], rubric),
+        groups_in_flight=1,
+        group_reward=GroupReward(ByLength(), 0.5),
+    )
+    samples = sorted(take(running, 4), key=lambda s: len(s.completion[0]["content"]))
+
+    assert [sample.metrics["reward"] for sample in samples] == pytest.approx(
+        [0.5, 1 - 0.5 / 3, 1 + 0.5 / 3, 1.5]
+    )
+    assert [np.sign(sample.advantage) for sample in samples] == [-1, -1, 1, 1]
+    assert [sample.metrics["rewards/group_reward"] for sample in samples][-1] == 1.0
+
+
+def test_failure_of_a_group_reward_is_reported(worker, codec):
+    class Broken(ByLength):
+        async def score(self, items):
+            raise InfrastructureError("no judge")
+
+    running = worker(
+        ScriptedPolicy(codec, lambda context: "</think>1<|im_end|>"),
+        group_reward=GroupReward(Broken(), 0.5),
+    )
+    with pytest.raises(InfrastructureError, match="no judge"):
+        for _ in range(200):
+            time.sleep(0.05)
+            running.check_health(stale_after_s=60)
 
 
 def test_failure_of_the_thread_is_reported(worker, codec):

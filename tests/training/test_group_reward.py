@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from trl import GRPOConfig, GRPOTrainer
 
 from qwq_env.env import ToolEnv
 from qwq_env.errors import UsageError
@@ -19,6 +18,8 @@ from qwq_env.training.group_reward import GroupReward
 from qwq_env.training.rollouts import Rollouts
 from qwq_env.training.tiny.model import build_tiny_model
 from qwq_env.trajectory import Trajectory
+
+from .stock_trainer import train
 
 
 class ByLength(RewardModel):
@@ -111,31 +112,15 @@ def test_a_stock_trainer_learns_from_the_new_rewards_and_masks_the_lost(tokenize
         ),
         group_reward=GroupReward(ByLength(), 0.5),
     )
-    batches = []
-
-    class Recorder(GRPOTrainer):
-        def _generate_and_score_completions(self, inputs):
-            batches.append(super()._generate_and_score_completions(inputs))
-            return batches[-1]
-
-    trainer = Recorder(
-        model=build_tiny_model(tokenizer, hidden=32),
-        args=GRPOConfig(
-            output_dir=str(tmp_path), use_cpu=True, bf16=False, report_to=[], disable_tqdm=True,
-            save_strategy="no", per_device_train_batch_size=4, num_generations=4, max_steps=1,
-            beta=0.0, logging_steps=1, gradient_checkpointing=False, max_completion_length=100,
-        ),
-        processing_class=tokenizer,
-        train_dataset=rollouts.dataset,
-        rollout_func=rollouts,
-        reward_funcs=rollouts.reward,
+    trainer = train(
+        build_tiny_model(tokenizer, hidden=32), tokenizer, tmp_path, rollouts,
+        per_device_train_batch_size=4, max_completion_length=100,
     )  # fmt: skip
-    trainer.train()
     rollouts.close()
 
     rewards = {one.answer: one.reward for one in rollouts.last}
     lost = [one.answer for one in rollouts.last].index("?")
     assert rewards == {"x": 0.5, "xx": 1.5, "?": None, "wrong": 0.0}
-    learned = (batches[0]["completion_mask"] * batches[0]["tool_mask"]).sum(1).bool().tolist()
+    learned = (trainer.batch["completion_mask"] * trainer.batch["tool_mask"]).sum(1).bool().tolist()
     assert learned == [i != lost for i in range(4)]
     assert trainer.state.log_history[0]["episode/scores/group_reward"] == 0.0

@@ -6,8 +6,8 @@ import math
 
 import pytest
 import torch
-from trl import GRPOConfig, GRPOTrainer
 
+from qwq_env.dialect.codec import TokenCodec
 from qwq_env.env import ToolEnv
 from qwq_env.errors import InfrastructureError, UsageError
 from qwq_env.rollout.audit import audit
@@ -18,6 +18,8 @@ from qwq_env.task import ListTaskSet, Task
 from qwq_env.tool import tool
 from qwq_env.training.rollouts import Rollouts
 from qwq_env.training.tiny.model import build_tiny_model
+
+from .stock_trainer import train
 
 CALL = '</think><tool_call>\n{"name": "look", "arguments": {}}\n</tool_call><|im_end|>'
 
@@ -47,39 +49,20 @@ def script(context: str) -> str:
     return "</think>1<|im_end|>"
 
 
-def config(path, **arguments) -> GRPOConfig:
-    return GRPOConfig(
-        output_dir=str(path), use_cpu=True, bf16=False, report_to=[], disable_tqdm=True,
-        save_strategy="no", per_device_train_batch_size=8, num_generations=4, max_steps=1,
-        beta=0.0, logging_steps=1, gradient_checkpointing=False,
-        **{"max_completion_length": 400, **arguments},
-    )  # fmt: skip
-
-
 @pytest.fixture
 def model(tokenizer):
     return build_tiny_model(tokenizer, hidden=32)
 
 
-class Recorder(GRPOTrainer):
-    """A stock trainer that keeps the batch it would learn from."""
-
-    def _generate_and_score_completions(self, inputs):
-        self.batch = super()._generate_and_score_completions(inputs)
-        return self.batch
-
-
-def train(model, tokenizer, path, rollouts: Rollouts, **arguments) -> Recorder:
-    trainer = Recorder(
-        model=model,
-        args=config(path, **arguments),
-        processing_class=tokenizer,
-        train_dataset=rollouts.dataset,
-        rollout_func=rollouts,
-        reward_funcs=rollouts.reward,
+def scripted(tokenizer, answer, **arguments) -> Rollouts:
+    """Rollouts whose policy is a function from the context to the turn."""
+    return Rollouts(
+        environment(),
+        tokenizer,
+        context=4000,
+        policy=lambda trainer: ScriptedPolicy(TokenCodec(tokenizer), answer),
+        **arguments,
     )
-    trainer.train()
-    return trainer
 
 
 def test_stock_trainer_learns_from_the_very_ids(model, tokenizer, tmp_path):
@@ -114,13 +97,7 @@ def test_sampled_logprobs_equal_a_fresh_forward_pass(model, tokenizer, tmp_path)
 
 
 def test_tool_turns_are_masked_and_lost_episodes_teach_nothing(model, tokenizer, tmp_path):
-    rollouts = Rollouts(
-        environment(),
-        tokenizer,
-        context=4000,
-        policy=lambda trainer: ScriptedPolicy(rollouts.codec, script),
-        engine=EngineSettings(attempts=2),
-    )
+    rollouts = scripted(tokenizer, script, engine=EngineSettings(attempts=2))
     trainer = train(model, tokenizer, tmp_path, rollouts, seed=3)
 
     for row, trajectory in enumerate(rollouts.last):
@@ -141,13 +118,7 @@ def answer_at_once(context: str) -> str:
 
 
 def test_metrics_name_what_the_episodes_did(model, tokenizer, tmp_path):
-    rollouts = Rollouts(
-        environment(),
-        tokenizer,
-        context=4000,
-        policy=lambda trainer: ScriptedPolicy(rollouts.codec, answer_at_once),
-    )  # fmt: skip
-    trainer = train(model, tokenizer, tmp_path, rollouts)
+    trainer = train(model, tokenizer, tmp_path, scripted(tokenizer, answer_at_once))
 
     logs = trainer.state.log_history[0]
     assert logs["episode/turns"] > 0
