@@ -134,6 +134,8 @@ class AsyncRollouts:
         for task in pending:
             task.cancel()
         await asyncio.gather(*pending, return_exceptions=True)
+        # What belongs to this loop must be closed on it; the next start opens it anew.
+        await self._engine.policy.aclose()
         for task in done:
             task.result()
 

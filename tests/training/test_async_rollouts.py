@@ -200,6 +200,29 @@ def test_stop_closes_what_is_under_way(worker, codec):
     assert time.perf_counter() - start < 30
 
 
+def test_a_policy_is_closed_on_the_loop_that_it_was_used_on(worker, codec):
+    loops: list[tuple[str, asyncio.AbstractEventLoop]] = []
+
+    class Connected(ScriptedPolicy):
+        async def generate(self, request):
+            loops.append(("used", asyncio.get_running_loop()))
+            return await super().generate(request)
+
+        async def aclose(self):
+            loops.append(("closed", asyncio.get_running_loop()))
+
+    running = worker(Connected(codec, Alternating()))
+    for _ in range(2):
+        take(running, 1)
+        running.stop()
+        running.start()
+    running.stop()
+
+    closed = [loop for what, loop in loops if what == "closed"]
+    assert len(set(closed)) == len(closed) == 3
+    assert {loop for what, loop in loops if what == "used"} <= set(closed)
+
+
 def test_trl_packs_the_rows(worker, tokenizer):
     """Through TRL's own queue, planner and collator, as far as a machine without a GPU goes."""
     running = worker()
