@@ -9,9 +9,15 @@ import time
 from pathlib import Path
 
 from qwq_env.grading.batch import KINDS, Summary, grade_file, load_grader
+from qwq_env.grading.stored import TaskRows
 
 _REDRAW_S = 0.1
 _BAR = 24
+_FORMS = (
+    'math: {"gold", "answer", "kind": "answer" | "response" | "boxed"}; code: a published row with '
+    'its "response"; instructions: an IFEval row with "response"; calls: a BFCL row with '
+    '"ground_truth" and "calls" or "response"; any: an episode of episodes.jsonl'
+)
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -20,11 +26,15 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "grade",
         help="score answers that lie in a file",
         description="Score the rows of a JSONL file, or the stored episodes of a training run. "
-        "Each row comes out with `score` (null when undecided) and `reason` added.",
+        "Each row comes out with `score` (null when undecided) and `reason` added. All rows are "
+        "checked first: a malformed one, or a file without rows, exits 2 and writes nothing.",
     )
     parser.add_argument("kind", choices=list(KINDS), help="what the rows are")
-    parser.add_argument("file", type=Path, help='math: {"gold", "answer", "kind"} a line')
+    parser.add_argument("file", type=Path, help=_FORMS)
     parser.add_argument("--out", type=Path, required=True, help="where the scored rows go")
+    parser.add_argument(
+        "--tasks", type=Path, help="stored episodes: the task file, for what their answers lack"
+    )
     parser.add_argument(
         "--resume", action="store_true", help="continue an output that was interrupted"
     )
@@ -34,6 +44,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(arguments: argparse.Namespace) -> int:
     """Grade the file and print the summary. Exit code 0, whatever the scores are."""
     grader = load_grader(arguments.kind)
+    tasks = TaskRows(arguments.tasks) if arguments.tasks else None
     line = _ProgressLine() if sys.stderr.isatty() else None
     try:
         summary = asyncio.run(
@@ -43,6 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
                 grader,
                 resume=arguments.resume,
                 progress=line.show if line else None,
+                tasks=tasks,
             )
         )
     finally:

@@ -2,7 +2,7 @@
 
 One JSON object a line goes in, the same object with `score` (null when undecided) and `reason`
 comes out, on the same line of the output. A stored episode of a training run is a row too: what
-was graded then is graded again.
+was graded then is graded again (`stored`).
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from typing import IO, Any, NamedTuple
 
 from qwq_env.errors import UsageError, unknown
 from qwq_env.grading.score import Score
+from qwq_env.grading.stored import TaskRows, decided_by_outcome, graded_row
 from qwq_env.jsonl import read_objects
 
 __all__ = ["KINDS", "Grader", "Summary", "grade_file", "load_grader"]
@@ -27,8 +28,8 @@ KINDS: Mapping[str, str] = {
     "instructions": "qwq_env.grading.instructions",
     "calls": "qwq_env.grading.calls",
 }
-"""Kind of row → module with `async def grade_row(row) -> Score` and, if it can refuse a malformed
-row by raising `UsageError` before anything is graded, `check_row(row)`."""
+"""Kind of row → module with `async def grade_row(row) -> Score` and `check_row(row)`, which refuses
+a malformed row by raising `UsageError` before anything is graded."""
 
 IN_FLIGHT = 256
 _ADDED = ("score", "reason")
@@ -80,11 +81,7 @@ def load_grader(kind: str) -> Grader:
         module = importlib.import_module(KINDS[kind])
     except ModuleNotFoundError as error:
         raise UsageError(f"kind: {kind!r} needs {error.name!r}, which is not installed") from error
-    return Grader(module.grade_row, getattr(module, "check_row", _accept))
-
-
-def _accept(row: Row) -> None:
-    """Every object may be a row."""
+    return Grader(module.grade_row, module.check_row)
 
 
 async def grade_file(
@@ -93,22 +90,27 @@ async def grade_file(
     grader: Grader,
     resume: bool = False,
     progress: Callable[[Summary, int], None] | None = None,
+    tasks: TaskRows | None = None,
 ) -> Summary:
     """Score every row of `source` into `out`, in order; `progress(summary, rows)` after each.
 
     With `resume`, rows whose scores stand in `out` already are kept; they must be those of the
-    same file. Raises `UsageError` with `FILE:LINE` for a malformed row: then nothing of this run
-    stays in `out`.
+    same file. `tasks` completes stored episodes. Raises `UsageError` for a file without rows or
+    an `out` that cannot be written, and with `FILE:LINE` for a malformed row: then nothing of
+    this run stays in `out`.
     """
     summary = Summary()
     began = time.monotonic()
-    rows = sum(1 for _ in _checked(source, grader))
+    _check_place(source, out)
+    rows = sum(1 for _ in _graded(source, grader, tasks))
+    if not rows:
+        raise UsageError(f"{source}: no rows; expected at least one")
     kept = _resumed(source, out, summary) if resume else _fresh(out)
     with out.open("r+b" if resume and out.exists() else "wb") as sink:
         sink.truncate(kept)
         sink.seek(kept)
         try:
-            await _stream(source, sink, grader, summary, rows, progress)
+            await _stream(source, sink, grader, summary, rows, progress, tasks)
         except UsageError:
             sink.truncate(kept)
             raise
@@ -123,8 +125,9 @@ async def _stream(
     summary: Summary,
     rows: int,
     progress: Callable[[Summary, int], None] | None,
+    tasks: TaskRows | None,
 ) -> None:
-    waiting: deque[tuple[int, Row, asyncio.Task[Score]]] = deque()
+    waiting: deque[tuple[int, Row, asyncio.Future[Score]]] = deque()
 
     async def write_first() -> None:
         number, row, task = waiting.popleft()
@@ -143,7 +146,8 @@ async def _stream(
         for place, (number, row) in enumerate(_rows(source)):
             if place < summary.resumed:
                 continue
-            waiting.append((number, row, asyncio.ensure_future(grader.grade(row))))
+            score = asyncio.ensure_future(_score(graded_row(row, tasks), grader))
+            waiting.append((number, row, score))
             if len(waiting) >= IN_FLIGHT:
                 await write_first()
         while waiting:
@@ -153,36 +157,31 @@ async def _stream(
             task.cancel()
 
 
+async def _score(row: Row, grader: Grader) -> Score:
+    return decided_by_outcome(row) or await grader.grade(row)
+
+
 def _rows(source: Path) -> Iterator[tuple[int, Row]]:
-    """Line numbers and rows. Raises `UsageError` with `FILE:LINE` for what is no JSON object."""
     # A stored episode may hold what Python writes for a log-probability of no number.
-    for number, row in read_objects(source, constants=True):
-        yield number, _as_row(row)
+    return read_objects(source, constants=True)
 
 
-def _as_row(row: dict[str, Any]) -> Row:
-    """The row, or for a stored episode the row that it stands for.
-
-    An episode has `reference` and `answer`, or `task` and `completion`. The keys that a grader
-    reads are added; nothing is taken away.
-    """
-    if "gold" in row:
-        return row
-    if "reference" in row and "answer" in row:
-        return {**row, "gold": row["reference"], "kind": "response"}
-    task = row.get("task")
-    if isinstance(task, dict) and "answer" in task and "completion" in row:
-        return {**row, "gold": task["answer"], "answer": row["completion"], "kind": "response"}
-    return row
-
-
-def _checked(source: Path, grader: Grader) -> Iterator[Row]:
+def _graded(source: Path, grader: Grader, tasks: TaskRows | None) -> Iterator[Row]:
+    """The rows as they are graded, each checked. Raises `UsageError` with `FILE:LINE`."""
     for number, row in _rows(source):
         try:
-            grader.check(row)
+            graded = graded_row(row, tasks)
+            grader.check(graded)
         except UsageError as error:
             raise UsageError(f"{source}:{number}: {error}") from error
-        yield row
+        yield graded
+
+
+def _check_place(source: Path, out: Path) -> None:
+    if out.is_dir() or not out.parent.is_dir():
+        raise UsageError(f"out: {out}; expected a file in a folder that is there")
+    if out.exists() and source.exists() and out.samefile(source):
+        raise UsageError(f"out: {out} is the file that is graded; expected another one")
 
 
 def _fresh(out: Path) -> int:
@@ -212,5 +211,6 @@ def _resumed(source: Path, out: Path, summary: Summary) -> int:
     return whole
 
 
-def _bare(row: Row) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if name not in _ADDED}
+def _bare(row: Row) -> str:
+    """What stood there before, as text: NaN is not equal to itself."""
+    return json.dumps({name: value for name, value in row.items() if name not in _ADDED})

@@ -10,7 +10,7 @@ from qwq_env.grading.calls.call import Call, MalformedCall, NoCalls, read_calls
 from qwq_env.grading.calls.document import Language
 from qwq_env.grading.calls.match import match_calls
 from qwq_env.grading.calls.multi_turn import EpisodeCheck, check_episode
-from qwq_env.grading.calls.row import grade_row
+from qwq_env.grading.calls.row import check_row, grade_row
 
 __all__ = [
     "Backends",
@@ -21,6 +21,7 @@ __all__ = [
     "MalformedCall",
     "NoCalls",
     "check_episode",
+    "check_row",
     "grade_row",
     "match_calls",
     "read_calls",

@@ -68,6 +68,8 @@ def _read(document: Any, language: Language) -> FunctionDoc:
             parameter: _parameter(name, parameter, details, language)
             for parameter, details in properties.items()
         }
+        if not isinstance(name, str) or not all(isinstance(each, str) for each in required):
+            raise TypeError("a name is no text")
     except (KeyError, TypeError, AttributeError) as problem:
         raise UsageError(
             f"function document: {document!r:.80}; expected name and parameters ({problem!r})"

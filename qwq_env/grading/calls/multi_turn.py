@@ -8,7 +8,7 @@ call, as long as the state stays right.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from qwq_env.errors import UsageError
 from qwq_env.grading.calls.backends import Backends
@@ -34,8 +34,10 @@ class EpisodeCheck:
     def __init__(self, row: Mapping[str, Any], gold: Sequence[Sequence[str]]) -> None:
         """Raises UsageError for a malformed row, BfclMissing without the package."""
         services, configuration = row.get("involved_classes"), row.get("initial_config", {})
-        if not isinstance(services, list) or not isinstance(configuration, dict):
+        if not _is_texts(services) or not isinstance(configuration, dict):
             raise UsageError("row: expected a list 'involved_classes', an object 'initial_config'")
+        if not all(_is_texts(turn) for turn in gold):
+            raise UsageError("gold: expected a list of turns, each a list of calls as text")
         self.services = Backends(services, configuration)
         self._gold_services = Backends(services, configuration)
         self._gold = [[_gold_call(text) for text in turn] for turn in gold]
@@ -107,6 +109,10 @@ def _read_turn(turn: object) -> list[Call]:
         except NoCalls:
             continue
     return calls
+
+
+def _is_texts(value: object) -> TypeGuard[Sequence[str]]:
+    return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
 
 
 def _gold_call(text: str) -> Call:

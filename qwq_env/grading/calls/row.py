@@ -1,15 +1,16 @@
 """Score one stored row: a BFCL row with the model's calls."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from qwq_env.errors import UsageError
 from qwq_env.grading.answer import final_answer_text
 from qwq_env.grading.calls.document import Language
 from qwq_env.grading.calls.match import match_calls
-from qwq_env.grading.calls.multi_turn import check_episode
+from qwq_env.grading.calls.multi_turn import EpisodeCheck, check_episode
 from qwq_env.grading.score import Score
 
-__all__ = ["grade_row"]
+__all__ = ["check_row", "grade_row"]
 
 
 async def grade_row(row: Mapping[str, object]) -> Score:
@@ -24,23 +25,51 @@ async def grade_row(row: Mapping[str, object]) -> Score:
     A blank `response` earns nothing where no call must be made: saying nothing is no answer.
     Raises UsageError for a malformed row.
     """
-    gold = row.get("ground_truth") or []
-    if not isinstance(gold, list):
-        raise UsageError(f"row: ground_truth is {gold!r:.80}; expected a list")
+    gold = _gold(row)
     if "involved_classes" in row:
         return check_episode(row, gold, row.get("calls"))
-    documents = row.get("function")
-    if not isinstance(documents, list):
-        raise UsageError("row: expected the list 'function' of function documents")
+    documents = _documents(row)
     if "calls" in row:
         return match_calls(row["calls"], gold, documents, _language(row))
-    response = row.get("response")
-    if not isinstance(response, str):
-        raise UsageError("row: expected 'calls', or 'response' as text")
-    answer = final_answer_text(response).strip()
+    answer = final_answer_text(_response(row)).strip()
     if not answer:
         return Score.wrong("not_calls", "the response is blank")
     return match_calls(answer, gold, documents, _language(row))
+
+
+def check_row(row: Mapping[str, object]) -> None:
+    """Raise UsageError for a row that `grade_row` would refuse, whatever the model called.
+
+    Raises BfclMissing for a multi-turn episode where the simulated services are not installed.
+    """
+    gold = _gold(row)
+    if "involved_classes" in row:
+        EpisodeCheck(row, gold)
+        return
+    match_calls([], gold, _documents(row), _language(row))
+    if "calls" not in row:
+        _response(row)
+
+
+def _gold(row: Mapping[str, object]) -> list[Any]:
+    gold = row.get("ground_truth") or []
+    if not isinstance(gold, list):
+        raise UsageError(f"row: ground_truth is {gold!r:.80}; expected a list")
+    return gold
+
+
+def _documents(row: Mapping[str, object]) -> list[Any]:
+    documents = row.get("function")
+    if not isinstance(documents, list):
+        raise UsageError("row: expected the list 'function' of function documents")
+    return documents
+
+
+def _response(row: Mapping[str, object]) -> str:
+    response = row.get("response")
+    if not isinstance(response, str):
+        raise UsageError("row: expected 'calls', or 'response' as text")
+    return response
 
 
 def _language(row: Mapping[str, object]) -> Language:

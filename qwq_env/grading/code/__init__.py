@@ -8,17 +8,41 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+from qwq_env.errors import UsageError
 from qwq_env.grading.code.grader import CodeGrader
 from qwq_env.grading.code.problem import CallTest, CodeProblem, StdinTest
 from qwq_env.grading.code.rows import read_problem
 from qwq_env.grading.score import Score
 
-__all__ = ["CallTest", "CodeGrader", "CodeProblem", "StdinTest", "grade_row", "read_problem"]
+__all__ = [
+    "CallTest",
+    "CodeGrader",
+    "CodeProblem",
+    "StdinTest",
+    "check_row",
+    "grade_row",
+    "read_problem",
+]
 
 
 async def grade_row(row: Mapping[str, Any]) -> Score:
-    """The score of a row of any form that `read_problem` reads, with the model's `response`."""
-    return await _grader().grade(read_problem(row), row["response"])
+    """The score of a row of any form that `read_problem` reads, with the model's `response`.
+
+    Raises `UsageError` for a malformed row.
+    """
+    return await _grader().grade(*_read(row))
+
+
+def check_row(row: Mapping[str, Any]) -> None:
+    """Raise `UsageError` unless the row has tests that can be used and a `response` of text."""
+    _read(row)
+
+
+def _read(row: Mapping[str, Any]) -> tuple[CodeProblem, str]:
+    response = row.get("response")
+    if not isinstance(response, str):
+        raise UsageError(f"response: {response!r:.80}; expected a text")
+    return read_problem(row), response
 
 
 @lru_cache(maxsize=1)

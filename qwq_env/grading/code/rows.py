@@ -24,7 +24,7 @@ import io
 import json
 import pickle
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from qwq_env.errors import UsageError
@@ -32,6 +32,8 @@ from qwq_env.grading.code.asserts import rewrite_asserts
 from qwq_env.grading.code.problem import CallTest, CodeProblem, StdinTest, equals
 
 _MOST_UNPACKED = 512 << 20
+# What taking a foreign row apart raises where a key is missing or holds something else.
+_MISSHAPEN = (KeyError, IndexError, TypeError, AttributeError, ValueError)
 
 
 def read_problem(row: Mapping[str, Any]) -> CodeProblem:
@@ -41,7 +43,13 @@ def read_problem(row: Mapping[str, Any]) -> CodeProblem:
     """
     for key, reader in _READERS.items():
         if row.get(key) is not None:
-            problem = reader(row)
+            try:
+                problem = reader(row)
+            except UsageError:
+                raise
+            except _MISSHAPEN as error:
+                reason = f"{type(error).__name__}: {error}"
+                raise UsageError(f"{key}: not in its published form ({reason:.120})") from None
             if not problem.tests:
                 raise UsageError(f"{key}: no tests; expected at least one")
             return problem
@@ -56,7 +64,9 @@ def _live_code_bench(row: Mapping[str, Any]) -> CodeProblem:
     if all(case.get("testtype") == "functional" for case in cases) and name:
         # Its solutions are methods of a class, as on the site that the tasks come from.
         return _problem(_lcb_call(name, case) for case in cases)
-    return CodeProblem(tuple(StdinTest(case["input"], case["output"]) for case in cases))
+    return CodeProblem(
+        tuple(StdinTest(_text(case["input"]), _text(case["output"])) for case in cases)
+    )
 
 
 def _lcb_call(name: str, case: Mapping[str, Any]) -> CallTest:
@@ -196,8 +206,12 @@ def _mbpp(row: Mapping[str, Any]) -> CodeProblem:
     return _problem(rewrite_asserts(source, {}), prelude)
 
 
-def _problem(tests: Any, prelude: str = "") -> CodeProblem:
-    return CodeProblem(tuple(tests), prelude)
+def _problem(tests: Iterable[CallTest], prelude: str = "") -> CodeProblem:
+    read = tuple(tests)
+    for test in read:
+        if not isinstance(test.function, str) or not test.function:
+            raise UsageError(f"tests: function {test.function!r:.80}; expected a name")
+    return CodeProblem(read, prelude)
 
 
 def _json(value: Any, where: str) -> Any:

@@ -11,7 +11,7 @@ from qwq_env.grading.instructions.report import (
     InstructionVerdict,
     check_instructions,
 )
-from qwq_env.grading.instructions.row import Thinking, grade_row, strip_thinking
+from qwq_env.grading.instructions.row import Thinking, check_row, grade_row, strip_thinking
 from qwq_env.grading.instructions.sentences import Knowledge, read_knowledge, split_sentences
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "Knowledge",
     "Thinking",
     "check_instructions",
+    "check_row",
     "grade_row",
     "read_knowledge",
     "split_sentences",

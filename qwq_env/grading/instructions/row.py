@@ -8,7 +8,7 @@ from qwq_env.grading.answer import final_answer_text
 from qwq_env.grading.instructions.report import InstructionReport, check_instructions
 from qwq_env.grading.score import Score
 
-__all__ = ["Thinking", "grade_row", "strip_thinking"]
+__all__ = ["Thinking", "check_row", "grade_row", "strip_thinking"]
 
 Thinking = Literal["final", "qwq", "keep"]
 """What is graded of a response: what follows the last `</think>` (a thought that never ended has no
@@ -43,12 +43,7 @@ async def grade_row(
     and it is not installed. This is a reward, so a text of no language at all is in none;
     `undetectable_follows=True` scores as IFEval does. Raises UsageError for a malformed row.
     """
-    ids, kwargs = row.get("instruction_id_list"), row.get("kwargs")
-    if not isinstance(ids, list) or not isinstance(kwargs, list) or not ids:
-        raise UsageError("row: expected the lists 'instruction_id_list' and 'kwargs', not empty")
-    for entry in kwargs:
-        if not isinstance(entry, dict):
-            raise UsageError(f"kwargs: {entry!r:.80}; expected an object for each instruction")
+    ids, kwargs = _instructions(row)
     report = check_instructions(
         ids,
         kwargs,
@@ -57,6 +52,25 @@ async def grade_row(
         undetectable_follows=undetectable_follows,
     )
     return _score(report, loose, fraction)
+
+
+def check_row(row: Mapping[str, object]) -> None:
+    """Raise UsageError for a row that `grade_row` would refuse, whatever the model wrote."""
+    _text(row, "response")
+    check_instructions(*_instructions(row), _text(row, "prompt"), "x")
+
+
+def _instructions(row: Mapping[str, object]) -> tuple[list[str], list[dict[str, object]]]:
+    ids, kwargs = row.get("instruction_id_list"), row.get("kwargs")
+    if not isinstance(ids, list) or not isinstance(kwargs, list) or not ids:
+        raise UsageError("row: expected the lists 'instruction_id_list' and 'kwargs', not empty")
+    for instruction in ids:
+        if not isinstance(instruction, str):
+            raise UsageError(f"instruction_id_list: {instruction!r:.80}; expected texts")
+    for entry in kwargs:
+        if not isinstance(entry, dict):
+            raise UsageError(f"kwargs: {entry!r:.80}; expected an object for each instruction")
+    return ids, kwargs
 
 
 def _score(report: InstructionReport, loose: bool, fraction: bool) -> Score:

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from functools import lru_cache
 from math import isfinite
-from typing import Any
+from typing import Any, get_args
 
 from qwq_env.errors import UsageError
 from qwq_env.grading.math.grader import BadReference, MathGrader
 from qwq_env.grading.math.reference import defect
-from qwq_env.grading.math.response import field_answer
+from qwq_env.grading.math.response import Kind, field_answer
 from qwq_env.grading.score import Score
 
 __all__ = ["BadReference", "MathGrader", "check_gold", "check_row", "grade_row"]
@@ -33,8 +33,8 @@ def check_row(row: Mapping[str, Any]) -> None:
         raise BadReference(f"gold: {error}") from None
     if not isinstance(row.get("answer"), str):
         raise UsageError(f"answer: {row.get('answer')!r:.80}; expected a text")
-    if row.get("kind", "answer") not in ("answer", "response"):
-        raise UsageError(f"kind: {row['kind']!r:.80}; expected 'answer' or 'response'")
+    if row.get("kind", "answer") not in get_args(Kind):
+        raise UsageError(f"kind: {row['kind']!r:.80}; expected one of {', '.join(get_args(Kind))}")
 
 
 def check_gold(gold: object) -> None:

@@ -13,7 +13,7 @@ from qwq_env.grading.answer import SEARCH_WINDOW, final_answer_text, find_last_b
 
 __all__ = ["Kind", "field_answer", "response_answer"]
 
-Kind = Literal["answer", "response"]
+Kind = Literal["answer", "response", "boxed"]
 
 _HASHES = re.compile(r"####[ \t]*([^\n]+)")
 _CLAIM = re.compile(r"answer\b(?:[^.:\n]{0,80}?\b(?:is|are|equals)\b:?|\s*:|\s*=)", re.IGNORECASE)
@@ -39,13 +39,14 @@ def response_answer(
     """The text of the answer, or None when there is none.
 
     With kind "answer" the text is an answer already, and a box or a sentence around it is taken
-    off; with "response" it is all that the model wrote.
+    off; with "response" it is all that the model wrote; "boxed" is a response without a box of
+    which nothing is taken, as with `boxed_only`.
     """
     if kind == "answer":
         return field_answer(text)
     text = final_answer_text(text, thinking_end)[-SEARCH_WINDOW:]
     box = find_last_box(text)
-    if boxed_only:
+    if boxed_only or kind == "boxed":
         return box and box.content
     if box is not None:
         if box.content is None:
