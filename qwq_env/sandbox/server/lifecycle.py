@@ -22,6 +22,8 @@ _BACKLOG: Final = 1024
 _SHORTEST_TOKEN: Final = 16
 # Cancelled executions need a moment to be killed and reaped.
 _CLEANUP_S: Final = 5.0
+# Two are needed: one makes the transport, the next tells the protocol of it.
+_ACCEPTING_TURNS: Final = 4
 
 
 class SandboxServer:
@@ -82,8 +84,7 @@ class SandboxServer:
         ended by itself. Idempotent.
         """
         self.service.draining = True
-        if self._server is not None:
-            self._server.close()
+        await self._stop_listening()
         for connection in list(self.service.connections):
             connection.close_if_idle()
         in_time = await self._quiet(seconds)
@@ -96,6 +97,20 @@ class SandboxServer:
             self._sweeper.cancel()
         await self.service.sessions.aclose()
         return in_time
+
+    async def _stop_listening(self) -> None:
+        """Accept no more, and close once all that was accepted stands in `connections`.
+
+        asyncio takes a few turns of its loop from accepting a connection to telling of it. A
+        server closed in between loses sight of it: its socket stays open until it is collected.
+        """
+        if self._server is None:
+            return
+        for listening in self._server.sockets:
+            asyncio.get_running_loop().remove_reader(listening.fileno())
+        for _ in range(_ACCEPTING_TURNS):
+            await asyncio.sleep(0)
+        self._server.close()
 
     async def _quiet(self, seconds: float) -> bool:
         end = time.monotonic() + seconds

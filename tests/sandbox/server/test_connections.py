@@ -278,3 +278,21 @@ async def test_more_connections_than_there_is_room_for(start: Any) -> None:
 
     assert (status, code) == (503, "connections")
     assert after == 200
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_a_connection_that_comes_as_the_server_ends_is_closed_with_it(
+    start: Any, turns: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = await start()
+    with socket.create_connection(("127.0.0.1", port_of(server))):
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await server.drain(0)
+        left = set(server.service.connections)
+        for _ in range(6):
+            await asyncio.sleep(0)
+            left |= set(server.service.connections)
+
+    assert not left
+    assert "transport creation" not in caplog.text
