@@ -161,6 +161,8 @@ def _checked(code: str) -> str:
         raise ToolError("the code holds an unpaired surrogate; write it as an escape") from None
     if "\0" in code:
         raise ToolError("the code holds a null byte; write it as an escape")
+    if not code.strip():
+        raise ToolError("the code is empty; write what is to be run")
     return code
 
 

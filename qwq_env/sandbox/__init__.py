@@ -7,6 +7,8 @@ seccomp and resource limits, and is gone without a trace in a few milliseconds.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from qwq_env.sandbox.blocking import BlockingSandbox, BlockingSession
 from qwq_env.sandbox.errors import (
     LevelUnavailable,
@@ -25,6 +27,9 @@ from qwq_env.sandbox.result import (
     Status,
 )
 
+if TYPE_CHECKING:
+    from qwq_env.sandbox.client import RemoteSandbox
+
 __all__ = [
     "DEFAULT_LIMITS",
     "BlockingSandbox",
@@ -36,6 +41,7 @@ __all__ = [
     "LevelUnavailable",
     "Limits",
     "LocalSandbox",
+    "RemoteSandbox",
     "Sandbox",
     "SandboxBusy",
     "SandboxSession",
@@ -43,3 +49,12 @@ __all__ = [
     "SessionClosed",
     "Status",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # The client brings what it takes to speak HTTP, which a sandbox on this machine never needs.
+    if name == "RemoteSandbox":
+        from qwq_env.sandbox.client import RemoteSandbox  # noqa: PLC0415
+
+        return RemoteSandbox
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

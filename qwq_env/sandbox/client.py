@@ -21,6 +21,7 @@ from qwq_env.sandbox.errors import SandboxBusy, SandboxUnavailable, SessionClose
 from qwq_env.sandbox.interface import DEFAULT_LIMITS, Sandbox, SandboxSession
 from qwq_env.sandbox.plain_json import to_plain_json
 from qwq_env.sandbox.result import CallResult, ExecutionResult, Limits
+from qwq_env.sandbox.source import checked_code
 from qwq_env.sandbox.wire import TOKEN_VARIABLE, read_call_result, write_stdin
 
 _log = logging.getLogger(__name__)
@@ -72,7 +73,7 @@ class RemoteSandbox(Sandbox):
         argv: Sequence[str] = (),
     ) -> ExecutionResult:
         data = {
-            "code": _text(code),
+            "code": checked_code(code).decode(),
             "stdin": write_stdin(stdin),
             "limits": limits.to_json(),
             "argv": list(argv),
@@ -103,7 +104,7 @@ class RemoteSandbox(Sandbox):
         limits: Limits = DEFAULT_LIMITS,
     ) -> list[CallResult]:
         data = {
-            "code": _text(code),
+            "code": checked_code(code).decode(),
             "function": function,
             "arguments": [to_plain_json(list(call)) for call in arguments],
             "limits": limits.to_json(),
@@ -145,7 +146,7 @@ class RemoteSession(SandboxSession):
         self._closed = False
 
     async def run(self, code: str | bytes, *, wall_seconds: float | None = None) -> ExecutionResult:
-        data = {"code": _text(code), "wall_seconds": wall_seconds}
+        data = {"code": checked_code(code).decode(), "wall_seconds": wall_seconds}
         seconds = wall_seconds or self._limits.wall_seconds
         async with self._lock:
             if self._closed:
@@ -202,13 +203,3 @@ def _check_capped(answer: dict[str, Any], *, ended_well: bool) -> None:
             f"limits.{names[0]}: is above the server's maximum, which was used instead; "
             "expected a lower limit here or a higher maximum there"
         )
-
-
-def _text(code: str | bytes) -> str:
-    """Return the program as the text that JSON can carry."""
-    if not isinstance(code, str | bytes):
-        raise UsageError(f"code: expected str or bytes, not {type(code).__name__}")
-    try:
-        return code.decode("utf-8") if isinstance(code, bytes) else code
-    except UnicodeDecodeError as error:
-        raise UsageError(f"code: is not UTF-8 (byte {error.start})") from None

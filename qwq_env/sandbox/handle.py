@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import select
 import signal
 import socket
 import struct
@@ -86,6 +87,9 @@ class SlotHandle:
             theirs.setblocking(True)
         self._stdout, self._stderr = Stream("stdout"), Stream("stderr")
         self._report = Stream("report")
+        self._printed = select.poll()
+        for stream in (self._stdout, self._stderr):
+            self._printed.register(stream.reader, select.POLLIN)
 
     async def open(self, server: ForkServer, groups: CgroupTree | None) -> None:
         """Have the server fork the slot, and wait until it is confined.
@@ -191,6 +195,10 @@ class SlotHandle:
             self._timer = self._loop.call_later(_PATIENCE, self._watch)
         return future
 
+    def begin_step(self) -> None:
+        """Hold nothing against the session's next step that an earlier one did."""
+        self._verdict = None
+
     def listen(self) -> None:
         """Read the streams as they fill, from now on."""
         if not self._listening and self.alive:
@@ -208,8 +216,11 @@ class SlotHandle:
     def take_output(self, limit: int) -> tuple[bytes, bytes, tuple[str, ...]]:
         """Return what has come since the last time, and the names of the streams cut."""
         texts, truncated = [], []
+        # Most programs print nothing, and to ask once is quicker than to try each.
+        more = self._printed.poll(0)
         for stream in (self._stdout, self._stderr):
-            stream.drain(limit)
+            if more:
+                stream.drain(limit)
             if stream.total > limit:
                 truncated.append(stream.name)
             texts.append(stream.take() if stream.total else b"")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import deque
 from collections.abc import Sequence
 from typing import Final
@@ -36,6 +37,9 @@ class SlotPool:
         self._groups = groups
         self._wanted = slots
         self._shared = 0
+        self.steps = 0
+        """How many steps of sessions run now; the sessions keep count."""
+        self._cores = len(os.sched_getaffinity(0))
         self._server: ForkServer | None = None
         self._starting = asyncio.Lock()
         self._idle: deque[SlotHandle] = deque()
@@ -59,6 +63,11 @@ class SlotPool:
     def waiting(self) -> int:
         """How many callers wait for a slot."""
         return len(self._waiters)
+
+    @property
+    def has_core_to_spare(self) -> bool:
+        """Whether fewer programs than cores run here."""
+        return self.steps + self._shared - len(self._idle) < self._cores
 
     async def start(self) -> None:
         """Start the server and the slots; raises `SandboxUnavailable`."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import json
 import os
+import struct
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
@@ -48,6 +48,7 @@ class _Interpreter:
         self._waiter: asyncio.Future[bytes | None] | None = None
         self._verdict: Status | None = None
         self._nonce = b""
+        self._watch = Stopwatch(slot.listen, self._too_long)
         slot.on_flood = self._flooded
         life = dataclasses.replace(limits, cpu_seconds=_LIFETIME_CPU_SECONDS)
         theirs = self._channel.theirs
@@ -68,7 +69,7 @@ class _Interpreter:
 
     def _on_frame(self, frame: bytes) -> None:
         # Only the answer to the step that runs counts, whatever else a program writes here.
-        if self._waiter is not None and not self._waiter.done() and self._nonce in frame:
+        if self._waiter is not None and not self._waiter.done() and frame.startswith(self._nonce):
             self._waiter.set_result(frame)
 
     def _on_ended(self, ended: asyncio.Future[Ended]) -> None:
@@ -78,6 +79,9 @@ class _Interpreter:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
+    def _too_long(self) -> None:
+        self._interrupt("timeout")
+
     def _flooded(self) -> None:
         self._interrupt("output")
 
@@ -86,29 +90,28 @@ class _Interpreter:
             self._verdict = verdict
             self.slot.interrupt(_SOFT_SECONDS)
 
-    async def step(self, code: bytes, limits: Limits) -> ExecutionResult:
-        """Run one step; raises `SlotLost` where the sandbox failed."""
-        nonce = os.urandom(8).hex()
-        self._nonce, self._verdict = nonce.encode(), None
+    async def step(self, code: bytes, limits: Limits, lingers: bool) -> ExecutionResult:
+        """Run one step; raises `SlotLost` where the sandbox failed.
+
+        An interpreter that `lingers` looks out for the next step for a moment before it sleeps.
+        """
+        self._nonce, self._verdict = os.urandom(16), None
         self._waiter = waiter = self._loop.create_future()
         if self.ended.done():
             waiter.set_result(None)
-        watch = Stopwatch(
-            self._channel.peer_pid,
-            limits,
-            self.slot.listen,
-            lambda: self._interrupt("timeout"),
-        )
-        self._channel.send(wire.STEP.pack(self._nonce, value_bytes(limits)) + code)
+        self.slot.begin_step()
+        watch = self._watch
+        watch.start(self._channel.peer_pid, limits)
+        self._channel.send(wire.STEP.pack(self._nonce, value_bytes(limits), lingers) + code)
         try:
             frame = await waiter
         finally:
-            watch.cancel()
+            watch.stop()
             self.slot.quieten()
         self.steps += 1
-        answer = _read(frame, nonce) if frame is not None else None
+        answer = _read(frame) if frame is not None else None
         if answer is None:
-            return await self._died(watch, limits)
+            return await self._died(limits)
         if self._verdict is not None:
             await self.slot.interrupted()
         stdout, stderr, truncated = self.slot.take_output(limits.output_bytes)
@@ -124,7 +127,7 @@ class _Interpreter:
             truncated=truncated,
         )
 
-    async def _died(self, watch: Stopwatch, limits: Limits) -> ExecutionResult:
+    async def _died(self, limits: Limits) -> ExecutionResult:
         if not self.ended.done():
             self.slot.kill_child()
         try:
@@ -136,11 +139,12 @@ class _Interpreter:
             result = ExecutionResult(self._verdict)
         status: Status = self._verdict or ("error" if result.status == "ok" else result.status)
         return dataclasses.replace(
-            result, status=status, wall_seconds=watch.wall_seconds(), state_lost=True
+            result, status=status, wall_seconds=self._watch.wall_seconds(), state_lost=True
         )
 
     def end(self) -> None:
         """Kill it."""
+        self._watch.close()
         self._channel.close()
         self.slot.destroy()
 
@@ -190,9 +194,9 @@ class LocalSession(SandboxSession):
             limits = dataclasses.replace(limits, wall_seconds=wall_seconds)
         async with self._turn:
             while True:
-                interpreter = await self._running()
+                interpreter = self._interpreter or await self._running()
                 try:
-                    result = await interpreter.step(source, limits)
+                    result = await self._step(interpreter, source, limits)
                 except SlotLost:
                     fresh = interpreter.steps <= 1 and not self._state_lost
                     self._discard()
@@ -210,6 +214,15 @@ class LocalSession(SandboxSession):
                 self._discard()
             return dataclasses.replace(result, state_lost=True) if was_lost else result
 
+    async def _step(
+        self, interpreter: _Interpreter, source: bytes, limits: Limits
+    ) -> ExecutionResult:
+        self._pool.steps += 1
+        try:
+            return await interpreter.step(source, limits, self._pool.has_core_to_spare)
+        finally:
+            self._pool.steps -= 1
+
     def _discard(self) -> None:
         if self._interpreter is not None:
             self._interpreter.end()
@@ -223,19 +236,20 @@ class LocalSession(SandboxSession):
             self._on_close(self)
 
 
-def _read(frame: bytes, nonce: str) -> _Answer | None:
+def _read(frame: bytes) -> _Answer | None:
     try:
-        said, exit_code, value, error, peak = json.loads(frame)
-    except (ValueError, TypeError, RecursionError):
+        _, exit_code, peak, value_length, error_length = wire.ANSWER.unpack_from(frame)
+        value_end = wire.ANSWER.size + max(0, value_length)
+        error_end = value_end + max(0, error_length)
+        value = _text(frame[wire.ANSWER.size : value_end]) if value_length >= 0 else None
+        error = _text(frame[value_end:error_end]) if error_length >= 0 else None
+    except (struct.error, UnicodeDecodeError):
         return None
-    if said != nonce or type(exit_code) is not int or type(peak) is not int:
-        return None
-    return _Answer(
-        exit_code,
-        value if isinstance(value, str) else None,
-        error if isinstance(error, str) else None,
-        peak,
-    )
+    return _Answer(exit_code, value, error, peak)
+
+
+def _text(content: bytes) -> str:
+    return content.decode("utf-8", "surrogatepass")
 
 
 def _status(answer: _Answer, verdict: Status | None) -> Status:

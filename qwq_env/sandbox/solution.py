@@ -107,6 +107,7 @@ class _Line:
         self._slot = slot
         self._limits = limits
         self._channel = Channel(self._loop, self._on_frame, slot.kill_child)
+        self._watch = Stopwatch(slot.listen, self._time_is_up)
         self._waiter: asyncio.Future[list[Any] | None] | None = None
         self._nonce = ""
         self._overrun = False
@@ -124,12 +125,13 @@ class _Line:
         self._waiter = self._loop.create_future()
         if self.ended.done():
             self._waiter.set_result(None)
-        watch = Stopwatch(self._channel.peer_pid, self._limits, self._slot.listen, self._time_is_up)
+        watch = self._watch
+        watch.start(self._channel.peer_pid, self._limits)
         self._channel.send(question(self._nonce))
         try:
             answer = await self._waiter
         finally:
-            watch.cancel()
+            watch.stop()
         if answer is not None:
             return _read(answer, watch.wall_seconds())
         if not self.ended.done():
@@ -168,6 +170,7 @@ class _Line:
 
     async def close(self) -> None:
         """End the child, so that the slot is free for the next job."""
+        self._watch.close()
         self._channel.close()
         if not self.ended.done():
             self._slot.kill_child()

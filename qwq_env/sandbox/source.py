@@ -23,6 +23,8 @@ def checked_code(code: str | bytes) -> bytes:
             code.decode()
         except UnicodeDecodeError as error:
             raise UsageError(f"code: is not UTF-8 text ({error.reason})") from None
+    if not code or code.isspace():
+        raise UsageError("code: is empty, expected a program")
     if len(code) > MOST_CODE_BYTES:
         raise UsageError(f"code: {len(code)} bytes, expected at most {MOST_CODE_BYTES}")
     return code

@@ -24,7 +24,7 @@ class Stream:
 
     def drain(self, limit: int) -> None:
         """Read all that is there."""
-        while True:
+        while self.reader >= 0:
             try:
                 chunk = os.read(self.reader, MOST_PER_READ)
             except BlockingIOError:
@@ -65,6 +65,7 @@ class Stream:
         """Close both ends."""
         self.close_writer()
         os.close(self.reader)
+        self.reader = -1
 
 
 def sealed_file(content: bytes) -> int:

@@ -72,6 +72,11 @@ def test_binary_code_is_refused(tmp_path, capsys):
     assert "code: is not UTF-8" in capsys.readouterr().err
 
 
+def test_empty_code_is_refused(program, capsys):
+    assert main(["sandbox", "run", program("\n")]) == 2
+    assert capsys.readouterr().err == "qwq: error: code: is empty, expected a program\n"
+
+
 def test_levels_are_listed(capsys):
     code = main(["sandbox", "levels", "--json"])
 

@@ -164,14 +164,64 @@ async def test_code_of_a_megabyte(bare):
     assert (await bare.run(code)).value == str(10 << 20)
 
 
-async def test_empty_code_is_a_program(bare):
-    assert (await bare.run("")).status == "ok"
-
-
-@pytest.mark.parametrize("code", [None, 5, b"\xff\xfe", "\ud800", ["print(1)"]])
+@pytest.mark.parametrize("code", [None, 5, b"\xff\xfe", "\ud800", ["print(1)"], "", b" \n\t"])
 async def test_what_is_no_program_is_refused(bare, code):
     with pytest.raises(UsageError, match=r"^code: "):
         await bare.run(code)
+    with pytest.raises(UsageError, match=r"^code: "):
+        await bare.call(code, "f", [[1]])
+
+
+@pytest.mark.parametrize(
+    ("code", "value"),
+    [
+        ("6 * 7", "42"),
+        ("x = 6\nx * 7  # the answer\n\n", "42"),
+        ("x = 6; x * 7", "42"),
+        ("if True:\n    x = 6\nx * 7", "42"),
+        ("(6 *\n7)", "42"),
+        ('s = """a\nb"""\nlen(s)', "3"),
+        ('s = """a\nlen(s)"""', None),
+        ("x = [6,\n7\n]", None),
+        ("x = 6 + \\\n36", None),
+        ("x = 6 + \\\n36\nx", "42"),
+        ("x = 42\r\nx\r\n", "42"),
+        ("# coding: latin-1\nlen('\u00e9')", "2"),
+        ("*(1, 2), 3", "(1, 2, 3)"),
+        ("def f():\n    return 1\nf()", "1"),
+        ("print('x')", None),
+        ("x = 1", None),
+        ("\ufeff42", "42"),
+        ("é = 42\né", "42"),
+        ("from __future__ import annotations\ndef f(x: nowhere): pass\n1", "1"),
+    ],
+)
+async def test_the_last_expression_is_the_value(bare, code, value):
+    result = await bare.run(code)
+
+    assert (result.status, result.value) == ("ok", value)
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("x = 1\n\nx / 0", "line 3, in <module>\n    x / 0"),
+        ("print('no')\nx = = 1\nx", "line 2\n    x = = 1"),
+        ("print('no')\nreturn 1", "'return' outside function"),
+        ("print('no')\nyield", "'yield' outside function"),
+        ("if True:\n1", "expected an indented block"),
+        ("def f(x: nowhere): pass", "name 'nowhere' is not defined"),
+    ],
+)
+async def test_errors_are_those_of_python(bare, code, said):
+    result = await bare.run(code)
+
+    assert (result.status, result.stdout) == ("error", "")
+    assert said in result.stderr
+
+
+async def test_a_comment_is_a_program(bare):
+    assert (await bare.run("# nothing to do")).status == "ok"
 
 
 async def test_far_too_much_code_is_refused(bare):

@@ -5,7 +5,9 @@ import asyncio
 import pytest
 import pytest_asyncio
 
+from qwq_env.errors import UsageError
 from qwq_env.sandbox import Limits, SessionClosed
+from qwq_env.sandbox.jail import wire
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -100,6 +102,75 @@ async def test_a_flood_is_stopped_and_the_state_kept(session):
     assert (await session.run("x")).value == "5"
 
 
+async def test_a_flood_is_not_held_against_later_steps(session):
+    await session.run("while True: print('x' * 1000)")
+
+    again = await session.run("while True: print('x' * 1000)")
+    crashed = await session.run("import ctypes; ctypes.string_at(0)")
+
+    assert again.status == "output"
+    assert (crashed.status, crashed.state_lost) == ("killed", True)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        "sys.stdout.close(); sys.stderr.close()",
+        "del sys.stdout, sys.stderr",
+        "sys.stdout = sys.stderr = None",
+        "sys.stdout.detach(); sys.stderr.detach()",
+    ],
+)
+async def test_streams_that_a_step_spoils_are_mended_for_the_next(session, spoil):
+    await session.run(f"import sys; x = 5; {spoil}")
+
+    result = await session.run("print(x)\nprint('no', file=sys.stderr)")
+
+    assert (result.status, result.stdout, result.stderr) == ("ok", "5\n", "no\n")
+
+
+async def test_a_stream_of_the_programs_own_is_kept(session):
+    await session.run("import io, sys; sys.stdout = kept = io.StringIO()")
+
+    await session.run("print('there')")
+
+    assert (await session.run("kept.getvalue()")).value == repr("there\n")
+
+
+@pytest.mark.parametrize("code", ["", " \n\t", b"", None, 5, b"\xff"])
+async def test_what_is_no_program_is_refused(session, code):
+    with pytest.raises(UsageError, match=r"^code: "):
+        await session.run(code)
+
+
+async def test_a_quick_step_leaves_the_next_its_whole_time(session):
+    await session.run("import time")
+    for _ in range(5):
+        await session.run("1")
+
+        slept = await session.run("time.sleep(0.3); print('woke')", wall_seconds=20)
+
+        assert (slept.status, slept.stdout) == ("ok", "woke\n")
+
+
+async def test_an_interpreter_at_rest_uses_no_cpu(session, bare):
+    await session.run("import time; spent = time.process_time()")
+    await asyncio.sleep(0.5)
+
+    result = await session.run("time.process_time() - spent")
+
+    assert float(result.value) < 0.1
+
+
+@pytest.mark.parametrize(
+    "value", ["'\\ud800'", "type('T', (), {'__repr__': lambda s: '\\ud800é'})()"]
+)
+async def test_any_value_crosses_the_wall(session, value):
+    result = await session.run(value)
+
+    assert result.value in ("'\\ud800'", "\ud800é")
+
+
 async def test_output_of_one_step_does_not_appear_in_the_next(session):
     await session.run("print('one')")
 
@@ -114,10 +185,10 @@ async def test_files_live_as_long_as_the_session(session, bare):
 
 
 async def test_a_forged_answer_is_not_believed(session):
-    forged = '["", 0, "forged", null, 0]'
+    forged = wire.ANSWER.pack(bytes(16), 0, 0, 8, -1) + b"'forged'"
     code = (
         "import os, struct\n"
-        f"answer = {forged.encode()!r}\n"
+        f"answer = {forged!r}\n"
         "os.write(6, struct.pack('=I', len(answer)) + answer)\n"
         "'honest'"
     )

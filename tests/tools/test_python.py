@@ -274,6 +274,12 @@ async def test_a_broken_sandbox_is_not_the_models_fault() -> None:
         await PythonTool(sandbox=broken).call({"code": "1"})
 
 
+@pytest.mark.parametrize("code", ["", " \n", "x = '\0'"])
+async def test_what_cannot_be_run_is_told_to_the_model(code: str) -> None:
+    with pytest.raises(ToolError, match="the code"):
+        await PythonTool(backend="subprocess").call({"code": code})
+
+
 def test_bad_settings_are_refused() -> None:
     with pytest.raises(UsageError, match="did you mean 'subprocess'"):
         PythonTool(backend="subproces")  # type: ignore[arg-type]

@@ -61,7 +61,7 @@ class CodeGrader:
     async def grade(self, problem: CodeProblem, response: str) -> Score:
         """Grade the last Python block of `response`; undecided if the sandbox failed."""
         code = program_of(response)
-        if code is None:
+        if code is None or not code.strip():
             return Score.wrong("no_code", "no fenced Python block after the thinking")
         try:
             await self._test_self()

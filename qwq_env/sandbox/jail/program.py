@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import io
 import json
 import linecache
 import os
 import sys
 import traceback
 from pathlib import Path
-from types import TracebackType
-from typing import Any, NamedTuple
+from types import CodeType, TracebackType
+from typing import Any, Final, NamedTuple
 
 from qwq_env.sandbox.jail import wire
 
 FILENAME_PREFIX = "<program"
 """How the file names of submitted code begin; no module of the harness has such a name."""
+
+_STREAMS: Final = {"stdout": wire.STDOUT, "stderr": wire.STDERR}
+
+_ODD: Final = (b"\\", b"\r", b"\f", b"\0", b"coding")
+"""Lines that go on or end otherwise, warnings about escapes, encodings declared in a comment."""
 
 
 class Ended(NamedTuple):
@@ -47,15 +53,42 @@ def execute(code: bytes, names: dict[str, Any], filename: str, value_bytes: int)
 
 
 def _evaluate(code: bytes, names: dict[str, Any], filename: str, value_bytes: int) -> str | None:
+    statements, last = _split(code, filename) or _parse(code, filename)
+    exec(statements, names)
+    if last is None:
+        return None
+    value = eval(last, names)
+    return None if value is None else repr(value)[:value_bytes]
+
+
+def _split(code: bytes, filename: str) -> tuple[CodeType, CodeType] | None:
+    """Compile the last line, an expression, and what stands before it; None if it is not so plain.
+
+    A syntax tree costs more than all the rest of a short step. If a line that begins in the first
+    column is an expression by itself, and the lines before it are complete by themselves, then
+    the whole means the one after the other. What could make it otherwise, and what would warn
+    twice, is left to `_parse`, and so is all that does not compile.
+    """
+    text = code.rstrip()
+    begin = text.rfind(b"\n") + 1
+    if not text[begin : begin + 1].isalnum() or any(odd in code for odd in _ODD):
+        return None
+    blank = b"\n" * text.count(b"\n")  # so that a traceback has the right line
+    try:
+        last = compile(blank + text[begin:], filename, "eval", dont_inherit=True)
+        return compile(text[:begin], filename, "exec", dont_inherit=True), last
+    except (SyntaxError, ValueError):
+        return None
+
+
+def _parse(code: bytes, filename: str) -> tuple[CodeType, CodeType | None]:
+    """Compile the statements, and the last of them apart where it is an expression."""
     tree = ast.parse(code, filename)
     last = None
     if tree.body and isinstance(tree.body[-1], ast.Expr):
-        last = ast.Expression(tree.body.pop().value)  # type: ignore[attr-defined]
-    exec(compile(tree, filename, "exec"), names)
-    if last is None:
-        return None
-    value = eval(compile(last, filename, "eval"), names)
-    return None if value is None else repr(value)[:value_bytes]
+        expression = ast.Expression(tree.body.pop().value)  # type: ignore[attr-defined]
+        last = compile(expression, filename, "eval", dont_inherit=True)
+    return compile(tree, filename, "exec", dont_inherit=True), last
 
 
 def _explain(code: bytes, filename: str) -> Ended:
@@ -110,8 +143,35 @@ def _print(
             os.write(wire.STDERR, f"{getattr(kind, '__name__', kind)}\n".encode()[:200])
 
 
+def open_stream(name: str) -> None:
+    """Make `sys.stdout` or `sys.stderr`, as an interpreter begins with them."""
+    stream = io.TextIOWrapper(
+        io.BufferedWriter(io.FileIO(_STREAMS[name], "w", closefd=False)),
+        encoding="utf-8",
+        errors="backslashreplace",
+        line_buffering=name == "stderr",
+    )
+    setattr(sys, name, stream)
+    setattr(sys, f"__{name}__", stream)
+
+
+def mend() -> None:
+    """Open the streams anew that a step has closed or removed, so that the next may print."""
+    for name in _STREAMS:
+        try:
+            if not getattr(sys, name).closed:
+                continue
+        # A stream may be an object of the program's, which does as it likes.
+        except BaseException:  # noqa: BLE001
+            pass
+        open_stream(name)
+
+
 def flush() -> None:
     """Write out what the program printed."""
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(BaseException):
-            stream.flush()
+    for name in _STREAMS:
+        try:
+            getattr(sys, name).flush()
+        # A stream may be an object of the program's, which does as it likes.
+        except BaseException:  # noqa: BLE001
+            pass

@@ -23,7 +23,7 @@ import types
 from pathlib import Path
 from typing import Any, NoReturn
 
-from qwq_env.sandbox.jail import child, landlock, namespaces, seccomp, syscalls, wire
+from qwq_env.sandbox.jail import child, landlock, namespaces, program, seccomp, syscalls, wire
 from qwq_env.sandbox.jail.guard import Guard
 
 _EASY_FILES = 64
@@ -99,15 +99,8 @@ def _prepare(config: dict[str, Any], order: dict[str, Any]) -> None:
     sys.stdin = sys.__stdin__ = io.TextIOWrapper(  # type: ignore[misc]
         io.BufferedReader(io.FileIO(0, "r", closefd=False)), encoding="utf-8", errors="replace"
     )
-    for name, descriptor in (("stdout", wire.STDOUT), ("stderr", wire.STDERR)):
-        stream = io.TextIOWrapper(
-            io.BufferedWriter(io.FileIO(descriptor, "w", closefd=False)),
-            encoding="utf-8",
-            errors="backslashreplace",
-            line_buffering=name == "stderr",
-        )
-        setattr(sys, name, stream)
-        setattr(sys, f"__{name}__", stream)
+    program.open_stream("stdout")
+    program.open_stream("stderr")
     gc.freeze()
     if order["huge_pages"]:
         with contextlib.suppress(OSError):

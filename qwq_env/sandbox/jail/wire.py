@@ -53,9 +53,15 @@ INLINE_CODE: Final = 48 << 10
 """Code up to this many bytes travels in the job's message, longer code in a sealed file."""
 
 JOB_BYTES: Final = 128 << 10
+_CHUNK: Final = 1 << 13
 FRAME: Final = struct.Struct("=I")
-STEP: Final = struct.Struct("=16sI")
-"""The head of a session's step: its nonce, how much of its value is wanted; the code follows."""
+STEP: Final = struct.Struct("=16sI?")
+"""The head of a session's step: its nonce, how much of its value is wanted, whether to linger
+for the next step when this one is answered; the code follows."""
+
+ANSWER: Final = struct.Struct("=16siqii")
+"""The head of a step's answer: its nonce, exit code, peak resident bytes, and how many bytes of
+the value and of the error's name follow, -1 where there is none."""
 
 
 class Job(NamedTuple):
@@ -124,17 +130,29 @@ def write_frame(descriptor: int, payload: bytes) -> None:
 
 
 def read_frame(descriptor: int) -> bytes | None:
-    """Read one length-prefixed message from a stream; None at its end."""
-    head = _read_exactly(descriptor, FRAME.size)
-    return None if head is None else _read_exactly(descriptor, FRAME.unpack(head)[0])
+    """Read one length-prefixed message from a stream; None at its end.
+
+    Frames come one at a time, each in answer to one: nothing can follow that is not this frame's.
+    """
+    chunk = os.read(descriptor, _CHUNK)
+    wanted = FRAME.size
+    if len(chunk) >= wanted:
+        wanted += FRAME.unpack_from(chunk)[0]
+        if len(chunk) == wanted:
+            return chunk[FRAME.size :]
+    return _read_on(descriptor, chunk)
 
 
-def _read_exactly(descriptor: int, count: int) -> bytes | None:
-    chunk = os.read(descriptor, count)
-    if len(chunk) == count:
-        return chunk
+def _read_on(descriptor: int, chunk: bytes) -> bytes | None:
+    """Read the rest of a frame that came in pieces."""
     parts = bytearray(chunk)
-    while chunk and len(parts) < count:
-        chunk = os.read(descriptor, count - len(parts))
+    wanted = FRAME.size
+    while True:
+        if len(parts) >= FRAME.size:
+            wanted = FRAME.size + FRAME.unpack_from(parts)[0]
+            if len(parts) >= wanted:
+                return bytes(parts[FRAME.size : wanted])
+        chunk = os.read(descriptor, max(wanted - len(parts), 1))
+        if not chunk:
+            return None
         parts += chunk
-    return bytes(parts) if len(parts) == count else None

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 from qwq_env.errors import UsageError
 from qwq_env.sandbox.plain_json import from_plain_json
 from qwq_env.sandbox.result import Limits
+from qwq_env.sandbox.source import checked_code
 
 # One request may not hold a slot for ever by asking for ever more calls.
 _MOST_CALLS: Final = 10_000
@@ -52,6 +53,13 @@ class Capped(NamedTuple):
     names: list[str]
 
 
+def code_field(data: dict[str, Any]) -> str:
+    """Return the program in field `code`, refused here and not when its turn has come."""
+    code = text_field(data, "code")
+    checked_code(code)
+    return code
+
+
 def read_run(body: bytes) -> RunBody:
     """Read a program to run once; raises `UsageError` that names the field."""
     data = read_object(body, {"code", "stdin", "limits", "argv"})
@@ -59,7 +67,7 @@ def read_run(body: bytes) -> RunBody:
     if not isinstance(argv, list) or not all(isinstance(word, str) for word in argv):
         raise UsageError("argv: expected a list of strings")
     return RunBody(
-        text_field(data, "code"),
+        code_field(data),
         read_stdin(data.get("stdin", "")),
         Limits.from_json(data.get("limits", {})),
         tuple(_utf8(word, "argv") for word in argv),
@@ -79,7 +87,7 @@ def read_step(body: bytes) -> StepBody:
     if wall is not None:
         # The bounds of the field are those of the limit that it stands for.
         wall = Limits.from_json({"wall_seconds": wall}).wall_seconds
-    return StepBody(text_field(data, "code"), wall)
+    return StepBody(code_field(data), wall)
 
 
 def read_call(body: bytes) -> CallBody:
@@ -91,7 +99,7 @@ def read_call(body: bytes) -> CallBody:
     if len(arguments) > _MOST_CALLS:
         raise UsageError(f"arguments: {len(arguments)} calls, expected at most {_MOST_CALLS}")
     limits = Limits.from_json(data.get("limits", {}))
-    return CallBody(text_field(data, "code"), text_field(data, "function"), arguments, limits)
+    return CallBody(code_field(data), text_field(data, "function"), arguments, limits)
 
 
 def read_object(body: bytes, known: Collection[str] | None = None) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from qwq_env.errors import UsageError
 from qwq_env.sandbox.result import ExecutionResult, Limits
-from qwq_env.sandbox.server.bodies import RunBody, read_object, read_stdin, text_field
+from qwq_env.sandbox.server.bodies import RunBody, code_field, read_object, read_stdin
 
 _DEFAULT_RUN_TIMEOUT_S: Final = 10.0
 _UNSUPPORTED: Final = ("files", "fetch_files", "args")
@@ -30,7 +30,7 @@ def read_run_code(body: bytes) -> RunBody:
     for name in _UNSUPPORTED:
         if data.get(name):
             raise UsageError(f"{name}: is not supported by this server, expected it to be empty")
-    return RunBody(text_field(data, "code"), read_stdin(data.get("stdin")), _read_limits(data), ())
+    return RunBody(code_field(data), read_stdin(data.get("stdin")), _read_limits(data), ())
 
 
 def _read_limits(data: dict[str, Any]) -> Limits:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import subprocess
+import sys
 from collections import Counter
 from typing import Any
 
@@ -65,12 +67,30 @@ async def test_a_session_keeps_its_names_until_it_is_closed(start: Any) -> None:
     assert len(server.service.sessions) == 0
 
 
-@pytest.mark.parametrize("code", [5, None, b"\xff", "'\ud800'", ""])
+@pytest.mark.parametrize("code", [5, None, b"\xff", "'\ud800'", "", b"\n"])
 async def test_bad_code_is_the_callers_error(start: Any, code: Any) -> None:
     server = await start()
     async with RemoteSandbox(server.url) as sandbox:
         with pytest.raises(UsageError, match="code"):
             await sandbox.run(code)
+        with pytest.raises(UsageError, match="code"):
+            await sandbox.call(code, "f", [[1]])
+        async with await sandbox.open_session() as session:
+            with pytest.raises(UsageError, match="code"):
+                await session.run(code)
+
+
+def test_it_stands_beside_the_local_one_and_costs_nothing_until_asked_for() -> None:
+    program = """
+import sys
+import qwq_env.sandbox as sandbox
+before = "qwq_env.sandbox.client" in sys.modules
+print(before, sandbox.RemoteSandbox.__name__, "RemoteSandbox" in sandbox.__all__)
+print([name for name in ("httpx", "aiohttp") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+
+    assert (done.stdout, done.stderr) == ("False RemoteSandbox True\n[]\n", "")
 
 
 async def test_a_program_too_large_for_the_server(start: Any) -> None:
@@ -205,15 +225,22 @@ async def test_nobody_there(start: Any) -> None:
 )
 async def test_an_answer_that_makes_no_sense_is_never_a_result(answer: bytes) -> None:
     async def reply(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(answer)
-        writer.close()
+        try:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(answer)
+        except asyncio.IncompleteReadError:
+            pass  # a probe that was given up
+        finally:
+            writer.close()
 
     server = await asyncio.start_server(reply, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     async with RemoteSandbox(f"http://127.0.0.1:{port}", patience_seconds=0.3) as remote:
         with pytest.raises(SandboxUnavailable):
             await remote.run("1")
+    # What was accepted a moment ago has its handler in a few turns of the loop, not before.
+    for _ in range(4):
+        await asyncio.sleep(0)
     server.close()
 
 

@@ -92,6 +92,7 @@ async def test_memory_is_a_wish(http: httpx.AsyncClient, sandbox: Any, memory: i
         ({"fetch_files": ["a.txt"]}, "fetch_files"),
         ({"args": ["-k"]}, "args"),
         ({"code": 5}, "code"),
+        ({"code": " "}, "code: is empty"),
         ({"stdin": 5}, "stdin"),
         ({"run_timeout": -1}, "run_timeout"),
         ({"run_timeout": "x"}, "run_timeout"),

@@ -38,6 +38,15 @@ async def test_a_session_that_never_was(http: httpx.AsyncClient) -> None:
     assert (response.status_code, response.json()["error"]["code"]) == (404, "session_unknown")
 
 
+async def test_an_empty_step_is_refused(http: httpx.AsyncClient) -> None:
+    name = await open_session(http)
+
+    response = await http.post(f"/v1/sessions/{name}/run", json={"code": "\n"})
+
+    assert response.status_code == 400
+    assert response.json()["error"]["message"] == "code: is empty, expected a program"
+
+
 async def test_two_sessions_share_nothing(http: httpx.AsyncClient) -> None:
     one, two = await open_session(http), await open_session(http)
     await http.post(f"/v1/sessions/{one}/run", json={"code": "x = 1"})
