@@ -73,7 +73,12 @@ async def test_methods_of_a_solution_class(grader):
 
 @pytest.mark.parametrize(
     "response",
-    ["no code", "```python\n\n```", "```python\nprint(3)\n```\n</think>\n\nthat is it", "<think>\n```python\nx\n```"],
+    [
+        "no code",
+        "```python\n\n```",
+        "```python\nprint(3)\n```\n</think>\n\nthat is it",
+        "<think>\n```python\nx\n```",
+    ],
 )
 async def test_no_code_after_the_thinking(grader, response):
     score = await grader.grade(SUM, response)
