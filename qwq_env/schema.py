@@ -126,20 +126,25 @@ class ArgumentError(NamedTuple):
 
 
 def check_arguments(
-    schema: Mapping[str, Any], arguments: Any
+    schema: Mapping[str, Any], arguments: Any, *, characters: int | None = None
 ) -> tuple[dict[str, Any], ArgumentError | None]:
     """Return the arguments, coerced where that loses nothing, and what is still wrong.
 
-    `kind` is `arguments_type`, `missing_argument`, `extra_argument` or `wrong_type`. An object
-    that was written as a JSON text is read; no arguments at all are an empty object. Raises
-    `UsageError` for a schema that is not one.
+    `kind` is `arguments_type`, `missing_argument`, `extra_argument`, `wrong_type`, or, where they
+    hold more than `characters`, `arguments_too_long`. An object that was written as a JSON text is
+    read; no arguments at all are an empty object. Raises `UsageError` for a schema that is none.
     """
-    arguments = {} if arguments is None else _coerce(arguments, {"type": "object"})
-    if problem := measure(arguments).problem:
-        return {}, ArgumentError("wrong_type", problem)
+    arguments = {} if arguments is None else arguments
+    # What would cost too much to look at is refused before it is looked at.
+    if problem := _unfit(arguments, characters):
+        return {}, problem
+    if isinstance(arguments, str):
+        arguments = _coerce(arguments, {"type": "object"})
+        if problem := _unfit(arguments, characters):
+            return {}, problem
     if not isinstance(arguments, dict):
-        problem = f"arguments must be a JSON object, not {_json_type(arguments)}"
-        return {}, ArgumentError("arguments_type", problem)
+        wanted = f"arguments must be a JSON object, not {_json_type(arguments)}"
+        return {}, ArgumentError("arguments_type", wanted)
     properties: Mapping[str, Any] = schema.get("properties", {})
     if _plainly_valid(schema, properties, arguments):
         return arguments, None
@@ -148,6 +153,16 @@ def check_arguments(
         for name, value in arguments.items()
     }
     return coerced, _first_error(schema, properties, coerced)
+
+
+def _unfit(arguments: Any, characters: int | None) -> ArgumentError | None:
+    measured = measure(arguments)
+    if measured.problem:
+        return ArgumentError("wrong_type", measured.problem)
+    if characters is not None and measured.characters > characters:
+        too_long = f"arguments of {measured.characters} characters; at most {characters}"
+        return ArgumentError("arguments_too_long", too_long)
+    return None
 
 
 def _plainly_valid(

@@ -44,8 +44,8 @@ def signature_of(function: Callable[..., Any]) -> Signature:
         raise UsageError(f"tool: {function!r:.80}; expected a function")
     try:
         hints = typing.get_type_hints(function, include_extras=True)
-    # A hint is code: a name that is not there, an attribute, a syntax error, a wrong operand.
-    except Exception as error:  # noqa: BLE001 - the boundary to the hints' own code
+    # A hint is an expression: what it names may not be there, and it may be none at all.
+    except (AttributeError, NameError, SyntaxError, TypeError) as error:
         problem = f"a type hint cannot be resolved: {type(error).__name__}: {error}"
         raise UsageError(f"tool {function.__name__}: {problem}") from None
     summary, documented = _read_docstring(inspect.getdoc(function) or "")

@@ -24,7 +24,7 @@ from qwq_env.errors import (
     describe_error,
     did_you_mean,
 )
-from qwq_env.schema import ArgumentError, check_arguments, measure
+from qwq_env.schema import check_arguments
 from qwq_env.tool import Tool, ToolResult, checked_tools
 from qwq_env.truncation import Tokenizer, cut_characters, cut_tokens
 from qwq_env.turn import CallResult, MalformedCall, ToolCall
@@ -140,25 +140,12 @@ class Toolbox:
             return _policy_error(
                 name, "unknown_tool", f"no tool named {name!r}{hint}; tools: {known}"
             )
-        if problem := self._unfit(request.arguments):
-            return _policy_error(tool.name, problem.kind, problem.message)
-        arguments, problem = check_arguments(tool.parameters, request.arguments)
+        arguments, problem = check_arguments(
+            tool.parameters, request.arguments, characters=self.limits.argument_characters
+        )
         if problem is not None:
             return _policy_error(tool.name, problem.kind, problem.message)
         return await self._call(tool, arguments)
-
-    def _unfit(self, arguments: Any) -> ArgumentError | None:
-        """Refuse what would cost too much to look at, before looking at it."""
-        measured = measure(arguments)
-        if measured.problem:
-            return ArgumentError("wrong_type", measured.problem)
-        if measured.characters > self.limits.argument_characters:
-            return ArgumentError(
-                "arguments_too_long",
-                f"arguments of {measured.characters} characters; "
-                f"at most {self.limits.argument_characters}",
-            )
-        return None
 
     def _too_many(self, request: ToolCall | MalformedCall) -> CallResult:
         name = request.name[:_NAME_CHARACTERS] if isinstance(request, ToolCall) else ""

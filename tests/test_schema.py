@@ -95,7 +95,7 @@ def test_a_hint_that_json_cannot_write_is_refused(function: Any) -> None:
         signature_of(function)
 
 
-@pytest.mark.parametrize("hint", ["Missing", "typing.Missing", "int |", "1 + ''", "list[1/0]"])
+@pytest.mark.parametrize("hint", ["Missing", "typing.Missing", "int |", "1 + ''"])
 def test_a_hint_that_cannot_be_resolved_is_named(hint: str) -> None:
     def odd(x: int) -> str:
         return str(x)
