@@ -59,7 +59,7 @@ def grpo_config(recipe: GrpoRecipe, output: Path, *, seed: int, world: int) -> G
         temperature=recipe.temperature,
         beta=recipe.beta,
         learning_rate=recipe.learning_rate,
-        lr_scheduler_type="constant",
+        lr_scheduler_type=recipe.schedule,
         max_grad_norm=recipe.max_grad_norm,
         gradient_checkpointing=False,
         bf16=cuda,

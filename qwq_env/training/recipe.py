@@ -96,12 +96,16 @@ class ColdStartRecipe:
 
 @dataclass(frozen=True, slots=True)
 class GrpoRecipe:
-    """GRPO. `episodes` a step in groups of `group`; `reward` "random" is the control."""
+    """GRPO. `episodes` a step in groups of `group`; `reward` "random" is the control.
+
+    `schedule` "linear" takes the learning rate down to 0 over the steps, "cosine" likewise.
+    """
 
     steps: int = 100
     episodes: int = 64
     group: int = 8
     learning_rate: float = 5e-4
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
     beta: float = 0.0
     temperature: float = 1.0
     max_completion_tokens: int = 160

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from qwq_env.training.tiny.model import build_tiny_model
 from qwq_env.training.weight_sync import prepare_served
@@ -15,8 +17,8 @@ from qwq_env.training.weight_sync import prepare_served
 RANK = Path(__file__).with_name("weight_sync_on_two_ranks.py")
 
 
-def push(tokenizer, path: Path, url: str) -> list[str]:
-    """Push on two ranks; return what each of them made of it."""
+def push(tokenizer, path: Path, url: str, kind: str = "ddp") -> list[str]:
+    """Push weights that are 1 larger on two ranks; return what each of them made of it."""
     served, out = path / "served", path / "out"
     out.mkdir()
     model = build_tiny_model(tokenizer, hidden=16, heads=2, layers=1)
@@ -24,7 +26,7 @@ def push(tokenizer, path: Path, url: str) -> list[str]:
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
     done = subprocess.run(
-        [*launcher, str(RANK), str(served), url, str(out)],
+        [*launcher, str(RANK), str(served), url, str(out), kind],
         env=environment, capture_output=True, text=True, timeout=200, check=False,
     )  # fmt: skip
 
@@ -33,9 +35,16 @@ def push(tokenizer, path: Path, url: str) -> list[str]:
 
 
 @pytest.mark.slow
-def test_one_rank_pushes_for_both(tokenizer, tmp_path, weight_server):
-    assert push(tokenizer, tmp_path, weight_server.url) == ["pushed", "pushed"]
+@pytest.mark.parametrize("kind", ["ddp", "fsdp2"])
+def test_one_rank_pushes_for_both(tokenizer, tmp_path, weight_server, kind):
+    pushed = push(tokenizer, tmp_path, weight_server.url, kind)
+
+    before = build_tiny_model(tokenizer, hidden=16, heads=2, layers=1).state_dict()
+    after = load_file(tmp_path / "served" / "model.safetensors")
+    assert pushed == ["pushed", "pushed"]
     assert len(weight_server.seen) == 2
+    assert after.keys() == before.keys()
+    assert all(torch.equal(after[name], before[name] + 1) for name in before)
 
 
 @pytest.mark.slow

@@ -5,21 +5,30 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
 from transformers import AutoModelForCausalLM
 
 from qwq_env.errors import InfrastructureError
 from qwq_env.training.weight_sync import DiskWeightSync
 
 
-def main(folder: Path, url: str, out: Path) -> None:
+def main(folder: Path, url: str, out: Path, kind: str) -> None:
     accelerator = Accelerator(cpu=True)
     torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_pretrained(folder)
-    wrapped = accelerator.prepare(model)
+    # As training has it: the head of what is served is on its own, that of the model is not.
+    model = AutoModelForCausalLM.from_pretrained(folder, tie_word_embeddings=True)
+    wrapped = accelerator.prepare(model) if kind == "ddp" else sharded(accelerator, model)
     assert accelerator.num_processes == 2
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight += 1
     trainer = SimpleNamespace(accelerator=accelerator, model=model, model_wrapped=wrapped)
     try:
         DiskWeightSync(folder, url).push(trainer)
@@ -27,7 +36,22 @@ def main(folder: Path, url: str, out: Path) -> None:
     except InfrastructureError as error:
         result = str(error)
     (out / str(accelerator.process_index)).write_text(result)
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
+
+
+def sharded(accelerator: Accelerator, model: Any) -> Any:
+    """Shard the model as FSDP2 does; accelerate itself would only do it on GPUs."""
+    accelerator.state.distributed_type = DistributedType.FSDP
+    accelerator.state.fsdp_plugin = FullyShardedDataParallelPlugin(fsdp_version=2)
+    assert accelerator.is_fsdp2
+    mesh = init_device_mesh("cpu", (2,))
+    for layer in model.model.layers:
+        fully_shard(layer, mesh=mesh)
+    fully_shard(model, mesh=mesh)
+    assert all(isinstance(weight, DTensor) for weight in model.parameters())
+    return model
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]))
+    main(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), sys.argv[4])
