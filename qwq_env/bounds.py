@@ -12,6 +12,11 @@ from typing import Any
 from qwq_env.errors import UsageError
 
 
+def is_number(value: object) -> bool:
+    """Say whether `value` is a real number; NaN is one in name only, and True is none."""
+    return isinstance(value, Real) and not isinstance(value, bool) and value == value
+
+
 def check_positive(field: str, value: object, *, optional: bool = False) -> None:
     """Raise `UsageError` unless `value` is a number above 0, infinity included.
 
@@ -19,7 +24,7 @@ def check_positive(field: str, value: object, *, optional: bool = False) -> None
     """
     if optional and value is None:
         return
-    if isinstance(value, bool) or not isinstance(value, Real) or not _above_zero(value):
+    if not is_number(value) or not _above_zero(value):
         _refuse(field, value, "a number above 0", optional)
 
 

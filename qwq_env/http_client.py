@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import httpx
 
+from qwq_env.bounds import check_positive, check_whole
 from qwq_env.errors import InfrastructureError, UsageError
 
 _RETRIED_STATUS = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
@@ -58,10 +59,9 @@ class HttpClient:
         seconds: float = 1800.0,
         backoff: float = 0.5,
     ) -> None:
-        bounds = {"in_flight": in_flight, "attempts": attempts, "seconds": seconds}
-        for name, value in bounds.items():
-            if not value > 0:
-                raise UsageError(f"{name}: {value!r}; expected a number above 0")
+        check_whole("in_flight", in_flight)
+        check_whole("attempts", attempts)
+        check_positive("seconds", seconds)
         self._in_flight = in_flight
         self._attempts = attempts
         self._backoff = backoff

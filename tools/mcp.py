@@ -23,6 +23,7 @@ from typing import Any, Final
 
 from qwq_env import portal
 from qwq_env._version import __version__
+from qwq_env.bounds import check_positive
 from qwq_env.errors import InfrastructureError, ToolError, UsageError
 from qwq_env.tool import Tool, ToolResult
 from qwq_env.tools.mcp_connection import Connection, RemoteError
@@ -49,8 +50,7 @@ class McpServer:
     ) -> None:
         if isinstance(command, str) or not command:
             raise UsageError(f"MCP server, command: {command!r}; expected a list of words")
-        if not seconds > 0:
-            raise UsageError(f"MCP server, seconds: {seconds!r}; expected a number above 0")
+        check_positive("MCP server, seconds", seconds)
         self.command = list(command)
         self.environment = dict(environment or {})
         self.seconds = seconds

@@ -74,7 +74,8 @@ class SearchTool(Tool):
                 "search tool, backend: none given; expected a SearchBackend, for example "
                 "SearchTool(LocalIndex('passages.jsonl')) or SearchTool(RetrieveServer(url))"
             )
-        if not 1 <= count <= 100 or characters < 1:
+        whole = isinstance(count, int) and isinstance(characters, int)
+        if not (whole and 1 <= count <= 100 and characters >= 1):
             raise UsageError(
                 f"search tool: count {count!r}, characters {characters!r}; "
                 "expected 1 to 100 passages of at least 1 character"

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 import httpx
 
 from qwq_env import portal
+from qwq_env.bounds import check_positive, check_whole
 from qwq_env.errors import InfrastructureError, UsageError
 
 _ATTEMPTS: Final = 4
@@ -39,8 +40,8 @@ class HttpClient:
     """Asks one server; holds a client for the process that it is used in."""
 
     def __init__(self, name: str, settings: HttpSettings) -> None:
-        if settings.seconds <= 0 or settings.in_flight < 1:
-            raise UsageError(f"{name}: {settings}; expected seconds above 0 and in_flight above 0")
+        check_positive(f"{name}, seconds", settings.seconds)
+        check_whole(f"{name}, in_flight", settings.in_flight)
         self.name = name
         self.settings = settings
         self._owner = 0

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from qwq_env.bounds import check_positive, check_whole
 from qwq_env.dialect.codec import TokenCodec
 from qwq_env.env import ToolEnv
 from qwq_env.episode import Episode, render_prompt
@@ -45,9 +46,9 @@ class EngineSettings:
     batch_seconds: float = math.inf
 
     def __post_init__(self) -> None:
-        for name in ("concurrency", "attempts", "batch_seconds"):
-            if not getattr(self, name) > 0:
-                raise UsageError(f"{name}: {getattr(self, name)!r}; expected a number above 0")
+        check_positive("batch_seconds", self.batch_seconds)
+        for name in ("concurrency", "attempts"):
+            check_whole(name, getattr(self, name))
 
 
 class Engine:

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from qwq_env.bounds import check_whole
 from qwq_env.dialect.base import Piece
 from qwq_env.dialect.chatml import END_THINK
 from qwq_env.dialect.codec import TokenCodec
@@ -45,8 +46,7 @@ class PlaySettings:
 
     def __post_init__(self) -> None:
         for name in ("context", "completion", "turn_tokens"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name}: {getattr(self, name)!r}; expected 1 or more")
+            check_whole(name, getattr(self, name))
         if self.thinking not in ("keep", "strip"):
             raise UsageError(f"thinking: {self.thinking!r}; expected 'keep' or 'strip'")
 

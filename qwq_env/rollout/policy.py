@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from qwq_env.bounds import is_number
 from qwq_env.errors import UsageError
 
 
@@ -24,11 +25,11 @@ class Sampling:
     top_k: int = 0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.temperature <= 10:
+        if not (is_number(self.temperature) and 0 <= self.temperature <= 10):
             raise UsageError(f"temperature: {self.temperature!r}; expected a number from 0 to 10")
-        if not 0 < self.top_p <= 1:
+        if not (is_number(self.top_p) and 0 < self.top_p <= 1):
             raise UsageError(f"top_p: {self.top_p!r}; expected a number above 0, at most 1")
-        if self.top_k < 0:
+        if not (isinstance(self.top_k, int) and self.top_k >= 0):
             raise UsageError(f"top_k: {self.top_k!r}; expected 0 (off) or more")
 
 

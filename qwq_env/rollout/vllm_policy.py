@@ -27,6 +27,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from qwq_env.bounds import check_positive, check_whole
 from qwq_env.errors import InfrastructureError, UsageError
 from qwq_env.rollout.policy import Generation, GenerationRequest, Policy
 from qwq_env.rollout.vllm_server import Unserved, VllmServer
@@ -48,9 +49,10 @@ class HttpSettings:
     backoff: float = 0.5
 
     def __post_init__(self) -> None:
-        for name in ("in_flight", "seconds", "attempts", "backoff"):
-            if not getattr(self, name) > 0:
-                raise UsageError(f"{name}: {getattr(self, name)!r}; expected a number above 0")
+        for name in ("in_flight", "attempts"):
+            check_whole(name, getattr(self, name))
+        for name in ("seconds", "backoff"):
+            check_positive(name, getattr(self, name))
 
 
 class _Connections(NamedTuple):

@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from qwq_env.bounds import check_positive, check_whole
 from qwq_env.chat_client import ChatClient
-from qwq_env.errors import InfrastructureError, UsageError
+from qwq_env.errors import InfrastructureError
 from qwq_env.grading.reward.delimit import enclose
 from qwq_env.grading.reward.verdict import Unparsed
 from qwq_env.grading.score import Score
@@ -45,10 +46,9 @@ class Examiner:
         """`max_tokens` bounds the reply, its thinking included; `max_characters` what is asked
         about; `seconds` everything from the call to the verdict. `extra` goes into each request.
         """
-        bounds = {"max_tokens": max_tokens, "max_characters": max_characters, "seconds": seconds}
-        for name, value in bounds.items():
-            if not value > 0:
-                raise UsageError(f"{name}: {value!r}; expected a number above 0")
+        check_whole("max_tokens", max_tokens)
+        check_whole("max_characters", max_characters)
+        check_positive("seconds", seconds)
         self._client = ChatClient(
             base_url,
             api_key_variable=api_key_variable,
