@@ -166,7 +166,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, capsys, arguments, w
         ('{"question": "1+1?", "answer": "2"}', ["####"]),
         ('{"prompt": "1+1?"}', ["answer", "missing"]),
         ('{"prompt": "1+1?", "answer": ', ["tasks.jsonl:2"]),
-        ('["list"]', ["JSON object"]),
+        ('["list"]', ["object"]),
     ],
 )
 def test_bad_row_names_file_and_line(tmp_path, capsys, row, words):
