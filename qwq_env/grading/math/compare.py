@@ -32,7 +32,9 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Protocol
 
+from qwq_env.grading.math.expression import TooComplex
 from qwq_env.grading.math.structure import (
+    MAX_ITEMS,
     Answer,
     Brackets,
     Listing,
@@ -123,9 +125,16 @@ class Comparison:
             return True
         if not (gold.braces and answer.braces):
             return False
-        return self._any_order(self._distinct(gold.items), self._distinct(answer.items))
+        elements = tuple(dict.fromkeys(answer.items))
+        if len(elements) > MAX_ITEMS and not all(
+            any(self.equal(item, element) for item in gold.items) for element in elements
+        ):
+            return False  # before elements are compared with each other
+        return self._any_order(self._distinct(gold.items), self._distinct(elements))
 
     def _distinct(self, items: Sequence[Answer]) -> list[Answer]:
+        if len(items) > MAX_ITEMS:
+            raise TooComplex("a set of too many elements")
         kept: list[Answer] = []
         for item in items:
             if not any(self.equal(other, item) for other in kept):
@@ -135,6 +144,8 @@ class Comparison:
     def _any_order(self, gold: Sequence[Answer], answer: Sequence[Answer]) -> bool:
         if len(gold) != len(answer):
             return False
+        if len(gold) > MAX_ITEMS:
+            raise TooComplex("too many parts to be compared in any order")
         left = list(answer)
         for item in gold:
             place = next((at for at, other in enumerate(left) if self.equal(item, other)), None)

@@ -10,7 +10,7 @@ from math import comb, factorial, prod
 
 from qwq_env.grading.math.expression import Node, Number, Symbol
 
-__all__ = ["exact_value"]
+__all__ = ["MAX_BITS", "exact_operation", "exact_value"]
 
 MAX_BITS = 100_000
 _MAX_FACTORIAL = 3_000
@@ -26,8 +26,7 @@ def exact_value(node: Node) -> Fraction | None:
         return node.value
     if isinstance(node, Symbol):
         return None
-    operation = _OPERATIONS.get(node.name)
-    if operation is None:
+    if node.name not in _OPERATIONS:
         return None
     values = []
     for argument in node.arguments:
@@ -35,7 +34,13 @@ def exact_value(node: Node) -> Fraction | None:
         if value is None:
             return None
         values.append(value)
-    result = operation(values)
+    return exact_operation(node.name, values)
+
+
+def exact_operation(name: str, values: list[Fraction]) -> Fraction | None:
+    """One rational operation, bounded as in `exact_value`; None for one that there is not."""
+    operation = _OPERATIONS.get(name)
+    result = operation(values) if operation else None
     return None if result is None or _bits(result) > MAX_BITS else result
 
 

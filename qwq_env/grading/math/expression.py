@@ -18,7 +18,7 @@ __all__ = [
 
 MAX_TOKENS = 12_000
 MAX_DEPTH = 40
-MAX_DIGITS = 1_000
+MAX_DIGITS = 4_000
 
 
 class Unreadable(Exception):

@@ -20,6 +20,8 @@ __all__ = [
 ]  # fmt: skip
 
 MAX_ITEMS = 200
+MAX_LISTED = 10_000
+"""Of a list, whose length alone tells it from another: whoever lists everything is to be wrong."""
 MAX_DEPTH = 8
 
 
@@ -95,6 +97,8 @@ _STEP = re.compile(
 )
 _AND = r",?\s*\\text\{\s*,?\s*(?:and|or)\s*\}\s*|,?\s+(?:and|or)\s+"
 _COMMA = re.compile(rf"{_AND}|[,;]")
+_BRACKET = re.compile(r"\\.|[(){}]", re.DOTALL)
+_SAME = {"(": ")", "{": "}"}
 _SEMICOLON = re.compile(r";")
 _CUP = re.compile(r"\\cup(?![A-Za-z])|\\text\{\s*U\s*\}")
 _SIGN = re.compile(r"\\(?:leq|geq|neq|approx|in|equiv|sim)(?![A-Za-z])|[=<>]")
@@ -136,18 +140,19 @@ def read_answer(text: str, thousands: bool = True, depth: int = 0) -> Answer:
     """The shape of canonical `text`.
 
     With `thousands`, `1,234` outside of brackets is one number, otherwise a list of two. Raises
-    `TooComplex` for more than `MAX_ITEMS` parts or brackets nested deeper than `MAX_DEPTH`.
+    `TooComplex` for more than `MAX_ITEMS` parts (`MAX_LISTED` in a list) or brackets nested deeper
+    than `MAX_DEPTH`.
     """
     if depth > MAX_DEPTH:
         raise TooComplex("brackets nested too deeply")
-    text = _unwrapped(text)
+    text = _unwrapped(_peeled(text.strip()))
     if text in _NAMED_SETS:
         return _NAMED_SETS[text]
     if words := _words(text):
         return words
     if thousands:
         text = _without_thousands(text)
-    items = split(text, _COMMA)
+    items = split(text, _COMMA, MAX_LISTED)
     if len(items) > 1:
         return Listing(_flat(read_answer(item, thousands, depth + 1) for item in items if item))
     if punctured := _PUNCTURED.fullmatch(text):
@@ -217,8 +222,11 @@ def _single(text: str, thousands: bool, depth: int) -> Answer:
     return Value(*split_unit(text))
 
 
-def split(text: str, separator: re.Pattern[str]) -> list[str]:
-    """Cut `text` at the separators that stand outside of all brackets; parts are stripped."""
+def split(text: str, separator: re.Pattern[str], most: int = MAX_ITEMS) -> list[str]:
+    """Cut `text` at the separators that stand outside of all brackets; parts are stripped.
+
+    Raises `TooComplex` for more than `most` parts.
+    """
     if not separator.search(text):
         return [text.strip()]
     parts: list[str] = []
@@ -228,7 +236,7 @@ def split(text: str, separator: re.Pattern[str]) -> list[str]:
         if found and found.end() > position:
             parts.append(text[start:position].strip())
             start = position = found.end()
-            if len(parts) > MAX_ITEMS:
+            if len(parts) > most:
                 raise TooComplex("too many parts")
             continue
         step = _STEP.match(text, position)
@@ -273,6 +281,24 @@ def _unwrapped(text: str) -> str:
         else:
             break
     return text
+
+
+def _peeled(text: str) -> str:
+    """`(7)` for `(((7)))`: of the same brackets around the whole, all but one say nothing."""
+    opening = text[:1]
+    if opening not in _SAME or text[1:2] != opening:
+        return text
+    closing = _SAME[opening]
+    begin = len(text) - len(text.lstrip(opening))
+    end = len(text.rstrip(closing))
+    around = level = begin
+    for step in _BRACKET.finditer(text, begin, end):
+        level += (step[0] == opening) - (step[0] == closing)
+        around = min(around, level)
+    surplus = around - 1
+    if level != len(text) - end or surplus < 1:
+        return text
+    return text[surplus:-surplus]
 
 
 def _encloses(text: str) -> bool:
@@ -366,11 +392,11 @@ def _bracketed(text: str, depth: int) -> Answer | None:
             return None
         if described := _SET_BUILDER.fullmatch(inner):
             return read_answer(described["condition"], False, depth + 1)
-        items = split(inner, _COMMA) if inner else []
+        items = split(inner, _COMMA, MAX_LISTED) if inner else []
         return Listing(_flat(read_answer(item, False, depth + 1) for item in items), braces=True)
-    items = split(inner, _SEMICOLON)
+    items = split(inner, _SEMICOLON, MAX_LISTED)
     if len(items) == 1:
-        items = split(inner, _COMMA)
+        items = split(inner, _COMMA, MAX_LISTED)
     if len(items) == 1:
         # Brackets around a single answer say nothing.
         return read_answer(inner, False, depth + 1) if opening == "(" and closing == ")" else None
