@@ -27,6 +27,7 @@ LIMITS = Limits(cpu_seconds=1.5, wall_seconds=1.5, memory_mb=256, processes=32, 
 PATIENT = Limits(cpu_seconds=6.0, wall_seconds=20.0, memory_mb=256, processes=32, file_mb=32)
 ADD_TESTS = [([2, 3], 5), ([-1, 1], 0), ([10, 20], 30), ([7, 8], 15)]
 SLOTS = 2
+SETTLING_SECONDS = 60
 
 
 @dataclass
@@ -90,6 +91,7 @@ class Canaries:
         self.files = {
             self.home / ".ssh" / "id_rsa": f"{SECRET}-SSH",
             Path("/tmp/other_episode/secret.txt"): f"{SECRET}-EPISODE",
+            Path("/tmp/other_episode/key"): f"{SECRET}-KEY",
         }
         for path, text in self.files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -133,7 +135,8 @@ class Canaries:
         Path("/tmp/sbx_canary.sock").unlink(missing_ok=True)
         for path in self.files:
             path.unlink(missing_ok=True)
-            path.parent.rmdir()
+        for folder in {path.parent for path in self.files}:
+            folder.rmdir()
         self.log.unlink()
         self.home.rmdir()
 
@@ -156,7 +159,8 @@ def descendants(root: int) -> list[int]:
 async def processes_settle() -> list[str]:
     """Wait until there are no more processes than launcher, zygote, slots and waiting children."""
     allowed = 2 + 2 * SLOTS
-    for _ in range(200):
+    end = time.monotonic() + SETTLING_SECONDS
+    while time.monotonic() < end:
         count = len(descendants(os.getpid()))
         if count <= allowed:
             return []

@@ -7,7 +7,7 @@ from qwq_env.sandbox import Limits
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-LIMITS = Limits(cpu_seconds=0.5, wall_seconds=0.5)
+LIMITS = Limits(cpu_seconds=2, wall_seconds=4)
 
 
 async def test_values_come_back_with_their_types(bare):

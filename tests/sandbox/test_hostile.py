@@ -49,7 +49,7 @@ def run_battery(*arguments, nobody=False):
             "unshare", "-m", "sh", "-c", AS_NOBODY, "sh", closed_folder(prefix), str(prefix),
             *command,
         ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1800)
     if "cannot be had here" in done.stderr:
         pytest.skip(done.stderr.strip().splitlines()[-1])
     assert done.returncode == 0, done.stderr

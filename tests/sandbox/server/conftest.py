@@ -6,6 +6,7 @@ import asyncio
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -146,6 +147,24 @@ class ProcessSession(SandboxSession):
 def sandbox() -> ProcessSandbox:
     """A sandbox of the tests' own, to count in and to break."""
     return ProcessSandbox()
+
+
+class Gate:
+    """A program that runs until the test lets it end."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self.code = (
+            f"import os, time\nwhile not os.path.exists({str(file)!r}):\n    time.sleep(0.01)\n"
+        )
+
+    def open(self) -> None:
+        self._file.touch()
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Gate:
+    return Gate(tmp_path / "open")
 
 
 Start = Callable[..., Awaitable[SandboxServer]]

@@ -95,11 +95,15 @@ def test_whatever_happens_nothing_is_left(
     assert not queue._lines
 
 
-async def test_a_full_server_says_when_to_come_again(start: Any, sandbox: Any) -> None:
+async def test_a_full_server_says_when_to_come_again(start: Any, sandbox: Any, gate: Any) -> None:
     server = await start(limits=ServiceLimits(slots=1, queue=1))
-    code = {"code": "import time; time.sleep(0.5)"}
-    async with httpx.AsyncClient(base_url=server.url) as http:
-        responses = await asyncio.gather(*(http.post("/v1/run", json=code) for _ in range(5)))
+    code = {"code": gate.code}
+    async with httpx.AsyncClient(base_url=server.url, timeout=60) as http:
+        posts = [asyncio.create_task(http.post("/v1/run", json=code)) for _ in range(5)]
+        while sum(post.done() for post in posts) < 3:
+            await asyncio.sleep(0.01)
+        gate.open()
+        responses = await asyncio.gather(*posts)
     refused = [response for response in responses if response.status_code == 429]
 
     assert sorted(response.status_code for response in responses) == [200, 200, 429, 429, 429]
@@ -108,20 +112,25 @@ async def test_a_full_server_says_when_to_come_again(start: Any, sandbox: Any) -
     assert sandbox.most_running == 1
 
 
-async def test_a_second_client_does_not_wait_for_the_backlog_of_the_first(start: Any) -> None:
+async def test_a_second_client_does_not_wait_for_the_backlog_of_the_first(
+    start: Any, gate: Any
+) -> None:
     server = await start(limits=ServiceLimits(slots=1))
     served: list[str] = []
 
     async def ask(http: httpx.AsyncClient, name: str) -> None:
         headers = {CLIENT_HEADER: name}
-        await http.post("/v1/run", json={"code": "1"}, headers=headers)
+        await http.post("/v1/run", json={"code": gate.code}, headers=headers)
         served.append(name)
 
-    async with httpx.AsyncClient(base_url=server.url) as http:
+    async with httpx.AsyncClient(base_url=server.url, timeout=60) as http:
         greedy = [asyncio.create_task(ask(http, "greedy")) for _ in range(20)]
-        while server.service.queue.queued < 15:
-            await asyncio.sleep(0.001)
+        while server.service.queue.queued < 19:
+            await asyncio.sleep(0.01)
         modest = asyncio.create_task(ask(http, "modest"))
+        while server.service.queue.queued < 20:
+            await asyncio.sleep(0.01)
+        gate.open()
         await asyncio.gather(modest, *greedy)
 
     assert served.index("modest") < 12
