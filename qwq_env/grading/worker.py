@@ -7,6 +7,9 @@ second, so that killing a worker costs nothing.
 
 A worker reads one JSON request a line, `{"arguments": [...]}`, and answers with one line,
 `{"score": [value, reason, detail]}`. What it says first is `{"pid": n}`.
+
+The function is anybody's, so two places catch all exceptions: where it is imported (the pool is
+told, and raises `GraderUnavailable`) and where it is called (the score is undecided, `infra`).
 """
 
 import ctypes

@@ -111,7 +111,11 @@ class Backends:
         self.documents: Mapping[str, Any] = documents
 
     def call(self, call: Call) -> str:
-        """Do one call and return what the service says, as text; an error is text as well."""
+        """Do one call and return what the service says, as text; an error is text as well.
+
+        The boundary to the services' own code: what a method raises is its answer, in BFCL's
+        words. A lack of memory is ours and is raised.
+        """
         service = self._owners.get(call.name)
         if service is None:
             return f"Error during execution: name '{call.name}' is not defined"
@@ -121,7 +125,9 @@ class Backends:
             return f"Error during execution: {problem}"
         try:
             return _alone(functools.partial(method, *call.positional, **call.arguments))
-        except Exception as error:  # noqa: BLE001 (the service's own code: any failure is its answer)
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the boundary to the services' code
             return f"Error during execution: {error}"
 
     def differences(self, gold: "Backends") -> list[str]:

@@ -50,7 +50,11 @@ def same_meaning(gold: str, answer: str) -> bool:
 
 @lru_cache(maxsize=512)
 def parse(text: str) -> Any:
-    """The SymPy object that a canonical text stands for; raises `Unreadable` or `TooComplex`."""
+    """The SymPy object that a canonical text stands for; raises `Unreadable` or `TooComplex`.
+
+    The boundary to the grammar: it raises bare `Exception`s, and SymPy any other, for text that it
+    cannot read, so whatever it raises but for a lack of memory means that.
+    """
     if len(text) > MAX_CHARACTERS:
         raise TooComplex("the expression is too long")
     for command in _COMMAND.findall(text):
@@ -70,7 +74,7 @@ def parse(text: str) -> Any:
         raise
     except RecursionError:
         raise TooComplex("the expression is nested too deeply") from None
-    except Exception as error:  # noqa: BLE001 - the grammar raises bare Exceptions, SymPy any other
+    except Exception as error:  # noqa: BLE001 - the boundary to the grammar
         raise Unreadable(f"does not parse: {str(error).splitlines()[0][:80]}") from None
 
 
