@@ -30,7 +30,21 @@ def environments(recipe: Recipe) -> tuple[ToolEnv, ToolEnv]:
 
     Endless task sets may have splits of their own; of a finite one the last tasks are held out,
     and of an endless one without splits the first.
+
+    Raises `UsageError` for what the recipe says wrongly, and for fewer tasks than a training step
+    asks: the trainer would do no step at all, without a word.
     """
+    train, heldout = _split(recipe)
+    asked = recipe.grpo.episodes // recipe.grpo.group
+    if train.tasks.size is not None and train.tasks.size < asked:
+        raise UsageError(
+            f"environment.tasks: {train.tasks.size} to train on; expected {asked} or more, as many"
+            " as a step asks (grpo.episodes / grpo.group)"
+        )
+    return train, heldout
+
+
+def _split(recipe: Recipe) -> tuple[ToolEnv, ToolEnv]:
     wanted = recipe.environment
     train = make_split(wanted, wanted.tasks, "train")
     if wanted.heldout_tasks is not None:

@@ -24,7 +24,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from qwq_env import portal
 from qwq_env.dialect.codec import TokenCodec
-from qwq_env.errors import UsageError
+from qwq_env.errors import InfrastructureError, UsageError
 from qwq_env.rollout.play import PlaySettings
 from qwq_env.rollout.policy import Sampling
 from qwq_env.rollout.store import EpisodeStore
@@ -185,6 +185,10 @@ class Run:
             trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint[0]))
         if servers is not None:
             portal.run(servers[0].aclose())
+        if trainer.state.global_step < steps:
+            raise InfrastructureError(
+                f"GRPO: the trainer ended after {trainer.state.global_step} of {steps} steps"
+            )
         trained = trainer.accelerator.unwrap_model(trainer.model)
         if self.rank == 0:
             trained.save_pretrained(self.folder.policy)

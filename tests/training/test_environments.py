@@ -99,10 +99,15 @@ def test_endless_tasks_with_splits_keep_them():
 
 
 def test_finite_tasks_are_cut_in_two(own):
-    train, heldout = environments(of(id=own, arguments={"count": 10}))
+    train, heldout = environments(of(id=own))
 
-    assert [task.id for task in train.tasks] == [f"t{i}" for i in range(6)]
-    assert [task.id for task in heldout.tasks] == [f"t{i}" for i in range(6, 10)]
+    assert [task.id for task in train.tasks] == [f"t{i}" for i in range(16)]
+    assert [task.id for task in heldout.tasks] == [f"t{i}" for i in range(16, 20)]
+
+
+def test_fewer_tasks_than_a_step_asks_are_refused(own):
+    with pytest.raises(UsageError, match="6 to train on; expected 8 or more"):
+        environments(of(id=own, arguments={"count": 10}))
 
 
 @pytest.mark.parametrize(
