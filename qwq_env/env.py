@@ -139,7 +139,8 @@ class ToolEnv(gym.Env[str, str]):
     ) -> tuple[str, dict[str, Any]]:
         """Begin an episode and return its prompt; an episode that was running is given up.
 
-        `info` holds `task_id`, `messages` and `tools` (OpenAI form), for chat interfaces.
+        `info` holds `task_id`, `messages` and `tools` (OpenAI form), for chat interfaces. Raises
+        `InfrastructureError` if a tool could not be made for it, `UsageError` for bad `options`.
         """
         if self._closed:
             raise EnvironmentClosed("the environment was closed; make a new one")

@@ -29,6 +29,7 @@ from dataclasses import dataclass, field
 from numbers import Real
 from typing import NamedTuple
 
+from qwq_env.bounds import is_number
 from qwq_env.errors import EpisodeError, InfrastructureError, UsageError, describe_error
 from qwq_env.grading.reward.model import Candidate, RewardModel
 from qwq_env.grading.score import Score
@@ -62,7 +63,11 @@ class Component:
     weight: float = 1.0
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.weight):
+        if not isinstance(self.name, str) or not self.name:
+            raise UsageError(f"component, name: {self.name!r:.80}; expected a text, not empty")
+        if not callable(self.function):
+            raise UsageError(f"component {self.name}: {self.function!r:.80}; expected a function")
+        if not is_number(self.weight) or not math.isfinite(self.weight):
             raise UsageError(f"weight of {self.name}: {self.weight!r}; expected a finite number")
 
 
@@ -86,6 +91,8 @@ class Rubric:
     _told: set[tuple[str, type]] = field(init=False, repr=False, compare=False, default_factory=set)
 
     def __post_init__(self) -> None:
+        for field_name in ("components", "gates"):
+            _check_parts(field_name, getattr(self, field_name))
         names = tuple(part.name for part in (*self.gates, *self.components))
         if not names:
             raise UsageError("rubric: no component and no gate; expected at least one")
@@ -93,9 +100,9 @@ class Rubric:
             raise UsageError(f"rubric: two components share a name: {', '.join(names)}")
         if not self.components and self.base == 0:
             raise UsageError("base: 0 and no component; expected a base for the gates to pay")
-        if not math.isfinite(self.base):
+        if not is_number(self.base) or not math.isfinite(self.base):
             raise UsageError(f"base: {self.base!r}; expected a finite number")
-        if not self.floor <= self.cap:
+        if not (is_number(self.floor) and is_number(self.cap) and self.floor <= self.cap):
             raise UsageError(f"floor: {self.floor!r}; expected at most the cap, {self.cap!r}")
         object.__setattr__(self, "names", names)
 
@@ -176,6 +183,14 @@ def candidate_of(task: Task, answer: str, reference: bool = False) -> Candidate:
     """Return what a reward model sees of an episode."""
     known = "" if not reference or task.answer is None else str(task.answer)
     return Candidate(task.messages or task.prompt, answer, known)
+
+
+def _check_parts(name: str, parts: object) -> None:
+    if not isinstance(parts, list | tuple):
+        raise UsageError(f"rubric, {name}: {parts!r:.80}; expected a list of Components")
+    for part in parts:
+        if not isinstance(part, Component):
+            raise UsageError(f"rubric, {name}: {part!r:.80}; expected a Component")
 
 
 def _score_of(name: str, given: Score | float) -> Score:

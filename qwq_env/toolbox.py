@@ -19,6 +19,7 @@ from qwq_env.bounds import check_positive, check_whole
 from qwq_env.errors import (
     EnvironmentClosed,
     InfrastructureError,
+    QwqError,
     ToolError,
     UsageError,
     describe_error,
@@ -67,6 +68,9 @@ class ToolLimits:
 class Toolbox:
     """The tools of one episode. Make one for each episode, and close it at the end.
 
+    Raises `UsageError` for tools that are none, and `InfrastructureError` for one whose instance
+    for this episode could not be made.
+
     `counts` tallies every request by outcome: `ok`, and each error's kind.
     """
 
@@ -83,7 +87,7 @@ class Toolbox:
             raise UsageError("tool limit tokens: needs a tokenizer to count with; none was given")
         self.counts: Counter[str] = Counter()
         self._tokenizer = tokenizer
-        self._tools = {tool.name: tool.for_episode(seed) for tool in checked_tools(tools)}
+        self._tools = {tool.name: _begun(tool, seed) for tool in checked_tools(tools)}
         self._closed = False
 
     async def run(self, requests: Sequence[ToolCall | MalformedCall]) -> list[CallResult]:
@@ -121,7 +125,7 @@ class Toolbox:
             try:
                 async with asyncio.timeout(self.limits.seconds):
                     await tool.aclose()
-            except Exception as error:  # noqa: BLE001 - the boundary to foreign tool code
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - the boundary to tool code
                 _log.warning("tool %s: failed to close: %s", name, describe_error(error))
 
     def _is_instant(self, request: ToolCall | MalformedCall) -> bool:
@@ -218,6 +222,21 @@ class Toolbox:
         return cut_tokens(
             content, self.limits.tokens, self._tokenizer, characters=self.limits.characters
         )
+
+
+def _begun(tool: Tool, seed: int) -> Tool:
+    """Return the tool's instance for an episode. Raises `InfrastructureError` if there is none."""
+    try:
+        made = tool.for_episode(seed)
+    except QwqError:
+        raise
+    # The boundary to foreign tool code: one that has no place left must not end a whole batch.
+    except Exception as error:
+        message = f"tool {tool.name}: cannot be made: {describe_error(error)}"
+        raise InfrastructureError(message) from error
+    if not isinstance(made, Tool):
+        raise UsageError(f"tool {tool.name}: for_episode gave {made!r:.80}; expected a Tool")
+    return made
 
 
 async def _answer(tool: Tool, arguments: dict[str, Any]) -> ToolResult:

@@ -157,6 +157,36 @@ def test_what_a_function_raises_on_purpose_is_passed_on(error):
         graded(Component("fails", fails))
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"components": [divides]}, "rubric, components: .*divides.*; expected a Component"),
+        ({"components": divides}, "rubric, components: .*; expected a list"),
+        ({"components": [], "gates": None}, "rubric, gates: None; expected a list"),
+        ({"components": [part("a", 1.0)], "base": None}, "base: None; expected a finite number"),
+        ({"components": [part("a", 1.0)], "floor": "0"}, "floor: '0'; expected"),
+    ],
+)
+def test_a_rubric_of_what_are_no_components(arguments, told):
+    with pytest.raises(UsageError, match=told):
+        Rubric(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("", divides), "component, name: ''"),
+        ((None, divides), "component, name: None"),
+        (("a", None), "component a: None; expected a function"),
+        (("a", divides, None), "weight of a: None"),
+        (("a", divides, math.nan), "weight of a: nan"),
+    ],
+)
+def test_a_component_that_is_none(arguments, told):
+    with pytest.raises(UsageError, match=told):
+        Component(*arguments)
+
+
 def test_an_undecided_component_is_never_zero():
     reward = graded(part("truth", 1.0), part("model", None), part("style", 0.25))
 

@@ -394,6 +394,22 @@ def test_a_tool_that_cannot_be_shown_is_refused(field: str, value: Any, told: st
     assert "\n" not in str(refused.value)
 
 
+def test_a_tool_that_cannot_begin_an_episode_is_our_failure() -> None:
+    class Unmade(Echo):
+        def for_episode(self, seed: int) -> Tool:
+            return [self][seed]
+
+    class Other(Echo):
+        def for_episode(self, seed: int) -> Tool:
+            return None  # type: ignore[return-value]
+
+    assert Toolbox([Unmade()], seed=0).limits
+    with pytest.raises(InfrastructureError, match="tool echo: cannot be made: IndexError"):
+        Toolbox([Unmade()], seed=1)
+    with pytest.raises(UsageError, match="for_episode gave None; expected a Tool"):
+        Toolbox([Other()])
+
+
 def test_a_class_in_place_of_a_tool_is_refused() -> None:
     with pytest.raises(UsageError, match="expected a Tool: an instance"):
         Toolbox([Echo])  # type: ignore[list-item]
