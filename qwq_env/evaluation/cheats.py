@@ -6,13 +6,13 @@ tasks, before any training; only the oracle may be paid.
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from qwq_env import portal
 from qwq_env.env import ToolEnv
 from qwq_env.episode import Episode, Step
 from qwq_env.errors import UsageError
@@ -55,7 +55,7 @@ def audit_rewards(env: ToolEnv, *, tasks: int = 64, seed: int = 0) -> list[Paid]
     """
     if tasks < 2:
         raise UsageError(f"tasks: {tasks}; expected 2 or more, for cheats copy from others")
-    return asyncio.run(_audit(env, list(islice(env.tasks, tasks)), seed))
+    return portal.run(_audit(env, list(islice(env.tasks, tasks)), seed))
 
 
 def is_sound(results: Sequence[Paid], threshold: float) -> bool:
