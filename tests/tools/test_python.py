@@ -19,7 +19,7 @@ from qwq_env.turn import ToolCall
 
 @pytest.fixture
 async def python(backend: Backend) -> AsyncIterator[PythonTool]:
-    tool = PythonTool(backend=backend, seconds=1).for_episode(7)
+    tool = PythonTool(backend=backend, seconds=2).for_episode(7)
     yield tool
     await tool.aclose()
 
@@ -69,7 +69,7 @@ async def test_a_slow_step_is_interrupted_and_keeps_its_names(python: PythonTool
 
     assert answer.error == "timeout"
     assert "[stopped at line" in answer.content
-    assert "longer than 1 seconds; variables are kept]" in answer.content
+    assert "longer than 2 seconds; variables are kept]" in answer.content
     assert await run(python, "x") == "6"
 
 
