@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from qwq_env.grading.math import MathGrader
 from qwq_env.grading.math.exact import exact_value
-from qwq_env.grading.math.expression import Call, Number
 from qwq_env.grading.math.magnitude import Magnitude, certainly_different, magnitude
+from qwq_env.grading.math.tree import Call, Number
 
 
 @pytest.fixture(scope="module")

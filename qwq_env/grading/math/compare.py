@@ -32,7 +32,22 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Protocol
 
-from qwq_env.grading.math.expression import TooComplex
+from qwq_env.grading.math.numeral import (
+    in_a_base,
+    rounds_to,
+    same_digits,
+    scaled,
+    unit_factors,
+)
+from qwq_env.grading.math.relation import (
+    FLIPPED,
+    computed_sides,
+    difference,
+    interval,
+    named,
+    reversed_relation,
+    rough_sides,
+)
 from qwq_env.grading.math.structure import (
     MAX_ITEMS,
     Answer,
@@ -47,20 +62,14 @@ from qwq_env.grading.math.structure import (
     is_name,
     read_answer,
 )
+from qwq_env.grading.math.tree import TooComplex
 
 __all__ = ["Comparison", "Oracle"]
 
-_BASED = re.compile(r"(?:(?=\d+_)|(?=\w+_\{?1[1-9]\}?$))([0-9A-Z]+)_\{?(\d{1,2})\}?")
 _DIGITS = re.compile(r"\d+")
-_DECIMAL = re.compile(r"-?(\d*)\.(\d+)")
 _ROUNDED = re.compile(r"-?\d+(?:\.(\d*))?")
 _LETTER = re.compile(r"[A-Z]")
 _INFINITE = {"\\infty": 1, "+\\infty": 1, "-\\infty": -1}
-_FLIPPED = {"<": ">", ">": "<", "\\leq": "\\geq", "\\geq": "\\leq"}
-_UPWARD = ("<", "\\leq")
-_ABSOLUTE = re.compile(r"\|[^|]*\|")
-_LONG_DECIMAL = 10
-_EXACT_SIGNS = frozenset(["=", "\\equiv"])
 _EQUAL_SIGNS = frozenset(["=", "\\equiv", "\\approx", "\\sim"])
 
 
@@ -198,42 +207,41 @@ class Comparison:
     def _values(self, gold: Value, answer: Value) -> bool:
         if gold.text == answer.text and gold.unit == answer.unit:
             return True
-        based = [_BASED.fullmatch(side.text.replace(" ", "")) for side in (gold, answer)]
-        if any(based):
-            return _same_digits(gold.text, answer.text)
+        if in_a_base(gold.text) or in_a_base(answer.text):
+            return same_digits(gold.text, answer.text)
         if gold.text in _INFINITE or answer.text in _INFINITE:
             return _INFINITE.get(gold.text) == _INFINITE.get(answer.text)
         digits = _DIGITS.fullmatch(gold.text) and _DIGITS.fullmatch(answer.text)
         if digits and (gold.unit is None or answer.unit is None):
             # Without a conversion, so that thousands of digits cost nothing.
             return gold.text.lstrip("0") == answer.text.lstrip("0")
-        factors = _unit_factors(gold, answer)
+        factors = unit_factors(gold, answer)
         numbers = self.oracle.number(gold.text), self.oracle.number(answer.text)
         if numbers[0] is not None and numbers[1] is not None:
             return any(
                 numbers[0] * one == numbers[1] * other
-                or _rounds_to(numbers[0], gold.text, numbers[1], answer.text)
+                or rounds_to(numbers[0], gold.text, numbers[1], answer.text)
                 for one, other in factors
             )
         return any(
-            self.oracle.same(_scaled(gold.text, one), _scaled(answer.text, other))
+            self.oracle.same(scaled(gold.text, one), scaled(answer.text, other))
             for one, other in factors
         )
 
     def _relation_for_value(self, gold: Answer, answer: Relation) -> bool:
         if not set(answer.signs) <= _EQUAL_SIGNS:
-            interval = _interval(answer)
-            return interval is not None and self.equal(gold, interval)
+            described = interval(answer)
+            return described is not None and self.equal(gold, described)
         if (
             isinstance(gold, Value)
             and _LETTER.fullmatch(gold.text)
             and all(map(is_name, answer.sides))
         ):
             return False  # a choice; another one beside it makes two
-        sides = _computed(answer)
+        sides = computed_sides(answer)
         if not all(self.equal(gold, read_answer(side)) for side in sides):
             return False
-        return all(self._approximates(side, sides[0]) for side in _rough(answer))
+        return all(self._approximates(side, sides[0]) for side in rough_sides(answer))
 
     def _approximates(self, side: str, exact: str) -> bool:
         """Whether a number behind `\\approx` is one that the exact number may be rounded to."""
@@ -247,11 +255,11 @@ class Comparison:
 
     def _value_for_relation(self, gold: Relation, answer: Answer) -> bool:
         if not set(gold.signs) <= _EQUAL_SIGNS:
-            interval = _interval(gold)
-            return interval is not None and self.equal(interval, answer)
+            described = interval(gold)
+            return described is not None and self.equal(described, answer)
         if not any(map(is_name, gold.sides)):
             return False
-        sides = _computed(gold)
+        sides = computed_sides(gold)
         return bool(sides) and self.equal(read_answer(sides[-1]), answer)
 
     def _relations(self, gold: Relation, answer: Relation) -> bool:
@@ -263,21 +271,21 @@ class Comparison:
             return self._equations(gold, answer)
         if _EQUAL_SIGNS & (set(gold.signs) | set(answer.signs)):
             return False
-        golds, answers = _interval(gold), _interval(answer)
-        same_name = _names(gold) == _names(answer)
+        golds, answers = interval(gold), interval(answer)
+        same_name = named(gold) == named(answer)
         if same_name and golds is not None and answers is not None and self.equal(golds, answers):
             return True
         return self._inequalities(gold, answer)
 
     def _equations(self, gold: Relation, answer: Relation) -> bool:
-        if _names(gold) & _names(answer):
-            golds, answers = _computed(gold), _computed(answer)
+        if named(gold) & named(answer):
+            golds, answers = computed_sides(gold), computed_sides(answer)
             if golds and answers:
                 reference = read_answer(golds[-1])
                 if all(self.equal(reference, read_answer(side)) for side in answers):
                     return True
         if len(gold.sides) == len(answer.sides) == 2:
-            return self.oracle.proportional(_difference(gold), _difference(answer), False)
+            return self.oracle.proportional(difference(gold), difference(answer), False)
         return False
 
     def _inequalities(self, gold: Relation, answer: Relation) -> bool:
@@ -286,13 +294,13 @@ class Comparison:
         if len(gold.sides) == 2:
             positive = gold.signs != ("\\neq",)
             if gold.signs[0] != answer.signs[0]:
-                if _FLIPPED.get(gold.signs[0]) != answer.signs[0]:
+                if FLIPPED.get(gold.signs[0]) != answer.signs[0]:
                     return False
-                answer = _reversed(answer)
-            return self.oracle.proportional(_difference(gold), _difference(answer), positive)
+                answer = reversed_relation(answer)
+            return self.oracle.proportional(difference(gold), difference(answer), positive)
         return any(
             gold.signs == one.signs and all(map(self._sides, gold.sides, one.sides))
-            for one in (answer, _reversed(answer))
+            for one in (answer, reversed_relation(answer))
         )
 
     def _sides(self, gold: str, answer: str) -> bool:
@@ -329,7 +337,7 @@ def _parts(answer: Answer) -> tuple[Answer, ...] | None:
     if isinstance(answer, Union):
         return answer.parts
     if isinstance(answer, Listing) and not answer.braces:
-        parts = [_interval(item) for item in answer.items if isinstance(item, Relation)]
+        parts = [interval(item) for item in answer.items if isinstance(item, Relation)]
         kept = [part for part in parts if part is not None]
         return tuple(kept) if len(kept) == len(answer.items) else None
     return (answer,) if isinstance(answer, Brackets | Listing) else None
@@ -358,145 +366,3 @@ def _quotient(answer: Answer) -> str | None:
     if re.fullmatch(r"0\d", parts[1]):
         return None
     return f"\\frac{{{parts[0]}}}{{{parts[1]}}}"
-
-
-def _same_digits(gold: str, answer: str) -> bool:
-    golds, answers = (_BASED.fullmatch(side.replace(" ", "")) for side in (gold, answer))
-    digits = [found[1].lstrip("0").upper() if found else None for found in (golds, answers)]
-    plain = [side.replace(" ", "").lstrip("0").upper() for side in (gold, answer)]
-    if golds and answers and golds[2] != answers[2]:
-        return False
-    if answers and not golds and answers[2] != "10":
-        return False  # the reference says the number in base ten
-    return (digits[0] or plain[0]) == (digits[1] or plain[1])
-
-
-def _unit_factors(gold: Value, answer: Value) -> list[tuple[Fraction, Fraction]]:
-    """What the two numbers are multiplied by before they are compared: one reading or more."""
-    one = Fraction(1)
-    units = gold.unit, answer.unit
-    percents = [unit is not None and unit.dimension == "percent" for unit in units]
-    if percents[0] != percents[1]:
-        hundredth = Fraction(1, 100)
-        return [(one, one), (hundredth, one) if percents[0] else (one, hundredth)]
-    if units[0] and units[1] and units[0].dimension and units[1].dimension:
-        if units[0].dimension != units[1].dimension:
-            return []
-        return [(units[0].size, units[1].size)]
-    return [(one, one)]
-
-
-def _scaled(text: str, factor: Fraction) -> str:
-    if factor == 1:
-        return text
-    return f"\\frac{{{factor.numerator}}}{{{factor.denominator}}}({text})"
-
-
-def _rounds_to(gold: Fraction, gold_text: str, answer: Fraction, answer_text: str) -> bool:
-    """Whether a long decimal is the other number, cut or rounded; a finite one never is."""
-    for exact, decimal, text in ((gold, answer, answer_text), (answer, gold, gold_text)):
-        found = _DECIMAL.fullmatch(text)
-        if not found or len((found[1] + found[2]).lstrip("0")) < _LONG_DECIMAL:
-            continue
-        rest = exact.denominator
-        for prime in (2, 5):
-            while rest % prime == 0:
-                rest //= prime
-        if rest != 1 and abs(exact - decimal) < Fraction(1, 10 ** len(found[2])):
-            return True
-    return False
-
-
-def _computed(relation: Relation) -> list[str]:
-    """The sides that say a value: no names, and nothing approximate when there is an exact one."""
-    exact: list[str] = []
-    rough: list[str] = []
-    for place, side in enumerate(relation.sides):
-        if is_name(side) and not _is_constant(side):
-            continue
-        sign = relation.signs[place - 1] if place else "="
-        (exact if sign in _EXACT_SIGNS else rough).append(side)
-    if not exact and not rough:  # x = y: the last name is what the first one is
-        return [relation.sides[-1]]
-    return exact or rough
-
-
-def _rough(relation: Relation) -> list[str]:
-    """The sides behind `\\approx`."""
-    return [
-        side
-        for sign, side in zip(relation.signs, relation.sides[1:], strict=True)
-        if sign not in _EXACT_SIGNS
-    ]
-
-
-def _is_constant(side: str) -> bool:
-    return side.strip() in ("\\pi", "e", "i", "\\infty", "\\emptyset", "-\\infty")
-
-
-def _names(relation: Relation) -> frozenset[str]:
-    return frozenset(
-        side.replace(" ", "").strip("|")
-        for side in relation.sides
-        if is_name(side) and not _is_constant(side)
-    )
-
-
-def _difference(relation: Relation) -> str:
-    return f"({relation.sides[0]})-({relation.sides[1]})"
-
-
-def _reversed(relation: Relation) -> Relation:
-    return Relation(
-        relation.sides[::-1], tuple(_FLIPPED.get(sign, sign) for sign in relation.signs[::-1])
-    )
-
-
-def _interval(relation: Relation) -> Answer | None:
-    """The set in which the one name of an inequality lies, or None."""
-    sides, signs = relation.sides, relation.signs
-    if len(sides) == 2 and is_name(sides[1]) and not is_name(sides[0]):
-        return _interval(_reversed(relation))
-    if len(sides) == 3 and signs[0] in (">", "\\geq"):
-        if signs[1] not in (">", "\\geq"):
-            return None
-        return _interval(_reversed(relation))
-    if len(sides) == 2 and is_name(sides[0]):
-        return _ray(sides[0], signs[0], sides[1])
-    if len(sides) == 3 and is_name(sides[1]) and all(sign in _UPWARD for sign in signs):
-        return _segment(sides[0], signs[0], sides[1], signs[1], sides[2])
-    return None
-
-
-def _ray(name: str, sign: str, bound: str) -> Answer | None:
-    above = Brackets((read_answer(bound), Value("\\infty")), _opening(sign), ")")
-    below = Brackets((Value("-\\infty"), read_answer(bound)), "(", _closing(sign))
-    if sign == "\\neq":
-        return Union((below, above))
-    if sign not in _FLIPPED:
-        return None
-    if not _ABSOLUTE.fullmatch(name):
-        return below if sign in _UPWARD else above
-    if sign in _UPWARD:
-        return Brackets((_negated(bound), read_answer(bound)), _opening(sign), _closing(sign))
-    return Union((Brackets((Value("-\\infty"), _negated(bound)), "(", _closing(sign)), above))
-
-
-def _segment(low: str, below: str, name: str, above: str, high: str) -> Answer:
-    inner = Brackets((read_answer(low), read_answer(high)), _opening(below), _closing(above))
-    if not _ABSOLUTE.fullmatch(name):
-        return inner
-    mirrored = Brackets((_negated(high), _negated(low)), _opening(above), _closing(below))
-    return Union((mirrored, inner))
-
-
-def _opening(sign: str) -> str:
-    return "(" if sign in ("<", ">", "\\neq") else "["
-
-
-def _closing(sign: str) -> str:
-    return ")" if sign in ("<", ">", "\\neq") else "]"
-
-
-def _negated(text: str) -> Answer:
-    return read_answer(f"-({text})")

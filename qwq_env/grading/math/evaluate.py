@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import mpmath
 
 from qwq_env.grading.math.exact import exact_value
-from qwq_env.grading.math.expression import Call, Node, Number, Symbol, TooComplex, Unreadable
+from qwq_env.grading.math.tree import Call, Node, Number, Symbol, TooComplex, Unreadable
 
 __all__ = ["Evaluation", "Known", "Undefined", "product", "pseudo_random"]
 

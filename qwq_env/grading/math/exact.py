@@ -8,7 +8,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from math import comb, factorial, prod
 
-from qwq_env.grading.math.expression import Node, Number, Symbol
+from qwq_env.grading.math.tree import Node, Number, Symbol
 
 __all__ = ["MAX_BITS", "exact_operation", "exact_value"]
 

@@ -1,4 +1,4 @@
-"""Canonical LaTeX read into a small tree of numbers, symbols and calls.
+"""Canonical LaTeX read into a tree of numbers, symbols and calls.
 
 The reader knows the notation in which final answers are written: fractions, roots, powers, implied
 products, mixed numbers, the elementary functions with and without brackets, factorials, binomials,
@@ -7,56 +7,15 @@ Nothing is evaluated here, and nothing that the model wrote is ever executed.
 """
 
 import re
-from dataclasses import dataclass
 from fractions import Fraction
-from typing import TypeAlias
 
-__all__ = [
-    "COMMANDS", "Call", "Node", "Number", "Symbol", "TooComplex", "Unreadable", "read",
-    "symbols",
-]  # fmt: skip
+from qwq_env.grading.math.tokens import tokens_of
+from qwq_env.grading.math.tree import Call, Node, Number, Symbol, TooComplex, Unreadable
 
-MAX_TOKENS = 12_000
+__all__ = ["COMMANDS", "read"]
+
 MAX_DEPTH = 40
-MAX_DIGITS = 4_000
 
-
-class Unreadable(Exception):
-    """The text is not in the notation that the reader knows."""
-
-
-class TooComplex(Exception):
-    """The text is larger than what is worth an answer; the verdict is undecided."""
-
-
-@dataclass(frozen=True, slots=True)
-class Number:
-    """An exact rational."""
-
-    value: Fraction
-
-
-@dataclass(frozen=True, slots=True)
-class Symbol:
-    """A variable, subscript and primes included (`x`, `a_{1}`, `\\theta`), or `i`, `e`, `pi`."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """An operation or a function on its arguments: add, mul, div, pow, neg, sin, opaque:f, ..."""
-
-    name: str
-    arguments: tuple["Node", ...]
-
-
-Node: TypeAlias = Number | Symbol | Call
-
-_TOKEN = re.compile(
-    r"(?P<number>(?:\d+\.\d+|\.\d+|\d+\.?(?!\d))(?:[eE][+-]?\d{1,3}(?!\d))?)|(?P<command>\\[A-Za-z]+)|(?P<letter>[A-Za-z])"
-    r"|(?P<other>\\[{}|]|[-+*/^_!'=(){}\[\]|,:<>])|(?P<space>\s+)"
-)
 _FUNCTIONS = frozenset(
     ["sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "arccot", "sinh",
      "cosh", "tanh", "ln", "log", "lg", "exp"]
@@ -87,49 +46,11 @@ _SUBSCRIPT = re.compile(r"[A-Za-z0-9,]{1,24}")
 
 def read(text: str) -> Node:
     """The tree of a canonical expression. Raises `Unreadable` or `TooComplex`."""
-    reader = _Reader(_tokens(text))
+    reader = _Reader(tokens_of(text))
     node = reader.sum(0)
     if reader.peek() != "":
         raise Unreadable(f"unexpected {reader.peek()!r}")
     return node
-
-
-def symbols(node: Node) -> frozenset[str]:
-    """The names of the symbols in the tree, constants included."""
-    if isinstance(node, Symbol):
-        return frozenset([node.name])
-    if isinstance(node, Call):
-        found = frozenset[str]().union(*(symbols(argument) for argument in node.arguments))
-        if node.name in ("sum", "prod"):  # its first argument is the index, bound in its last
-            index, low, high, _ = node.arguments
-            return (found - symbols(index)) | symbols(low) | symbols(high)
-        return found
-    return frozenset()
-
-
-def _tokens(text: str) -> list[str]:
-    tokens: list[str] = []
-    position = 0
-    after_space = False
-    while position < len(text):
-        found = _TOKEN.match(text, position)
-        if found is None:
-            raise Unreadable(f"unexpected {text[position]!r}")
-        position = found.end()
-        if found["space"]:
-            after_space = True
-            continue
-        token = found[0]
-        if found["number"] and tokens and tokens[-1][0].isdigit():
-            # "5 1/2" is a mixed number; any other two numbers side by side mean nothing.
-            if not (after_space and re.match(r"/\d", text[position:])):
-                raise Unreadable("two numbers side by side")
-            tokens.append("mixed")
-        if len(token) > MAX_DIGITS or len(tokens) > MAX_TOKENS:
-            raise TooComplex("the expression is too long")
-        tokens.append(token)
-        after_space = False
-    return tokens
 
 
 def _number(token: str) -> Number:

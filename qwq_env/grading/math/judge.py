@@ -8,11 +8,11 @@ import re
 from functools import lru_cache
 
 from qwq_env.grading.math.compare import Comparison, Oracle
-from qwq_env.grading.math.expression import TooComplex, Unreadable
 from qwq_env.grading.math.latex import MAX_CHARACTERS, canonical
 from qwq_env.grading.math.oracle import FullOracle
 from qwq_env.grading.math.reference import examine
 from qwq_env.grading.math.structure import Answer, Listing, read_answer
+from qwq_env.grading.math.tree import TooComplex, Unreadable
 from qwq_env.grading.score import Score
 
 __all__ = ["judge", "judge_fully", "warm_up"]

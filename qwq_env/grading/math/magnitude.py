@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from qwq_env.grading.math.exact import MAX_BITS, exact_operation
-from qwq_env.grading.math.expression import Call, Node, Number
+from qwq_env.grading.math.tree import Call, Node, Number
 
 __all__ = ["Magnitude", "certainly_different", "magnitude"]
 

@@ -5,8 +5,9 @@ from fractions import Fraction
 from functools import lru_cache
 
 from qwq_env.grading.math.exact import exact_value
-from qwq_env.grading.math.expression import Call, Node, TooComplex, Unreadable, read
+from qwq_env.grading.math.expression import read
 from qwq_env.grading.math.magnitude import certainly_different, magnitude
+from qwq_env.grading.math.tree import Call, Node, TooComplex, Unreadable
 
 __all__ = ["ExactOracle", "FullOracle", "NeedsWorker", "read_or_leave"]
 

@@ -11,10 +11,10 @@ import re
 from collections.abc import Callable
 
 from qwq_env.grading.math.exact import exact_value
-from qwq_env.grading.math.expression import TooComplex, Unreadable
 from qwq_env.grading.math.latex import canonical
 from qwq_env.grading.math.oracle import read_or_leave
 from qwq_env.grading.math.structure import is_name, read_answer, values
+from qwq_env.grading.math.tree import TooComplex, Unreadable
 from qwq_env.grading.score import Score
 
 __all__ = ["defect", "examine"]

@@ -15,7 +15,7 @@ import mpmath
 
 from qwq_env.grading.math.evaluate import Evaluation, Known, Undefined, product, pseudo_random
 from qwq_env.grading.math.exact import exact_value
-from qwq_env.grading.math.expression import Call, Node, Number, TooComplex, symbols
+from qwq_env.grading.math.tree import Call, Node, Number, TooComplex, symbols
 
 __all__ = ["proportional", "same_value"]
 

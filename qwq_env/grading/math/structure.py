@@ -11,7 +11,8 @@ from itertools import pairwise
 from typing import TypeAlias
 
 from qwq_env.grading.math.exact import exact_value
-from qwq_env.grading.math.expression import TooComplex, Unreadable, read
+from qwq_env.grading.math.expression import read
+from qwq_env.grading.math.tree import TooComplex, Unreadable
 from qwq_env.grading.math.units import Unit, split_unit
 
 __all__ = [

@@ -14,7 +14,8 @@ from latex2sympy2_extended.latex2sympy2 import ConversionConfig, latex2sympy
 from math_verify import grader as math_verify
 from sympy import Basic, MatrixBase, N, Product, Sum
 
-from qwq_env.grading.math.expression import COMMANDS, TooComplex, Unreadable
+from qwq_env.grading.math.expression import COMMANDS
+from qwq_env.grading.math.tree import TooComplex, Unreadable
 
 __all__ = ["parse", "same_meaning"]
 
