@@ -9,18 +9,16 @@ import struct
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from qwq_env.sandbox.channel import Channel
+from qwq_env.sandbox.dialogue import Dialogue
 from qwq_env.sandbox.errors import SandboxUnavailable, SessionClosed
-from qwq_env.sandbox.handle import Ended, SlotHandle, SlotLost
+from qwq_env.sandbox.handle import SlotHandle, SlotLost
 from qwq_env.sandbox.interface import SandboxSession
 from qwq_env.sandbox.jail import wire
 from qwq_env.sandbox.pool import SlotPool
 from qwq_env.sandbox.result import ExecutionResult, Limits, Status
 from qwq_env.sandbox.source import checked_code
-from qwq_env.sandbox.stopwatch import Stopwatch
 from qwq_env.sandbox.verdict import job_of, judge, value_bytes
 
-_OPENING_SECONDS: Final = 30.0
 _SOFT_SECONDS: Final = 1.0
 """Seconds that a step has to end after it was interrupted, before its interpreter is killed."""
 
@@ -40,44 +38,18 @@ class _Interpreter:
     """One life of a session: a slot, the child in it, and the line to that child."""
 
     def __init__(self, slot: SlotHandle, limits: Limits) -> None:
-        self._loop = asyncio.get_running_loop()
         self.slot = slot
         self.steps = 0
-        self._limits = limits
-        self._channel = Channel(self._loop, self._on_frame, slot.kill_child)
-        self._waiter: asyncio.Future[bytes | None] | None = None
         self._verdict: Status | None = None
-        self._nonce = b""
-        self._watch = Stopwatch(slot.listen, self._too_long)
         slot.on_flood = self._flooded
         life = dataclasses.replace(limits, cpu_seconds=_LIFETIME_CPU_SECONDS)
-        theirs = self._channel.theirs
-        self.ended = slot.start(job_of(wire.SESSION, life), b"", b"", theirs, limits, False)
-        self.ended.add_done_callback(self._on_ended)
-        theirs.close()
+        job = job_of(wire.SESSION, life)
+        self._dialogue = Dialogue(slot, job, b"", limits, self._too_long)
 
     async def ready(self) -> None:
         """Wait for the child's first word; raises `SandboxUnavailable`."""
-        self._waiter = self._loop.create_future()
-        try:
-            async with asyncio.timeout(_OPENING_SECONDS):
-                first = await self._waiter
-        except TimeoutError:
-            first = None
-        if first is None:
+        if not await self._dialogue.ready():
             raise SandboxUnavailable("sandbox: the session's interpreter did not start")
-
-    def _on_frame(self, frame: bytes) -> None:
-        # Only the answer to the step that runs counts, whatever else a program writes here.
-        if self._waiter is not None and not self._waiter.done() and frame.startswith(self._nonce):
-            self._waiter.set_result(frame)
-
-    def _on_ended(self, ended: asyncio.Future[Ended]) -> None:
-        if not ended.cancelled():
-            ended.exception()  # fetched, so that nobody is told it never was
-        self._channel.close()
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
 
     def _too_long(self) -> None:
         self._interrupt("timeout")
@@ -95,18 +67,12 @@ class _Interpreter:
 
         An interpreter that `lingers` looks out for the next step for a moment before it sleeps.
         """
-        self._nonce, self._verdict = os.urandom(16), None
-        self._waiter = waiter = self._loop.create_future()
-        if self.ended.done():
-            waiter.set_result(None)
+        nonce, self._verdict = os.urandom(16), None
+        question = wire.STEP.pack(nonce, value_bytes(limits), lingers) + code
         self.slot.begin_step()
-        watch = self._watch
-        watch.start(self._channel.peer_pid, limits)
-        self._channel.send(wire.STEP.pack(self._nonce, value_bytes(limits), lingers) + code)
         try:
-            frame = await waiter
+            frame = await self._dialogue.ask(question, nonce, limits)
         finally:
-            watch.stop()
             self.slot.quieten()
         self.steps += 1
         answer = _read(frame) if frame is not None else None
@@ -121,31 +87,29 @@ class _Interpreter:
             stderr=stderr.decode("utf-8", "replace"),
             value=answer.value,
             exit_code=answer.exit_code,
-            cpu_seconds=watch.cpu_seconds(),
-            wall_seconds=watch.wall_seconds(),
+            cpu_seconds=self._dialogue.watch.cpu_seconds(),
+            wall_seconds=self._dialogue.watch.wall_seconds(),
             peak_memory_bytes=answer.peak_bytes,
             truncated=truncated,
         )
 
     async def _died(self, limits: Limits) -> ExecutionResult:
-        if not self.ended.done():
+        if not self._dialogue.ended.done():
             self.slot.kill_child()
         try:
-            result = judge(await self.ended, limits)
+            result = judge(await self._dialogue.ended, limits)
         except SlotLost:
             if self._verdict is None:
                 raise
             # The slot was too busy to end the interpreter in time, and was ended with it.
             result = ExecutionResult(self._verdict)
         status: Status = self._verdict or ("error" if result.status == "ok" else result.status)
-        return dataclasses.replace(
-            result, status=status, wall_seconds=self._watch.wall_seconds(), state_lost=True
-        )
+        seconds = self._dialogue.watch.wall_seconds()
+        return dataclasses.replace(result, status=status, wall_seconds=seconds, state_lost=True)
 
     def end(self) -> None:
         """Kill it."""
-        self._watch.close()
-        self._channel.close()
+        self._dialogue.close()
         self.slot.destroy()
 
 

@@ -11,13 +11,12 @@ from typing import Any, Final
 
 from qwq_env.errors import UsageError
 from qwq_env.sandbox import plain
-from qwq_env.sandbox.channel import Channel
+from qwq_env.sandbox.dialogue import Dialogue
 from qwq_env.sandbox.errors import SandboxUnavailable
-from qwq_env.sandbox.handle import Ended, SlotHandle, SlotLost
+from qwq_env.sandbox.handle import SlotHandle, SlotLost
 from qwq_env.sandbox.jail import wire
 from qwq_env.sandbox.pool import SlotPool
 from qwq_env.sandbox.result import CALL_STATUSES, CallResult, CallStatus, Limits
-from qwq_env.sandbox.stopwatch import Stopwatch
 from qwq_env.sandbox.verdict import job_of, judge
 
 _ATTEMPTS: Final = 3
@@ -76,13 +75,10 @@ async def _converse(
     """Load the solution and ask from where `results` ends; stops early when the child does."""
     line = _Line(slot, code, limits, len(questions) - len(results))
     try:
-        loading = await line.ask(lambda nonce: nonce.encode())
+        loading = await line.load()
         if loading.status == "ok" and loading.error is None:
             while loading.status == "ok" and len(results) < len(questions):
-                question = questions[len(results)]
-                answer = await line.ask(
-                    lambda nonce, asked=question: json.dumps([nonce, function, asked]).encode()
-                )
+                answer = await line.call(function, questions[len(results)])
                 results.append(answer)
                 if line.ended.done() or answer.status in ("timeout", "killed"):
                     break
@@ -103,37 +99,35 @@ class _Line:
     """The line to one loaded solution."""
 
     def __init__(self, slot: SlotHandle, code: bytes, limits: Limits, calls: int) -> None:
-        self._loop = asyncio.get_running_loop()
         self._slot = slot
         self._limits = limits
-        self._channel = Channel(self._loop, self._on_frame, slot.kill_child)
-        self._watch = Stopwatch(slot.listen, self._time_is_up)
-        self._waiter: asyncio.Future[list[Any] | None] | None = None
-        self._nonce = ""
         self._overrun = False
         whole = dataclasses.replace(
             limits, cpu_seconds=min(86_400.0, limits.cpu_seconds * (calls + 1))
         )
-        theirs = self._channel.theirs
-        self.ended = slot.start(job_of(wire.CALLS, whole), code, b"", theirs, limits, False)
-        self.ended.add_done_callback(self._on_ended)
-        theirs.close()
+        job = job_of(wire.CALLS, whole)
+        self._dialogue = Dialogue(slot, job, code, limits, self._time_is_up)
+        self.ended = self._dialogue.ended
 
-    async def ask(self, question: Any) -> CallResult:
-        """Put one question (a function from a nonce to bytes) and wait for its answer."""
-        self._nonce = os.urandom(8).hex()
-        self._waiter = self._loop.create_future()
-        if self.ended.done():
-            self._waiter.set_result(None)
-        watch = self._watch
-        watch.start(self._channel.peer_pid, self._limits)
-        self._channel.send(question(self._nonce))
-        try:
-            answer = await self._waiter
-        finally:
-            watch.stop()
+    async def load(self) -> CallResult:
+        """Wait until the solution is loaded; raises `SlotLost` where it did not even begin."""
+        if not await self._dialogue.ready() and not self.ended.done():
+            self._slot.destroy()
+            raise SlotLost
+        nonce = os.urandom(8).hex()
+        return await self._ask(nonce, nonce.encode())
+
+    async def call(self, function: str, arguments: Any) -> CallResult:
+        """Call a function of the solution and wait for what it returns."""
+        nonce = os.urandom(8).hex()
+        return await self._ask(nonce, json.dumps([nonce, function, arguments]).encode())
+
+    async def _ask(self, nonce: str, question: bytes) -> CallResult:
+        opening = f'["{nonce}",'.encode()
+        answer = await self._dialogue.ask(question, opening, self._limits)
+        seconds = self._dialogue.watch.wall_seconds()
         if answer is not None:
-            return _read(answer, watch.wall_seconds())
+            return _read(answer, seconds)
         if not self.ended.done():
             self._slot.kill_child()
         result = judge(await self.ended, self._limits)
@@ -145,45 +139,27 @@ class _Line:
             status = "memory"
         elif result.exit_code is not None:
             status, error = "error", f"the process exited with {result.exit_code}"
-        return CallResult(status, None, error, watch.wall_seconds())
+        return CallResult(status, None, error, seconds)
 
     def _time_is_up(self) -> None:
         self._overrun = True
         self._slot.kill_child()
 
-    def _on_frame(self, frame: bytes) -> None:
-        try:
-            answer = json.loads(frame)
-        except (ValueError, RecursionError):
-            return
-        if not isinstance(answer, list) or not answer or answer[0] != self._nonce:
-            return
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(answer)
-
-    def _on_ended(self, ended: asyncio.Future[Ended]) -> None:
-        if not ended.cancelled():
-            ended.exception()  # fetched, so that nobody is told it never was
-        self._channel.close()
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
     async def close(self) -> None:
         """End the child, so that the slot is free for the next job."""
-        self._watch.close()
-        self._channel.close()
+        self._dialogue.close()
         if not self.ended.done():
             self._slot.kill_child()
             await asyncio.wait([self.ended])
 
 
-def _read(answer: list[Any], seconds: float) -> CallResult:
+def _read(answer: bytes, seconds: float) -> CallResult:
     """Read an answer that bears the right nonce; the rest of it may still be a lie."""
     try:
-        _, status, payload, error = answer
+        _, status, payload, error = json.loads(answer)
         if status not in CALL_STATUSES:
             raise plain.NotPlain("not a status")
         value = plain.decode(payload) if status == "ok" else None
-    except (ValueError, plain.NotPlain) as refusal:
+    except (ValueError, RecursionError, plain.NotPlain) as refusal:
         return CallResult("unsupported", None, str(refusal)[:500], seconds)
     return CallResult(status, value, str(error)[:500] if error is not None else None, seconds)

@@ -100,3 +100,13 @@ async def test_what_is_no_name_is_refused(bare, name):
 async def test_arguments_that_are_not_plain_are_refused(bare):
     with pytest.raises(UsageError, match=r"^arguments\[1\]: "):
         await bare.call("def f(x): pass", "f", [[1], [object()]])
+
+
+async def test_the_time_of_loading_is_the_solutions_own(bare):
+    """Not that of a busy caller, and not counted by wall where it computes."""
+    limits = Limits(cpu_seconds=1, wall_seconds=60)
+
+    (result,) = await bare.call("while True: pass", "f", [[1]], limits=limits)
+
+    assert result.status == "timeout"
+    assert result.wall_seconds < 50

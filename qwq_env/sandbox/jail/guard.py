@@ -143,6 +143,8 @@ def _exceeds(folder: str, most_bytes: int) -> bool:
 
 def cpu_seconds(pid: int) -> float:
     """Return the CPU seconds that a process has used, 0 where it is gone."""
+    if pid <= 0:
+        return 0.0  # the clock of nobody is that of the caller
     try:
         # The kernel's name for "the CPU clock of that process", see clock_getcpuclockid(3).
         return time.clock_gettime((~pid << 3) | 2)
