@@ -92,25 +92,31 @@ class _Collected:
         self.tokens: int | None = None
 
     def add(self, data: str) -> bool:
-        """Take one event; False at the end of the stream."""
+        """Take one event; False at the end of the stream. Raises `Transient` for what is none."""
         if data == "[DONE]":
             return False
         try:
             event = json.loads(data)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise Transient(f"an event that is no JSON: {data[:100]!r}") from None
-        if not isinstance(event, dict):
-            raise Transient(f"an event that is no object: {data[:100]!r}")
-        if "error" in event:
+        if isinstance(event, dict) and "error" in event:
             raise Transient(str(event["error"])[:500])
-        self.tokens = (event.get("usage") or {}).get("completion_tokens", self.tokens)
+        try:
+            self._add_event(event)
+        # A server may send anything; what has not the form of an event is no reply.
+        except (AttributeError, TypeError, ValueError):
+            raise Transient(f"an event of an unknown form: {data[:100]!r}") from None
+        return True
+
+    def _add_event(self, event: Any) -> None:
+        tokens = (event.get("usage") or {}).get("completion_tokens")
+        self.tokens = self.tokens if tokens is None else max(0, int(tokens))
         for choice in event.get("choices") or ():
             delta = choice.get("delta") or {}
-            self.thinking.append(delta.get("reasoning_content") or delta.get("reasoning") or "")
-            self.content.append(delta.get("content") or "")
+            self.thinking.append(_text(delta.get("reasoning_content") or delta.get("reasoning")))
+            self.content.append(_text(delta.get("content")))
             self._add_calls(delta.get("tool_calls") or ())
-            self.finish_reason = choice.get("finish_reason") or self.finish_reason
-        return True
+            self.finish_reason = _text(choice.get("finish_reason")) or self.finish_reason
 
     def completion(self) -> Completion:
         """Return what has come, as a whole."""
@@ -128,6 +134,13 @@ class _Collected:
             empty = {"id": f"call_{index}", "name": "", "arguments": ""}
             call = self.calls.setdefault(index, empty)
             function = piece.get("function") or {}
-            call["id"] = piece.get("id") or call["id"]
-            call["name"] += function.get("name") or ""
-            call["arguments"] += function.get("arguments") or ""
+            call["id"] = _text(piece.get("id")) or call["id"]
+            call["name"] += _text(function.get("name"))
+            call["arguments"] += _text(function.get("arguments"))
+
+
+def _text(value: object) -> str:
+    """Return a text, empty for None. Raises `TypeError` for anything else."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    raise TypeError(f"{type(value).__name__} in place of a text")

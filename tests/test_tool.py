@@ -5,6 +5,7 @@ import contextvars
 import subprocess
 import sys
 import threading
+from typing import Any
 
 import pytest
 
@@ -68,6 +69,19 @@ async def test_a_function_that_need_not_wait_runs_in_place() -> None:
         return threading.current_thread().name
 
     assert await here.call({}) == threading.current_thread().name
+
+
+@pytest.mark.parametrize("blocking", [False, True])
+async def test_an_asynchronous_function_behind_a_plain_one_is_awaited(blocking: bool) -> None:
+    async def answer() -> str:
+        return "answered"
+
+    @tool(blocking=blocking)
+    def hidden() -> Any:
+        """Answer."""
+        return answer()
+
+    assert await hidden.call({}) == "answered"
 
 
 async def test_context_reaches_the_thread() -> None:

@@ -119,12 +119,14 @@ class ChatPlayer:
         parsed = self.episode.settings.dialect.parse(reply.content)
         thinking = reply.thinking or parsed.thinking
         head = f"<think>\n{reply.thinking}\n</think>\n\n" if reply.thinking else ""
-        if reply.requests:
-            requests, answer = reply.requests, parsed.answer
-        else:
-            requests, answer = parsed.requests, parsed.answer
-        thinking_end = len(head) + parsed.thinking_end
-        return Turn(head + reply.content, thinking, answer, requests, thinking_end, closed=True)
+        return Turn(
+            head + reply.content,
+            thinking,
+            parsed.answer,
+            reply.requests or parsed.requests,
+            len(head) + parsed.thinking_end,
+            closed=True,
+        )
 
 
 def _assistant_message(reply: ChatReply) -> dict[str, Any]:

@@ -62,7 +62,7 @@ class Server:
                 self.end_headers()
                 for event in reply:
                     self.wfile.write(f"data: {json.dumps(event)}\n\n".encode())
-                if reply and "finish_reason" in reply[-1]["choices"][0]:
+                if "finish_reason" in json.dumps(reply[-1:]):
                     self.wfile.write(b"data: [DONE]\n\n")
 
             def log_message(self, *arguments):
@@ -145,7 +145,23 @@ def test_length_truncates():
     assert trajectory.outcome.reason == "tokens"
 
 
-@pytest.mark.parametrize("failure", [503, 429, [delta(content="half")]])
+@pytest.mark.parametrize(
+    "failure",
+    [
+        503,
+        429,
+        [delta(content="half")],
+        [5, end()],
+        [{"choices": 5}, end()],
+        [{"choices": [5]}, end()],
+        [{"choices": [{"delta": 5}]}, end()],
+        [delta(content=["42"]), end()],
+        [delta(tool_calls=[{"index": "first"}]), end()],
+        [delta(tool_calls=[{"function": {"name": 5}}]), end()],
+        [end(tokens="many")],
+        [{**end(), "usage": [7]}],
+    ],
+)
 def test_what_fails_on_the_way_is_tried_again(failure):
     with Server([failure, ANSWER]) as server:
         trajectory = play(server)
