@@ -1,9 +1,16 @@
 """A task set, a tool and a rubric of one's own make an environment; unit-test it with a script.
 
-python examples/own_environment.py
+    python examples/own_environment.py
+
+A registered id is all that training needs:
+
+    PYTHONPATH=examples qwq train recipes/tiny.yaml grpo.episodes=8 \
+        environment.id=own_environment:example/Capitals-v0
 """
 
 from __future__ import annotations
+
+import gymnasium
 
 from qwq_env.env import ToolEnv
 from qwq_env.errors import ToolError
@@ -36,6 +43,9 @@ def make() -> ToolEnv:
     """Return the environment."""
     tasks = [Task(name, f"What is the capital of {name}?", city) for name, city in CAPITALS.items()]
     return ToolEnv(ListTaskSet(tasks), [capital], Rubric([Component("right", right)]))
+
+
+gymnasium.register("example/Capitals-v0", entry_point=make, disable_env_checker=True)
 
 
 def main() -> None:

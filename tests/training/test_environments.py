@@ -75,6 +75,13 @@ def test_an_environment_that_a_user_registers_trains_a_step(tmp_path, own):
     assert {int(episode.task_id[1:]) for episode in episodes} <= set(range(12))
 
 
+def test_the_example_trains_a_step(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(RECIPE.parents[1] / "examples")
+    episodes = trains_a_step(tmp_path, "environment.id=own_environment:example/Capitals-v0")
+
+    assert {episode.task_id for episode in episodes} <= {"France", "Peru", "Kenya"}
+
+
 def test_what_is_left_unsaid_is_the_environments_own():
     train, heldout = environments(of(id="qwq/General-v0"))
 

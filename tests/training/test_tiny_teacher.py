@@ -37,7 +37,7 @@ def test_who_calls_rightly_answers_rightly(difficulty: int) -> None:
     for index, transcript in enumerate(teacher(difficulty, call=1.0).transcripts(20)):
         task = tasks.task(index)
         assert boxed(transcript) == task.answer
-        assert len(turns_of(transcript)) == len(task.metadata["steps"]) + 1
+        assert len(turns_of(transcript)) == len(task.steps) + 1
 
 
 @pytest.mark.parametrize("way", ["guess", "slip", "malformed", "ignore"])
