@@ -24,6 +24,7 @@ The hops: `ToolEnv.step` → `Episode.step` → `Toolbox.run` → `Tool.call`.
 
 from __future__ import annotations
 
+import asyncio
 import math
 import operator
 from collections.abc import Mapping, Sequence
@@ -165,7 +166,8 @@ class ToolEnv(gym.Env[str, str]):
         `info` holds `results` (what each call got), `errors` (failed requests counted by kind),
         and at the end `outcome`, `answer` and `reward_components`. An episode that the machinery
         of a tool or a reward lost, or whose reward function raised, ends with a reward of NaN and
-        a `failed` outcome; nothing is raised. `UsageError` is for what the operator must mend.
+        a `failed` outcome; nothing is raised. `UsageError` is for what the operator must mend. A
+        step that is interrupted ends the episode: a turn is never taken twice.
         """
         if self._closed:
             raise EnvironmentClosed("the environment was closed; make a new one")
@@ -178,6 +180,10 @@ class ToolEnv(gym.Env[str, str]):
         except InfrastructureError:
             # One lost episode must not take those beside it in a vector environment along.
             step = Step([], (), self.episode.outcome, None)
+        except asyncio.CancelledError:
+            if self.episode.outcome is None:
+                await self.episode.lose("interrupted", "a step was given up before its end")
+            raise
         if self.render_mode == "human":
             self._show()
         return self._five(step, self.episode)

@@ -255,6 +255,22 @@ def test_what_the_operator_must_mend_is_raised_and_ends_the_episode(text):
     env.reset(seed=0)
 
 
+def test_a_step_that_is_given_up_ends_the_episode():
+    env = make()
+    env.reset(seed=0)
+
+    async def give_up():
+        async with asyncio.timeout(0.1):
+            await env.astep(turn(call("sleep", '{"seconds": 60}')))
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(give_up())
+    assert env.episode.outcome.reason == "interrupted"
+    with pytest.raises(ResetNeeded, match="interrupted"):
+        env.step(turn())
+    env.reset(seed=0)
+
+
 def test_order_of_calls():
     env = make()
     with pytest.raises(ResetNeeded):
