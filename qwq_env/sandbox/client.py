@@ -21,7 +21,7 @@ from qwq_env.sandbox.errors import SandboxBusy, SandboxUnavailable, SessionClose
 from qwq_env.sandbox.interface import DEFAULT_LIMITS, Sandbox, SandboxSession
 from qwq_env.sandbox.plain_json import to_plain_json
 from qwq_env.sandbox.result import CallResult, ExecutionResult, Limits
-from qwq_env.sandbox.source import checked_code
+from qwq_env.sandbox.source import checked_code, checked_program
 from qwq_env.sandbox.wire import TOKEN_VARIABLE, read_call_result, write_stdin
 
 _log = logging.getLogger(__name__)
@@ -72,11 +72,12 @@ class RemoteSandbox(Sandbox):
         limits: Limits = DEFAULT_LIMITS,
         argv: Sequence[str] = (),
     ) -> ExecutionResult:
+        program = checked_program(code, stdin, argv)
         data = {
-            "code": checked_code(code).decode(),
-            "stdin": write_stdin(stdin),
+            "code": program.code.decode(),
+            "stdin": write_stdin(program.stdin),
             "limits": limits.to_json(),
-            "argv": list(argv),
+            "argv": list(program.argv),
         }
         answer = await self._ask("/v1/run", data, limits.wall_seconds)
         return _read_result(answer)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Sequence
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal
 
 from qwq_env.errors import UsageError
 from qwq_env.sandbox import canary
@@ -20,7 +20,7 @@ from qwq_env.sandbox.pool import SlotPool
 from qwq_env.sandbox.result import CallResult, ExecutionResult, Limits
 from qwq_env.sandbox.session import LocalSession
 from qwq_env.sandbox.solution import call_solution
-from qwq_env.sandbox.source import checked_code
+from qwq_env.sandbox.source import Program, checked_code, checked_program
 from qwq_env.sandbox.verdict import job_of, judge
 
 _log = logging.getLogger(__name__)
@@ -28,18 +28,6 @@ _log = logging.getLogger(__name__)
 _ATTEMPTS: Final = 3
 _MOST_DEFAULT_SLOTS: Final = 32
 """Each slot holds its own copy of the warm image, some 60 MB with numpy and sympy."""
-
-MOST_STDIN_BYTES: Final = 64 << 20
-MOST_ARGV_CHARACTERS: Final = 4096
-
-
-class _Request(NamedTuple):
-    """A one-shot that was found well formed."""
-
-    code: bytes
-    stdin: bytes
-    argv: tuple[str, ...]
-    limits: Limits
 
 
 class LocalSandbox(Sandbox):
@@ -186,19 +174,16 @@ class LocalSandbox(Sandbox):
         argv: Sequence[str] = (),
     ) -> ExecutionResult:
         """See `Sandbox.run`."""
-        source = checked_code(code)
-        if not isinstance(stdin, bytes) or len(stdin) > MOST_STDIN_BYTES:
-            raise UsageError(f"stdin: must be bytes, at most {MOST_STDIN_BYTES}")
-        request = _Request(source, stdin, _checked_argv(argv), limits)
+        program = checked_program(code, stdin, argv)
         pool = await self._ready()
         for _ in range(_ATTEMPTS):
             slot = await pool.take()
             try:
                 if limits.disk_mb == pool.disk_mb:
-                    return judge(await self._once(slot, request), limits)
+                    return judge(await self._once(slot, program, limits), limits)
                 odd = await pool.open(limits.disk_mb)
                 try:
-                    return judge(await self._once(odd, request), limits)
+                    return judge(await self._once(odd, program, limits), limits)
                 finally:
                     odd.destroy()
             except SlotLost:
@@ -207,8 +192,8 @@ class LocalSandbox(Sandbox):
                 pool.give(slot)
         raise SandboxUnavailable(f"sandbox: the slot was lost {_ATTEMPTS} times under this program")
 
-    async def _once(self, slot: SlotHandle, request: _Request) -> Ended:
-        code, stdin, argv, limits = request
+    async def _once(self, slot: SlotHandle, program: Program, limits: Limits) -> Ended:
+        code, stdin, argv = program
         try:
             return await slot.start(job_of(wire.RUN, limits), code, stdin, None, limits, argv=argv)
         except asyncio.CancelledError:
@@ -249,11 +234,3 @@ class LocalSandbox(Sandbox):
                 if self._groups.remove():
                     break
                 await asyncio.sleep(0.01)
-
-
-def _checked_argv(argv: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(argv, str) or not all(isinstance(word, str) for word in argv):
-        raise UsageError("argv: must be a list of str")
-    if sum(map(len, argv)) > MOST_ARGV_CHARACTERS:
-        raise UsageError(f"argv: too long, expected at most {MOST_ARGV_CHARACTERS} characters")
-    return tuple(argv)

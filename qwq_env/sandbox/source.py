@@ -1,12 +1,35 @@
-"""What may be submitted as a program."""
+"""What may be submitted as a program, wherever it then runs."""
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 from qwq_env.errors import UsageError
 
 MOST_CODE_BYTES: Final = 16 << 20
+MOST_STDIN_BYTES: Final = 64 << 20
+MOST_ARGV_CHARACTERS: Final = 4096
+
+
+class Program(NamedTuple):
+    """A program that was found well formed, and what it is given."""
+
+    code: bytes
+    stdin: bytes
+    argv: tuple[str, ...]
+
+
+def checked_program(code: str | bytes, stdin: bytes, argv: Sequence[str]) -> Program:
+    """Return a program to run once; raises `UsageError` that names what is wrong."""
+    source = checked_code(code)
+    if not isinstance(stdin, bytes) or len(stdin) > MOST_STDIN_BYTES:
+        raise UsageError(f"stdin: must be bytes, at most {MOST_STDIN_BYTES}")
+    if isinstance(argv, str) or not all(isinstance(word, str) for word in argv):
+        raise UsageError("argv: must be a list of str")
+    if sum(map(len, argv)) > MOST_ARGV_CHARACTERS:
+        raise UsageError(f"argv: too long, expected at most {MOST_ARGV_CHARACTERS} characters")
+    return Program(source, stdin, tuple(argv))
 
 
 def checked_code(code: str | bytes) -> bytes:

@@ -20,6 +20,16 @@ from qwq_env.sandbox.wire import TOKEN_VARIABLE
 DEFAULT_PORT: Final = 8321
 _DEFAULTS: Final = ServiceLimits()
 
+_BOUNDS: Final = (
+    ("--queue", _DEFAULTS.queue, None, "requests that may wait"),
+    ("--sessions", _DEFAULTS.sessions, None, "sessions at most"),
+    ("--session-idle", _DEFAULTS.session_idle_seconds, "S", "close a session unused for so long"),
+    ("--max-seconds", MAXIMA.wall_seconds, "S", "wall and CPU time of one program at most"),
+    ("--max-memory", MAXIMA.memory_mb, "MB", "memory of one program at most"),
+    ("--max-body", _DEFAULTS.max_body >> 20, "MB", "size of one request at most"),
+)
+"""Options: name, default (which tells the type), unit, and what is bounded."""
+
 
 def add_serve_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `serve` to its parser."""
@@ -48,40 +58,10 @@ def add_serve_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_bounds(parser: argparse._ArgumentGroup) -> None:
     parser.add_argument("--slots", type=int, help="programs at once (cores + 1)")
-    parser.add_argument(
-        "--queue", type=int, default=_DEFAULTS.queue, help="requests that may wait (%(default)s)"
-    )
-    parser.add_argument(
-        "--sessions", type=int, default=_DEFAULTS.sessions, help="sessions at most (%(default)s)"
-    )
-    parser.add_argument(
-        "--session-idle",
-        type=float,
-        default=_DEFAULTS.session_idle_seconds,
-        metavar="S",
-        help="close a session that was not used for so long (%(default)s)",
-    )
-    parser.add_argument(
-        "--max-seconds",
-        type=float,
-        default=MAXIMA.wall_seconds,
-        metavar="S",
-        help="wall and CPU time of one program at most (%(default)s)",
-    )
-    parser.add_argument(
-        "--max-memory",
-        type=int,
-        default=MAXIMA.memory_mb,
-        metavar="MB",
-        help="memory of one program at most (%(default)s)",
-    )
-    parser.add_argument(
-        "--max-body",
-        type=int,
-        default=_DEFAULTS.max_body >> 20,
-        metavar="MB",
-        help="size of one request at most (%(default)s)",
-    )
+    for option, default, unit, what in _BOUNDS:
+        parser.add_argument(
+            option, type=type(default), default=default, metavar=unit, help=f"{what} (%(default)s)"
+        )
 
 
 def serve(arguments: argparse.Namespace) -> int:

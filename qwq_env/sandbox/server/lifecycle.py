@@ -6,7 +6,6 @@ import asyncio
 import logging
 import signal
 import time
-from types import TracebackType
 from typing import Final, Self
 
 from qwq_env.errors import UsageError
@@ -124,12 +123,7 @@ class SandboxServer:
         await self.start()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_failure: object) -> None:
         await self.drain(0)
 
 
