@@ -32,8 +32,7 @@ class ArithmeticTaskSet(TaskSet):
     them across the splits. The wordings are the same in both.
 
     `Task.answer` is exact text: an integer, a finite decimal, or a fraction in lowest terms.
-    `Task.metadata["steps"]` holds the operations as texts, in which `{0}` stands for the result
-    of the first step: `("481+27", "{0}*3")`.
+    Every task has its `steps`.
     """
 
     size = None
@@ -89,9 +88,10 @@ class ArithmeticTaskSet(TaskSet):
         _compute(wording.derived, numbers)
         shown = {key: _shown(value, wording.numbers.get(key)) for key, value in numbers.items()}
         results = _compute(wording.steps, numbers)
-        metadata = {"difficulty": self.difficulty, "steps": _expressions(wording, shown)}
+        metadata = {"difficulty": self.difficulty}
         prompt = wording.text.format(**words, **shown) + INSTRUCTION
-        task = Task(task_id, prompt, exact_text(results[-1]), metadata=metadata)
+        steps = _expressions(wording, shown)
+        task = Task(task_id, prompt, exact_text(results[-1]), metadata=metadata, steps=steps)
         told = {**words, **shown}
         return task, _split_of(told[slot] for slot in wording.slots if slot != "things")
 

@@ -120,10 +120,10 @@ def _check_answer(answer: Any) -> None:
 async def accuracy(final: FinalTurn) -> Score:
     """Pay 1.0 for a right boxed answer. Module-level, so that environments can be pickled.
 
-    A task of arithmetic asks for the number: the operation in the box, `\\boxed{759+839}`, is
+    A task that has `steps` asks for their result: the operation in the box, `\\boxed{759+839}`, is
     equal to it and computes nothing, so it is not paid.
     """
-    if "steps" in final.task.metadata:
+    if final.task.steps:
         boxed = last_boxed(final.answer)
         if boxed is not None and not _NUMERAL.fullmatch(boxed.replace(" ", "")):
             return Score.wrong("no_numeral", "the box holds something else than one number")

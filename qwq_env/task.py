@@ -26,7 +26,9 @@ class Task:
     """One problem: what the model is asked (`prompt`) and what a verifier needs (`answer`).
 
     `id` is unique in its set. `messages` replaces `prompt` where a task is a conversation.
-    `metadata` is free (difficulty, source, tests) and is never shown to the model.
+    `metadata` is free (difficulty, source, tests) and is never shown to the model. `steps` are
+    the operations that lead to the answer, where a set knows them and wants them carried out:
+    texts, in which `{0}` stands for the result of the first step: `("481+27", "{0}*3")`.
     """
 
     id: str
@@ -34,6 +36,7 @@ class Task:
     answer: Any
     messages: tuple[Mapping[str, Any], ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    steps: tuple[str, ...] = ()
 
     def conversation(self, system: str | None = None) -> list[Mapping[str, Any]]:
         """Return the opening messages, with a system message in front if one is given."""

@@ -142,7 +142,7 @@ async def _only_thought(episode: Episode, trick: Trick) -> Step:
 
 async def _box_the_operation(episode: Episode, trick: Trick) -> Step:
     """Writes down what is to be computed and computes nothing."""
-    steps = trick.task.metadata.get("steps") or ["1+1"]
+    steps = trick.task.steps or ("1+1",)
     operation = steps[0]
     for number, step in enumerate(steps[1:]):
         operation = step.replace(f"{{{number}}}", f"({operation})")

@@ -35,7 +35,7 @@ def key_of(prompt: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
 def test_the_steps_lead_to_the_answer_exactly(difficulty: int, split: str, index: int) -> None:
     task = ArithmeticTaskSet(difficulty=difficulty, split=split).task(index)
 
-    assert value_of(task.metadata["steps"]) == Fraction(task.answer) > 0
+    assert value_of(task.steps) == Fraction(task.answer) > 0
 
 
 @given(difficulties, splits, indices, st.integers(0, 9))

@@ -61,7 +61,7 @@ def has_calculator(tools: Sequence[Tool]) -> bool:
 
 
 class Teacher:
-    """Writes transcripts on the tasks of a set, which must give `metadata["steps"]`.
+    """Writes transcripts on the tasks of a set, whose tasks have `steps`.
 
     Each transcript holds the very text that an episode would: prompts and results are rendered
     by `dialect`, and the calls are read by it and run on `tools`, of which one is a calculator
@@ -108,7 +108,7 @@ class Teacher:
         Raises `UsageError` for a task without steps.
         """
         task = self._tasks.task(index)
-        if "steps" not in task.metadata:
+        if not task.steps:
             raise UsageError(f"task {task.id!r}: no steps; the teacher can only do arithmetic")
         chance = random.Random(f"{self._seed}/{index}")
         way = chance.choices(list(self._weights), list(self._weights.values()))[0]
@@ -146,7 +146,7 @@ class _Lesson:
             result = await self._work_out(lambda step, last: self._slip(step) if last else step)
             self._answer("That is the answer.", result)
         elif way == "malformed":
-            await self._call(self._break(_call_of(self._task.metadata["steps"][0])))
+            await self._call(self._break(_call_of(self._task.steps[0])))
             self._answer("Then I do it in my head.", self._guess())
         else:
             await self._work_out(lambda step, last: step)
@@ -156,7 +156,7 @@ class _Lesson:
     async def _work_out(self, alter: Callable[[str, bool], str]) -> str:
         """Call the calculator for each step as `alter` writes it; return the last result."""
         results: list[str] = []
-        steps = self._task.metadata["steps"]
+        steps = self._task.steps
         for number, step in enumerate(steps, start=1):
             expression = alter(step, number == len(steps)).format(*results)
             content = await self._call(_call_of(expression))
