@@ -15,8 +15,10 @@ from qwq_env.grading.score import Score
 from qwq_env.sandbox.errors import SandboxBusy, SandboxUnavailable
 from qwq_env.sandbox.interface import Sandbox
 from qwq_env.sandbox.result import Limits
+from qwq_env.sandbox.source import checked_code
 
-_FENCE = re.compile(r"^```[ \t]*(\w*)[^\n]*\n(.*?)^```", re.DOTALL | re.MULTILINE)
+# Possessive: what a policy writes must not make it try every way to split a line.
+_FENCE = re.compile(r"^```[ \t]*+(\w*+)[^\n]*+\n(.*?)^```", re.DOTALL | re.MULTILINE)
 _LANGUAGES = ("", "python", "python3", "py")
 _AT_ONCE = 8
 _REASONS = {
@@ -63,6 +65,10 @@ class CodeGrader:
         code = program_of(response)
         if code is None or not code.strip():
             return Score.wrong("no_code", "no fenced Python block after the thinking")
+        try:
+            checked_code(code)
+        except UsageError as error:
+            return Score.wrong("no_code", str(error))
         try:
             await self._test_self()
             return await self._grade(problem, code)

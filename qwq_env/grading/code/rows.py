@@ -168,7 +168,13 @@ def _call(name: str, given: Any, wanted: Any) -> CallTest:
 
 
 def _text(value: Any) -> str:
-    return "\n".join(map(str, value)) if isinstance(value, list) else str(value)
+    text = "\n".join(map(str, value)) if isinstance(value, list) else str(value)
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise UsageError(f"tests: not UTF-8 text ({error.reason})") from None
+    return text
 
 
 def _human_eval(row: Mapping[str, Any]) -> CodeProblem:

@@ -86,6 +86,18 @@ async def test_no_code_after_the_thinking(grader, response):
     assert (score.value, score.reason) == (0.0, "no_code")
 
 
+@pytest.mark.parametrize("code", ["print('\ud800')", "#" * (17 << 20)])
+async def test_what_can_be_no_program_is_wrong(grader, code):
+    score = await grader.grade(SUM, fenced(code))
+
+    assert (score.value, score.reason) == (0.0, "no_code")
+
+
+async def test_a_long_line_after_a_fence_is_read_once():
+    # Every split of the line tried, it would take an hour.
+    assert program_of("I think.\n</think>\n```" + "a" * 200_000 + "\n" + "b" * 200_000) is None
+
+
 async def test_last_block_counts():
     assert program_of("```python\na\n```\n```json\n{}\n```\n```python\nb\n```") == "b\n"
 
