@@ -14,7 +14,8 @@ _DATASET_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _FILES = frozenset(
     [".jsonl", ".json", ".txt", ".csv", ".tsv", ".parquet", ".arrow", ".md", ".gz", ".zip", ".zst"]
 )
-_DATA = ("*.parquet", "*.jsonl", "*.json", "*.csv", "*.arrow")
+_DATA = ("*.parquet", "*.csv", "*.arrow")
+_LINES = ("*.jsonl", "*.json")
 
 
 def open_tasks(
@@ -29,7 +30,8 @@ def open_tasks(
 
     A `TaskSet` stands for itself, a name of `procedural` for what it makes, a path for a JSONL
     file, a folder with data files or `org/name` for a Hugging Face dataset (`configuration`,
-    `split`). Rows are read with `reader`.
+    `split`). In a folder of JSONL files, that of the split is named after it
+    (`test.jsonl`). Rows are read with `reader`.
 
     Raises `UsageError` for everything else, and for what cannot be loaded.
     """
@@ -44,6 +46,8 @@ def open_tasks(
         return procedural[name]()
     if path.is_dir():
         if not any(True for pattern in _DATA for _ in path.rglob(pattern)):
+            if lines := _lines_of(path, split):
+                return load_jsonl(lines, reader)
             raise UsageError(f"tasks: {name!r} is a folder without data files; {expected}")
         return load_huggingface(name, configuration=configuration, split=split, reader=reader)
     if path.is_file() or path.suffix.lower() in _FILES:
@@ -51,3 +55,19 @@ def open_tasks(
     if not _DATASET_ID.fullmatch(name):
         raise UsageError(f"tasks: {name!r}; {expected}")
     return load_huggingface(name, configuration=configuration, split=split, reader=reader)
+
+
+def _lines_of(folder: Path, split: str) -> Path | None:
+    """Return the JSONL file of a split, None in a folder without any.
+
+    They are not left to the `datasets` library: its parser ends the process at a row that is
+    nested deeply. Raises `UsageError` if none of several is the split's.
+    """
+    files = sorted(path for pattern in _LINES for path in folder.rglob(pattern))
+    if len(files) < 2:
+        return files[0] if files else None
+    named = [path for path in files if path.stem == split]
+    if len(named) != 1:
+        names = ", ".join(str(path.relative_to(folder)) for path in files[:5])
+        raise UsageError(f"tasks: {folder}: {names}; expected one {split}.jsonl")
+    return named[0]

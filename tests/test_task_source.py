@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from datasets import Dataset
 
 from qwq_env.envs.general import GeneralEnv
 from qwq_env.envs.math import MathToolEnv
@@ -31,6 +32,31 @@ def test_a_file_that_is_not_there_is_no_dataset(environment, name):
 def test_a_folder_without_data_is_named(tmp_path):
     (tmp_path / "notes.md").write_text("x")
     with pytest.raises(UsageError, match="is a folder without data files; expected"):
+        MathToolEnv(tasks=tmp_path)
+
+
+def test_a_dataset_of_the_hub_s_layout_is_read_by_split(tmp_path):
+    for split, answer in (("train", "1"), ("test", "4")):
+        rows = [{"question": "2+2?", "answer": f"Add them.\n#### {answer}"}]
+        Dataset.from_list(rows).to_parquet(tmp_path / "main" / f"{split}-00000-of-00001.parquet")
+    env = MathToolEnv(tasks=tmp_path, split="test")
+
+    assert [task.answer for task in env.tasks] == ["4"]
+
+
+def test_a_folder_of_lines_is_read_by_split(tmp_path):
+    for split in ("train", "test"):
+        (tmp_path / f"{split}.jsonl").write_text(ROW.replace("1+1?", split) + "\n")
+    env = MathToolEnv(tasks=tmp_path, split="test")
+
+    assert env.tasks.task(0).prompt.startswith("test")
+    with pytest.raises(UsageError, match=r"test.jsonl, train.jsonl; expected one dev.jsonl"):
+        MathToolEnv(tasks=tmp_path, split="dev")
+
+
+def test_a_folder_of_hostile_lines_is_refused(tmp_path):
+    (tmp_path / "train.jsonl").write_text('{"prompt": ' + "[" * 100_000)
+    with pytest.raises(UsageError, match=r"train.jsonl:1: not JSON .*nested too deeply"):
         MathToolEnv(tasks=tmp_path)
 
 
