@@ -151,8 +151,9 @@ def test_other_bad_input(recorded: Any, tmp_path: Path, capsys: pytest.CaptureFi
     ):
         code = main(["check", "dialect", name, path])
 
+        error = capsys.readouterr().err
         assert code == 2
-        assert complaint in capsys.readouterr().err
+        assert complaint in error and error.count(path) <= 1
 
 
 def test_a_template_that_keeps_what_was_written(

@@ -3,6 +3,8 @@
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from qwq_env.cli import main
 from qwq_env.envs.math import MathToolEnv
@@ -20,7 +22,7 @@ def grader():
 BROKEN = [
     "\\frac", "\\frac{1}", "\\frac{1}{", "\\frac{}{2}", "\\sqrt", "\\sqrt[3]", "\\sqrt{ }", "x^",
     "2_", "}{", "x_{1", "\\text{foo", "42, \\frac", "odd \\frac", "\\text{a}\\binom{n}",
-    "\\begin{pmatrix}1\\\\2", "\\begin{matrix}1\\end{pmatrix}", "$$", "\\boxed{}", "",
+    "\\begin{pmatrix}1\\\\2", "\\begin{matrix}1\\end{pmatrix}", "$$", "\\boxed{}", "", "1" * 20_001,
 ]  # fmt: skip
 UNREADABLE = ["1/0", "\\frac{1}{0}", "1 +", "1 2 3", "\\unknowncommand{3}", "(1, 2", "\\infty+"]
 WORDS = [
@@ -34,10 +36,29 @@ SOUND = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("gold", BROKEN + UNREADABLE)
+def short(gold):
+    return repr(gold)[:24]
+
+
+@pytest.mark.parametrize("gold", BROKEN + UNREADABLE, ids=short)
 def test_refused_when_a_task_set_loads(grader, gold):
     with pytest.raises(BadReference, match="cannot be graded against"):
         grader.validate_gold(gold)
+
+
+pieces = st.sampled_from(
+    [*"{}()[]|^_!,;:=<>$%& ab1.", "\\frac", "\\sqrt", "\\text{", "\\cr", "\\\\", "\\infty",
+     "\\cup", "\\begin{pmatrix}", "\\end{pmatrix}", "\\{", "\\}", "\\sum", "\\pm", "word", "日",
+     "\\in", "\\pi"]
+)  # fmt: skip
+
+
+@given(st.lists(pieces, max_size=14).map("".join))
+def test_whatever_a_reference_is_it_is_usable_or_refused(gold):
+    try:
+        check_gold(gold)
+    except BadReference as error:
+        assert "\n" not in str(error)
 
 
 @pytest.mark.parametrize("gold", WORDS + SOUND)
@@ -49,7 +70,9 @@ def test_usable(grader, gold):
     assert grader.grade_sync(gold, "another one").value == 0.0
 
 
-@pytest.mark.parametrize("gold", [*BROKEN, None, True, float("nan"), float("inf"), ["4"]])
+@pytest.mark.parametrize(
+    "gold", [*BROKEN, None, True, float("nan"), float("inf"), ["4"]], ids=short
+)
 def test_no_file_of_answers_is_graded_against_it(tmp_path, capsys, gold):
     source, out = tmp_path / "rows.jsonl", tmp_path / "out.jsonl"
     rows = [{"gold": "1", "answer": "1"}, {"gold": gold, "answer": "2"}]

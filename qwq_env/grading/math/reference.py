@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 
 from qwq_env.grading.math.exact import exact_value
-from qwq_env.grading.math.latex import canonical
+from qwq_env.grading.math.latex import MAX_CHARACTERS, canonical
 from qwq_env.grading.math.oracle import read_or_leave
 from qwq_env.grading.math.structure import is_name, read_answer, values
 from qwq_env.grading.math.tree import TooComplex, Unreadable
@@ -35,6 +35,8 @@ _AS_WRITTEN = re.compile(
 
 def defect(gold: str) -> str | None:
     """What is broken in the LaTeX of a reference answer, or None. Needs no process."""
+    if len(gold) > MAX_CHARACTERS:
+        return f"it is longer than {MAX_CHARACTERS} characters"
     text = canonical(gold)
     if not text:
         return "the reference answer is empty"
