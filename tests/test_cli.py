@@ -12,15 +12,21 @@ from qwq_env.cli import COMMANDS, main
 RECIPE = Path(__file__).parents[1] / "recipes" / "tiny.yaml"
 
 
-@pytest.mark.parametrize(
-    "command", [command.name for command in COMMANDS if command.name != "bench"]
-)
+@pytest.mark.parametrize("command", [command.name for command in COMMANDS])
 def test_every_command_explains_itself(capsys, command):
     with pytest.raises(SystemExit) as exit_:
         main([command, "--help"])
 
     assert exit_.value.code == 0
     assert f"usage: qwq {command}" in capsys.readouterr().out
+
+
+def test_a_command_that_is_none_is_named_with_the_nearest(capsys):
+    code = main(["chek", "dialect"])
+
+    error = capsys.readouterr().err
+    assert code == 2
+    assert error.startswith("qwq: error: command: 'chek' is not known (did you mean 'check'?)")
 
 
 def test_output_that_cannot_be_written_is_one_line(tmp_path, capsys):

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from qwq_env._version import __version__
-from qwq_env.errors import QwqError, UsageError
+from qwq_env.errors import QwqError, UsageError, unknown
 
 
 class Command(NamedTuple):
@@ -32,7 +32,9 @@ COMMANDS = (
 
 
 def _parser(wanted: str | None) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="qwq", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="qwq", description="Train reasoning models to use tools, and check what they are paid."
+    )
     parser.add_argument("--version", action="version", version=f"qwq-env {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for command in COMMANDS:
@@ -50,6 +52,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     wanted = next((word for word in arguments if not word.startswith("-")), None)
+    names = [command.name for command in COMMANDS]
+    if wanted is not None and wanted not in names:
+        print(f"qwq: error: {unknown('command', wanted, names)}", file=sys.stderr)
+        return 2
     parser = _parser(wanted)
     parsed, rest = parser.parse_known_args(arguments)
     # argparse takes a list of positionals only in one stretch; overrides may follow options too.

@@ -13,9 +13,7 @@ BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `qwq bench`."""
-    parser = subparsers.add_parser(
-        "bench", help="run a benchmark of the checkout", add_help=False, prefix_chars="-"
-    )
+    parser = subparsers.add_parser("bench", help="run a benchmark of the checkout")
     parser.add_argument("name", nargs="?", help="the benchmark; none lists them")
     parser.add_argument("rest", nargs=argparse.REMAINDER, help="options of that benchmark")
     parser.set_defaults(run=run)

@@ -137,8 +137,10 @@ class Recipe:
     evaluation: EvaluationRecipe = field(default_factory=EvaluationRecipe)
 
     def __post_init__(self) -> None:
-        if self.name in (".", "..") or not re.fullmatch(r"[^/\\\0]+", self.name):
-            raise UsageError(f"recipe: name: {self.name!r}; expected the name of one folder")
+        if self.name in (".", "..") or not re.fullmatch(r"[^/\\\0]{1,100}", self.name):
+            raise UsageError(f"recipe: name: {self.name!r:.120}; expected the name of one folder")
+        if self.seed >= 2**32:
+            raise UsageError(f"recipe: seed: {self.seed}; expected less than 2**32")
         if self.grpo.group < 2 or self.grpo.episodes % self.grpo.group:
             raise UsageError(
                 f"grpo.episodes: {self.grpo.episodes}; expected a multiple of grpo.group"
@@ -154,6 +156,8 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         raise UsageError(f"recipe: {path}: {error.strerror}; expected a YAML file") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"recipe: {path}: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise UsageError(f"recipe: {path}: nested too deeply; expected keys and values") from None
     value = {} if value is None else value
     if not isinstance(value, dict):
         raise UsageError(f"recipe: {path}: {type(value).__name__}; expected keys and values")

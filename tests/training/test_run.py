@@ -141,6 +141,8 @@ def test_two_processes_play_their_own_episodes(tmp_path, options):
         (["environment.id=CartPole-v1"], ["environment", "CartPole-v1", "no ToolEnv"]),
         (["name=../elsewhere"], ["name", "../elsewhere", "one folder"]),
         (["name=.."], ["name", "one folder"]),
+        (["name=" + "x" * 300], ["name", "one folder"]),
+        (["seed=5000000000"], ["seed", "5000000000", "less than 2**32"]),
         (["threads=0"], ["threads", "more than 0"]),
         (["grpo.steps=0"], ["grpo.steps", "more than 0"]),
         (["grpo.temperature=0"], ["grpo.temperature", "more than 0"]),
