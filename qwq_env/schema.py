@@ -33,6 +33,8 @@ _PLAIN: dict[str, tuple[type, ...]] = {
     "boolean": (bool,),
 }
 _PLAIN_SCHEMA = {"type", "properties", "required", "additionalProperties"}
+_DATA = {"const", "default", "enum", "examples"}
+_OWN_NAMES = {"$id", "$anchor", "$dynamicAnchor"}
 _PLAIN_PROPERTY = {"type", "description", "default", "title"}
 
 
@@ -60,6 +62,36 @@ def _schema_problem(text: str) -> str:
     except jsonschema.SchemaError as error:
         place = ".".join(str(part) for part in error.absolute_path) or "the schema"
         return f"{place}: {_shorten(error.message)}"
+    return _unresolved(schema)
+
+
+def _unresolved(schema: Mapping[str, Any]) -> str:
+    """Say which reference leads nowhere. Those of a schema with names of its own are not looked at.
+
+    Nothing is ever fetched, so a web address leads nowhere too.
+    """
+    import referencing.exceptions  # noqa: PLC0415 - heavy; a plain schema does without it
+    import referencing.jsonschema  # noqa: PLC0415 - likewise
+
+    whole = referencing.jsonschema.DRAFT202012.create_resource(schema)
+    resolver = referencing.jsonschema.EMPTY_REGISTRY.with_resource("", whole).resolver()
+    parts: list[Any] = [schema]
+    references: list[str] = []
+    while parts:
+        part = parts.pop()
+        if isinstance(part, list):
+            parts += part
+        elif isinstance(part, dict):
+            if part.keys() & _OWN_NAMES:
+                return ""
+            if isinstance(reference := part.get("$ref"), str):
+                references.append(reference)
+            parts += [value for key, value in part.items() if key not in _DATA]
+    for reference in references:
+        try:
+            resolver.lookup(reference)
+        except referencing.exceptions.Unresolvable:
+            return f"$ref {reference!r:.80} leads nowhere"
     return ""
 
 
@@ -198,7 +230,11 @@ def _first_error(
                 "extra_argument",
                 f"unexpected {extra[0][:80]!r}{hint}; {_expectation(properties, schema)}",
             )
-    error = _schema_error(_written(schema), arguments)
+    try:
+        error = _schema_error(_written(schema), arguments)
+    except OverflowError:
+        # `multipleOf` divides by a float.
+        return ArgumentError("wrong_type", "arguments: a number is too large")
     if error is None:
         return None
     place = ".".join(str(part) for part in error.absolute_path) or "arguments"
@@ -219,6 +255,8 @@ def _schema_error(schema: str, arguments: dict[str, Any]) -> Any:
         raise UsageError(f"tool schema: {_shorten(error.message)}") from None
     except referencing.exceptions.Unresolvable as error:
         raise UsageError(f"tool schema: {_shorten(str(error))}") from None
+    except RecursionError:
+        raise UsageError("tool schema: it refers to itself without end") from None
 
 
 @functools.lru_cache(maxsize=256)

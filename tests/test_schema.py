@@ -112,6 +112,21 @@ def test_what_is_no_function_has_no_schema(value: Any) -> None:
         signature_of(value)
 
 
+@pytest.mark.parametrize("number", [10**400, -(10**400)])
+def test_a_number_beyond_any_float_is_refused_where_it_must_be_divided(number: int) -> None:
+    schema = {"type": "object", "properties": {"x": {"type": "number", "multipleOf": 0.5}}}
+    _, problem = check_arguments(schema, {"x": number})
+
+    assert problem == ("wrong_type", "arguments: a number is too large")
+
+
+def test_a_schema_that_never_ends_is_the_operators_to_mend() -> None:
+    schema = {"type": "object", "allOf": [{"$ref": "#"}]}
+
+    with pytest.raises(UsageError, match="refers to itself without end"):
+        check_arguments(schema, {})
+
+
 FORECAST = signature_of(forecast).parameters
 
 

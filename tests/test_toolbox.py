@@ -379,6 +379,10 @@ CIRCLE["properties"] = CIRCLE
         ("parameters", {"type": "object", "required": "x"}, "required: 'x'"),
         ("parameters", {"type": "object", "properties": {"x": {"enum": {1}}}}, "no JSON"),
         ("parameters", CIRCLE, "no JSON"),
+        ("parameters", {"type": "object", "$ref": "#/$defs/x"}, "$ref '#/$defs/x' leads nowhere"),
+        ("parameters", {"type": "object", "allOf": [{"$ref": "https://x.y/z"}]}, "leads nowhere"),
+        ("parameters", {"type": "object", "default": {"$ref": "#/nowhere"}}, ""),
+        ("parameters", {"type": "object", "$defs": {"x": {}}, "not": {"$ref": "#/$defs/x"}}, ""),
     ],
 )
 def test_a_tool_that_cannot_be_shown_is_refused(field: str, value: Any, told: str) -> None:
