@@ -21,6 +21,7 @@ Relations
 Values
 - Rational numbers are compared exactly. A decimal is exactly what it says: 0.33 is not 1/3; with
   ten significant digits it may stand for a fraction that has no finite decimal.
+- A number too large or too small to be computed is different where that is proved (`magnitude`).
 - An answer with a symbol that the reference has not is different, even if the symbol cancels.
 - Everything else is compared by its values (`sampling`), or by math-verify where those rules end.
 - A unit may be left out. Two known units are converted. 28% is 28 and is 0.28; 0.28 is not 28.

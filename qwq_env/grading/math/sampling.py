@@ -15,6 +15,7 @@ import mpmath
 
 from qwq_env.grading.math.evaluate import Evaluation, Known, Undefined, product, pseudo_random
 from qwq_env.grading.math.exact import exact_value
+from qwq_env.grading.math.magnitude import Magnitude, magnitude
 from qwq_env.grading.math.tree import Call, Node, Number, TooComplex, symbols
 
 __all__ = ["proportional", "same_value"]
@@ -207,7 +208,23 @@ def _is_noise(value: Any, error: float) -> bool:
     return bool(value == 0 or mpmath.mag(value) <= error + _MARGIN)
 
 
+def _is_out_of_reach(expected: Known, answer: Node) -> bool:
+    """Whether a number too large, or too small, to be computed is proved not to be this value."""
+    try:
+        bound = magnitude(answer)
+    except ZeroDivisionError:
+        return False
+    if not isinstance(bound, Magnitude):
+        return False
+    size = float(mpmath.mag(expected.value))
+    if bound.tiny:
+        return size > expected.error + _MARGIN and size - _MARGIN > -bound.bits
+    return max(size, expected.error) + _MARGIN < bound.bits
+
+
 def _agree(evaluation: Evaluation, expected: Known, answer: Node) -> bool:
+    if _is_out_of_reach(expected, answer):
+        return False
     known = _known(evaluation, answer, True)
     if known is None:
         return False
