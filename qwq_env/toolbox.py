@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
+from qwq_env.arguments import check_arguments
 from qwq_env.bounds import check_positive, check_whole
 from qwq_env.errors import (
     EnvironmentClosed,
@@ -25,7 +26,6 @@ from qwq_env.errors import (
     describe_error,
     did_you_mean,
 )
-from qwq_env.schema import check_arguments
 from qwq_env.tool import Tool, ToolResult, checked_tools
 from qwq_env.truncation import Tokenizer, cut_characters, cut_tokens
 from qwq_env.turn import CallResult, MalformedCall, ToolCall

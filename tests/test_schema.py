@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qwq_env.arguments import check_arguments, measure
 from qwq_env.errors import UsageError
-from qwq_env.schema import check_arguments, measure
 from qwq_env.signature import signature_of
 
 
