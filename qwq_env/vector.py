@@ -8,6 +8,7 @@ one event loop: eight tools of a second take a second. `gym.make_vec` gives it b
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -18,13 +19,15 @@ from gymnasium.vector.utils import batch_space
 
 from qwq_env import portal
 from qwq_env.env import ToolEnv
-from qwq_env.errors import ResetNeeded, UsageError
+from qwq_env.errors import InfrastructureError, ResetNeeded, UsageError
+from qwq_env.outcome import Outcome
 
 Texts = tuple[str, ...]
 
 
 class ToolVectorEnv(VectorEnv[Texts, Texts, np.ndarray]):
-    """`num_envs` episodes side by side. An ended one is reset by the step after its end.
+    """`num_envs` episodes side by side. An ended one is reset by the step after its end; one that
+    our machinery cannot begin ends there and then, with a reward of NaN.
 
     Observations and actions are tuples of texts; rewards, terminations and truncations arrays of
     shape (num_envs,). `info` is batched as Gymnasium does it. `reset(options=...)` takes what
@@ -142,7 +145,12 @@ class ToolVectorEnv(VectorEnv[Texts, Texts, np.ndarray]):
         self, index: int, action: str
     ) -> tuple[str, float, bool, bool, dict[str, Any]]:
         if self._ended[index]:
-            observation, info = await self.envs[index].areset()
+            try:
+                observation, info = await self.envs[index].areset()
+            except InfrastructureError as error:
+                # Lost before its first turn; those beside it go on, and the next step tries again.
+                lost = Outcome.lost("infrastructure", str(error))
+                return "", math.nan, True, False, {"outcome": lost.to_json()}
             return observation, 0.0, False, False, info
         return await self.envs[index].astep(action)
 

@@ -21,7 +21,7 @@ from qwq_env.errors import InfrastructureError, ResetNeeded, UsageError
 from qwq_env.rubric import Component, Rubric
 from qwq_env.spaces import TextSpace
 from qwq_env.task import ListTaskSet, Task
-from qwq_env.tool import tool
+from qwq_env.tool import Tool, tool
 from qwq_env.vector import ToolVectorEnv
 
 
@@ -154,6 +154,39 @@ def test_vector_environment_takes_numpy_seeds(seed):
     envs.close()
 
     assert infos["task_id"].tolist() == expected["task_id"].tolist()
+
+
+def test_vector_environment_outlives_an_episode_that_cannot_begin():
+    class Scarce(Tool):
+        """Has no place for the second episode that asks."""
+
+        name, description = "scarce", "Wait."
+        parameters = {"type": "object", "properties": {}}  # noqa: RUF012 - a constant
+        asked = 0
+
+        def for_episode(self, seed):
+            Scarce.asked += 1
+            if Scarce.asked == 3:
+                raise InfrastructureError("no place left")
+            return self
+
+        async def call(self, arguments):
+            return ""
+
+    tasks = ListTaskSet([Task("t", "1+1?", "2")])
+    rubric = Rubric([Component("any", lambda final: 1.0)])
+    envs = ToolVectorEnv(lambda: ToolEnv(tasks, [Scarce()], rubric), 2)
+    envs.reset(seed=0)
+    envs.step(["</think>2", calling("scarce", "{}")])
+    _, rewards, terminated, _, info = envs.step(["", "</think>2"])
+    observations, after, again, _, _ = envs.step(["", ""])
+    envs.close()
+
+    assert np.isnan(rewards[0]) and rewards[1] == 1.0
+    assert terminated.tolist() == [True, True]
+    assert info["outcome"]["detail"][0] == "no place left"
+    assert after.tolist() == [0.0, 0.0] and not again.any()
+    assert all(observations)
 
 
 def test_vector_environment_outlives_one_lost_episode():
