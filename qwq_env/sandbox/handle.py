@@ -29,8 +29,9 @@ _START_SECONDS: Final = 30.0
 _PATIENCE: Final = 0.005
 """Seconds after which a running program's streams are read and its time is watched."""
 
-_GRACE: Final = 0.25
-"""Seconds that a slot has to end a child before it is itself ended from outside."""
+_GRACE: Final = 1.0
+"""Seconds that a slot has to end a child before it is itself ended from outside. One that works
+takes a millisecond; to replace one that only waits for its turn makes a busy machine busier."""
 
 _FLOOD: Final = 8
 """How many times its output limit a program may write before it is stopped."""

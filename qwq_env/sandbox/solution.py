@@ -16,7 +16,7 @@ from qwq_env.sandbox.errors import SandboxUnavailable
 from qwq_env.sandbox.handle import SlotHandle, SlotLost
 from qwq_env.sandbox.jail import wire
 from qwq_env.sandbox.pool import SlotPool
-from qwq_env.sandbox.result import CALL_STATUSES, CallResult, CallStatus, Limits
+from qwq_env.sandbox.result import CALL_STATUSES, CallResult, CallStatus, ExecutionResult, Limits
 from qwq_env.sandbox.verdict import job_of, judge
 
 _ATTEMPTS: Final = 3
@@ -130,7 +130,13 @@ class _Line:
             return _read(answer, seconds)
         if not self.ended.done():
             self._slot.kill_child()
-        result = judge(await self.ended, self._limits)
+        try:
+            result = judge(await self.ended, self._limits)
+        except SlotLost:
+            if not self._overrun:
+                raise
+            # The slot was too busy to end the child in time, and was ended with it.
+            result = ExecutionResult("timeout")
         error: str = f"the process ended ({result.status})"
         status: CallStatus = "killed"
         if self._overrun or result.status == "timeout":

@@ -85,6 +85,18 @@ async def test_a_stopped_slot_is_given_up(sandbox):
         assert (await running).status == "timeout"
 
 
+async def test_slots_that_are_stopped_do_not_make_a_slow_solution_infrastructure(sandbox):
+    code = "def f():\n    while True: pass"
+    limits = Limits(cpu_seconds=2, wall_seconds=2)
+    running = asyncio.create_task(sandbox.call(code, "f", [[]], limits=limits))
+    await asyncio.sleep(0.3)
+    for pid in sandbox.slot_pids:
+        os.kill(pid, signal.SIGSTOP)
+
+    async with asyncio.timeout(60):
+        assert [result.status for result in await running] == ["timeout"]
+
+
 async def test_a_session_whose_slot_is_killed_says_so(sandbox):
     session = await sandbox.open_session()
     await session.run("x = 1")
