@@ -23,7 +23,8 @@ class EpisodeStore:
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         _cut_torn_line(self.path)
-        self._file = self.path.open("a", encoding="utf-8")
+        # A chat server may send half of a surrogate pair; written out, it is JSON's own escape.
+        self._file = self.path.open("a", encoding="utf-8", errors="backslashreplace")
 
     def append(self, trajectory: Trajectory, **extra: Any) -> None:
         """Write one trajectory, with further keys such as the step; flushed at once."""

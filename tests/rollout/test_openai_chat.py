@@ -13,6 +13,7 @@ from qwq_env.env import ToolEnv
 from qwq_env.outcome import EpisodeLimits
 from qwq_env.rollout.engine import Assignment, Engine, EngineSettings
 from qwq_env.rollout.openai_chat import OpenAIChat
+from qwq_env.rollout.store import EpisodeStore, read_episodes
 from qwq_env.rubric import Component, Rubric
 from qwq_env.task import ListTaskSet, Task
 from qwq_env.tool import tool
@@ -188,3 +189,13 @@ def test_chat_trajectory_round_trip():
 
     assert trajectory.messages[-1] == {"role": "assistant", "content": "It is 42."}
     assert Trajectory.from_json(trajectory.to_json()) == trajectory
+
+
+def test_text_that_utf8_cannot_write_is_stored_as_it_came(tmp_path):
+    with Server([[delta(content="42 \ud800 é"), end()]]) as server:
+        trajectory = play(server)
+    with EpisodeStore(tmp_path / "episodes.jsonl") as store:
+        store.append(trajectory)
+
+    assert trajectory.answer == "42 \ud800 é"
+    assert list(read_episodes(tmp_path / "episodes.jsonl")) == [trajectory]
