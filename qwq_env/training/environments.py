@@ -60,7 +60,8 @@ def _split(recipe: Recipe) -> tuple[ToolEnv, ToolEnv]:
     tasks = list(train.tasks)
     count = min(count, len(tasks) // 2)
     if count == 0:
-        raise UsageError(f"environment.tasks: {wanted.tasks} has {len(tasks)}; expected 2 or more")
+        named = wanted.tasks or wanted.id
+        raise UsageError(f"environment.tasks: {named} has {len(tasks)}; expected 2 or more")
     heldout = copy.copy(train)
     heldout.tasks = ListTaskSet(tasks[len(tasks) - count :])
     train.tasks = ListTaskSet(tasks[: len(tasks) - count])
