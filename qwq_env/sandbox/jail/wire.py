@@ -1,7 +1,7 @@
 """The messages between the host, the zygote, a slot and a child.
 
 Everything that a child sends was, for all the host knows, written by a hostile program: the host
-reads it by fixed sizes, under a cap, as JSON.
+reads it by fixed sizes, under a cap, as numbers, text or JSON.
 """
 
 from __future__ import annotations
