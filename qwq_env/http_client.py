@@ -92,7 +92,7 @@ class HttpClient:
                     if response.status_code != 200:
                         await self._refuse(url, response)
                     return await read(response)
-            except (httpx.TransportError, httpx.StreamError, Transient) as error:
+            except (httpx.RequestError, httpx.StreamError, Transient) as error:
                 failure = f"{type(error).__name__}: {error}"
         raise InfrastructureError(f"{url}: {failure}")
 

@@ -43,7 +43,10 @@ def native_call(arguments: str):
 
 
 class Server:
-    """Answers the n-th request with the n-th of `replies`: events, or a status to fail with."""
+    """Answers the n-th request with the n-th of `replies`.
+
+    They are events, a status to fail with, or bytes that pass for compressed ones.
+    """
 
     def __init__(self, replies):
         self.replies, self.requests, self.headers = list(replies), [], []
@@ -60,6 +63,11 @@ class Server:
                     return
                 self.send_response(200)
                 self.send_header("Content-Type", "text/event-stream")
+                if isinstance(reply, bytes):
+                    self.send_header("Content-Encoding", "gzip")
+                    self.end_headers()
+                    self.wfile.write(reply)
+                    return
                 self.end_headers()
                 for event in reply:
                     self.wfile.write(f"data: {json.dumps(event)}\n\n".encode())
@@ -152,6 +160,7 @@ def test_length_truncates():
         503,
         429,
         [delta(content="half")],
+        b"nothing that gzip knows",
         [5, end()],
         [{"choices": 5}, end()],
         [{"choices": [5]}, end()],
