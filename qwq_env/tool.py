@@ -44,6 +44,7 @@ class ToolResult:
 
     `error` names the kind of failure, for counting, where the tool ran and failed but has more
     to show than a `ToolError`'s message (what was printed before the exception, say).
+    Anything but texts and a mapping here counts as the tool's own failure.
     """
 
     content: str
@@ -57,7 +58,8 @@ class Tool(ABC):
     `name` is what the model writes, `description` what it reads, `parameters` the JSON
     schema (draft 2020-12, an object) that its arguments must satisfy. One instance describes
     the tool; `for_episode` gives the instance that serves one episode, so state never
-    crosses episodes.
+    crosses episodes. A name, a description or parameters that could not be shown to a model are
+    refused where the tool is given to an environment.
 
     `instant` says that `call` computes for microseconds and never awaits. Then no deadline could
     cut it, and none is set, which makes it several times cheaper to call.
