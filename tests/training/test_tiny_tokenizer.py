@@ -11,9 +11,13 @@ from qwq_env.dialect.base import Piece, text_of
 from qwq_env.dialect.codec import TokenCodec
 from qwq_env.dialect.qwq import QwqDialect
 from qwq_env.envs.arithmetic import ArithmeticTaskSet
+from qwq_env.envs.word_problems import NAMES, THINGS
+from qwq_env.registry import make_environment
 from qwq_env.tools.calculator import Calculator
+from qwq_env.training.recipe import PolicyRecipe
 from qwq_env.training.tiny.model import build_tiny_model
 from qwq_env.training.tiny.phrases import constant_phrases
+from qwq_env.training.tiny.policy import build_tiny_policy, tiny_lessons
 from qwq_env.training.tiny.teacher import Teacher
 from qwq_env.training.tiny.tokenizer import MARKUP_TOKENS, SPECIAL_TOKENS, build_tiny_tokenizer
 
@@ -166,3 +170,14 @@ def test_digits_belong_to_phrases_only_where_they_never_vary() -> None:
 
     assert "in 10 s, no more" in constant_phrases(samples, ["<x>"], 10)
     assert not any("1" in phrase for phrase in constant_phrases(varied, ["<x>"], 10))
+
+
+@pytest.mark.parametrize("seed", [1, 3, 4])
+def test_every_name_and_thing_is_one_token_whatever_the_seed(seed: int) -> None:
+    """One that is not moves the numbers of its tasks, and they are copied wrongly then."""
+    lessons = tiny_lessons(make_environment("qwq/MathTool-v0"), 2100, difficulty=1, seed=seed)
+    _, tokenizer = build_tiny_policy(lessons, PolicyRecipe(), seed=seed)
+    codec = TokenCodec(tokenizer)
+
+    words = [*(f" {word}" for word in (*NAMES, *THINGS)), *(f"user\n{name}" for name in NAMES)]
+    assert [word for word in words if len(codec.encode(word)) > 1] == []

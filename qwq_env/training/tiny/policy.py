@@ -13,7 +13,9 @@ from qwq_env.training.tiny.teacher import ONLY_GUESSES, Teacher, TeacherMix, has
 from qwq_env.training.tiny.tokenizer import build_tiny_tokenizer
 from qwq_env.training.transcript import Transcript
 
-_TOKENIZER_SAMPLES = 400
+_TOKENIZER_SAMPLES = 2000
+"""So many that no name is missing for want of samples: one that is spelled in letters pushes the
+numbers of its tasks out of the places where the policy learns to copy them from."""
 
 
 def tiny_teacher(env: ToolEnv, *, difficulty: int, seed: int) -> Teacher:
