@@ -14,11 +14,12 @@ __all__ = ["SEARCH_WINDOW", "Box", "final_answer_text", "find_last_box", "last_b
 SEARCH_WINDOW = 65_536
 """Characters from the end of a text in which a box is looked for; a longer box is no answer."""
 
-_TOKEN = re.compile(r"\\(?P<box>boxed|fbox)(?![A-Za-z])|\\.|(?P<open>\{)|(?P<close>\})", re.DOTALL)
+_BOX = r"(?:boxed|fbox|framebox|beginboxed)"
+_TOKEN = re.compile(rf"\\(?P<box>{_BOX})(?![A-Za-z])|\\.|(?P<open>\{{)|(?P<close>\}})", re.DOTALL)
 _BARE = re.compile(r"[ \t]*(?P<content>[0-9]+|[ \t][^$\n\\{}]{1,80})")
 _SPACE = re.compile(r"\s*")
 _NOTHING = re.compile(r"[\s$]*")
-_WHOLE_BOX = re.compile(r"[\s$]*\\(?:boxed|fbox)\s*\{")
+_WHOLE_BOX = re.compile(rf"[\s$]*\\{_BOX}\s*\{{")
 
 
 def final_answer_text(
@@ -39,7 +40,7 @@ def final_answer_text(
 
 
 def last_boxed(text: str) -> str | None:
-    """The content of the last complete `\\boxed{...}` or `\\fbox{...}`, or None.
+    """The content of the last complete `\\boxed{...}` (or `\\fbox`, `\\framebox`), or None.
 
     Braces are balanced and escaped ones (`\\{`) do not count; of nested boxes the outermost wins,
     and a box that holds nothing but another box gives the inner content. `\\boxed 5` counts too.

@@ -9,7 +9,7 @@ import pytest
 
 from qwq_env.errors import UsageError
 from qwq_env.grading.math import BadReference, MathGrader
-from qwq_env.grading.math.response import response_answer
+from qwq_env.grading.math.response import reference_answer, response_answer
 
 MATERIAL = Path(__file__).parents[3] / "shared"
 
@@ -44,10 +44,37 @@ def grader():
         ("", None),
         ("I do not know.", None),
         ("so x = 42 and \\boxed{42", None),
+        ("With $d=90/n$ at hand. Therefore, there are 12 of these. I hope it is correct.", "12"),
+        ("Thus the total grows by 30%.", "30%"),
+        ("The answer is $42$ or $43$.", "42, 43"),
+        ("The answer is $42$, since $6\\cdot 7=42$.", "42"),
+        ("The answer is not $42$.", "not $42$"),
+        ("I found $40$, $41$ and $42$", "40, 41, 42"),
+        ("It may be 40, 41, 42", "40, 41, 42"),
+        ("It may be 41 or 42", "41 or 42"),
+        ("Surely it isn't 42", None),
+        ("42 is not it", None),
+        ("42? No.", None),
+        ("\\framebox{42}", "42"),
     ],
 )
 def test_which_part_of_a_response_is_the_answer(response, answer):
     assert response_answer(response) == answer
+
+
+@pytest.mark.parametrize(
+    ("gold", "reference"),
+    [
+        ("so \\boxed{4}", "4"),
+        ("\\boxed{4} and \\boxed{-1}", "4, -1"),
+        ("$\\boxed{2}$, $\\boxed{3}$", "2, 3"),
+        ("\\boxed{4} apples, later \\boxed{6}", "6"),
+        ("so \\\\boxed{4}.", "4"),
+        ("so \\boxed{4 \\text{ m}", "4 \\text{ m}"),
+    ],
+)
+def test_which_part_of_a_reference_is_the_answer(gold, reference):
+    assert reference_answer(gold) == reference
 
 
 def test_boxed_only_accepts_nothing_else():

@@ -8,7 +8,7 @@ from typing import Any, get_args
 from qwq_env.errors import UsageError
 from qwq_env.grading.math.grader import BadReference, MathGrader
 from qwq_env.grading.math.reference import defect
-from qwq_env.grading.math.response import Kind, field_answer
+from qwq_env.grading.math.response import Kind, reference_answer
 from qwq_env.grading.score import Score
 
 __all__ = ["BadReference", "MathGrader", "check_gold", "check_row", "grade_row"]
@@ -42,7 +42,7 @@ def check_gold(gold: object) -> None:
     number = isinstance(gold, int | float) and not isinstance(gold, bool) and isfinite(gold)
     if not isinstance(gold, str) and not number:
         raise BadReference(f"{gold!r:.80}; expected a text or a number")
-    broken = defect(field_answer(str(gold)))
+    broken = defect(reference_answer(str(gold)))
     if broken is not None:
         raise BadReference(f"{gold!r:.80} cannot be graded against: {broken}")
 

@@ -31,6 +31,7 @@ Values
 import re
 from collections.abc import Sequence
 from fractions import Fraction
+from math import gcd
 from typing import Protocol
 
 from qwq_env.grading.math.numeral import (
@@ -68,6 +69,9 @@ from qwq_env.grading.math.tree import TooComplex
 __all__ = ["Comparison", "Oracle"]
 
 _DIGITS = re.compile(r"\d+")
+_HOUR = re.compile(r"\d{1,2}")
+_MINUTE = re.compile(r"[0-5]\d")
+_CLOSED_BY = {"(": ")", "[": "]", "]": "["}
 _ROUNDED = re.compile(r"-?\d+(?:\.(\d*))?")
 _LETTER = re.compile(r"[A-Z]")
 _INFINITE = {"\\infty": 1, "+\\infty": 1, "-\\infty": -1}
@@ -133,7 +137,8 @@ class Comparison:
     def _listings(self, gold: Listing, answer: Listing) -> bool:
         if self._any_order(gold.items, answer.items):
             return True
-        if not (gold.braces and answer.braces):
+        points = all(isinstance(item, Brackets) for item in (*gold.items, *answer.items))
+        if not ((gold.braces and answer.braces) or points):
             return False
         elements = tuple(dict.fromkeys(answer.items))
         if len(elements) > MAX_ITEMS and not all(
@@ -166,6 +171,8 @@ class Comparison:
 
     def _brackets(self, gold: Brackets, answer: Brackets) -> bool:
         if len(gold.items) != len(answer.items):
+            return False
+        if len(gold.items) != 2 and _plain(answer.closing) != _CLOSED_BY[_plain(answer.opening)]:
             return False
         if len(gold.items) == 2:
             ends = (
@@ -200,6 +207,8 @@ class Comparison:
                 return True
             if len(gold.parts) != len(answer.parts):
                 return False
+        if isinstance(gold, Ratio) and _is_time(gold):
+            return False
         golds, answers = _quotient(gold), _quotient(answer)
         if golds is None or answers is None:
             return False
@@ -259,7 +268,8 @@ class Comparison:
             described = interval(gold)
             return described is not None and self.equal(described, answer)
         if not any(map(is_name, gold.sides)):
-            return False
+            # "exact, about rough" gives the exact value; 7 = 11a + c is an equation.
+            return gold.signs == ("\\approx",) and self.equal(read_answer(gold.sides[0]), answer)
         sides = computed_sides(gold)
         return bool(sides) and self.equal(read_answer(sides[-1]), answer)
 
@@ -338,7 +348,11 @@ def _parts(answer: Answer) -> tuple[Answer, ...] | None:
     if isinstance(answer, Union):
         return answer.parts
     if isinstance(answer, Listing) and not answer.braces:
-        parts = [interval(item) for item in answer.items if isinstance(item, Relation)]
+        parts = [
+            interval(item) if isinstance(item, Relation) else item
+            for item in answer.items
+            if isinstance(item, Relation | Brackets)
+        ]
         kept = [part for part in parts if part is not None]
         return tuple(kept) if len(kept) == len(answer.items) else None
     return (answer,) if isinstance(answer, Brackets | Listing) else None
@@ -354,6 +368,14 @@ def _vector(answer: Answer) -> tuple[Answer, ...] | None:
     if isinstance(answer, Brackets):
         return answer.items
     return None
+
+
+def _is_time(ratio: Ratio) -> bool:
+    """Whether `3:30` is a time of day: a ratio would have been reduced."""
+    parts = [part.text for part in ratio.parts if isinstance(part, Value)]
+    if len(parts) != 2 or not (_HOUR.fullmatch(parts[0]) and _MINUTE.fullmatch(parts[1])):
+        return False
+    return gcd(int(parts[0]), int(parts[1])) > 1
 
 
 def _quotient(answer: Answer) -> str | None:

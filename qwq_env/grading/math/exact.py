@@ -6,7 +6,7 @@ before they are computed.
 
 from collections.abc import Callable
 from fractions import Fraction
-from math import comb, factorial, prod
+from math import comb, factorial, gcd, lcm, prod
 
 from qwq_env.grading.math.tree import Node, Number, Symbol
 
@@ -118,6 +118,17 @@ def _binomial(values: list[Fraction]) -> Fraction | None:
     return Fraction(comb(int(top), int(bottom)))
 
 
+def _whole_numbers(
+    function: Callable[..., int],
+) -> Callable[[list[Fraction]], Fraction | None]:
+    def over(values: list[Fraction]) -> Fraction | None:
+        if any(value.denominator != 1 for value in values):
+            return None
+        return Fraction(function(*(value.numerator for value in values)))
+
+    return over
+
+
 def _absolute(values: list[Fraction]) -> Fraction:
     return abs(values[0])
 
@@ -137,4 +148,6 @@ _OPERATIONS: dict[str, Callable[[list[Fraction]], Fraction | None]] = {
     "ceil": lambda values: Fraction(values[0].__ceil__()),
     "max": max,
     "min": min,
+    "gcd": _whole_numbers(gcd),
+    "lcm": _whole_numbers(lcm),
 }

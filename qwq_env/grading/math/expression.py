@@ -38,9 +38,13 @@ COMMANDS = (
     | {"min", "gcd", "lcm", "sum", "prod", "circ", "imath"}
 )
 """The commands that the reader knows, without the backslash."""
-_CLOSING = {"(": ")", "[": "]", "{": "}", "\\lfloor": "\\rfloor", "\\lceil": "\\rceil"}
+_REPEATING = frozenset(["\\overline", "\\bar", "\\dot"])
+_BRACKETS = {"\\{": "\\}", "(": ")", "[": "]", "{": "}"}
+_CLOSING = _BRACKETS | {"\\lfloor": "\\rfloor", "\\lceil": "\\rceil"}
 _OPAQUE = frozenset("fghFGHPQ")
-_ENDS = frozenset([")", "]", "}", "\\rfloor", "\\rceil", "+", "-", "/", "\\cdot", ",", "=", ""])
+_ENDS = frozenset(
+    [")", "]", "}", "\\}", "\\rfloor", "\\rceil", "+", "-", "/", "\\cdot", ",", "=", ""]
+)
 _SUBSCRIPT = re.compile(r"[A-Za-z0-9,]{1,24}")
 
 
@@ -194,7 +198,7 @@ class _Reader:
             self.take()
             top, _, bottom = self.take(), self.take(), self.take()
             return Call("add", (node, Call("div", (_number(top), _number(bottom)))))
-        if self.peek() == "\\overline" and "." in token:
+        if self.peek() in _REPEATING and "." in token:
             return self.repeating(token)
         if token.isdigit() and self.peek() == "\\frac":
             place = self.at
@@ -211,6 +215,8 @@ class _Reader:
         self.expect("}")
         if not period.isdigit() or len(period) > 30:
             raise Unreadable("a period of digits was expected")
+        if self.peek()[:1].isdigit() or self.peek() in _REPEATING:
+            raise Unreadable("digits behind a period")
         places = len(token.partition(".")[2])
         tail = Fraction(int(period), (10 ** len(period) - 1) * 10**places)
         return Number(Fraction(token.rstrip(".")) + tail)
@@ -311,7 +317,7 @@ class _Reader:
 
     def variadic(self, name: str, level: int) -> Node:
         opening = self.take()
-        if opening not in ("(", "{"):
+        if opening not in ("(", "{", "\\{"):
             raise Unreadable(f"\\{name} without a list")
         arguments = [self.sum(level + 1)]
         while self.peek() == ",":

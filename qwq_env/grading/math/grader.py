@@ -11,7 +11,7 @@ from qwq_env.errors import UsageError
 from qwq_env.grading.math.judge import judge
 from qwq_env.grading.math.oracle import ExactOracle, NeedsWorker
 from qwq_env.grading.math.reference import examine
-from qwq_env.grading.math.response import Kind, field_answer, response_answer
+from qwq_env.grading.math.response import Kind, reference_answer, response_answer
 from qwq_env.grading.pool import GraderPool, PoolSettings
 from qwq_env.grading.score import Score
 
@@ -67,7 +67,7 @@ class MathGrader:
         an environment in which nothing is ever right. What passes is said in `reference`; words
         do. Only what math-verify has to read costs a process.
         """
-        answer = field_answer(gold)
+        answer = reference_answer(gold)
         try:
             score = examine(answer, _pass_on)
         except NeedsWorker:
@@ -94,7 +94,7 @@ class MathGrader:
         self.close()
 
     def _begin(self, gold: str, answer: str, kind: Kind) -> tuple[Score | None, tuple[str, str]]:
-        gold = field_answer(gold)
+        gold = reference_answer(gold)
         found = response_answer(answer, kind, self.boxed_only)
         if found is None:
             return Score.wrong("no_answer", "the response gives no answer"), ("", "")

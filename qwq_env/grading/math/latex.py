@@ -53,20 +53,22 @@ _ALIASES = {
 _CHARACTERS = {
     "lt": "<", "gt": ">", "lbrack": "[", "rbrack": "]", "colon": ":", "div": "/", "mid": "|",
     "vert": "|", "lvert": "|", "rvert": "|", "lparen": "(", "rparen": ")", "prime": "'",
-    "leq": "\\leq ", "percent": "%",
+    "leq": "\\leq ", "percent": "%", "Pr": "P",
 }  # fmt: skip
 _DROPPED = frozenset(
     ["left", "right", "big", "Big", "bigg", "Bigg", "bigl", "bigr", "Bigl", "Bigr", "biggl",
      "biggr", "Biggl", "Biggr", "middle", "displaystyle", "textstyle", "scriptstyle", "limits",
      "nolimits", "quad", "qquad", "thinspace", "medspace", "thickspace", "enspace",
-     "negthinspace", "null", "boxed", "fbox", "hfill", "noindent", "centering", "Large", "large",
-     "small", "normalsize", "allowbreak", "nonumber", "mathopen", "mathclose", "mathbin",
-     "mathrel", "mathord"]
+     "negthinspace", "null", "boxed", "fbox", "framebox", "hfill", "noindent",
+     "centering", "Large", "large", "small", "normalsize",
+     "allowbreak", "nonumber", "mathopen", "mathclose", "mathbin", "mathrel", "mathord",
+     "square", "blacksquare", "Box", "qed", "checkmark"]
 )  # fmt: skip
-_FONTS = (
-    "mathrm|mathbf|mathit|mathsf|mathtt|mathnormal|boldsymbol|bm|pmb|mathcal|operatorname"
-    "|overrightarrow|ensuremath|underline"
+_STYLES = (
+    "mathrm|mathbf|mathit|mathsf|mathtt|mathnormal|boldsymbol|bm|pmb|mathcal|overrightarrow"
+    "|ensuremath|underline"
 )
+_FONTS = f"{_STYLES}|operatorname"
 _TEXTS = frozenset(
     ["text", "textbf", "textit", "textrm", "textnormal", "textsf", "texttt", "mbox", "hbox",
      "emph", "textup", "textsc"]
@@ -77,12 +79,36 @@ _UNPRINTED = re.compile(
     r"\\(?:h?phantom|vphantom|color|textcolor|hspace|vspace|label|tag|kern|mspace)\*?\s*\{[^{}]*\}"
 )
 _CHOOSE = re.compile(r"\{([^{}]*)\\choose\s*([^{}]*)\}")
-_OVER = re.compile(r"\{([^{}]*)\\over(?![A-Za-z])\s*([^{}]*)\}")
+_GROUP = r"[^{}]*(?:\{[^{}]*\}[^{}]*)*"
+_OVER = re.compile(rf"\{{({_GROUP})\\over(?![A-Za-z])\s*({_GROUP})\}}")
+_EMPHASIS = re.compile(r"\s*(\*{1,2}|_)([^*_].*[^*_]|[^*_])\1\s*")
+_ANNOUNCED = re.compile(
+    r"\s*\\text\{\s*(?:the\s+)?(?:final\s+)?answer(?:\s+is)?\s*:?\s*\}\s*:?", re.IGNORECASE
+)
+_UPRIGHT_NAME = re.compile(r"\\(?:text|mathrm|operatorname)\{\s*(gcd|lcm|max|min)\s*\}")
 _EMPTY_TEXT = re.compile(r"\\text\{\s*\}")
-_UPRIGHT_UNIT = re.compile(r"(?<=[\d}\s])\\mathrm\s*\{([a-zA-Z]{2,}|[^{}\\]*[/^][^{}\\]*)\}")
+_UPRIGHT_UNIT = re.compile(
+    r"(?<=[\d}\s])\\mathrm\s*\{((?:~|\\ )+\s*[a-zA-Z]+|\s*[a-zA-Z]{2,}|[^{}\\]*[/^][^{}\\]*)\}"
+    r"|(?<=/)\s*\\mathrm\s*\{([a-zA-Z])\}|(?<=\d)\s*\\mathrm\s*\{([mgshlLNJWVAKHFT])\}"
+)
 _ESCAPED_TWICE = re.compile(r"\\\\(?=[A-Za-z{}])")
 _COMMAND = re.compile(r"\\([A-Za-z]+)(?:\*(?=\{))?[ \t]*")
 _FONT_GROUP = re.compile(rf"\\(?:{_FONTS})\s*\{{([^{{}}\\]*)\}}")
+_FONT = re.compile(rf"\\(?:{_STYLES})(?![A-Za-z])(?=\s*[{{\\\w])")
+_BLACKBOARD = re.compile(r"\\mathbb\s*([A-Z])")
+_ROOT_SIGN = re.compile(r"√\s*(\d+(?:\.\d+)?)")
+_PRICE = re.compile(r"[\s$]*(-?)\s*\\\$\s*(-?[\d.][\d.,{}\\! ]*?)[\s$.]*")
+_MULTIPLIER = re.compile(
+    r"(?<=\d)[\s~]*(?P<open>\\(?:text(?:rm)?|mbox|mathrm)\{[\s~]*)?"
+    r"(?P<word>hundred|thousand|million|billion|trillion|dozen)(?![A-Za-z])\s*(?P<close>\})?"
+)
+_MULTIPLES = {"hundred": "10^{2}", "thousand": "10^{3}", "million": "10^{6}",
+              "billion": "10^{9}", "trillion": "10^{12}", "dozen": "12"}  # fmt: skip
+_LOOSE_COMMA = re.compile(r"(?<=\d)\s*\{\s*,\s*\}\s*(?=\d{3})")
+_LONE_SIGN = re.compile(r"(?<![\^_])(?:\\text)?\{\s*([-+=<>])\s*\}")
+_NOT_EQUAL = re.compile(r"\\not\s*=")
+_PERIOD_ONLY = re.compile(r"(?<!\d)\.(?=\\(?:overline|bar|dot)(?![A-Za-z]))")
+_BARE_CIRC = re.compile(r"(?<=\d)\s*\\circ(?![A-Za-z])\s*")
 _DOLLAR = re.compile(r"\\?\$")
 _DELIMITERS = re.compile(r"(?<!\\)\\[()\[\]]")
 _THIN_THOUSANDS = re.compile(r"(?<=\d)(?:\{,\}|,\\!|\\[,:;!]|\{\\[,:;]\})\s*(?=\d{3}(?!\d))")
@@ -93,8 +119,9 @@ _SQRT_DIGIT = re.compile(r"\\sqrt\s*([0-9])")
 _POWER_DIGITS = re.compile(r"([\^_])\s*(-?\d+)(?![\d.])")
 _WORD_FUNCTION = re.compile(
     r"(?<![\\A-Za-z])(arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|log|ln|exp|sqrt"
-    r"|pi|infty|infinity|inf|theta|alpha|beta|max|min|gcd|lcm|cup|oo)(?![A-Za-z])"
+    r"|pi|infty|infinity|inf|theta|alpha|beta|(?:max|min|gcd|lcm)(?=\s*[({\\])|cup|oo)(?![A-Za-z])"
 )
+_WORD_ROOT = re.compile(r"(?<![\\A-Za-z])sqrt\s*(\d+)")
 _WORDS = {"infinity": "infty", "inf": "infty", "oo": "infty"}
 _TEXT_GROUP = re.compile(r"\\text\{[^{}]*\}")
 _CIRC = re.compile(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ)\s*")
@@ -107,20 +134,23 @@ def canonical(text: str) -> str:
     >>> canonical("$\\\\dfrac12\\\\,$")
     '\\\\frac{1}{2}'
     """
-    text = _visible(text).translate(_UNICODE)
+    text = _visible(text)
+    if "√" in text:
+        text = _ROOT_SIGN.sub(r"\\sqrt{\1}", text)
+    text = _without_marks(text.translate(_UNICODE))
     text = _run(text, _SUPERSCRIPTS, "^")
     text = _run(text, _SUBSCRIPTS, "_")
     if "\\begin" not in text:
         text = _ESCAPED_TWICE.sub(r"\\", text)
     text = text.replace("\\\\", "\\cr ")
-    text = _THIN_THOUSANDS.sub("", text)
+    text = _THIN_THOUSANDS.sub("", _LOOSE_COMMA.sub("{,}", text))
     text = _DOLLAR.sub(" ", _DELIMITERS.sub(" ", text))
-    text = _COMMAND.sub(_command, _UNPRINTED.sub(" ", text))
-    text = _OVER.sub(r"\\frac{\1}{\2}", text)
-    text = _CHOOSE.sub(r"\\binom{\1}{\2}", _EMPTY_TEXT.sub(" ", text))
-    text = _UPRIGHT_UNIT.sub(r"\\text{\1}", text)
-    text = _FONT_GROUP.sub(lambda found: " " + found[1] + " ", text)
-    text = _CIRC.sub(r"^\\circ ", text)
+    if "{" in text:
+        text = _LONE_SIGN.sub(r"\1", text)
+    if any(word in text for word in _MULTIPLES):
+        text = _MULTIPLIER.sub(_multiple, text)
+    if "\\" in text:
+        text = _one_command_for_each_thing(text)
     text = text.replace("{,}", ",").replace("===", "=").replace("==", "=")
     text = text.replace("<=", r"\leq ").replace(">=", r"\geq ")
     text = _UNEQUAL.sub(r"\\neq ", text)
@@ -129,6 +159,34 @@ def canonical(text: str) -> str:
     text = _PERCENT.sub("%", text)
     text = _outside_text(text)
     return _bare(text)
+
+
+def _without_marks(text: str) -> str:
+    """Markdown's emphasis off, and a price as an amount of dollars."""
+    if text.lstrip()[:1] in ("*", "_") and (emphasis := _EMPHASIS.fullmatch(text)):
+        return emphasis[2]
+    if "\\$" in text and (price := _PRICE.fullmatch(text)):
+        return f"{price[1]}{price[2]}\\text{{ dollars}}"
+    return text
+
+
+def _one_command_for_each_thing(text: str) -> str:
+    text = _NOT_EQUAL.sub(r"\\neq ", text)
+    text = _COMMAND.sub(_command, _UNPRINTED.sub(" ", text))
+    text = _UPRIGHT_NAME.sub(r"\\\1", text)
+    if (announced := _ANNOUNCED.match(text)) and announced.end() < len(text):
+        text = text[announced.end() :]
+    if "\\over" in text:
+        text = _OVER.sub(r"\\frac{\1}{\2}", text)
+    text = _CHOOSE.sub(r"\\binom{\1}{\2}", _EMPTY_TEXT.sub(" ", text))
+    text = _UPRIGHT_UNIT.sub(
+        lambda found: f"\\text{{{(found[1] or found[2] or found[3]).strip(' ~')}}}", text
+    )
+    text = _FONT_GROUP.sub(lambda found: " " + found[1] + " ", text)
+    text = _BLACKBOARD.sub(r"\\mathbb{\1}", _FONT.sub(" ", text))
+    if "\\circ" in text:
+        text = _BARE_CIRC.sub(r"^\\circ ", _CIRC.sub(r"^\\circ ", text))
+    return _PERIOD_ONLY.sub("0.", text)
 
 
 def _visible(text: str) -> str:
@@ -168,6 +226,13 @@ def _command(found: re.Match[str]) -> str:
     return "\\" + alias + (" " if alias[-1].isalpha() and following.isalnum() else "")
 
 
+def _multiple(found: re.Match[str]) -> str:
+    """`5 million` is a number, not 5 of something."""
+    opened = "\\text{" if found["open"] and not found["close"] else ""
+    closed = "}" if found["close"] and not found["open"] else ""
+    return f"\\cdot {_MULTIPLES[found['word']]} {opened}{closed}"
+
+
 def _outside_text(text: str) -> str:
     """Apply the rules for mathematics to everything that is not inside `\\text{...}`."""
     parts: list[str] = []
@@ -180,6 +245,7 @@ def _outside_text(text: str) -> str:
 
 
 def _mathematics(text: str) -> str:
+    text = _WORD_ROOT.sub(r"\\sqrt{\1}", text)
     text = _WORD_FUNCTION.sub(lambda found: "\\" + _WORDS.get(found[1], found[1]) + " ", text)
     text = _FRAC_ARGUMENT.sub(_frac, text)
     text = _SQRT_DIGIT.sub(r"\\sqrt{\1}", text)
@@ -198,6 +264,7 @@ def _bare(text: str) -> str:
     text = text.strip()
     if len(text) > 2 and text[0] == text[-1] and text[0] in "\"'`":
         text = text[1:-1].strip()
-    while text and text[-1] in ".,;:" and not text.endswith("\\:"):
-        text = text[:-1].rstrip()
+    while text and (text[-1] in ".,;:\\" or text.endswith("\\cr")):
+        text = text.removesuffix("\\cr") if text.endswith("\\cr") else text[:-1]
+        text = text.rstrip()
     return text

@@ -35,6 +35,8 @@ def unit_factors(gold: Value, answer: Value) -> list[tuple[Fraction, Fraction]]:
     units = gold.unit, answer.unit
     percents = [unit is not None and unit.dimension == "percent" for unit in units]
     if percents[0] != percents[1]:
+        if all(unit is not None and unit.dimension for unit in units):
+            return []
         hundredth = Fraction(1, 100)
         return [(one, one), (hundredth, one) if percents[0] else (one, hundredth)]
     if units[0] and units[1] and units[0].dimension and units[1].dimension:

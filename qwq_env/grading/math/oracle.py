@@ -18,6 +18,9 @@ _BEYOND_THE_READER = re.compile(
 )
 
 
+_TAKES_INFINITY = re.compile(r"\\(?:int|sum|prod|lim|cup|cap)(?![A-Za-z])")
+
+
 class NeedsWorker(Exception):
     """Exact arithmetic does not decide; the question goes to a worker."""
 
@@ -73,6 +76,8 @@ class FullOracle:
     def same(self, gold: str, answer: str) -> bool:
         from qwq_env.grading.math import evaluate, sampling, symbolic  # noqa: PLC0415 - optional, heavy
 
+        if "\\infty" in answer and not _TAKES_INFINITY.search(answer):
+            raise Unreadable("infinity is no number to compute with")
         left, right = read_or_leave(gold), read_or_leave(answer)
         if left is not None and right is not None:
             if _are_apart(gold, answer):

@@ -7,11 +7,12 @@ else.
 """
 
 import re
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 from qwq_env.grading.answer import SEARCH_WINDOW, final_answer_text, find_last_box, last_boxed
 
-__all__ = ["Kind", "field_answer", "response_answer"]
+__all__ = ["Kind", "field_answer", "reference_answer", "response_answer"]
 
 Kind = Literal["answer", "response", "boxed"]
 
@@ -30,7 +31,26 @@ _NUMBER = re.compile(
     r"(?<![\w.])[-+−]?(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:\s*/\s*\d+)?|\.\d+)"
     r"(?:\s*(?:\\?%|percent\b))?"
 )
+_OPENING_MARKS = re.compile(r'\A(?:[\s*_:]|\\?")+')
 _OPERATORS = frozenset("*/^+_\\")
+_OPEN_BOX = re.compile(r"\\boxed\s*\{")
+_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
+_BETWEEN_BOXES = re.compile(
+    r"(?:[\s,;.$]|\\[()\[\]]|\\q?quad|\\text\{\s*(?:and|or)\s*\}|\b(?:and|or)\b)*"
+)
+_ALSO = re.compile(r"\s*(?:[,;]|,?\s*\b(?:or|and)\b)\s*(?:(?:or|and|maybe|perhaps|possibly)\b\s*)*")
+_OR = re.compile(r"\s*,?\s*\b(?:or|and)\b\s*(?:(?:maybe|perhaps|possibly)\b\s*)?|\s*,\s*")
+_DENIED_BEFORE = re.compile(
+    r"(?:\bnot|n't|\bnever)\s*(?:(?:be|equal(?:\s+to)?)\s*)?$", re.IGNORECASE
+)
+_DENIAL = re.compile(r"\W*(?:not|never|neither|anything but)\b", re.IGNORECASE)
+_DENIED_AFTER = re.compile(
+    r"\s*(?:\?|(?:is|was|are)\s+(?:not|wrong|incorrect|false)\b|(?:isn't|wasn't|aren't|can't|cannot))",
+    re.IGNORECASE,
+)
+_CONCLUSION = re.compile(
+    r"\b(?:Therefore|Thus|Hence|So|Consequently|In total|In conclusion|Altogether)\b"
+)
 
 
 def response_answer(
@@ -53,11 +73,17 @@ def response_answer(
             return None  # cut off while the answer was being written
         later = _FINAL_ANSWER.search(text, box.end)
         return (later and _claimed(text[later.start() :])) or box.content
-    return _hashes(text) or _claimed(text) or _formula(text) or _number(text)
+    return _hashes(text) or _claimed(text) or _concluded(text) or _formula(text) or _number(text)
 
 
 def field_answer(text: str) -> str:
-    """The answer in a field that holds an answer: without the box or the sentence around it."""
+    """The answer in a field that holds an answer: without the box or the sentence around it.
+
+    Boxes side by side, with nothing but commas or "and" between them, are one list.
+    """
+    boxes = _boxes_side_by_side(text)
+    if len(boxes) > 1:
+        return ", ".join(boxes)
     boxed = last_boxed(text)
     if boxed is not None:
         return boxed
@@ -67,8 +93,37 @@ def field_answer(text: str) -> str:
     return text
 
 
+def reference_answer(gold: str) -> str:
+    """`field_answer` of a reference, which may have been escaped twice or cut off in its box."""
+    gold = gold.replace("\\\\boxed", "\\boxed")
+    begun = _OPEN_BOX.search(gold)
+    if begun and last_boxed(gold) is None:
+        return gold[begun.end() :]
+    return field_answer(gold)
+
+
+def _boxes_side_by_side(text: str) -> list[str]:
+    """The contents of all boxes; none when something else stands between two of them."""
+    contents: list[str] = []
+    position = 0
+    while begun := _OPEN_BOX.search(text, position):
+        if contents and not _BETWEEN_BOXES.fullmatch(text, position, begun.start()):
+            return []
+        level = 1
+        for brace in _BRACE.finditer(text, begun.end()):
+            level += {"{": 1, "}": -1}.get(brace[0], 0)
+            if level == 0:
+                contents.append(text[begun.end() : brace.start()].strip())
+                position = brace.end()
+                break
+        else:
+            return []
+    return contents
+
+
 class _Formula(NamedTuple):
     start: int
+    end: int
     content: str
 
 
@@ -81,7 +136,7 @@ def _formulas(text: str) -> list[_Formula]:
         if opening and mark == _CLOSING[opening]:
             content = text[start + len(opening) : delimiter.start()].strip()
             if content:
-                found.append(_Formula(start, content))
+                found.append(_Formula(start, delimiter.end(), content))
             opening = ""
         elif mark == "\n":
             opening = "" if opening == "$" else opening
@@ -99,28 +154,60 @@ def _claimed(text: str) -> str | None:
     claims = list(_CLAIM.finditer(text))
     if not claims:
         return None
-    rest = text[claims[-1].end() :].lstrip(" *_:\n")[:2000]
+    rest = _OPENING_MARKS.sub("", text[claims[-1].end() :][:2000])
     formulas = _formulas(rest)
     if formulas and formulas[0].start == 0:
-        return formulas[0].content
+        return _with_the_next(rest, formulas)
     end = _SENTENCE_END.search(rest)
     clause = rest[: end.start()] if end else rest
     parts = _VERB.split(clause)
+    if _DENIAL.match(parts[-1]):
+        return parts[-1]
     return _tidy(parts[-1]) or None
+
+
+def _with_the_next(text: str, formulas: list[_Formula]) -> str:
+    """The first formula, with those that are said beside it ("$42$ or $43$"): no single answer."""
+    said = [formulas[0].content]
+    for one, other in pairwise(formulas):
+        if not _ALSO.fullmatch(text, one.end, other.start):
+            break
+        said.append(other.content)
+    return ", ".join(said)
+
+
+def _concluded(text: str) -> str | None:
+    """The one number of a last sentence in prose that begins with "Therefore" or the like."""
+    parts = _CONCLUSION.split(text[-600:])
+    if len(parts) < 2 or "$" in parts[-1] or "\\" in parts[-1]:
+        return None
+    numbers = _NUMBER.findall(_SENTENCE_END.split(parts[-1])[0])
+    return numbers[0] if len(numbers) == 1 else None
 
 
 def _tidy(clause: str) -> str:
     clause = clause.strip().strip("*_` ")
-    if formulas := _formulas(clause):
-        return formulas[-1].content
+    if found := _last_formula(clause, _formulas(clause)):
+        return found
     if len(clause) > 60 or len(clause.split()) > 6:
         return _number(clause) or clause
     return clause
 
 
 def _formula(text: str) -> str | None:
-    formulas = _formulas(text)
-    return formulas[-1].content if formulas else None
+    return _last_formula(text, _formulas(text))
+
+
+def _last_formula(text: str, formulas: list[_Formula]) -> str | None:
+    """The last formula, with those that are said before it ("$41$, $42$"): no single answer."""
+    if not formulas:
+        return None
+    said = [formulas[-1].content]
+    for one, other in reversed(list(pairwise(formulas))):
+        if "=" in one.content or not _ALSO.fullmatch(text, one.end, other.start):
+            break
+        said.append(one.content)
+    return ", ".join(reversed(said))
 
 
 def _number(text: str) -> str | None:
@@ -129,5 +216,13 @@ def _number(text: str) -> str | None:
     if not numbers:
         return None
     last = numbers[-1]
+    rest = last.string
+    if _DENIED_BEFORE.search(rest[: last.start()]) or _DENIED_AFTER.match(rest, last.end()):
+        return None
+    first = len(numbers) - 1
+    while first and _OR.fullmatch(rest, numbers[first - 1].end(), numbers[first].start()):
+        first -= 1
+    if "or" in rest[numbers[first].start() : last.start()] or len(numbers) - first > 2:
+        return rest[numbers[first].start() : last.end()]  # several answers
     around = last.string[last.start() - 1 : last.start()] + last.string[last.end() : last.end() + 1]
     return None if _OPERATORS & set(around) else last[0]

@@ -44,8 +44,9 @@ _FAILURES = (Undefined, ZeroDivisionError, ValueError, OverflowError)
 def same_value(gold: Node, answer: Node) -> bool:
     """Whether `answer` has the value of `gold` wherever `gold` is defined.
 
-    An answer with a symbol that the reference has not is another one, even if the symbol cancels:
-    prose read as mathematics is a product of letters, and zero times anything is zero.
+    An answer with a symbol that the reference has not is another one, unless the symbol cancels
+    and nothing in the answer is a zero: prose read as mathematics is a product of letters, and
+    zero times anything is zero.
 
     Raises `Undefined` when `gold` has a value at too few of the points, `Unreadable` for functions
     that are not known here, and `TooComplex` when a value is too large to be computed.
@@ -58,7 +59,9 @@ def same_value(gold: Node, answer: Node) -> bool:
         return exact_gold == exact_answer
     names = symbols(gold) - _CONSTANTS
     if not symbols(answer) - _CONSTANTS <= names:
-        return False
+        if _has_zero(answer):
+            return False
+        names |= symbols(answer) - _CONSTANTS
     complex_values = not names or "i" in symbols(gold)
     agreed = 0
     for number in _numbers(gold, answer) if names else [0]:
@@ -170,6 +173,13 @@ def _has_sum(node: Node) -> bool:
     return isinstance(node, Call) and (
         node.name in ("sum", "prod") or any(map(_has_sum, node.arguments))
     )
+
+
+def _has_zero(node: Node) -> bool:
+    """Whether a zero is written anywhere in the tree."""
+    if isinstance(node, Call):
+        return any(map(_has_zero, node.arguments))
+    return isinstance(node, Number) and node.value == 0
 
 
 def _is_rational(node: Node) -> bool:

@@ -96,16 +96,26 @@ _STEP = re.compile(
     r"|(?P<close>\\\}|[)}\]]|\\end\{[a-z]+\*?\}|\\rangle|\\rfloor|\\rceil)"
     r"|\\[A-Za-z]+|\\."
 )
-_AND = r",?\s*\\text\{\s*,?\s*(?:and|or)\s*\}\s*|,?\s+(?:and|or)\s+"
+_AND = (
+    r",?\s*\\text\{\s*,?\s*(?:and|or)\s*\}\s*|,?\s+(?:and|or)\s+"
+    r"|(?<=[\d)])\s*(?:and|or)\s*(?=[-\d(])"
+)
 _COMMA = re.compile(rf"{_AND}|[,;]")
 _BRACKET = re.compile(r"\\.|[(){}]", re.DOTALL)
 _SAME = {"(": ")", "{": "}"}
 _SEMICOLON = re.compile(r";")
-_CUP = re.compile(r"\\cup(?![A-Za-z])|\\text\{\s*U\s*\}")
+_CUP = re.compile(r"\\cup(?![A-Za-z])|\\text\{\s*U\s*\}|(?<=[)\]] )U(?= ?[(\[])")
 _SIGN = re.compile(r"\\(?:leq|geq|neq|approx|in|equiv|sim)(?![A-Za-z])|[=<>]")
 _COLON = re.compile(r":")
 _THOUSANDS = re.compile(r"(?<![\d,.}])(\d{1,3}(?:,\d{3})+)(?![\d,])")
+_LIST_BRACKET = re.compile(r"(?P<open>\\\{|\\langle|[(\[])|\\\}|\\rangle|[)\]]")
 _SPACED_THOUSANDS = re.compile(r"[-+]?\d{1,3}(?: \d{3})+(?:\.\d+)?")
+# ]0, 1[ is (0, 1): a bracket that is turned away leaves its end out.
+_TURNED_INTERVAL = re.compile(
+    r"(?P<before>\A|\\cup\s*)(?P<left>[\[\]])(?P<ends>[^\[\](),;]+[,;][^\[\](),;]+)(?P<right>[\[\]])"
+    r"(?=\s*(?:\\cup|\Z))"
+)
+_BASED_IN_BRACKETS = re.compile(r"\(\s*([0-9A-Z]+)\s*\)\s*_\s*(\{?\d{1,2}\}?)")
 _MATRIX = re.compile(
     r"\\begin\{([bpvBV]?matrix|smallmatrix|array)\}(?:\{[clr| ]*\})?(.*)\\end\{\1\}", re.DOTALL
 )
@@ -113,7 +123,10 @@ _ROW = re.compile(r"\\cr(?![A-Za-z])(?:\s*\[[^\]]*\])?")
 _CELL = re.compile(r"&")
 _WHOLE_TEXT = re.compile(r"\\text\{([^{}]*)\}")
 _WORDS = re.compile(r"(?:[A-Za-z]{3,}|[A-Za-z]{2,}(?:[ '-]+[A-Za-z]+)+|[Aa] [A-Za-z]{2,}.*)[.!?]?")
-_CHOICE = re.compile(r"(?:\(([A-Za-z])\)|([A-Z])[).])(?=\s|$)")
+_CHOICE = re.compile(
+    r"(?:[Oo]ption|[Cc]hoice|)\s*(?:\(([A-Za-z])\)|([A-Z])[).]|(?<=[a-z] )([A-Z])(?=$))(?=[\s.]|$)"
+)
+_HEDGED_CHOICE = re.compile(r"(?<![A-Za-z])(?:or|not|maybe|perhaps)(?![A-Za-z])")
 _CAPITAL = re.compile(r"(?<![A-Za-z])[A-Z](?![A-Za-z])")
 _NOT_A_NAME = re.compile(r"[0-9+\-<>=^!]")
 _SUBSCRIPT_OR_CALL = re.compile(r"_\{[^{}]*\}|_[A-Za-z0-9]|\([^()]*\)|'")
@@ -128,6 +141,11 @@ _NAMING = frozenset(
 _PUNCTURED = re.compile(
     r"(?:\\mathbb\{R\}|\(-\\infty ?, ?\\infty ?\)) ?(?:\\setminus|-) ?\\\{(.*)\\\}"
 )
+_OUTSIDE = re.compile(
+    r"\\mathbb\{R\} ?\\setminus ?(?P<left>[\[(])(?P<low>[^][(),\\]+),"
+    r"(?P<high>[^][(),\\]+)(?P<right>[])])"
+)
+_NAMED_POINT = re.compile(r"[A-Z]\s*(?=\([^()]*,[^()]*\)\Z)")
 # In \text{}: no word at all, several answers, or a number in front.
 _NOT_PROSE = re.compile(rf"^(?:(?!.*[A-Za-z]{{2}})|.*(?:{_COMMA.pattern})|\s*\d)")
 _SET_BUILDER = re.compile(
@@ -153,15 +171,24 @@ def read_answer(text: str, thousands: bool = True, depth: int = 0) -> Answer:
         return words
     if thousands:
         text = _without_thousands(text)
+    if "[" in text:
+        text = _TURNED_INTERVAL.sub(_turned_back, text)
+    if ";" in text and (tuples := _tuples(text, depth)):
+        return tuples
     items = split(text, _COMMA, MAX_LISTED)
     if len(items) > 1:
         return Listing(_flat(read_answer(item, thousands, depth + 1) for item in items if item))
     if punctured := _PUNCTURED.fullmatch(text):
         return _line_without(punctured[1])
-    if "\\cup" in text or "\\text{" in text:
+    if outside := _OUTSIDE.fullmatch(text):
+        low, high = Value(outside["low"].strip()), Value(outside["high"].strip())
+        before = Brackets((Value("-\\infty"), low), "(", "]" if outside["left"] == "(" else ")")
+        after = Brackets((high, Value("\\infty")), "[" if outside["right"] == ")" else "(", ")")
+        return Union((before, after))
+    if "\\cup" in text or "U" in text:
         parts = split(text, _CUP)
         if len(parts) > 1:
-            return Union(tuple(read_answer(part, False, depth + 1) for part in parts))
+            return _united(tuple(read_answer(part, False, depth + 1) for part in parts))
     sides, signs = _related(text)
     if signs:
         if signs == ("\\in",) and is_name(sides[0]):
@@ -193,6 +220,34 @@ def _line_without(points: str) -> Answer:
     )
 
 
+def _turned_back(interval: re.Match[str]) -> str:
+    left = interval["left"].replace("]", "(")
+    return interval["before"] + left + interval["ends"] + interval["right"].replace("[", ")")
+
+
+def _united(parts: tuple[Answer, ...]) -> Answer:
+    """A union, which is one set when all of its parts are finite."""
+    items: list[Answer] = []
+    for part in parts:
+        if not isinstance(part, Listing) or not part.braces:
+            return Union(parts)
+        items.extend(part.items)
+    return Listing(tuple(items), braces=True)
+
+
+def _tuples(text: str, depth: int) -> Answer | None:
+    """`a, b; c, d` as a list of tuples; None when the groups are not of one size above one."""
+    groups = [split(group, _COMMA) for group in split(text, _SEMICOLON, MAX_LISTED)]
+    if len(groups) < 2 or len(groups[0]) < 2 or len({len(group) for group in groups}) > 1:
+        return None
+    return Listing(
+        tuple(
+            Brackets(tuple(read_answer(item, False, depth + 1) for item in group), "(", ")")
+            for group in groups
+        )
+    )
+
+
 def values(answer: Answer) -> list[str]:
     """The texts of all expressions in an answer."""
     if isinstance(answer, Value):
@@ -210,6 +265,7 @@ def values(answer: Answer) -> list[str]:
 def _single(text: str, thousands: bool, depth: int) -> Answer:
     if matrix := _matrix(text, depth):
         return matrix
+    text = _NAMED_POINT.sub("", text)
     if bracketed := _bracketed(text, depth):
         return bracketed
     ratio = split(text, _COLON)
@@ -220,6 +276,8 @@ def _single(text: str, thousands: bool, depth: int) -> Answer:
         plus = _PLUS_MINUS.sub(lambda sign: " + " if sign[1] == "pm" else " - ", text)
         minus = _PLUS_MINUS.sub(lambda sign: " - " if sign[1] == "pm" else " + ", text)
         return Listing((Value(plus.strip()), Value(minus.strip())))
+    if based := _BASED_IN_BRACKETS.fullmatch(text):
+        text = f"{based[1]}_{based[2]}"
     return Value(*split_unit(text))
 
 
@@ -316,15 +374,17 @@ def _words(text: str) -> Words | None:
     plain = _WHOLE_TEXT.sub(lambda group: " " + group[1] + " ", text).strip()
     plain = re.sub(r"\s+", " ", plain)
     if choice := _CHOICE.match(plain):
-        letter = choice[1] or choice[2]
+        letter = choice[1] or choice[2] or choice[3]
         others = [found for found in _CAPITAL.findall(plain) if found != letter.upper()]
-        if not others and (len(plain) == len(choice[0]) or choice[1] != (choice[1] or "").lower()):
+        whole = len(plain.rstrip(". ")) <= len(choice[0])
+        hedged = _HEDGED_CHOICE.search(plain, choice.end())
+        if not others and (whole or (choice[1] != (choice[1] or "").lower() and not hedged)):
             return Words(f"({letter.upper()})")
     if not _WORDS.fullmatch(plain) or re.search(r"[\\^_=<>+*/{}\d]", plain):
         return None
     if re.search(r"(?<![A-Za-z])(?:and|or)(?![A-Za-z])", plain) and "\\text" not in text:
         return None
-    return Words(plain.rstrip(".!? ").casefold())
+    return Words(plain.rstrip(".!? ").casefold().replace("solutions", "solution"))
 
 
 def _without_thousands(text: str) -> str:
@@ -334,7 +394,27 @@ def _without_thousands(text: str) -> str:
         return text
     if re.match(r"[(\[]|\\\{|\\langle", text) and _encloses(text):
         return text
-    return _THOUSANDS.sub(lambda found: found[1].replace(",", ""), text)
+    return "".join(
+        part if inside else _THOUSANDS.sub(lambda found: found[1].replace(",", ""), part)
+        for part, inside in _bracketed_parts(text)
+    )
+
+
+def _bracketed_parts(text: str) -> list[tuple[str, bool]]:
+    """The text in pieces, each with whether it stands in brackets, where commas part the items."""
+    pieces: list[tuple[str, bool]] = []
+    level = start = 0
+    for bracket in _LIST_BRACKET.finditer(text):
+        opens = bracket["open"] is not None
+        if opens and level == 0:
+            pieces.append((text[start : bracket.start()], False))
+            start = bracket.start()
+        elif not opens and level == 1:
+            pieces.append((text[start : bracket.end()], True))
+            start = bracket.end()
+        level = max(level + (1 if opens else -1), 0)
+    pieces.append((text[start:], level > 0))
+    return pieces
 
 
 def _flat(items: "object") -> tuple[Answer, ...]:
@@ -361,7 +441,7 @@ def _related(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def _matrix(text: str, depth: int) -> Matrix | None:
-    if text.startswith("(") and _encloses(text) and "matrix}" in text:
+    if text[:1] in ("(", "[") and _encloses(text) and ("matrix}" in text or "{array}" in text):
         text = text[1:-1].strip()
     found = _MATRIX.fullmatch(text)
     if not found or "\\begin" in found[2]:

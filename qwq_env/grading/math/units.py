@@ -58,10 +58,19 @@ _MODULUS = re.compile(
     r"\s*\{?\s*(\d+|[a-z])\s*\}?\s*\)?$"
 )
 _ANGLE_INSIDE = re.compile(r"\\(?:circ|sin|cos|tan|cot|sec|csc)(?![A-Za-z])")
-# Words and digits that no unit has: behind a number they make a second answer, or take it back.
+# Words and digits that no unit has: behind a number they make a second answer, or another number,
+# or take it back.
+_NO_UNIT = (
+    "or|and|not|no|maybe|either|neither|wrong|is|if|but|else|false|incorrect|except|unless|without"
+    "|perhaps|possibly|probably|alternatively|otherwise|instead|versus|vs|unlikely|guess|unknown"
+    "|plus|minus|times|over|divided|squared|cubed|factorial|mod|modulo|halves|thirds|quarters"
+    "|fourths|fifths|sixths|tenths|hundredths|zero|one|two|three|four|five|six|seven|eight|nine"
+    "|ten|eleven|twelve|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety|hundred|thousand"
+    "|million|billion"
+)
 _HEDGE = re.compile(
-    r"(?<![A-Za-z])(?:or|and|not|no|maybe|either|neither|wrong|is|if|but|else)(?![A-Za-z])|(?<!\^)(?<!\^\{)"
-    r"(?<!\^-)(?<!\^\{-)\d"
+    rf"(?<![A-Za-z])(?:{_NO_UNIT})(?![A-Za-z])|(?<!\^)(?<!\^\{{)(?<!\^-)(?<!\^\{{-)\d",
+    re.IGNORECASE,
 )
 _POWERED = re.compile(r"\^\s*\{?(-?\d)\}?")
 
