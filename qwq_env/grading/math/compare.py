@@ -4,11 +4,13 @@ Both sides go through the same reading (`latex.canonical`, `structure.read_answe
 
 Shapes
 - Identical canonical text is equal, whatever it is.
-- A list `a, b` or a set `\\{a, b\\}` is equal in any order; sets forget repetitions, lists do not.
+- A list `a, b` or a set `\\{a, b\\}` is equal in any order; sets and lists of
+  points forget repetitions, other lists do not.
 - A tuple keeps its order, a list without brackets may stand for it in that order, a set never.
 - An interval keeps its brackets, except at infinity. A union is equal in any order.
 - A matrix is equal cell by cell; a row or a column is also the tuple of its cells.
-- `a \\pm b` is the list of both values. `a : b` is equal part by part, or as a quotient.
+- `a \\pm b` is the list of both values. `a : b` is equal part by part, or as a quotient;
+  `3:30`, which a ratio would reduce, is a time.
 - Words are equal without regard to case; `(C)`, `C` and `(C) 12` are the same choice.
 - One answer is never equal to several.
 
@@ -22,7 +24,8 @@ Values
 - Rational numbers are compared exactly. A decimal is exactly what it says: 0.33 is not 1/3; with
   ten significant digits it may stand for a fraction that has no finite decimal.
 - A number too large or too small to be computed is different where that is proved (`magnitude`).
-- An answer with a symbol that the reference has not is different, even if the symbol cancels.
+- An answer with a symbol that the reference has not is different, unless the symbol cancels and
+  nothing in the answer is a zero.
 - Everything else is compared by its values (`sampling`), or by math-verify where those rules end.
 - A unit may be left out. Two known units are converted. 28% is 28 and is 0.28; 0.28 is not 28.
 - Digits in a base (`204_5`) are equal to the same digits with the same base, or with none.

@@ -1,7 +1,9 @@
 """Which part of a response, or of an answer field, is the answer that is compared.
 
 A response is searched in this order, after the thinking: the last box; the text behind the last
-`####` (GSM8K); what follows the last "answer is" or "answer:"; the last formula; the last number.
+`####` (GSM8K); what follows the last "answer is" or "answer:"; the number that a
+last sentence with "therefore" gives; the last formula; the last number. Alternatives ("$42$ or
+$43$") are taken together, and what is denied is not taken.
 Only one answer is ever taken. Training prompts ask for a box, and `boxed_only` accepts nothing
 else.
 """
