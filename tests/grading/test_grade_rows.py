@@ -32,7 +32,6 @@ GOOD = {
     },
 }
 BAD = [
-    ("math", {"gold": "\\frac"}, "gold"),
     ("math", {"kind": ["answer"]}, "kind"),
     ("code", {"response": None}, "response"),
     ("code", {"tests": None}, "expected tests"),

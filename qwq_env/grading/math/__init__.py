@@ -17,18 +17,21 @@ __all__ = ["BadReference", "MathGrader", "check_gold", "check_row", "grade_row"]
 async def grade_row(row: Mapping[str, Any]) -> Score:
     """The score of a row `{"gold", "answer", "kind"}`; the kind is "answer" when there is none."""
     check_row(row)
-    return await _grader().grade(str(row["gold"]), row["answer"], row.get("kind", "answer"))
+    gold = str(row["gold"])
+    score = await _grader().grade(gold, row["answer"], row.get("kind", "answer"))
+    if score.value == 0.0 and (broken := defect(reference_answer(gold))) is not None:
+        return Score.undecided("bad_reference", broken)
+    return score
 
 
 def check_row(row: Mapping[str, Any]) -> None:
     """Raise `UsageError` unless the row has a `gold` (text or number), an `answer` and a kind.
 
-    Broken LaTeX is no gold (`reference.defect`). One that is sound but that nothing can read is
-    graded as text: the same text is right, and another answer is at most undecided
-    (`bad_reference`).
+    A gold that nothing can read is graded as text: the same text is right, and another answer is
+    undecided (`bad_reference`). One such row must not keep the others from their scores.
     """
     try:
-        check_gold(row.get("gold"))
+        _check_kind_of_gold(row.get("gold"))
     except BadReference as error:
         raise BadReference(f"gold: {error}") from None
     if not isinstance(row.get("answer"), str):
@@ -38,13 +41,20 @@ def check_row(row: Mapping[str, Any]) -> None:
 
 
 def check_gold(gold: object) -> None:
-    """Raise `BadReference` unless a reference answer is a text or a finite number, and unbroken."""
-    number = isinstance(gold, int | float) and not isinstance(gold, bool) and isfinite(gold)
-    if not isinstance(gold, str) and not number:
-        raise BadReference(f"{gold!r:.80}; expected a text or a number")
+    """Raise `BadReference` unless a reference answer is a text or a finite number, and unbroken.
+
+    For task sets, which must be mended before anything is learned from them.
+    """
+    _check_kind_of_gold(gold)
     broken = defect(reference_answer(str(gold)))
     if broken is not None:
         raise BadReference(f"{gold!r:.80} cannot be graded against: {broken}")
+
+
+def _check_kind_of_gold(gold: object) -> None:
+    number = isinstance(gold, int | float) and not isinstance(gold, bool) and isfinite(gold)
+    if not isinstance(gold, str) and not number:
+        raise BadReference(f"{gold!r:.80}; expected a text or a number")
 
 
 @lru_cache(maxsize=1)
