@@ -82,7 +82,7 @@ def split_unit(text: str) -> tuple[str, Unit | None]:
     """
     text = text.strip()
     found = _MODULUS.search(text)
-    if found and found.start() > 0:
+    if found and found.start() > 0 and not _is_operation(text[: found.start()], found[1]):
         modulus = "mod " + found[1]
         return text[: found.start()].rstrip(), Unit(modulus, modulus)
     if text.endswith("%") and len(text) > 1:
@@ -97,6 +97,14 @@ def split_unit(text: str) -> tuple[str, Unit | None]:
     if found and _is_mathematics(found["value"]) and _is_unit(found["unit"], found["space"]):
         return found["value"].rstrip(), _unit(found["unit"] + (found["power"] or ""))
     return text, None
+
+
+def _is_operation(value: str, modulus: str) -> bool:
+    """Whether `18 \\mod 5` asks for a remainder: as the name of a class it would be reduced."""
+    whole = re.fullmatch(r"\s*(\d+)\s*", value)
+    if whole is None or not modulus.isdecimal() or max(len(whole[1]), len(modulus)) > 30:
+        return False
+    return int(whole[1]) >= int(modulus)
 
 
 def _is_mathematics(text: str) -> bool:
