@@ -25,6 +25,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from qwq_env import portal
 from qwq_env.dialect.codec import TokenCodec
 from qwq_env.errors import InfrastructureError, UsageError
+from qwq_env.evaluation.heldout import Result, evaluate, summarize
 from qwq_env.rollout.play import PlaySettings
 from qwq_env.rollout.policy import Sampling
 from qwq_env.rollout.store import EpisodeStore
@@ -32,7 +33,6 @@ from qwq_env.rollout.transformers_policy import TransformersPolicy
 from qwq_env.rollout.vllm_policy import VllmPolicy
 from qwq_env.training.cold_start import cold_start
 from qwq_env.training.environments import environments
-from qwq_env.training.evaluate import Result, evaluate, summarize
 from qwq_env.training.grpo import make_trainer
 from qwq_env.training.phase_seconds import PhaseSeconds
 from qwq_env.training.progress import Phase, Reporter

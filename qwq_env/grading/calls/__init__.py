@@ -6,7 +6,7 @@ stored row of either kind. Model output is never evaluated: calls are structured
 """
 
 from qwq_env.grading.calls.backends import Backends, BfclMissing, service_documents
-from qwq_env.grading.calls.call import Call, MalformedCall, NoCalls, read_calls
+from qwq_env.grading.calls.call import Call, NoCalls, UnreadableCall, read_calls
 from qwq_env.grading.calls.document import Language
 from qwq_env.grading.calls.match import match_calls
 from qwq_env.grading.calls.multi_turn import EpisodeCheck, check_episode
@@ -18,8 +18,8 @@ __all__ = [
     "Call",
     "EpisodeCheck",
     "Language",
-    "MalformedCall",
     "NoCalls",
+    "UnreadableCall",
     "check_episode",
     "check_row",
     "grade_row",

@@ -13,7 +13,7 @@ from typing import Any
 
 from qwq_env.errors import QwqError
 
-__all__ = ["Call", "MalformedCall", "NoCalls", "parse_python_calls", "read_calls", "show"]
+__all__ = ["Call", "NoCalls", "UnreadableCall", "parse_python_calls", "read_calls", "show"]
 
 MAX_TEXT = 200_000
 """Characters of text that are parsed; more is malformed."""
@@ -23,7 +23,7 @@ class NoCalls(QwqError):
     """The text holds no calls at all: it is prose."""
 
 
-class MalformedCall(QwqError):
+class UnreadableCall(QwqError):
     """There is a call, but not one that can be taken at its word; the message says why."""
 
 
@@ -51,14 +51,14 @@ def read_calls(output: object) -> list[Call]:
     JSON text, and OpenAI's `{"type": "function", "function": ...}` is unwrapped. A string is the
     same list as JSON, or Python's `[f(a=1), g(b='x')]`.
 
-    Raises NoCalls for a text that is neither, MalformedCall for calls that cannot be read.
+    Raises NoCalls for a text that is neither, UnreadableCall for calls that cannot be read.
     """
     if isinstance(output, str):
         return _read_text(output)
     if isinstance(output, (dict, Call)):
         output = [output]
     if not isinstance(output, list):
-        raise MalformedCall(f"calls: {type(output).__name__}; expected a list or a text")
+        raise UnreadableCall(f"calls: {type(output).__name__}; expected a list or a text")
     return [_read_object(item) for item in output]
 
 
@@ -88,7 +88,7 @@ def _read_object(item: object) -> Call:
     if isinstance(item, Call):
         return item
     if not isinstance(item, dict):
-        raise MalformedCall(f"call: {show(item)}; expected an object")
+        raise UnreadableCall(f"call: {show(item)}; expected an object")
     inner = item.get("function")
     fields: dict[Any, Any] = item
     if isinstance(inner, dict) and item.get("type", "function") == "function":
@@ -98,25 +98,25 @@ def _read_object(item: object) -> Call:
     elif len(fields) == 1:
         name, arguments = next(iter(fields.items()))
     else:
-        raise MalformedCall(f"call: {show(item)}; expected one function and its arguments")
+        raise UnreadableCall(f"call: {show(item)}; expected one function and its arguments")
     if isinstance(arguments, str):
         try:
             arguments = json.loads(arguments)
         except (ValueError, RecursionError):
-            raise MalformedCall(f"{name}: arguments are not JSON: {show(arguments)}") from None
+            raise UnreadableCall(f"{name}: arguments are not JSON: {show(arguments)}") from None
     if not isinstance(name, str) or not isinstance(arguments, dict):
-        raise MalformedCall(f"call: {show(item)}; expected arguments by name")
+        raise UnreadableCall(f"call: {show(item)}; expected arguments by name")
     return Call(name, arguments)
 
 
 def parse_python_calls(text: str) -> list[Call]:
     """The calls of `[f(a=1), g(b='x')]` or `f(a=1)`, literal arguments only.
 
-    Raises NoCalls if the text is no such expression, MalformedCall if an argument is no literal,
+    Raises NoCalls if the text is no such expression, UnreadableCall if an argument is no literal,
     is given twice, or comes from `**`.
     """
     if len(text) > MAX_TEXT:
-        raise MalformedCall(f"calls: {len(text)} characters; expected at most {MAX_TEXT}")
+        raise UnreadableCall(f"calls: {len(text)} characters; expected at most {MAX_TEXT}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # "\d" in a model's string is not ours to mend
@@ -128,11 +128,11 @@ def parse_python_calls(text: str) -> list[Call]:
     if not calls and nodes:
         raise NoCalls("the text is an expression without calls")
     if len(calls) < len(nodes):
-        raise MalformedCall("the list holds something that is not a call")
+        raise UnreadableCall("the list holds something that is not a call")
     try:
         return [_from_node(node) for node in calls]
     except RecursionError:
-        raise MalformedCall("an argument is nested too deeply") from None
+        raise UnreadableCall("an argument is nested too deeply") from None
 
 
 def _from_node(node: ast.Call) -> Call:
@@ -140,9 +140,9 @@ def _from_node(node: ast.Call) -> Call:
     arguments: dict[str, Any] = {}
     for keyword in node.keywords:
         if keyword.arg is None:
-            raise MalformedCall(f"{name}: arguments are unpacked with **")
+            raise UnreadableCall(f"{name}: arguments are unpacked with **")
         if keyword.arg in arguments:
-            raise MalformedCall(f"{name}: {keyword.arg} is given twice")
+            raise UnreadableCall(f"{name}: {keyword.arg} is given twice")
         arguments[keyword.arg] = _literal(name, keyword.value)
     return Call(name, arguments, tuple(_literal(name, value) for value in node.args))
 
@@ -153,7 +153,7 @@ def _dotted_name(node: ast.expr) -> str:
         parts.append(node.attr)
         node = node.value
     if not isinstance(node, ast.Name):
-        raise MalformedCall("a call's function is not a name")
+        raise UnreadableCall("a call's function is not a name")
     return ".".join([node.id, *reversed(parts)])
 
 
@@ -161,9 +161,9 @@ def _literal(name: str, node: ast.expr) -> Any:
     try:
         value = ast.literal_eval(node)
     except (ValueError, TypeError, SyntaxError, MemoryError):
-        raise MalformedCall(f"{name}: {ast.unparse(node):.80} is not a literal") from None
+        raise UnreadableCall(f"{name}: {ast.unparse(node):.80} is not a literal") from None
     if not _is_plain(value):
-        raise MalformedCall(f"{name}: {ast.unparse(node):.80} is not a JSON-like value")
+        raise UnreadableCall(f"{name}: {ast.unparse(node):.80} is not a JSON-like value")
     return value
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from qwq_env.errors import UsageError
 from qwq_env.grading.calls import java, javascript
-from qwq_env.grading.calls.call import Call, MalformedCall, NoCalls, read_calls, show
+from qwq_env.grading.calls.call import Call, NoCalls, UnreadableCall, read_calls, show
 from qwq_env.grading.calls.document import FunctionDoc, Language, Parameter, read_documents
 from qwq_env.grading.calls.source import parse_source_calls
 from qwq_env.grading.calls.value import OMITTED, Mismatch, check_value
@@ -49,7 +49,7 @@ def match_calls(
             given = read_calls(calls)
     except NoCalls as problem:
         return Score.wrong("not_calls", str(problem)) if answers else Score.right("no_call")
-    except MalformedCall as problem:
+    except UnreadableCall as problem:
         return Score.wrong("malformed" if answers else "unexpected_call", str(problem))
     if not answers:
         return Score.wrong("unexpected_call", given[0].name) if given else Score.right("no_call")

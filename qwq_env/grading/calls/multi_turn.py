@@ -12,7 +12,7 @@ from typing import Any, TypeGuard
 
 from qwq_env.errors import UsageError
 from qwq_env.grading.calls.backends import Backends
-from qwq_env.grading.calls.call import Call, MalformedCall, NoCalls, parse_python_calls, read_calls
+from qwq_env.grading.calls.call import Call, NoCalls, UnreadableCall, parse_python_calls, read_calls
 from qwq_env.grading.score import Score
 
 __all__ = ["EpisodeCheck", "check_episode"]
@@ -90,7 +90,7 @@ def check_episode(row: Mapping[str, Any], gold: Sequence[Sequence[str]], turns: 
     for index, turn in enumerate(turns):
         try:
             calls = _read_turn(turn)
-        except MalformedCall as problem:
+        except UnreadableCall as problem:
             return Score.wrong("malformed", f"turn {index}: {problem}")
         for call in calls:
             check.call(call)
@@ -118,6 +118,6 @@ def _is_texts(value: object) -> TypeGuard[Sequence[str]]:
 def _gold_call(text: str) -> Call:
     try:
         (call,) = parse_python_calls(text)
-    except (MalformedCall, NoCalls, ValueError) as problem:
+    except (UnreadableCall, NoCalls, ValueError) as problem:
         raise UsageError(f"gold: {text!r:.120} is not one call ({problem})") from None
     return call

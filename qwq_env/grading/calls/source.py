@@ -6,7 +6,7 @@ here (quotes, brackets, commas); identifiers and expressions stay the text that 
 
 from collections.abc import Iterator
 
-from qwq_env.grading.calls.call import Call, MalformedCall, NoCalls
+from qwq_env.grading.calls.call import Call, NoCalls, UnreadableCall
 
 __all__ = ["parse_source_calls", "split_top_level", "unquote"]
 
@@ -67,7 +67,7 @@ def parse_source_calls(text: str) -> list[Call]:
     """The calls of `[Name.method(a=1, b="x"), ...]`, each argument a piece of source.
 
     String and character literals lose their quotes. Raises NoCalls for a text of another shape,
-    MalformedCall for an argument without a name or given twice.
+    UnreadableCall for an argument without a name or given twice.
     """
     stripped = text.strip()
     if stripped.startswith("[") and stripped.endswith("]"):
@@ -87,8 +87,8 @@ def _parse_call(text: str) -> Call:
         argument, equals, value = piece.partition("=")
         argument = argument.strip()
         if not equals or not argument.isidentifier():
-            raise MalformedCall(f"{name}: {piece:.80} has no argument name")
+            raise UnreadableCall(f"{name}: {piece:.80} has no argument name")
         if argument in arguments:
-            raise MalformedCall(f"{name}: {argument} is given twice")
+            raise UnreadableCall(f"{name}: {argument} is given twice")
         arguments[argument] = unquote(value.strip())
     return Call(name, arguments)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qwq_env.grading.calls import Call, MalformedCall, NoCalls, read_calls
+from qwq_env.grading.calls import Call, NoCalls, UnreadableCall, read_calls
 
 CALL = Call("a.f", {"x": 1, "y": [True, None, {"k": -2.5}]})
 
@@ -52,7 +52,7 @@ def test_every_form_of_a_call_is_the_same_call(output: Any) -> None:
     ],
 )
 def test_what_is_no_literal_is_refused(text: str) -> None:
-    with pytest.raises(MalformedCall):
+    with pytest.raises(UnreadableCall):
         read_calls(text)
 
 
@@ -77,7 +77,7 @@ def test_what_is_no_call_is_said_to_be_none(text: str) -> None:
     ],
 )
 def test_a_structure_that_is_no_call_is_malformed(output: Any) -> None:
-    with pytest.raises(MalformedCall):
+    with pytest.raises(UnreadableCall):
         read_calls(output)
 
 
@@ -85,7 +85,7 @@ def test_nothing_is_run(tmp_path: Path) -> None:
     target = tmp_path / "made"
     text = f"[f(x=open({str(target)!r}, 'w').write('a'))]"
 
-    with pytest.raises(MalformedCall):
+    with pytest.raises(UnreadableCall):
         read_calls(text)
     assert not target.exists()
 
@@ -94,7 +94,7 @@ def test_nothing_is_run(tmp_path: Path) -> None:
 def test_any_text_is_calls_or_one_of_two_errors(text: str) -> None:
     try:
         calls = read_calls(text)
-    except (NoCalls, MalformedCall):
+    except (NoCalls, UnreadableCall):
         return
 
     assert all(isinstance(call, Call) for call in calls)

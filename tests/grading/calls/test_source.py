@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from qwq_env.grading.calls import MalformedCall, NoCalls, match_calls
+from qwq_env.grading.calls import NoCalls, UnreadableCall, match_calls
 from qwq_env.grading.calls.java import convert as java
 from qwq_env.grading.calls.javascript import convert as javascript
 from qwq_env.grading.calls.source import parse_source_calls
@@ -88,7 +88,7 @@ def test_other_source_is_no_call(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["f(1)", "f(a=1, a=2)", "f(a.b=1)"])
 def test_an_argument_needs_a_name_of_its_own(text: str) -> None:
-    with pytest.raises(MalformedCall):
+    with pytest.raises(UnreadableCall):
         parse_source_calls(text)
 
 
