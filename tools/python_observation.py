@@ -58,7 +58,9 @@ def _note(result: ExecutionResult, limits: Limits) -> str:
         case "timeout":
             line = _INTERRUPTED_AT.findall(result.stderr)
             where = f" at line {line[0]}" if line else ""
-            return f"[stopped{where}: longer than {limits.cpu_seconds:g} seconds{lost}]"
+            computed = result.cpu_seconds >= 0.9 * limits.cpu_seconds
+            seconds = limits.cpu_seconds if computed else limits.wall_seconds
+            return f"[stopped{where}: longer than {seconds:g} seconds{lost}]"
         case "memory":
             return f"[out of memory: at most {limits.memory_mb} MB{lost}]"
         case "output":

@@ -52,7 +52,7 @@ def make_dialect(dialect: str | Dialect) -> Dialect:
     """
     if isinstance(dialect, Dialect):
         return dialect
-    if dialect not in _DIALECTS:
+    if not isinstance(dialect, str) or dialect not in _DIALECTS:
         raise unknown("dialect", dialect, _DIALECTS)
     module, _, name = _DIALECTS[dialect].partition(":")
     made = getattr(importlib.import_module(module), name)()
