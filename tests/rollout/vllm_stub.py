@@ -47,16 +47,20 @@ class StubServer:
         app.router.add_post("/v1/completions", self._complete)
         self._runner = web.AppRunner(app, handler_cancellation=True)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
-        await site.start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        assert self._runner.server is not None
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(self._runner.server, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
         return self
 
     async def __aexit__(self, *exception: object) -> None:
         # asyncio forgets a connection whose server is closed while it is still being accepted,
         # which takes two turns of the loop; it would be found by the collector in a later test.
+        for listening in self._server.sockets:
+            asyncio.get_running_loop().remove_reader(listening.fileno())
         for _ in range(4):
             await asyncio.sleep(0)
+        self._server.close()
         await self._runner.cleanup()
 
     async def _list(self, request: web.Request) -> web.Response:
