@@ -195,12 +195,20 @@ def tool(
     return make if function is None else make(function)
 
 
-def checked_tools(tools: object) -> tuple[Tool, ...]:
+class CheckedTools(tuple[Tool, ...]):
+    """Tools that were found sound: an environment's, which no episode need check again."""
+
+    __slots__ = ()
+
+
+def checked_tools(tools: object) -> CheckedTools:
     """Return the tools of an environment or a toolbox.
 
     Raises `UsageError` for what is no `Tool`, for two of one name, and for a name, a description
     or parameters that could not be shown to a model.
     """
+    if isinstance(tools, CheckedTools):
+        return tools
     if not isinstance(tools, list | tuple):
         raise UsageError(f"tools: {tools!r:.80}; expected a list of Tools")
     for tool in tools:
@@ -211,7 +219,7 @@ def checked_tools(tools: object) -> tuple[Tool, ...]:
     names = [tool.name for tool in tools]
     if len(set(names)) != len(names):
         raise UsageError(f"tools: two of them share a name: {', '.join(sorted(names))}")
-    return tuple(tools)
+    return CheckedTools(tools)
 
 
 def _check(tool: Tool) -> None:
