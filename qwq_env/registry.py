@@ -23,11 +23,7 @@ def make_environment(environment: str, arguments: Mapping[str, Any] | None = Non
     """
     # The ids exist once the package has been imported.
     assert qwq_env.__version__
-    module, colon, _ = environment.rpartition(":")
     try:
-        if colon:
-            # As `gym.make` does, but before the id is looked up.
-            importlib.import_module(module)
         _refuse_arguments(environment, arguments or {})
         # The checker wraps `step`, which the engine does not call.
         made = gym.make(environment, disable_env_checker=True, **(arguments or {})).unwrapped
@@ -38,13 +34,25 @@ def make_environment(environment: str, arguments: Mapping[str, Any] | None = Non
     return made
 
 
+def creator_of(environment: str) -> Any:
+    """Return the class or function behind a Gymnasium id, None for an id that is not registered.
+
+    Raises `ModuleNotFoundError` for a `module:id` whose module there is not.
+    """
+    module, colon, name = environment.rpartition(":")
+    if colon:
+        # As `gym.make` does, but before the id is looked up.
+        importlib.import_module(module)
+    spec = gym.registry.get(name)
+    entry = None if spec is None else spec.entry_point
+    return load_env_creator(entry) if isinstance(entry, str) else entry
+
+
 def _refuse_arguments(environment: str, arguments: Mapping[str, Any]) -> None:
     """Raise `UsageError` for an id that is no `ToolEnv`'s, and for what its class does not take."""
-    spec = gym.registry.get(environment.rpartition(":")[2])
-    if spec is None or spec.entry_point is None:
+    creator = creator_of(environment)
+    if creator is None:
         return
-    entry = spec.entry_point
-    creator: Any = load_env_creator(entry) if isinstance(entry, str) else entry
     if isinstance(creator, type) and not issubclass(creator, ToolEnv):
         raise UsageError(f"environment: {environment!r} is no ToolEnv; expected an id of qwq/...")
     known = inspect.signature(creator).parameters

@@ -8,19 +8,15 @@ defaults, and what the recipe says must be something that its class takes.
 from __future__ import annotations
 
 import copy
-import importlib
 import inspect
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-import gymnasium as gym
-from gymnasium.envs.registration import load_env_creator
-
 from qwq_env.env import ToolEnv
 from qwq_env.errors import UsageError
-from qwq_env.registry import make_environment
+from qwq_env.registry import creator_of, make_environment
 from qwq_env.task import ListTaskSet, Task, TaskSet
 from qwq_env.training.recipe import EnvironmentRecipe, Recipe
 
@@ -118,15 +114,8 @@ class Later(TaskSet):
 
 def _parameters(environment: str) -> frozenset[str]:
     """Return the names that the class behind an id takes; none for an id that is not registered."""
-    module, colon, name = environment.rpartition(":")
     try:
-        if colon:
-            importlib.import_module(module)
-        entry = gym.spec(name).entry_point
-    except (gym.error.Error, ModuleNotFoundError):
-        # `make_environment` says what is wrong with it.
-        return frozenset()
-    if entry is None:
-        return frozenset()
-    creator: Any = load_env_creator(entry) if isinstance(entry, str) else entry
-    return frozenset(inspect.signature(creator).parameters)
+        creator = creator_of(environment)
+    except ModuleNotFoundError:
+        creator = None  # `make_environment` says what is wrong with it.
+    return frozenset() if creator is None else frozenset(inspect.signature(creator).parameters)
