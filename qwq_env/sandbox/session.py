@@ -62,16 +62,19 @@ class _Interpreter:
             self._verdict = verdict
             self.slot.interrupt(_SOFT_SECONDS)
 
-    async def step(self, code: bytes, limits: Limits, lingers: bool) -> ExecutionResult:
+    async def step(
+        self, code: bytes, limits: Limits, lingers: bool, alone: bool
+    ) -> ExecutionResult:
         """Run one step; raises `SlotLost` where the sandbox failed.
 
-        An interpreter that `lingers` looks out for the next step for a moment before it sleeps.
+        An interpreter that `lingers` looks out for the next step for a moment before it sleeps,
+        and where it is `alone` the host does the same for the answer.
         """
         nonce, self._verdict = os.urandom(16), None
         question = wire.STEP.pack(nonce, value_bytes(limits), lingers) + code
         self.slot.begin_step()
         try:
-            frame = await self._dialogue.ask(question, nonce, limits)
+            frame = await self._dialogue.ask(question, nonce, limits, lingers and alone)
         finally:
             self.slot.quieten()
         self.steps += 1
@@ -181,11 +184,12 @@ class LocalSession(SandboxSession):
     async def _step(
         self, interpreter: _Interpreter, source: bytes, limits: Limits
     ) -> ExecutionResult:
-        self._pool.steps += 1
+        pool = self._pool
+        pool.steps += 1
         try:
-            return await interpreter.step(source, limits, self._pool.has_core_to_spare)
+            return await interpreter.step(source, limits, pool.has_core_to_spare, pool.steps == 1)
         finally:
-            self._pool.steps -= 1
+            pool.steps -= 1
 
     def _discard(self) -> None:
         if self._interpreter is not None:
@@ -202,18 +206,11 @@ class LocalSession(SandboxSession):
 
 def _read(frame: bytes) -> _Answer | None:
     try:
-        _, exit_code, peak, value_length, error_length = wire.ANSWER.unpack_from(frame)
-        value_end = wire.ANSWER.size + max(0, value_length)
-        error_end = value_end + max(0, error_length)
-        value = _text(frame[wire.ANSWER.size : value_end]) if value_length >= 0 else None
-        error = _text(frame[value_end:error_end]) if error_length >= 0 else None
-    except (struct.error, UnicodeDecodeError):
+        _, exit_code, peak = wire.ANSWER.unpack_from(frame)
+        value, error = wire.unpack_account(frame[wire.ANSWER.size :])
+    except (struct.error, ValueError):
         return None
     return _Answer(exit_code, value, error, peak)
-
-
-def _text(content: bytes) -> str:
-    return content.decode("utf-8", "surrogatepass")
 
 
 def _status(answer: _Answer, verdict: Status | None) -> Status:

@@ -27,7 +27,7 @@ def checked_program(code: str | bytes, stdin: bytes, argv: Sequence[str]) -> Pro
         raise UsageError(f"stdin: must be bytes, at most {MOST_STDIN_BYTES}")
     if isinstance(argv, str) or not all(isinstance(word, str) for word in argv):
         raise UsageError("argv: must be a list of str")
-    if sum(map(len, argv)) > MOST_ARGV_CHARACTERS:
+    if len(argv) + sum(map(len, argv)) > MOST_ARGV_CHARACTERS:
         raise UsageError(f"argv: too long, expected at most {MOST_ARGV_CHARACTERS} characters")
     return Program(source, stdin, tuple(argv))
 

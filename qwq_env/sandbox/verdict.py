@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from typing import cast
@@ -67,13 +66,7 @@ def _status(ended: Ended, killer: int | None, exit_code: int | None, error: str 
 def _read_report(report: bytes, limits: Limits) -> tuple[str | None, str | None]:
     """Read the child's own account, which a program may have forged or spoilt."""
     try:
-        account = json.loads(report) if report else {}
-    except (ValueError, RecursionError):
-        account = None
-    if not isinstance(account, dict):
+        value, error = wire.unpack_account(report) if report else (None, None)
+    except ValueError:
         return None, None
-    value, error = account.get("value"), account.get("error")
-    return (
-        value[: value_bytes(limits)] if isinstance(value, str) else None,
-        error if isinstance(error, str) else None,
-    )
+    return None if value is None else value[: value_bytes(limits)], error

@@ -99,6 +99,12 @@ async def test_too_much_output_is_cut_and_far_too_much_is_stopped(bare):
     assert (stopped.status, stopped.truncated, len(stopped.stdout)) == ("output", ("stdout",), 1000)
 
 
+async def test_an_error_of_a_very_long_name_is_an_error(bare):
+    result = await bare.run("raise type('E' * 200_000, (Exception,), {})")
+
+    assert (result.status, result.exit_code) == ("error", 1)
+
+
 async def test_death_by_signal(bare):
     result = await bare.run("import ctypes\nctypes.string_at(0)")
 
@@ -236,7 +242,7 @@ async def test_far_too_much_code_is_refused(bare):
         await bare.run("#" * (17 << 20))
 
 
-@pytest.mark.parametrize("argv", ["ab", [1], ["x" * 5000]])
+@pytest.mark.parametrize("argv", ["ab", [1], ["x" * 5000], [""] * 5000])
 async def test_absurd_arguments_are_refused(bare, argv):
     with pytest.raises(UsageError, match=r"^argv: "):
         await bare.run("1", argv=argv)

@@ -192,7 +192,7 @@ async def test_files_live_as_long_as_the_session(session, bare):
 
 
 async def test_a_forged_answer_is_not_believed(session):
-    forged = wire.ANSWER.pack(bytes(16), 0, 0, 8, -1) + b"'forged'"
+    forged = wire.ANSWER.pack(bytes(16), 0, 0) + wire.pack_account("'forged'", None)
     code = (
         "import os, struct\n"
         f"answer = {forged!r}\n"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
 import math
 import os
 import resource
@@ -12,7 +11,7 @@ import socket
 import sys
 import threading
 from types import FrameType
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
 from qwq_env.sandbox.jail import calls, landlock, program, session, syscalls, wire
 
@@ -21,41 +20,50 @@ _LONE_DESCRIPTORS: Final = 64
 _LONE_PROCESSES: Final = 2048
 
 
-def run(
-    config: dict[str, Any], jobs: socket.socket, image_bytes: int, lone_filter: bytes
-) -> NoReturn:
-    """Run the next job.
+class Cradle(NamedTuple):
+    """What a slot has ready for each of its children.
 
-    `image_bytes` is the address space that the warm image takes already, `lone_filter` what is
-    refused on top where no namespace surrounds the child. Every page that is touched here is
-    copied for each execution, so this does little, and in few places.
+    Every page that a child touches is copied for it, so all that can be made once is made here.
     """
-    if lone_filter:
-        _stand_alone(config["scoped"], lone_filter)
-    signal.signal(signal.SIGINT, _interrupted)
-    message, received = wire.receive(jobs, wire.JOB_BYTES)
-    jobs.close()
-    if not message:
+
+    jobs: socket.socket
+    inbox: bytearray
+    """Where the next job is received: as long as the longest, and untouched so far."""
+    names: dict[str, Any]
+    """The names of `__main__`, where a program runs."""
+    image_bytes: int
+    """The address space that the warm image takes already."""
+    ceilings: dict[int, int]
+    """The slot's own hard limits, which no child can exceed; only those that there are."""
+    scoped: bool
+    lone_filter: bytes
+    """What is refused on top where no namespace surrounds the child."""
+
+
+def run(cradle: Cradle) -> NoReturn:
+    """Run the next job."""
+    if cradle.lone_filter:
+        _stand_alone(cradle.scoped, cradle.lone_filter)
+    length, received = wire.receive_into(cradle.jobs, cradle.inbox)
+    if not length:
         os._exit(0)
     os.write(wire.REPORT, wire.STARTED)
-    job, argv, code = wire.unpack_job(message)
-    if job.code_file:
-        code = _read_file(received.pop(0))
-    if job.stdin_file:
-        os.dup2(received.pop(0), 0)
-    if job.channel:
-        os.dup2(received.pop(0), wire.CHANNEL, inheritable=False)
+    job, argv, code = wire.unpack_job(memoryview(cradle.inbox)[:length])
+    if received:
+        code = _take_in(job, received) or code
+    # The sockets of the slot, and whatever else came.
     os.closerange(wire.JOBS, wire.REPORT)
     os.closerange(wire.CHANNEL + job.channel, _DESCRIPTORS)
-    _limit(job, image_bytes, bool(lone_filter))
-    sys.argv[1:] = argv
-    names = sys.modules["__main__"].__dict__
+    for kind, bounds in limits_of(job, cradle):
+        resource.setrlimit(kind, bounds)
+    if argv:
+        sys.argv[1:] = argv
     if job.kind == wire.SESSION:
-        exit_code = session.serve(names)
+        exit_code = session.serve(cradle.names)
     elif job.kind == wire.CALLS:
-        exit_code = calls.serve(code, names)
+        exit_code = calls.serve(code, cradle.names)
     else:
-        exit_code = program.run(code, names, job.value_bytes)
+        exit_code = program.run(code, cradle.names, job.value_bytes)
     _finish(exit_code)
 
 
@@ -70,12 +78,22 @@ def _stand_alone(scoped: bool, lone_filter: bytes) -> None:
     syscalls.install_filter(lone_filter)
 
 
-def _interrupted(number: int, frame: FrameType | None) -> None:
+def interrupted(number: int, frame: FrameType | None) -> None:
     """Stop the program as Ctrl-C would, but never the harness around it."""
     while frame is not None:
         if frame.f_code.co_filename.startswith(program.FILENAME_PREFIX):
             raise KeyboardInterrupt
         frame = frame.f_back
+
+
+def _take_in(job: wire.Job, received: list[int]) -> bytes:
+    """Put the descriptors that came with a job in their places; returns the code, if in a file."""
+    code = _read_file(received.pop(0)) if job.code_file else b""
+    if job.stdin_file:
+        os.dup2(received.pop(0), 0)
+    if job.channel and received[0] != wire.CHANNEL:
+        os.dup2(received[0], wire.CHANNEL, inheritable=False)
+    return code
 
 
 def _read_file(descriptor: int) -> bytes:
@@ -86,36 +104,61 @@ def _read_file(descriptor: int) -> bytes:
     return bytes(code)
 
 
-def _limit(job: wire.Job, image_bytes: int, lone: bool) -> None:
+def limits_for_all(lone: bool) -> list[tuple[int, int]]:
+    """Return the limits that are the same for every job, as (which, bound)."""
     # Without a file system of its own a program could fill the host's disk by files that it
     # unlinked and kept open: so it may have few of them, and of a modest size.
     descriptors = _LONE_DESCRIPTORS if lone else _DESCRIPTORS
+    return [
+        (resource.RLIMIT_NOFILE, descriptors),
+        (resource.RLIMIT_STACK, 64 << 20),
+        (resource.RLIMIT_SIGPENDING, 256),
+    ]
+
+
+def limits_of(job: wire.Job, cradle: Cradle) -> list[tuple[int, tuple[int, int]]]:
+    """Return the limits of one job, as (which, (soft, hard))."""
+    lone = bool(cradle.lone_filter)
     file_mb = min(job.file_mb, max(1, job.disk_mb // 4) if lone else job.disk_mb)
-    file_bytes = file_mb << 20
     # Without a user namespace of its own it shares its count with all of its user's processes.
     processes = _LONE_PROCESSES if lone else job.processes + 1
+    memory = cradle.image_bytes + (job.memory_mb << 20)
     cpu = math.ceil(job.cpu_seconds) + 1
-    memory = image_bytes + (job.memory_mb << 20)
-    for kind, soft, hard in (
-        (resource.RLIMIT_CPU, cpu, cpu + 1),
-        (resource.RLIMIT_FSIZE, file_bytes, file_bytes),
-        (resource.RLIMIT_NPROC, processes, processes),
-        (resource.RLIMIT_NOFILE, descriptors, descriptors),
-        (resource.RLIMIT_STACK, 64 << 20, 64 << 20),
-        (resource.RLIMIT_SIGPENDING, 256, 256),
-        (resource.RLIMIT_AS, memory, memory),
-    ):
-        ceiling = resource.getrlimit(kind)[1]
-        if ceiling != resource.RLIM_INFINITY:
-            soft, hard = min(soft, ceiling), min(hard, ceiling)
-        resource.setrlimit(kind, (soft, hard))
+    limits = [
+        (resource.RLIMIT_CPU, (cpu, cpu + 1)),
+        (resource.RLIMIT_FSIZE, (file_mb << 20, file_mb << 20)),
+        (resource.RLIMIT_NPROC, (processes, processes)),
+        (resource.RLIMIT_AS, (memory, memory)),
+    ]
+    if cradle.ceilings:
+        return [(kind, _under(cradle.ceilings.get(kind), bounds)) for kind, bounds in limits]
+    return limits
+
+
+def _under(ceiling: int | None, bounds: tuple[int, int]) -> tuple[int, int]:
+    return bounds if ceiling is None else (min(bounds[0], ceiling), min(bounds[1], ceiling))
+
+
+def hard_limits() -> dict[int, int]:
+    """Return the hard limits of this process on what `limits_of` bounds, where it has any."""
+    kinds = (
+        resource.RLIMIT_CPU,
+        resource.RLIMIT_FSIZE,
+        resource.RLIMIT_NPROC,
+        resource.RLIMIT_AS,
+    )
+    ceilings = {kind: resource.getrlimit(kind)[1] for kind in kinds}
+    return {kind: most for kind, most in ceilings.items() if most != resource.RLIM_INFINITY}
 
 
 def _finish(exit_code: int) -> NoReturn:
     """End as an interpreter would, but without taking the warm image apart."""
-    with contextlib.suppress(BaseException):
+    try:
         if len(threading._active) > 1:  # type: ignore[attr-defined]
             threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
+    # What a program has left to be run at its end may do anything, and ends here.
+    except BaseException:  # noqa: BLE001
+        pass
     program.flush()
     os._exit(exit_code)

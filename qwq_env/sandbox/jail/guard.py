@@ -21,50 +21,62 @@ _MOST_FILES: Final = 4096
 
 
 class Guard:
-    """Stands over one child; `wait` returns when it has ended or has been told to.
+    """Stands over one child after another; `wait` returns when one has ended or was told to.
 
     `folder` is the scratch folder where no file system of its own bounds it: then the guard looks
     at its size, less and less often while the child does nothing.
     """
 
-    def __init__(
-        self, control: socket.socket, serial: int, pid: int, folder: str | None, disk_bytes: int
-    ) -> None:
+    def __init__(self, control: socket.socket, folder: str | None, disk_bytes: int) -> None:
         self._control = control
-        self._serial = serial
-        self._pid = pid
         self._folder = folder
         self._disk_bytes = disk_bytes
-        self._handle = os.pidfd_open(pid)
+        self._poll = select.poll()
+        self._poll.register(control, select.POLLIN)
+        self._serial = -1
+        self._pid = 0
+        self._handle = -1
         self._deadline: float | None = None
         self._allowance: float | None = None
         self._pause = _FIRST_LOOK
         self._cpu_at_last_look = 0.0
         self._reason = wire.REASON_ENDED
 
-    def wait(self) -> int:
+    def wait(self, serial: int, pid: int) -> int:
         """Return why the child has ended, or is about to: one of `wire.REASON_…`."""
-        poll = select.poll()
-        poll.register(self._control, select.POLLIN)
-        poll.register(self._handle, select.POLLIN)
+        handle = os.pidfd_open(pid)
+        self._poll.register(handle, select.POLLIN)
         try:
-            while True:
-                pause = self._seconds_to_wait()
-                if pause == 0.0:
-                    if self._time_is_up():
-                        return self._reason
-                    continue
-                events = dict(poll.poll(None if pause is None else pause * 1000 + 1))
-                if self._handle in events:
-                    return self._reason
-                if self._control.fileno() in events:
-                    if self._obey():
-                        return self._reason
-                elif self._folder is not None and self._too_much(self._folder):
-                    self._kill()
-                    return self._reason
+            # Most children end by themselves before anyone has anything to say about them.
+            if self._folder is None and self._poll.poll()[0][0] == handle:
+                return wire.REASON_ENDED
+            self._serial, self._pid, self._handle = serial, pid, handle
+            self._deadline = self._allowance = None
+            self._pause, self._cpu_at_last_look = _FIRST_LOOK, 0.0
+            self._reason = wire.REASON_ENDED
+            self._watch()
+            return self._reason
         finally:
-            os.close(self._handle)
+            self._poll.unregister(handle)
+            os.close(handle)
+
+    def _watch(self) -> None:
+        """Return when the child has ended, or is about to."""
+        while True:
+            pause = self._seconds_to_wait()
+            if pause == 0.0:
+                if self._time_is_up():
+                    return
+                continue
+            events = dict(self._poll.poll(None if pause is None else pause * 1000 + 1))
+            if self._handle in events:
+                return
+            if self._control.fileno() in events:
+                if self._obey():
+                    return
+            elif self._folder is not None and self._too_much(self._folder):
+                self._kill()
+                return
 
     def _seconds_to_wait(self) -> float | None:
         pauses = []

@@ -5,9 +5,9 @@ from __future__ import annotations
 import ast
 import contextlib
 import io
-import json
 import linecache
 import os
+import re
 import sys
 import traceback
 from pathlib import Path
@@ -21,8 +21,12 @@ FILENAME_PREFIX = "<program"
 
 _STREAMS: Final = {"stdout": wire.STDOUT, "stderr": wire.STDERR}
 
-_ODD: Final = (b"\\", b"\r", b"\f", b"\0", b"coding")
+_ODD: Final = re.compile(rb"[\\\r\f\0]|coding")
 """Lines that go on or end otherwise, warnings about escapes, encodings declared in a comment."""
+
+
+_MOST_NAME: Final = 256
+"""Characters of an error's name that are told: a class may be named by a megabyte."""
 
 
 class Ended(NamedTuple):
@@ -37,9 +41,8 @@ def run(code: bytes, names: dict[str, Any], value_bytes: int) -> int:
     """Run a whole program; its last value and its error go to the report pipe."""
     ended = execute(code, names, f"{FILENAME_PREFIX}>", value_bytes)
     if ended.error is not None or ended.value is not None:
-        report = {"value": ended.value, "error": ended.error}
         with contextlib.suppress(OSError):
-            os.write(wire.REPORT, json.dumps(report).encode())
+            os.write(wire.REPORT, wire.pack_account(ended.value, ended.error))
     return ended.exit_code
 
 
@@ -54,14 +57,15 @@ def execute(code: bytes, names: dict[str, Any], filename: str, value_bytes: int)
 
 def _evaluate(code: bytes, names: dict[str, Any], filename: str, value_bytes: int) -> str | None:
     statements, last = _split(code, filename) or _parse(code, filename)
-    exec(statements, names)
+    if statements is not None:
+        exec(statements, names)
     if last is None:
         return None
     value = eval(last, names)
     return None if value is None else repr(value)[:value_bytes]
 
 
-def _split(code: bytes, filename: str) -> tuple[CodeType, CodeType] | None:
+def _split(code: bytes, filename: str) -> tuple[CodeType | None, CodeType] | None:
     """Compile the last line, an expression, and what stands before it; None if it is not so plain.
 
     A syntax tree costs more than all the rest of a short step. If a line that begins in the first
@@ -71,11 +75,13 @@ def _split(code: bytes, filename: str) -> tuple[CodeType, CodeType] | None:
     """
     text = code.rstrip()
     begin = text.rfind(b"\n") + 1
-    if not text[begin : begin + 1].isalnum() or any(odd in code for odd in _ODD):
+    if not text[begin : begin + 1].isalnum() or _ODD.search(code) is not None:
         return None
     blank = b"\n" * text.count(b"\n")  # so that a traceback has the right line
     try:
         last = compile(blank + text[begin:], filename, "eval", dont_inherit=True)
+        if not begin:
+            return None, last
         return compile(text[:begin], filename, "exec", dont_inherit=True), last
     except (SyntaxError, ValueError):
         return None
@@ -93,7 +99,7 @@ def _parse(code: bytes, filename: str) -> tuple[CodeType, CodeType | None]:
 
 def _explain(code: bytes, filename: str) -> Ended:
     kind, error, trace = sys.exc_info()
-    name = getattr(kind, "__name__", "BaseException")
+    name = getattr(kind, "__name__", "BaseException")[:_MOST_NAME]
     if isinstance(error, SystemExit):
         return _exit(error)
     while trace is not None and not trace.tb_frame.f_code.co_filename.startswith(FILENAME_PREFIX):

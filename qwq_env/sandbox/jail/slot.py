@@ -86,6 +86,10 @@ def _confine(config: dict[str, Any], order: dict[str, Any]) -> None:
         resource.RLIMIT_NICE,
     ):
         resource.setrlimit(limit, (0, 0))
+    for limit, bound in child.limits_for_all(lone=_is_lone(config)):
+        ceiling = resource.getrlimit(limit)[1]
+        most = bound if ceiling == resource.RLIM_INFINITY else min(bound, ceiling)
+        resource.setrlimit(limit, (most, most))
 
 
 def _prepare(config: dict[str, Any], order: dict[str, Any]) -> None:
@@ -101,6 +105,8 @@ def _prepare(config: dict[str, Any], order: dict[str, Any]) -> None:
     )
     program.open_stream("stdout")
     program.open_stream("stderr")
+    # For the children; here it finds no frame of a program, and does nothing.
+    signal.signal(signal.SIGINT, child.interrupted)
     gc.freeze()
     if order["huge_pages"]:
         with contextlib.suppress(OSError):
@@ -116,56 +122,53 @@ class Slot:
         self, control: socket.socket, config: dict[str, Any], disk_mb: int, image_bytes: int
     ) -> None:
         self._control = control
-        self._config = config
+        self._has_namespaces = config["namespaces"]
         self._scratch = config["scratch"]
         self._untouched = _changed(self._scratch)
-        self._image_bytes = image_bytes
-        self._disk_bytes = disk_mb << 20
-        self._unbounded = None if config["namespaces"] else self._scratch
-        self._serial = 0
-        self._jobs = socket.socket(fileno=wire.JOBS)
-        self._lone_filter = b""
-        if config["seccomp"] and not config["namespaces"]:
-            self._lone_filter = seccomp.for_lone_child(may_signal=config["scoped"])
+        self._guard = Guard(control, None if self._has_namespaces else self._scratch, disk_mb << 20)
+        lone = _is_lone(config)
+        self._cradle = child.Cradle(
+            jobs=socket.socket(fileno=wire.JOBS),
+            inbox=bytearray(wire.JOB_BYTES),
+            names=sys.modules["__main__"].__dict__,
+            image_bytes=image_bytes,
+            ceilings=child.hard_limits(),
+            scoped=config["scoped"],
+            lone_filter=seccomp.for_lone_child(may_signal=config["scoped"]) if lone else b"",
+        )
 
     def serve(self) -> NoReturn:
-        """Run one child after another until one leaves the slot unfit, or the host hangs up."""
+        """Run one child after another until one leaves the slot unfit, or the host hangs up.
+
+        What is written here between two forks is copied each time, so this does little.
+        """
+        serial = 0
         while True:
             _reseed()
             pid = syscalls.plain_fork()
             if pid == 0:
-                self._control.close()
-                child.run(self._config, self._jobs, self._image_bytes, self._lone_filter)
-            guard = Guard(self._control, self._serial, pid, self._unbounded, self._disk_bytes)
-            reason = guard.wait()
+                child.run(self._cradle)
+            reason = self._guard.wait(serial, pid)
             _, status, usage = os.wait4(pid, 0)
             reusable = self._wipe()
-            done = wire.DONE.pack(
-                self._serial,
-                status,
-                usage.ru_utime + usage.ru_stime,
-                usage.ru_maxrss * 1024,
-                reason,
-                reusable,
-            )
-            wire.send(self._control, done)
-            self._serial += 1
+            cpu = usage.ru_utime + usage.ru_stime
+            peak = usage.ru_maxrss * 1024
+            self._control.send(wire.DONE.pack(serial, status, cpu, peak, reason, reusable))
+            serial += 1
             if not reusable:
                 os._exit(0)
 
     def _wipe(self) -> bool:
         """End what the child left running and unlink what it wrote; whether all of it is gone."""
-        with contextlib.suppress(ChildProcessError):
-            while True:
-                # As pid 1 this reaches the whole namespace and nothing outside it. Without a
-                # namespace the filter forbids forks, so there is nothing to reach.
-                pid, _ = os.waitpid(-1, os.WNOHANG)
-                if pid == 0:
-                    if not self._config["namespaces"]:
-                        return False
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(-1, signal.SIGKILL)
-                    os.waitpid(-1, 0)
+        while (pid := syscalls.reap(os.WNOHANG)) >= 0:
+            # As pid 1 this reaches the whole namespace and nothing outside it. Without a
+            # namespace the filter forbids forks, so there is nothing to reach.
+            if pid == 0:
+                if not self._has_namespaces:
+                    return False
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(-1, signal.SIGKILL)
+                syscalls.reap(0)
         for descriptor in (wire.STDOUT, wire.STDERR, wire.REPORT):
             # These outlive the child, and so would what it set on them.
             fcntl.fcntl(descriptor, fcntl.F_SETFL, 0)
@@ -188,6 +191,11 @@ class Slot:
             return False
         self._untouched = _changed(self._scratch)
         return True
+
+
+def _is_lone(config: dict[str, Any]) -> bool:
+    """Whether a child stands alone: nothing but a filter bounds whom it reaches."""
+    return bool(config["seccomp"] and not config["namespaces"])
 
 
 def _reseed() -> None:

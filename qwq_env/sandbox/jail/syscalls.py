@@ -89,6 +89,14 @@ def plain_fork() -> int:
     return checked(_libc_locked.fork(), "fork")
 
 
+def reap(flags: int) -> int:
+    """Wait for any child: its pid, 0 where `flags` say not to wait, -1 where there is none.
+
+    The same as `os.waitpid`, which would raise an exception each time that there is none.
+    """
+    return int(_libc_locked.waitpid(-1, None, flags))
+
+
 def unshare(flags: int) -> None:
     """Leave the namespaces that `flags` name for new ones."""
     checked(_libc.unshare(flags), "unshare")

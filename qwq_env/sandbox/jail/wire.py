@@ -54,14 +54,17 @@ INLINE_CODE: Final = 48 << 10
 
 JOB_BYTES: Final = 128 << 10
 _CHUNK: Final = 1 << 13
+_RIGHTS_BYTES: Final = socket.CMSG_SPACE(8 * 4)
+_CLOSE_ON_EXEC: Final = int(socket.MSG_CMSG_CLOEXEC)
 FRAME: Final = struct.Struct("=I")
 STEP: Final = struct.Struct("=16sI?")
 """The head of a session's step: its nonce, how much of its value is wanted, whether to linger
 for the next step when this one is answered; the code follows."""
 
-ANSWER: Final = struct.Struct("=16siqii")
-"""The head of a step's answer: its nonce, exit code, peak resident bytes, and how many bytes of
-the value and of the error's name follow, -1 where there is none."""
+ANSWER: Final = struct.Struct("=16siq")
+"""The head of a step's answer: its nonce, exit code, peak resident bytes; the account follows."""
+
+_ACCOUNT: Final = struct.Struct("=ii")
 
 
 class Job(NamedTuple):
@@ -97,14 +100,22 @@ def send(channel: socket.socket, message: bytes, descriptors: tuple[int, ...] = 
 
 def receive(channel: socket.socket, size: int = 65_536) -> tuple[bytes, list[int]]:
     """Receive one message and the descriptors that came with it."""
-    message, ancillary, _, _ = channel.recvmsg(
-        size, socket.CMSG_SPACE(8 * 4), socket.MSG_CMSG_CLOEXEC
-    )
+    message, ancillary, _, _ = channel.recvmsg(size, _RIGHTS_BYTES, _CLOSE_ON_EXEC)
+    return message, _descriptors(ancillary) if ancillary else []
+
+
+def receive_into(channel: socket.socket, buffer: bytearray) -> tuple[int, list[int]]:
+    """Receive one message into `buffer`; return its length and the descriptors that came."""
+    length, ancillary, _, _ = channel.recvmsg_into([buffer], _RIGHTS_BYTES, _CLOSE_ON_EXEC)
+    return length, _descriptors(ancillary) if ancillary else []
+
+
+def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
     descriptors = array.array("i")
     for level, kind, data in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
             descriptors.frombytes(data[: len(data) - len(data) % 4])
-    return message, list(descriptors)
+    return list(descriptors)
 
 
 def pack_job(job: Job, argv: tuple[str, ...], code: bytes) -> bytes:
@@ -114,12 +125,37 @@ def pack_job(job: Job, argv: tuple[str, ...], code: bytes) -> bytes:
     return head + arguments + (b"" if job.code_file else code)
 
 
-def unpack_job(message: bytes) -> tuple[Job, list[str], bytes]:
+def unpack_job(message: memoryview) -> tuple[Job, list[str], bytes]:
     """Read what `pack_job` wrote: the job, its arguments, its code."""
     job = Job(*_JOB.unpack_from(message))
     start = _JOB.size + job.arguments
-    argv = json.loads(message[_JOB.size : start]) if job.arguments else []
-    return job, argv, message[start:]
+    argv = json.loads(bytes(message[_JOB.size : start])) if job.arguments else []
+    return job, argv, bytes(message[start:])
+
+
+def pack_account(value: object, error: object) -> bytes:
+    """Return what the host is told of a piece of code: its last value, the name of its error."""
+    value, error = _encoded(value), _encoded(error)
+    lengths = [-1 if text is None else len(text) for text in (value, error)]
+    return _ACCOUNT.pack(*lengths) + (value or b"") + (error or b"")
+
+
+def _encoded(text: object) -> bytes | None:
+    # A `repr`, or the name of an error, is what the program says it is.
+    return str.encode(text, "utf-8", "surrogatepass") if isinstance(text, str) else None
+
+
+def unpack_account(data: bytes) -> tuple[str | None, str | None]:
+    """Read what `pack_account` wrote; raises ValueError for anything else."""
+    if len(data) < _ACCOUNT.size:
+        raise ValueError(f"an account of {len(data)} bytes")
+    texts = []
+    start = _ACCOUNT.size
+    for length in _ACCOUNT.unpack_from(data):
+        end = start + max(0, length)
+        texts.append(None if length < 0 else data[start:end].decode("utf-8", "surrogatepass"))
+        start = end
+    return texts[0], texts[1]
 
 
 def write_frame(descriptor: int, payload: bytes) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from qwq_env.sandbox.jail import namespaces, slot, syscalls, wire
+from qwq_env.sandbox.jail import namespaces, rehearsal, slot, syscalls, wire
 from qwq_env.sandbox.jail.syscalls import CLONE_NEWPID
 
 # What most programs import; each is slow to find, and quick once it is there.
@@ -41,12 +41,13 @@ ENVIRONMENT: Final = {
 
 
 def warm_up(preload: Sequence[str], warm_up: Sequence[str]) -> None:
-    """Import what can be imported, run each warming program once, and freeze the result."""
+    """Import what can be imported, run what warms it, and freeze the result."""
     for name in (*_USUAL, *preload):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     for program in warm_up:
         exec(program, {"__name__": "warm_up"})
+    rehearsal.rehearse()
     gc.collect()
     gc.freeze()
 
