@@ -10,6 +10,10 @@ template drops earlier thinking, falls apart into one row a turn. Here an episod
 `thinking="keep"`), made of the ids that were sampled. A group's advantages are computed when its
 last episode has ended: (reward - mean) / std over the episodes that were not lost; a lost one is
 not sent at all.
+
+Tested, on CPU: the worker by itself, and its rows through TRL's own queue, batcher and collator.
+Not tested, for it needs GPUs: the steps of an `AsyncGRPOTrainer` on those rows (its forward without
+padding, FSDP2), and weights that go over NCCL to a server while episodes are played on it.
 """
 
 from __future__ import annotations
@@ -27,14 +31,15 @@ from trl.experimental.async_grpo.async_rollout_worker import RolloutSample
 
 from qwq_env.dialect.codec import TokenCodec
 from qwq_env.env import ToolEnv
-from qwq_env.errors import InfrastructureError, UsageError
+from qwq_env.errors import InfrastructureError, QwqError, UsageError
 from qwq_env.registry import make_environment
-from qwq_env.rollout.engine import Assignment, Engine, EngineSettings
+from qwq_env.rollout.audit import AuditError, RecordingPolicy, audit
+from qwq_env.rollout.engine import Assignment, Engine, EngineSettings, attempt_name
 from qwq_env.rollout.play import PlaySettings
 from qwq_env.rollout.policy import Policy, Sampling
 from qwq_env.task import Task
 from qwq_env.training.group_reward import GroupReward
-from qwq_env.training.rollouts import episode_metrics
+from qwq_env.training.rollouts import OnEpisode, episode_metrics
 from qwq_env.trajectory import TrainingRow, Trajectory
 
 
@@ -45,10 +50,19 @@ class AsyncRollouts:
     over the task set, and puts their rows on `rollout_buffer`. A full buffer (`buffered` rows)
     holds new groups back. Each row carries the model version that was live when its group began.
 
-    `group_reward` compares the episodes of a group with each other once all have ended.
+    There is no batch here, so of `engine` the `concurrency` bounds the episodes of all groups
+    together, and `batch_seconds` each episode by itself.
+
+    `on_episode` is called, in the worker's thread, with each episode as it ends and the version
+    that was live when its group began. `group_reward` compares the episodes of a group with each
+    other once all have ended.
+
+    Every episode is audited: ids, log-probabilities and contexts must be those of the sampling, or
+    the training stops with an `AuditError` before a row of its group is sent.
 
     What ends the thread, whatever it is, is kept and raised by `check_health`: this is the one
-    place that catches everything, since an exception in a thread would otherwise go nowhere.
+    place that catches everything, since an exception in a thread would otherwise go nowhere. The
+    thread also ends when the main thread does, whether or not anyone calls `stop`.
     """
 
     def __init__(
@@ -63,10 +77,13 @@ class AsyncRollouts:
         buffered: int = 512,
         seed: int = 0,
         temperature: float = 1.0,
+        top_p: float = 1.0,
+        top_k: int = 0,
         context: int = 32_768,
         completion: int = 32_768,
         thinking: Literal["keep", "strip"] = "keep",
         engine: EngineSettings | None = None,
+        on_episode: OnEpisode | None = None,
         group_reward: GroupReward | None = None,
     ) -> None:
         if group < 2 or groups_in_flight < 1:
@@ -77,7 +94,7 @@ class AsyncRollouts:
             else make_environment(environment, environment_arguments)
         )
         play = PlaySettings(
-            sampling=Sampling(temperature),
+            sampling=Sampling(temperature, top_p, top_k),
             context=context,
             completion=completion,
             turn_tokens=completion,
@@ -85,14 +102,19 @@ class AsyncRollouts:
         )
         self.rollout_buffer: queue.Queue[RolloutSample] = queue.Queue(maxsize=buffered)
         self.metrics_queue: queue.Queue[dict[str, float]] = queue.Queue()
-        self._engine = Engine(env, policy, TokenCodec(tokenizer), play=play, settings=engine)
+        self._recording = RecordingPolicy(policy)
+        self._engine = Engine(
+            env, self._recording, TokenCodec(tokenizer), play=play, settings=engine
+        )
         self._group, self._in_flight, self._seed = group, groups_in_flight, seed
+        self._on_episode = on_episode
         self._group_reward = group_reward
         self._version = 0
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._failure: BaseException | None = None
         self._last_progress = time.monotonic()
+        self._last_loss = ""
 
     def start(self) -> None:
         """Begin to play; returns at once."""
@@ -113,12 +135,18 @@ class AsyncRollouts:
         self._version = model_version
 
     def check_health(self, stale_after_s: float) -> None:
-        """Raise `InfrastructureError` if playing has failed, or nothing ended for so long."""
+        """Raise what ended the playing, or `InfrastructureError` if no row came for so long.
+
+        An error of this library comes as it is, any other as an `InfrastructureError`.
+        """
+        if isinstance(self._failure, QwqError):
+            raise self._failure
         if self._failure is not None:
             raise InfrastructureError(f"rollouts ended: {self._failure!r}") from self._failure
         idle = time.monotonic() - self._last_progress
         if idle > stale_after_s and not self.rollout_buffer.full():
-            raise InfrastructureError(f"rollouts: no group ended for {idle:.0f} seconds")
+            lost = f"; the last episode that was lost: {self._last_loss}" if self._last_loss else ""
+            raise InfrastructureError(f"rollouts: no row for {idle:.0f} seconds{lost}")
 
     def _run(self) -> None:
         try:
@@ -128,29 +156,36 @@ class AsyncRollouts:
 
     async def _play_until_stopped(self) -> None:
         numbered = enumerate(self._tasks())
-        workers = [asyncio.create_task(self._play_groups(numbered)) for _ in range(self._in_flight)]
+        places = asyncio.Semaphore(self._engine.settings.concurrency)
+        workers = [
+            asyncio.create_task(self._play_groups(numbered, places)) for _ in range(self._in_flight)
+        ]
         watch = asyncio.create_task(self._watch_for_stop())
         done, pending = await asyncio.wait([watch, *workers], return_when=asyncio.FIRST_COMPLETED)
         for task in pending:
             task.cancel()
         await asyncio.gather(*pending, return_exceptions=True)
         # What belongs to this loop must be closed on it; the next start opens it anew.
-        await self._engine.policy.aclose()
+        await self._recording.aclose()
+        self._recording.forget()
         for task in done:
             task.result()
 
     async def _watch_for_stop(self) -> None:
-        while not self._stopping.is_set():
+        # A main thread that has ended waits for this one before the process can.
+        while not self._stopping.is_set() and threading.main_thread().is_alive():
             await asyncio.sleep(0.05)
 
-    async def _play_groups(self, numbered: Iterator[tuple[int, Task]]) -> None:
+    async def _play_groups(
+        self, numbered: Iterator[tuple[int, Task]], places: asyncio.Semaphore
+    ) -> None:
         for number, task in numbered:
             version = self._version
             assignments = [
                 Assignment(task, f"{number}.{i}", hash((self._seed, number, i)) & 0x7FFF_FFFF)
                 for i in range(self._group)
             ]
-            trajectories = await self._engine.run(assignments)
+            trajectories = await self._play_group(assignments, version, places)
             if self._group_reward is not None:
                 trajectories = await self._group_reward.apply([task] * self._group, trajectories)
             for sample in group_samples(trajectories, number, version):
@@ -158,12 +193,43 @@ class AsyncRollouts:
             self.metrics_queue.put(
                 {f"episode/{name}": value for name, value in episode_metrics(trajectories).items()}
             )
-            self._last_progress = time.monotonic()
+
+    async def _play_group(
+        self, assignments: Sequence[Assignment], version: int, places: asyncio.Semaphore
+    ) -> list[Trajectory]:
+        """Play and audit a group. Places are given in the order asked, so old groups end first."""
+        on_episode = self._on_episode
+        report = None if on_episode is None else (lambda t: on_episode(t, version))
+
+        async def play(assignment: Assignment) -> Trajectory:
+            async with places:
+                [trajectory] = await self._engine.run([assignment], report)
+            self._check(trajectory)
+            return trajectory
+
+        episodes = [asyncio.create_task(play(assignment)) for assignment in assignments]
+        try:
+            return await asyncio.gather(*episodes)
+        finally:
+            for episode in episodes:
+                episode.cancel()
+            await asyncio.gather(*episodes, return_exceptions=True)
+
+    def _check(self, trajectory: Trajectory) -> None:
+        """Raise `AuditError` unless the trajectory is what was sampled; forget what was."""
+        records = []
+        for attempt in range(1, trajectory.attempts + 1):
+            records = self._recording.take(attempt_name(trajectory.episode, attempt))
+        if trajectory.outcome.failed:
+            self._last_loss = f"{trajectory.outcome.reason}: {trajectory.outcome.detail}"
+        if trajectory.turns and (problems := audit(trajectory, records)):
+            raise AuditError(f"episode {trajectory.episode}: {problems[0]}")
 
     async def _put(self, sample: RolloutSample) -> None:
         """Wait for room without blocking the loop, on which other groups play on."""
         sample.enqueued_at = time.time()
         while True:
+            self._last_progress = time.monotonic()
             try:
                 self.rollout_buffer.put_nowait(sample)
                 return

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import subprocess
+import sys
 import time
 from collections import defaultdict
 
@@ -19,8 +21,9 @@ from qwq_env.env import ToolEnv
 from qwq_env.errors import InfrastructureError, UsageError
 from qwq_env.grading.reward import RewardModel
 from qwq_env.grading.score import Score
+from qwq_env.rollout.audit import AuditError
 from qwq_env.rollout.engine import EngineSettings
-from qwq_env.rollout.policy import Policy
+from qwq_env.rollout.policy import Policy, Sampling
 from qwq_env.rollout.scripted import ScriptedPolicy
 from qwq_env.rubric import Component, Rubric
 from qwq_env.task import ListTaskSet, Task
@@ -130,6 +133,127 @@ def test_lost_episodes_are_not_sent(worker, codec):
 
     assert metrics["episode/lost"] == 0.25
     assert [s.group_id for s in take(running, 3)] == [0, 0, 0]
+
+
+def fails_with(worker: AsyncRollouts, stale_after_s: float = 60) -> Exception:
+    """Return what `check_health` raises in the end."""
+    for _ in range(400):
+        try:
+            worker.check_health(stale_after_s)
+        except Exception as error:
+            return error
+        time.sleep(0.05)
+    raise AssertionError("it stays healthy")
+
+
+@pytest.mark.parametrize("thinking", ["keep", "strip"])
+def test_rows_that_are_not_what_was_sampled_stop_the_training(worker, thinking):
+    def spoil(trajectory, version):
+        trajectory.ids[trajectory.prompt_length] += 1
+
+    running = worker(on_episode=spoil, thinking=thinking)
+    failure = fails_with(running)
+
+    assert isinstance(failure, AuditError)
+    assert "not those that were sampled" in str(failure)
+    assert running.rollout_buffer.empty()
+
+
+def test_what_attempts_that_failed_had_sampled_is_not_held_against_the_last(worker, codec):
+    class Flaky(ScriptedPolicy):
+        async def generate(self, request):
+            if "~" not in request.episode and "<tool_response>" in codec.decode(request.ids):
+                raise InfrastructureError("gone")
+            return await super().generate(request)
+
+    running = worker(Flaky(codec, Alternating()), groups_in_flight=1)
+    samples = take(running, 8)
+
+    assert {sample.group_id for sample in samples} == {0, 1}
+    running.check_health(stale_after_s=60)
+
+
+def test_episodes_are_reported_with_the_version_they_were_begun_with(worker):
+    seen = []
+    running = worker(groups_in_flight=1, on_episode=lambda t, version: seen.append((t, version)))
+    take(running, 8)
+
+    assert sorted(t.episode for t, _ in seen[:4]) == ["0.0", "0.1", "0.2", "0.3"]
+    assert {version for _, version in seen} == {0}
+
+
+def test_tokens_are_drawn_as_asked(worker, codec):
+    asked = set()
+
+    class Watched(ScriptedPolicy):
+        async def generate(self, request):
+            asked.add(request.sampling)
+            return await super().generate(request)
+
+    take(worker(Watched(codec, Alternating()), temperature=0.6, top_p=0.95, top_k=40), 1)
+
+    assert asked == {Sampling(0.6, 0.95, 40)}
+
+
+def test_concurrency_bounds_all_groups_together(worker, codec):
+    most = 0
+    live = set()
+
+    class Watched(ScriptedPolicy):
+        async def generate(self, request):
+            nonlocal most
+            live.add(request.episode)
+            most = max(most, len(live))
+            await asyncio.sleep(0.001)
+            return await super().generate(request)
+
+        async def release(self, episode):
+            live.discard(episode)
+
+    policy = Watched(codec, Alternating())
+    take(worker(policy, groups_in_flight=4, engine=EngineSettings(concurrency=3)), 32)
+
+    assert most == 3
+
+
+def test_a_worker_that_loses_all_episodes_is_not_well(worker):
+    class Gone(Policy):
+        async def generate(self, request):
+            raise InfrastructureError("gone")
+
+    running = worker(Gone(), engine=EngineSettings(attempts=1))
+    ended = [running.metrics_queue.get(timeout=20) for _ in range(3)]
+
+    assert [metrics["episode/lost"] for metrics in ended] == [1.0] * 3
+    assert "gone" in str(fails_with(running, stale_after_s=0.5))
+
+
+ABANDONED = """
+import sys
+from transformers import AutoTokenizer
+from qwq_env.dialect.codec import TokenCodec
+from qwq_env.rollout.scripted import ScriptedPolicy
+from qwq_env.training.async_rollouts import AsyncRollouts
+
+tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
+policy = ScriptedPolicy(TokenCodec(tokenizer), lambda context: "1")
+worker = AsyncRollouts("qwq/MathTool-v0", tokenizer, policy, group=2)
+worker.start()
+worker.rollout_buffer.get(timeout=60)
+raise SystemExit("the trainer ended")
+"""
+
+
+@pytest.mark.slow
+def test_a_trainer_that_ends_without_a_word_is_not_held_up(tokenizer, tmp_path):
+    tokenizer.save_pretrained(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", ABANDONED, str(tmp_path)],
+        capture_output=True, text=True, timeout=200, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1] == "the trainer ended"
 
 
 class ByLength(RewardModel):
