@@ -7,7 +7,7 @@ evaluation and judges for rewards are both made of this.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import httpx
@@ -36,6 +36,14 @@ class Completion(NamedTuple):
     finish_reason: str | None
     tokens: int | None
 
+    def cleaned(self, clean: Callable[[str], str]) -> Completion:
+        """Return the reply with every text of it passed through `clean`."""
+        return self._replace(
+            thinking=clean(self.thinking),
+            content=clean(self.content),
+            calls=tuple(NativeCall(*map(clean, call)) for call in self.calls),
+        )
+
 
 class ChatClient:
     """Asks `{base_url}/chat/completions`. Bounds, retries and key are `HttpClient`'s."""
@@ -61,10 +69,15 @@ class ChatClient:
     async def complete(self, body: Mapping[str, Any]) -> Completion:
         """Return the whole reply to `body`, which is sent as it is but asks for a stream.
 
+        A server that echoes the key in its reply gets `***` for it.
+
         Raises `InfrastructureError` when the server refuses or is not to be reached.
         """
         asked = {"stream": True, "stream_options": {"include_usage": True}, **body}
-        return await self._http.post(f"{self.base_url}/chat/completions", asked, _read)
+        completion = await self._http.post(f"{self.base_url}/chat/completions", asked, _read)
+        return (
+            completion.cleaned(self._http.key.hidden) if self._http.key.distinctive else completion
+        )
 
     async def aclose(self) -> None:
         """Close the connections of this event loop."""
@@ -98,14 +111,14 @@ class _Collected:
         try:
             event = json.loads(data)
         except (ValueError, RecursionError):
-            raise Transient(f"an event that is no JSON: {data[:100]!r}") from None
+            raise Transient(f"an event that is no JSON: {data!r}") from None
         if isinstance(event, dict) and "error" in event:
-            raise Transient(str(event["error"])[:500])
+            raise Transient(str(event["error"]))
         try:
             self._add_event(event)
         # A server may send anything; what has not the form of an event is no reply.
         except (AttributeError, TypeError, ValueError):
-            raise Transient(f"an event of an unknown form: {data[:100]!r}") from None
+            raise Transient(f"an event of an unknown form: {data!r}") from None
         return True
 
     def _add_event(self, event: Any) -> None:

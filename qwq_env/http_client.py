@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import httpx
 
+from qwq_env.api_key import ApiKey
 from qwq_env.bounds import check_positive, check_whole
 from qwq_env.errors import InfrastructureError, UsageError
 
@@ -27,7 +28,7 @@ Result = TypeVar("Result")
 
 
 class Transient(Exception):
-    """Failed on the way; may succeed when tried again."""
+    """Failed on the way; may succeed when tried again. The message may be long and unclean."""
 
 
 class Refused(InfrastructureError):
@@ -46,8 +47,9 @@ class HttpClient:
 
     At most `in_flight` requests are open at a time in each loop. What fails on the way
     (connection, 429, 5xx, an answer that breaks off) is tried `attempts` times, with waits that
-    double from `backoff` seconds. `seconds` bounds each wait for the server. The key is the value
-    of the environment variable `api_key_variable`; it goes into one header and no message.
+    double from `backoff` seconds. `seconds` bounds each wait for the server. The `key` is the
+    value of the environment variable `api_key_variable`; it goes into one header, and is taken out
+    of whatever the server says that becomes a message.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class HttpClient:
         seconds: float = 1800.0,
         backoff: float = 0.5,
     ) -> None:
+        """Raises `UsageError` for a bound that is none, and for a value that cannot be a key."""
         check_whole("in_flight", in_flight)
         check_whole("attempts", attempts)
         check_positive("seconds", seconds)
@@ -66,7 +69,9 @@ class HttpClient:
         self._attempts = attempts
         self._backoff = backoff
         self._timeout = httpx.Timeout(seconds, connect=min(seconds, 10.0))
-        self._key = os.environ.get(api_key_variable) if api_key_variable else None
+        name = api_key_variable or "api_key"
+        # A variable that is set to nothing is the usual way to say that there is no key.
+        self.key = ApiKey(os.environ.get(name) or None if api_key_variable else None, name)
         self._of_loop: dict[asyncio.AbstractEventLoop, _Connections] = {}
 
     async def post(
@@ -93,12 +98,12 @@ class HttpClient:
                         await self._refuse(url, response)
                     return await read(response)
             except (httpx.RequestError, httpx.StreamError, Transient) as error:
-                failure = f"{type(error).__name__}: {error}"
+                failure = self._shown(f"{type(error).__name__}: {error}")
         raise InfrastructureError(f"{url}: {failure}")
 
     async def post_json(self, url: str, body: Mapping[str, Any]) -> Any:
         """Post `body` and return the JSON that comes back; raises like `post`."""
-        return await self.post(url, body, _read_json)
+        return await self.post(url, body, self._read_json)
 
     async def aclose(self) -> None:
         """Close the connections of this event loop."""
@@ -106,22 +111,28 @@ class HttpClient:
             await connections.client.aclose()
 
     async def _refuse(self, url: str, response: httpx.Response) -> None:
-        text = (await response.aread()).decode("utf-8", "replace")
-        if self._key:
-            text = text.replace(self._key, "***")
-        message = f"{response.status_code}: {' '.join(text.split())[:_SHOWN]}"
+        message = f"{response.status_code}: {(await response.aread()).decode('utf-8', 'replace')}"
         if response.status_code in _RETRIED_STATUS:
             raise Transient(message)
-        raise Refused(f"{url}: {message}")
+        raise Refused(f"{url}: {self._shown(message)}")
+
+    def _shown(self, words: str) -> str:
+        """Return a server's words on one line, without the key, and only then cut to length."""
+        return " ".join(self.key.hidden(words).split())[:_SHOWN]
+
+    async def _read_json(self, response: httpx.Response) -> Any:
+        text = (await response.aread()).decode("utf-8", "replace")
+        try:
+            return json.loads(self.key.hidden(text) if self.key.distinctive else text)
+        except (ValueError, RecursionError):
+            raise Transient("the answer is not JSON") from None
 
     def _connections(self) -> _Connections:
         loop = asyncio.get_running_loop()
         if loop not in self._of_loop:
             for ended in [known for known in self._of_loop if known.is_closed()]:
                 del self._of_loop[ended]
-            headers = {"Content-Type": "application/json"}
-            if self._key:
-                headers["Authorization"] = f"Bearer {self._key}"
+            headers = {"Content-Type": "application/json", **self.key.headers()}
             client = httpx.AsyncClient(
                 headers=headers,
                 timeout=self._timeout,
@@ -142,11 +153,3 @@ def base_address(name: str, url: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.host or parts.query:
         raise UsageError(f"{name}: {url!r}; expected http://host:port/path")
     return url.rstrip("/")
-
-
-async def _read_json(response: httpx.Response) -> Any:
-    content = await response.aread()
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError):
-        raise Transient("the answer is not JSON") from None

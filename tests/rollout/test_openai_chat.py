@@ -2,109 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from qwq_env.env import ToolEnv
-from qwq_env.outcome import EpisodeLimits
-from qwq_env.rollout.engine import Assignment, Engine, EngineSettings
 from qwq_env.rollout.openai_chat import OpenAIChat
 from qwq_env.rollout.store import EpisodeStore, read_episodes
-from qwq_env.rubric import Component, Rubric
-from qwq_env.task import ListTaskSet, Task
-from qwq_env.tool import tool
 from qwq_env.trajectory import Trajectory
 
-
-@tool(blocking=False)
-def double(number: int) -> int:
-    """Double it."""
-    return 2 * number
-
-
-def delta(**fields):
-    return {"choices": [{"delta": fields}]}
-
-
-def end(reason="stop", tokens=7):
-    choice = {"delta": {}, "finish_reason": reason}
-    return {"choices": [choice], "usage": {"completion_tokens": tokens}}
-
-
-def native_call(arguments: str):
-    """A call in two pieces, as servers stream them."""
-    first = {"index": 0, "id": "c1", "function": {"name": "double", "arguments": arguments[:4]}}
-    second = {"index": 0, "function": {"arguments": arguments[4:]}}
-    return [delta(tool_calls=[first]), delta(tool_calls=[second]), end("tool_calls")]
-
-
-class Server:
-    """Answers the n-th request with the n-th of `replies`.
-
-    They are events, a status to fail with, or bytes that pass for compressed ones.
-    """
-
-    def __init__(self, replies):
-        self.replies, self.requests, self.headers = list(replies), [], []
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                outer.requests.append(json.loads(body))
-                outer.headers.append(dict(self.headers))
-                reply = outer.replies.pop(0)
-                if isinstance(reply, int):
-                    self.send_error(reply, "no")
-                    return
-                self.send_response(200)
-                self.send_header("Content-Type", "text/event-stream")
-                if isinstance(reply, bytes):
-                    self.send_header("Content-Encoding", "gzip")
-                    self.end_headers()
-                    self.wfile.write(reply)
-                    return
-                self.end_headers()
-                for event in reply:
-                    self.wfile.write(f"data: {json.dumps(event)}\n\n".encode())
-                if "finish_reason" in json.dumps(reply[-1:]):
-                    self.wfile.write(b"data: [DONE]\n\n")
-
-            def log_message(self, *arguments):
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/v1"
-
-    def __enter__(self):
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *exception):
-        self.server.shutdown()
-        self.server.server_close()
-
-
-def play(server: Server, attempts=1, **arguments) -> Trajectory:
-    tasks = ListTaskSet([Task("t", "Double 21.", "42")])
-    rubric = Rubric([Component("exact", lambda f: float(f.task.answer in f.answer))])
-    env = ToolEnv(tasks, [double], rubric, limits=EpisodeLimits(tokens=1000))
-
-    async def main():
-        chat = OpenAIChat(server.url, "qwq", **arguments)
-        engine = Engine(env, chat, settings=EngineSettings(attempts=attempts))
-        [trajectory] = await engine.run([Assignment(tasks.task(0), "e", 1)])
-        await chat.aclose()
-        return trajectory
-
-    return asyncio.run(main())
-
-
-ANSWER = [delta(content="It is "), delta(content="42."), end()]
+from .chat_server import ANSWER, Server, delta, end, native_call, play
 
 
 def test_native_calls_and_reasoning_content():

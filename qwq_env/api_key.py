@@ -1,0 +1,74 @@
+"""A server's key: it goes into one header, and nowhere else.
+
+Servers echo what they were sent: in an error, in a broken header, in a reply. Whatever of a
+server's words is kept or shown passes through `ApiKey.hidden` first, and is cut to length only
+afterwards, for a cut through the key would leave most of it.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import re
+
+from qwq_env.errors import UsageError
+
+_DISTINCTIVE = 8
+"""Characters from which on a key is no word that a model may write by itself (EMPTY, none)."""
+
+
+class ApiKey:
+    """The key for a server, or none. It is not part of its own `repr`."""
+
+    __slots__ = ("_key", "_pattern")
+
+    def __init__(self, key: str | None, name: str = "api_key") -> None:
+        """Raises `UsageError`, which names `name` and does not show the key, for a bad one."""
+        if key is not None and not (
+            key.isascii() and key.isprintable() and key == key.strip() != ""
+        ):
+            raise UsageError(f"{name}: not printable ASCII; expected the key and nothing around it")
+        self._key = key
+        self._pattern = None if key is None else _written(key)
+
+    def __repr__(self) -> str:
+        return f"ApiKey({'none' if self._key is None else '***'})"
+
+    @property
+    def distinctive(self) -> bool:
+        """Whether a text that holds the key can only have it from us.
+
+        A local server's key is often a word such as EMPTY, which a model's reply may well hold.
+        """
+        return self._key is not None and len(self._key) >= _DISTINCTIVE
+
+    def headers(self) -> dict[str, str]:
+        """Return the header that shows the key to the server; empty if there is none."""
+        return {} if self._key is None else {"Authorization": f"Bearer {self._key}"}
+
+    def hidden(self, text: str) -> str:
+        """Return a server's words with `***` for the key, also where it is written in escapes, in
+        another case, in hex or base64, or with a line broken inside it."""
+        return text if self._pattern is None else self._pattern.sub("***", text)
+
+
+def _written(key: str) -> re.Pattern[str]:
+    """Return a pattern for the ways in which servers write `key`."""
+    whole = [key, f"Bearer {key}"]
+    encoded = [coded for text in whole for coded in _encoded(text.encode())]
+    spelled = r"\s*".join(map(_spelled, key))
+    return re.compile("|".join([spelled, *map(re.escape, encoded)]), re.IGNORECASE)
+
+
+def _spelled(character: str) -> str:
+    """Return a pattern for one character as JSON, a URL, HTML or `repr` may write it."""
+    code = ord(character)
+    forms = {character, html.escape(character)}
+    literal = "|".join(map(re.escape, sorted(forms, key=len, reverse=True)))
+    return rf"\\*(?:u00{code:02x}|x{code:02x}|%{code:02x}|&\#x?0*(?:{code}|{code:x});|{literal})"
+
+
+def _encoded(content: bytes) -> list[str]:
+    """Return `content` in hex and base64, without the padding."""
+    forms = (base64.b64encode(content), base64.urlsafe_b64encode(content))
+    return [content.hex(), *(form.decode().rstrip("=") for form in forms)]

@@ -1,0 +1,67 @@
+"""A key goes into one header, and is found in whatever a server makes of it."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import urllib.parse
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qwq_env.api_key import ApiKey
+from qwq_env.errors import UsageError
+
+PRINTABLE = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=8, max_size=40)
+
+
+@pytest.mark.parametrize(
+    "value", ["sk-secret\n", " sk-secret", "sk-sécret", "", " ", "sk\x00secret"]
+)
+def test_what_is_no_key_is_refused_and_not_shown(value):
+    with pytest.raises(UsageError, match=r"^SOME_KEY: not printable ASCII") as caught:
+        ApiKey(value, "SOME_KEY")
+
+    assert "secret" not in str(caught.value)
+
+
+def test_no_key_is_no_header_and_hides_nothing():
+    assert ApiKey(None).headers() == {}
+    assert ApiKey(None).hidden("Bearer None") == "Bearer None"
+
+
+def test_key_is_not_shown_by_itself():
+    assert (
+        "sk-secret" not in repr(ApiKey("sk-secret")) + str(vars(ApiKey)) + f"{ApiKey('sk-secret')}"
+    )
+    assert ApiKey("sk-secret").headers() == {"Authorization": "Bearer sk-secret"}
+
+
+@given(PRINTABLE, st.text(max_size=20), st.text(max_size=20))
+def test_every_way_to_write_a_key_is_hidden(key, before, after):
+    hide = ApiKey(key).hidden
+    written = {
+        "plain": key,
+        "repr": repr(before + key + after),
+        "JSON": json.dumps(before + key + after),
+        "JSON in JSON": json.dumps(json.dumps(key)),
+        "escaped": "".join(f"\\u{ord(c):04X}" for c in key),
+        "URL": urllib.parse.quote(key, safe=""),
+        "HTML": html.escape(key),
+        "upper case": key.upper(),
+        "wrapped": key[:5] + "\n  " + key[5:],
+        "base64": base64.b64encode(key.encode()).decode(),
+        "basic": base64.b64encode(f"Bearer {key}".encode()).decode(),
+    }
+    for how, text in written.items():
+        shown = hide(f"{before}{text}{after}")
+
+        assert key not in shown, how
+        assert "***" in shown, how
+
+
+@given(st.text(max_size=200))
+def test_other_text_stays_as_it_is(text):
+    assert ApiKey("sk-0123456789abcdef").hidden(text) == text
