@@ -33,7 +33,7 @@ from safetensors import safe_open
 from transformers import AutoConfig
 from transformers.utils import logging as transformers_logging
 
-from qwq_env.errors import InfrastructureError, QwqError, UsageError
+from qwq_env.errors import InfrastructureError, UsageError
 from qwq_env.rollout.vllm_policy import authorization, server_urls
 
 _WEIGHTS = "*.safetensors*"
@@ -82,7 +82,10 @@ class DiskWeightSync(WeightSync):
         return f"DiskWeightSync({str(self.directory)!r}, {list(self.urls)!r})"
 
     def push(self, trainer: Any) -> None:
-        """Write and reload; rank 0 does it, the others wait for how it went."""
+        """Write and reload; rank 0 does it, the others wait for how it went.
+
+        Raises `InfrastructureError`, of the same text on every rank, for whatever went wrong.
+        """
         accelerator = trainer.accelerator
         model = accelerator.unwrap_model(trainer.model)
         if hasattr(model, "peft_config"):
@@ -90,16 +93,17 @@ class DiskWeightSync(WeightSync):
         # Sharded weights are gathered here, so every rank takes part.
         state = accelerator.get_state_dict(trainer.model_wrapped)
         failure: list[str | None] = [None]
+        cause: Exception | None = None
         if accelerator.is_main_process:
             try:
                 self._write(model, state)
                 self._reload_all()
-            except (QwqError, OSError) as error:
-                # Told to all ranks: alone, this one would leave the others waiting for it.
-                failure = [f"{type(error).__name__}: {error}"]
+            except Exception as error:  # noqa: BLE001 - whatever it is, all ranks must hear of it
+                # The others wait in the broadcast. A full disk, for one, is a `SafetensorError`.
+                failure, cause = [f"{type(error).__name__}: {error}"], error
         broadcast_object_list(failure)
         if failure[0] is not None:
-            raise InfrastructureError(f"weights: {failure[0]}")
+            raise InfrastructureError(f"weights: {failure[0]}") from cause
 
     def _write(self, model: Any, state: dict[str, Any]) -> None:
         """Put the new weights in the place of the old, each file in one move."""

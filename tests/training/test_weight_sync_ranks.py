@@ -54,3 +54,13 @@ def test_failure_of_the_one_stops_both(tokenizer, tmp_path, weight_server):
 
     assert first == second
     assert "Worker failed" in first
+
+
+@pytest.mark.slow
+def test_weights_that_cannot_be_written_stop_both(tokenizer, tmp_path, weight_server):
+    first, second = push(tokenizer, tmp_path, weight_server.url, "full disk")
+
+    assert first == second
+    assert first.startswith("weights: ")
+    assert weight_server.seen == []
+    assert not list((tmp_path / "served").glob(".new-*"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,11 +25,14 @@ def main(folder: Path, url: str, out: Path, kind: str) -> None:
     torch.manual_seed(0)
     # As training has it: the head of what is served is on its own, that of the model is not.
     model = AutoModelForCausalLM.from_pretrained(folder, tie_word_embeddings=True)
-    wrapped = accelerator.prepare(model) if kind == "ddp" else sharded(accelerator, model)
+    wrapped = sharded(accelerator, model) if kind == "fsdp2" else accelerator.prepare(model)
     assert accelerator.num_processes == 2
     with torch.no_grad():
         for weight in model.parameters():
             weight += 1
+    if kind == "full disk":
+        # No file may grow beyond this: the configuration fits, the weights do not.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, resource.RLIM_INFINITY))
     trainer = SimpleNamespace(accelerator=accelerator, model=model, model_wrapped=wrapped)
     try:
         DiskWeightSync(folder, url).push(trainer)
