@@ -7,7 +7,7 @@ evaluation and judges for rewards are both made of this.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import httpx
@@ -86,12 +86,28 @@ class ChatClient:
 
 async def _read(response: httpx.Response) -> Completion:
     collected = _Collected()
-    async for line in response.aiter_lines():
+    async for line in _lines(response):
         if line.startswith("data:") and not collected.add(line[5:].strip()):
-            return collected.completion()
+            break
+    # The end of a stream is not the end of a reply: a server that fails sends it too.
     if collected.finish_reason is None:
         raise Transient("the stream broke off before the reply was complete")
     return collected.completion()
+
+
+async def _lines(response: httpx.Response) -> AsyncIterator[str]:
+    """Give the lines of a stream, which end at a line feed and at nothing else.
+
+    httpx ends them at U+2028 and U+0085 as well, which JSON may hold as they are.
+    """
+    begun: list[bytes] = []
+    async for chunk in response.aiter_bytes():
+        *ended, rest = chunk.split(b"\n")
+        for end in ended:
+            yield b"".join([*begun, end]).decode("utf-8", "replace")
+            begun.clear()
+        begun.append(rest)
+    yield b"".join(begun).decode("utf-8", "replace")
 
 
 class _Collected:

@@ -10,7 +10,7 @@ from qwq_env.rollout.openai_chat import OpenAIChat
 from qwq_env.rollout.store import EpisodeStore, read_episodes
 from qwq_env.trajectory import Trajectory
 
-from .chat_server import ANSWER, Server, delta, end, native_call, play
+from .chat_server import ANSWER, Server, Stream, delta, end, native_call, play
 
 
 def test_native_calls_and_reasoning_content():
@@ -114,3 +114,40 @@ def test_text_that_utf8_cannot_write_is_stored_as_it_came(tmp_path):
 
     assert trajectory.answer == "42 \ud800 é"
     assert list(read_episodes(tmp_path / "episodes.jsonl")) == [trajectory]
+
+
+def stream(*events, end="\n\n") -> Stream:
+    """Return events whose JSON holds every character as it is."""
+    written = [f"data: {json.dumps(event, ensure_ascii=False)}{end}" for event in events]
+    return Stream("".join([*written, f"data: [DONE]{end}"]).encode())
+
+
+@pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c"])
+def test_only_a_line_feed_ends_a_line(separator):
+    text = f"42{separator}apples"
+    # JSON must write control characters below U+0020 in escapes; json.dumps does.
+    with Server([stream(delta(content=text), end())]) as server:
+        trajectory = play(server, tries=1)
+
+    assert trajectory.answer == text.strip()
+
+
+def test_lines_that_end_as_on_windows():
+    with Server([stream(*ANSWER, end="\r\n\r\n")]) as server:
+        assert play(server, tries=1).answer == "It is 42."
+
+
+def test_a_character_in_two_chunks_is_one():
+    text = "42 é🙂" * 30_000
+    with Server([stream(delta(content=text), end())]) as server:
+        assert play(server, tries=1).answer == text
+
+
+@pytest.mark.parametrize("last", [delta(content="42"), {"choices": [{"finish_reason": None}]}])
+def test_end_without_a_reason_is_no_end(last):
+    broken = stream(delta(content="It is 42, or rath"), last)
+    with Server([broken, ANSWER]) as server:
+        trajectory = play(server)
+
+    assert trajectory.answer == "It is 42."
+    assert len(server.requests) == 2
