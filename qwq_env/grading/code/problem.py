@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import operator
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -49,36 +50,52 @@ def equals(expected: Any) -> Check:
 def same(value: Any, expected: Any, tolerance: float = 1e-6) -> bool:
     """Say whether two plain values are equal.
 
-    A tuple is as good as a list, for JSON knows no tuples; a number may be an int or a float,
-    floats within `tolerance` (relative, and absolute near zero); a bool is no number.
+    A tuple is as good as a list, for JSON knows no tuples; a bool is no number. A float may lie
+    within `tolerance` of an expected float (relative, and absolute near zero); an int and a float
+    are equal where they are the same number exactly, as in Python. Members of sets and keys of
+    dictionaries have no tolerance.
     """
     if isinstance(value, bool) or isinstance(expected, bool):
         return value is expected
-    if isinstance(value, float) or isinstance(expected, float):
-        return _close(value, expected, tolerance)
+    if isinstance(value, int | float) and isinstance(expected, int | float):
+        return _same_number(value, expected, tolerance)
     if isinstance(value, list | tuple) and isinstance(expected, list | tuple):
         return len(value) == len(expected) and all(
             same(a, b, tolerance) for a, b in zip(value, expected, strict=True)
         )
     if isinstance(value, dict) and isinstance(expected, dict):
-        return value.keys() == expected.keys() and all(
+        return _same_members(value, expected) and all(
             same(value[key], expected[key], tolerance) for key in expected
         )
     if isinstance(value, set | frozenset) and isinstance(expected, set | frozenset):
-        return value == expected
+        return _same_members(value, expected)
     return type(value) is type(expected) and bool(value == expected)
 
 
-def _close(value: Any, expected: Any, tolerance: float) -> bool:
-    if not isinstance(value, int | float) or not isinstance(expected, int | float):
-        return False
-    try:
+def _same_number(value: float, expected: float, tolerance: float) -> bool:
+    if type(value) is float and type(expected) is float:
         return math.isclose(value, expected, rel_tol=tolerance, abs_tol=tolerance) or (
             math.isnan(value) and math.isnan(expected)
         )
-    except OverflowError:
-        # An integer beyond the range of floats is close to no float.
-        return False
+    return value == expected
+
+
+def _same_members(value: Collection[Any], expected: Collection[Any]) -> bool:
+    """Compare sets, or keys, member by member: Python finds True where 1 was put in."""
+    members = {member: member for member in expected}
+    return len(value) == len(members) and all(
+        member in members and same(member, members[member], 0.0) for member in value
+    )
+
+
+def contains(container: Any, item: Any) -> bool:
+    """Say whether `item in container`, by `same`; a text contains its parts.
+
+    Raises `TypeError` where the container is none, or is a text and the item is not.
+    """
+    if isinstance(container, str | bytes):
+        return operator.contains(container, item)
+    return any(same(member, item) for member in container)
 
 
 def same_output(printed: str, expected: str) -> bool:
