@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from qwq_env.errors import UsageError
-from qwq_env.grading.code.problem import CallTest, Check, same
+from qwq_env.grading.code.problem import CallTest, Check, contains, same
 
 _CONSTRUCTORS: dict[str, Callable[..., Any]] = {
     "list": list, "tuple": tuple, "set": set, "frozenset": frozenset, "dict": dict,
@@ -85,6 +85,8 @@ class _Rewriter:
         return self._test(call, lambda value: wrap(value) is True)
 
     def _comparison(self, left: ast.expr, operator: ast.cmpop, right: ast.expr) -> CallTest:
+        if isinstance(operator, ast.In | ast.NotIn):
+            return self._membership(left, isinstance(operator, ast.In), right)
         if not self._has_call(left):
             mirrored = {ast.Lt: ast.Gt(), ast.LtE: ast.GtE(), ast.Gt: ast.Lt(), ast.GtE: ast.LtE()}
             left, operator, right = right, mirrored.get(type(operator), operator), left
@@ -96,12 +98,19 @@ class _Rewriter:
             return self._test(call, lambda value: wrap(value) is expected)
         if isinstance(operator, ast.NotEq):
             return self._test(call, lambda value: not same(wrap(value), expected))
-        if isinstance(operator, ast.In):
-            return self._test(call, lambda value: any(same(wrap(value), e) for e in expected))
         if type(operator) in _ORDERS:
             order = _ORDERS[type(operator)]
             return self._test(call, lambda value: order(_number(wrap(value)), expected))
         raise _refusal(left, f"compares by {type(operator).__name__}")
+
+    def _membership(self, item: ast.expr, wanted: bool, container: ast.expr) -> CallTest:
+        if self._has_call(item):
+            held = self._constant(container)
+            call, wrap = self._call(item)
+            return self._test(call, lambda value: contains(held, wrap(value)) is wanted)
+        sought = self._constant(item)
+        call, wrap = self._call(container)
+        return self._test(call, lambda value: contains(wrap(value), sought) is wanted)
 
     def _isclose(self, test: ast.Call) -> CallTest:
         first, second, *_ = test.args
