@@ -11,6 +11,7 @@ import asyncio
 import json
 import os
 import random
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
@@ -19,6 +20,8 @@ import httpx
 from qwq_env.api_key import ApiKey
 from qwq_env.bounds import check_positive, check_whole
 from qwq_env.errors import InfrastructureError, UsageError
+from qwq_env.refusal import RefusalKind, refusal_kind
+from qwq_env.retry_after import retry_seconds
 
 _RETRIED_STATUS = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 _SHOWN = 500
@@ -28,11 +31,25 @@ Result = TypeVar("Result")
 
 
 class Transient(Exception):
-    """Failed on the way; may succeed when tried again. The message may be long and unclean."""
+    """Failed on the way; may succeed when tried again. The message may be long and unclean.
+
+    `after` is for how many seconds the server asked to be left alone.
+    """
+
+    def __init__(self, message: str, after: float = 0.0) -> None:
+        super().__init__(message)
+        self.after = after
 
 
 class Refused(InfrastructureError):
-    """The server understood and refused; asking again would only repeat it."""
+    """The server understood and refused; asking again would only repeat it.
+
+    `kind` says whose affair that is; see `refusal_kind`.
+    """
+
+    def __init__(self, message: str, kind: RefusalKind) -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class _Connections(NamedTuple):
@@ -47,7 +64,9 @@ class HttpClient:
 
     At most `in_flight` requests are open at a time in each loop. What fails on the way
     (connection, 429, 5xx, an answer that breaks off) is tried `attempts` times, with waits that
-    double from `backoff` seconds. `seconds` bounds each wait for the server. The `key` is the
+    double from `backoff` seconds and are longer where the server asks for it (`Retry-After`).
+    `seconds` bounds each wait for the server, that one too; a deadline of the caller's ends any
+    of them by cancelling. The `key` is the
     value of the environment variable `api_key_variable`; it goes into one header, and is taken out
     of whatever the server says that becomes a message.
     """
@@ -68,6 +87,7 @@ class HttpClient:
         self._in_flight = in_flight
         self._attempts = attempts
         self._backoff = backoff
+        self._seconds = seconds
         self._timeout = httpx.Timeout(seconds, connect=min(seconds, 10.0))
         name = api_key_variable or "api_key"
         # A variable that is set to nothing is the usual way to say that there is no key.
@@ -87,11 +107,11 @@ class HttpClient:
         """
         content = json.dumps(body, allow_nan=False).encode()
         client, slots = self._connections()
-        failure = ""
+        failure, after = "", 0.0
         for attempt in range(self._attempts):
             if attempt:
                 wait = self._backoff * 2 ** (attempt - 1)
-                await asyncio.sleep(wait * random.uniform(0.5, 1.5))
+                await asyncio.sleep(after + wait * random.uniform(0.5, 1.5))
             try:
                 async with slots, client.stream("POST", url, content=content) as response:
                     if response.status_code != 200:
@@ -99,6 +119,8 @@ class HttpClient:
                     return await read(response)
             except (httpx.RequestError, httpx.StreamError, Transient) as error:
                 failure = self._shown(f"{type(error).__name__}: {error}")
+                asked = error.after if isinstance(error, Transient) else 0.0
+                after = min(asked, self._seconds)
         raise InfrastructureError(f"{url}: {failure}")
 
     async def post_json(self, url: str, body: Mapping[str, Any]) -> Any:
@@ -111,10 +133,12 @@ class HttpClient:
             await connections.client.aclose()
 
     async def _refuse(self, url: str, response: httpx.Response) -> None:
-        message = f"{response.status_code}: {(await response.aread()).decode('utf-8', 'replace')}"
-        if response.status_code in _RETRIED_STATUS:
-            raise Transient(message)
-        raise Refused(f"{url}: {self._shown(message)}")
+        status = response.status_code
+        words = (await response.aread()).decode("utf-8", "replace")
+        if status in _RETRIED_STATUS:
+            after = retry_seconds(response.headers.get("Retry-After"), now=time.time())
+            raise Transient(f"{status}: {words}", after)
+        raise Refused(f"{url}: {self._shown(f'{status}: {words}')}", refusal_kind(status, words))
 
     def _shown(self, words: str) -> str:
         """Return a server's words on one line, without the key, and only then cut to length."""

@@ -1,0 +1,28 @@
+"""For how long a busy server asks to be left alone: the header `Retry-After` (RFC 9110, 10.2.3)."""
+
+from __future__ import annotations
+
+import math
+from email.utils import parsedate_to_datetime
+
+
+def retry_seconds(value: str | None, *, now: float) -> float:
+    """Return the seconds that a header asks for; 0 if there is none, or none that can be read.
+
+    It holds a number of seconds, or a date, which counts from `now` (seconds since the epoch).
+    What it asks for is not bounded here; whoever waits bounds it.
+    """
+    if value is None:
+        return 0.0
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = _seconds_to(value, now)
+    return max(0.0, seconds) if math.isfinite(seconds) else 0.0
+
+
+def _seconds_to(date: str, now: float) -> float:
+    try:
+        return parsedate_to_datetime(date).timestamp() - now
+    except (ValueError, OverflowError, OSError):
+        return 0.0

@@ -1,0 +1,26 @@
+"""For how long a server asks to be left alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from qwq_env.retry_after import retry_seconds
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (None, 0.0),
+        ("7", 7.0),
+        ("0.5", 0.5),
+        ("-7", 0.0),
+        ("nan", 0.0),
+        ("inf", 0.0),
+        ("soon", 0.0),
+        ("Thu, 01 Jan 1970 00:01:40 GMT", 40.0),
+        ("Thu, 01 Jan 1970 00:00:40 GMT", 0.0),
+        ("Thu, 01 Jan 999999999 00:00:40 GMT", 0.0),
+    ],
+)
+def test_seconds_that_a_server_asks_for(value, seconds):
+    assert retry_seconds(value, now=60.0) == seconds
