@@ -28,6 +28,13 @@ class Piece(NamedTuple):
     control: bool = False
 
 
+class OneTool(NamedTuple):
+    """The one tool that a dialect can call, and the one argument that it writes."""
+
+    tool: str
+    argument: str
+
+
 class Dialect(ABC):
     """How a model writes calls and reads results.
 
@@ -35,13 +42,15 @@ class Dialect(ABC):
     model writes them; a token that completes one may bring a few characters more).
     `end_of_turn` is the control text that closes the model's turn, or `""` where observations
     are fed back inside the same turn. `thinking_opening` is the text with which the prompt of a
-    turn opens the thinking for the model, if it does.
+    turn opens the thinking for the model, if it does. `one_tool` is set where only that one can
+    be called.
     """
 
     name: str
     stop: tuple[str, ...]
     end_of_turn: str
     thinking_opening: str = ""
+    one_tool: OneTool | None = None
 
     @abstractmethod
     def render(

@@ -31,7 +31,7 @@ import re
 from collections.abc import Sequence
 
 from qwq_env.dialect import chatml, inline
-from qwq_env.dialect.base import Dialect, Messages, Piece, Schemas
+from qwq_env.dialect.base import Dialect, Messages, OneTool, Piece, Schemas
 from qwq_env.dialect.scan import Reading, answer_of, read_tagged, scan_anywhere
 from qwq_env.turn import CallResult, MalformedCall, ToolCall, Turn
 
@@ -61,6 +61,7 @@ class FencedDialect(Dialect):
         self.stop = ("</code>" if code_tags else "\n```\n", "</answer>", *chatml.ENDS)
         head, tail = ("<code>\n", "\n</code>") if code_tags else ("", "\n")
         call = (f"\n{head}```python\n", f"\n```{tail}")
+        self.one_tool = OneTool(tool, argument)
         self._frame = inline.Frame(
             dialect=self.name,
             tool=tool,

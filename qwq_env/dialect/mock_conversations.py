@@ -4,22 +4,45 @@ from __future__ import annotations
 
 from typing import Any
 
+from qwq_env.dialect.base import OneTool
+
 Message = dict[str, Any]
 
-TOOLS: list[dict[str, Any]] = [
-    {
+CALCULATOR = OneTool("calculator", "expression")
+
+
+def mock_schema(tool: OneTool) -> dict[str, Any]:
+    """Return the schema of a tool that takes one text."""
+    return {
         "type": "function",
         "function": {
-            "name": "calculator",
+            "name": tool.tool,
             "description": "Evaluate an arithmetic expression.",
             "parameters": {
                 "type": "object",
-                "properties": {"expression": {"type": "string"}},
-                "required": ["expression"],
+                "properties": {tool.argument: {"type": "string"}},
+                "required": [tool.argument],
             },
         },
     }
-]
+
+
+def mock_conversations(tool: OneTool) -> dict[str, list[Message]]:
+    """Return conversations by name, in which all calls are of `tool`."""
+    return {
+        name: [_calling(tool, message) for message in messages]
+        for name, messages in _CONVERSATIONS.items()
+    }
+
+
+def _calling(tool: OneTool, message: Message) -> Message:
+    calls = [
+        {"type": "function", "function": {"name": tool.tool, "arguments": {tool.argument: text}}}
+        for text in message.get("tool_calls", ())
+    ]
+    if calls:
+        return {**message, "tool_calls": calls}
+    return {**message, "name": tool.tool} if message["role"] == "tool" else message
 
 
 def _user(text: str) -> Message:
@@ -28,18 +51,14 @@ def _user(text: str) -> Message:
 
 def _model(thought: str, text: str, *expressions: str) -> Message:
     message = {"role": "assistant", "content": f"<think>\n{thought}\n</think>\n\n{text}"}
-    calls = [
-        {"type": "function", "function": {"name": "calculator", "arguments": {"expression": e}}}
-        for e in expressions
-    ]
-    return {**message, "tool_calls": calls} if calls else message
+    return {**message, "tool_calls": expressions} if expressions else message
 
 
 def _tool(text: str) -> Message:
-    return {"role": "tool", "name": "calculator", "content": text}
+    return {"role": "tool", "content": text}
 
 
-CONVERSATIONS: dict[str, list[Message]] = {
+_CONVERSATIONS: dict[str, list[Message]] = {
     "one answer": [_user("What is 2+2?"), _model("That is easy.", "4")],
     "two questions": [
         _user("What is 2+2?"),

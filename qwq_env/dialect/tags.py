@@ -25,7 +25,7 @@ import re
 from collections.abc import Sequence
 
 from qwq_env.dialect import chatml, inline
-from qwq_env.dialect.base import Dialect, Messages, Piece, Schemas
+from qwq_env.dialect.base import Dialect, Messages, OneTool, Piece, Schemas
 from qwq_env.dialect.scan import Reading, answer_of, read_tagged, scan_anywhere
 from qwq_env.turn import CallResult, MalformedCall, ToolCall, Turn
 
@@ -51,6 +51,7 @@ class TagsDialect(Dialect):
     end_of_turn = ""
 
     def __init__(self, tool: str = "search", argument: str = "query") -> None:
+        self.one_tool = OneTool(tool, argument)
         self._frame = inline.Frame(
             dialect=self.name,
             tool=tool,

@@ -11,14 +11,24 @@ aside), `ids` (are the ids of an appended episode those of its whole text render
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from qwq_env.dialect.base import Dialect, Piece, text_of
+from qwq_env.dialect.chatml import END
 from qwq_env.dialect.codec import TokenCodec
 from qwq_env.dialect.conformance import common_prefix, first_difference
-from qwq_env.dialect.mock_conversations import CONVERSATIONS, TOOLS, Message
+from qwq_env.dialect.mock_conversations import (
+    CALCULATOR,
+    Message,
+    mock_conversations,
+    mock_schema,
+)
 from qwq_env.turn import CallResult
+
+
+class _RefusedError(Exception):
+    """The template raised: it does not take these messages."""
 
 
 class Finding(NamedTuple):
@@ -31,36 +41,46 @@ class Finding(NamedTuple):
 
 
 class TemplateCheck:
-    """A tokenizer's template beside a dialect; `run` yields the findings."""
+    """A tokenizer's template beside a dialect; `run` yields the findings.
+
+    The mock conversations call a calculator, or the one tool that the dialect can call.
+    """
 
     def __init__(self, tokenizer: Any, dialect: Dialect) -> None:
         """Raises `UsageError` for a tokenizer that `TokenCodec` refuses."""
         self._tokenizer, self._dialect = tokenizer, dialect
         self._codec = TokenCodec(tokenizer)
+        self._tool = dialect.one_tool or CALCULATOR
+        self._schemas = [mock_schema(self._tool)]
 
     def run(self) -> Iterator[Finding]:
         """Yield one finding for each check and conversation.
 
         A conversation that the template refuses yields a single finding, `renders`.
         """
-        for name, messages in CONVERSATIONS.items():
+        for name, messages in mock_conversations(self._tool).items():
             try:
                 self._render(messages)
-            except Exception as error:  # noqa: BLE001 - a template may raise whatever it likes
-                yield Finding("renders", name, False, f"the template refuses it: {error}")
+            except _RefusedError as error:
+                yield Finding("renders", name, False, str(error))
                 continue
-            for check, detail in (
-                ("thinking", self._forgotten(messages)),
-                ("append-only", self._rewritten(messages)),
-                ("dialect", self._unlike_dialect(messages)),
-                ("ids", self._drift_of_ids(messages)),
+            for check, look in (
+                ("thinking", self._forgotten),
+                ("append-only", self._rewritten),
+                ("dialect", self._unlike_dialect),
+                ("ids", self._drift_of_ids),
             ):
+                detail = _first_wrong(look, messages)
                 yield Finding(check, name, not detail, detail)
 
     def _render(self, messages: Sequence[Message], prompt: bool = False) -> str:
-        text: str = self._tokenizer.apply_chat_template(
-            list(messages), tools=TOOLS, add_generation_prompt=prompt, tokenize=False
-        )
+        try:
+            text: str = self._tokenizer.apply_chat_template(
+                list(messages), tools=self._schemas, add_generation_prompt=prompt, tokenize=False
+            )
+        except Exception as error:
+            said = " ".join(str(error).split())
+            raise _RefusedError(f"the template refuses it: {said}") from error
         return text
 
     def _forgotten(self, messages: Sequence[Message]) -> str:
@@ -86,7 +106,7 @@ class TemplateCheck:
     def _unlike_dialect(self, messages: Sequence[Message]) -> str:
         bare = [_without_thinking(message) for message in messages[:-1]] + [messages[-1]]
         for prompt in (False, True):
-            pieces = self._dialect.render(bare, TOOLS, add_generation_prompt=prompt)
+            pieces = self._dialect.render(bare, self._schemas, add_generation_prompt=prompt)
             template = self._render(bare, prompt)
             found = first_difference(template, text_of(pieces))
             if found is not None:
@@ -108,27 +128,28 @@ class TemplateCheck:
     def _append(self, messages: Sequence[Message]) -> list[int]:
         """Return the ids of an episode in which each turn was appended to those before it."""
         ids: list[int] = []
-        start = 0
+        start, closed = 0, True
         for end in _turn_ends(messages):
             asked = messages[start:end]
             if start == 0:
-                pieces = self._dialect.render(asked, TOOLS)
+                pieces = self._dialect.render(asked, self._schemas)
             elif asked[0]["role"] == "tool":
-                results = [CallResult("calculator", message["content"]) for message in asked]
-                pieces = self._dialect.render_results(results, closed=True)
+                results = [CallResult(self._tool.tool, message["content"]) for message in asked]
+                pieces = self._dialect.render_results(results, closed=closed)
             else:
                 pieces = [Piece("\n", control=True), *self._dialect.render(asked)]
             ids += self._codec.encode_pieces(pieces)
-            ids += self._turn(messages[: end + 1])
-            start = end + 1
+            turn = self._turn(messages[: end + 1])
+            ids += self._codec.encode_pieces([Piece(turn, control=True)])
+            start, closed = end + 1, turn.endswith(END)
         return ids
 
-    def _turn(self, messages: Sequence[Message]) -> list[int]:
-        """Return the ids that the model would have sampled for the last message."""
-        prompt = text_of(self._dialect.render(messages[:-1], TOOLS))
-        whole = text_of(self._dialect.render(messages, TOOLS, add_generation_prompt=False))
-        turn = whole[common_prefix(prompt, whole) :].removesuffix("\n")
-        return self._codec.encode_pieces([Piece(turn, control=True)])
+    def _turn(self, messages: Sequence[Message]) -> str:
+        """Return what the model would have written as the last message."""
+        prompt = text_of(self._dialect.render(messages[:-1], self._schemas))
+        whole = text_of(self._dialect.render(messages, self._schemas, add_generation_prompt=False))
+        turn = whole[common_prefix(prompt, whole) :]
+        return turn[:-1] if turn.endswith(f"{END}\n") else turn
 
     def _encode(self, text: str) -> list[int]:
         ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -143,6 +164,14 @@ class TemplateCheck:
         old, new = (self._codec.decode(ids[index : index + 1]) for ids in (before, after))
         around = self._codec.decode(before[max(0, index - 6) : index])
         return f"token {index} was {old!r} and becomes {new!r}, behind {around!r}"
+
+
+def _first_wrong(look: Callable[[Sequence[Message]], str], messages: Sequence[Message]) -> str:
+    """Return what a check finds, which may be that the template refuses a part."""
+    try:
+        return look(messages)
+    except _RefusedError as error:
+        return str(error)
 
 
 def _thought(message: Mapping[str, Any]) -> str:

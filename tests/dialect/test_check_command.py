@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from qwq_env.cli import main
+from qwq_env.dialect import make_dialect
 from qwq_env.dialect.base import text_of
 from qwq_env.dialect.qwq import QwqDialect
+from qwq_env.turn import CallResult
 
 # Qwen's way to write turns; `FORGET` is the part in which QwQ's template drops earlier thinking.
 TEMPLATE = """
@@ -165,6 +167,75 @@ def test_a_template_that_keeps_what_was_written(
     assert "FAIL" not in out
     assert out.count("ok ") == 4
     assert code == 0
+
+
+# The turn stays open from the first thought to the answer, through calls and results.
+INLINE = """
+{{- '<|im_start|>system\n' }}
+{{- messages[0].content ~ '\n\n' if messages[0].role == 'system' else '' }}
+{{- HEAD ~ tools[0].function | tojson ~ TAIL }}
+{%- for m in messages %}
+    {%- if m.role == 'user' %}{{ '<|im_start|>user\n' ~ m.content ~ '<|im_end|>\n' }}
+    {%- elif m.role == 'assistant' %}
+        {{- '' if loop.previtem.role == 'tool' else '<|im_start|>assistant\n' }}{{ m.content }}
+        {%- for call in m.tool_calls or [] %}
+            {%- for value in call.function.arguments.values() %}{{ CALL ~ value ~ END }}{% endfor %}
+        {%- endfor %}
+        {{- '' if m.tool_calls else '<|im_end|>\n' }}
+    {%- elif m.role == 'tool' %}{{ BEFORE ~ m.content ~ AFTER }}
+    {%- endif %}
+{%- endfor %}
+{{- '<|im_start|>assistant\n' if add_generation_prompt and messages[-1].role != 'tool' else '' }}"""
+
+
+@pytest.mark.parametrize(
+    ("name", "tool", "argument"), [("tags", "search", "query"), ("fenced", "python", "code")]
+)
+def test_a_template_of_a_dialect_of_one_tool(
+    checkpoint: Any, capsys: pytest.CaptureFixture[str], name: str, tool: str, argument: str
+) -> None:
+    dialect = make_dialect(name)
+    schema = {"name": tool, "parameters": {"properties": {argument: {}}}}
+    system = text_of(dialect.render([], [schema], add_generation_prompt=False))
+    called = {"role": "assistant", "tool_calls": [{"name": tool, "arguments": {argument: "@"}}]}
+    call = text_of(dialect.render([called], add_generation_prompt=False))
+    result = text_of(dialect.render_results([CallResult(tool, "@")], closed=False))
+    made = INLINE
+    for names, text, between in (
+        (("HEAD", "TAIL"), system.removeprefix("<|im_start|>system\n"), json.dumps(schema)),
+        (("CALL", "END"), call.removeprefix("<|im_start|>assistant\n"), "@"),
+        (("BEFORE", "AFTER"), result, "@"),
+    ):
+        for part, written in zip(names, text.split(between), strict=True):
+            made = re.sub(rf"\b{part}\b", lambda _, w=written: json.dumps(w), made)
+
+    code = main(["check", "template", checkpoint(made), "--dialect", name])
+    out, err = capsys.readouterr()
+
+    assert (err, code) == ("", 0), out
+    assert out.count("ok ") == 4
+
+
+@pytest.mark.parametrize("name", ["react", "tags", "fenced"])
+def test_a_template_beside_a_dialect_that_it_does_not_write(
+    checkpoint: Any, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    assert main(["check", "template", checkpoint(template("")), "--dialect", name]) == 1
+    out = capsys.readouterr().out
+
+    assert "FAIL  dialect" in out
+    assert "ok    append-only" in out
+
+
+def test_a_template_that_refuses_the_beginning_of_a_conversation(
+    checkpoint: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refusing = "{{ raise_exception('answer\nfirst') if messages[-1].role != 'assistant' }}"
+
+    assert main(["check", "template", checkpoint(refusing + template(""))]) == 1
+    out = capsys.readouterr().out
+    assert "one answer: the template refuses it: answer first\n" in out
+    assert "ok    thinking" in out
 
 
 def test_a_template_that_forgets_thinking(
