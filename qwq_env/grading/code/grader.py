@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import groupby, islice
 from typing import Literal
 
 from qwq_env.errors import UsageError
@@ -21,6 +22,8 @@ from qwq_env.sandbox.source import checked_code
 _FENCE = re.compile(r"^```[ \t]*+(\w*+)[^\n]*+\n(.*?)^```", re.DOTALL | re.MULTILINE)
 _LANGUAGES = ("", "python", "python3", "py")
 _AT_ONCE = 8
+# A server answers a request that takes longer than 600 s as lost, which is nobody's verdict.
+_REQUEST_SECONDS = 500.0
 _REASONS = {
     "timeout": "time_limit",
     "memory": "memory_limit",
@@ -31,6 +34,7 @@ _REASONS = {
 }
 
 Reward = Literal["all", "fraction", "first_k"]
+_Batch = list[tuple[int, CallTest]]
 
 
 class CodeGrader:
@@ -85,7 +89,7 @@ class CodeGrader:
         if isinstance(tests[0], StdinTest):
             failures = await self._run_stdin(program, tests, limits, stop_early)
         else:
-            failures = await self._run_calls(program, tests, limits)
+            failures = await self._run_calls(program, tests, limits, stop_early)
         if not failures:
             return Score.right("passed", f"{len(tests)} tests")
         reason, number = failures[0]
@@ -114,21 +118,31 @@ class CodeGrader:
         return failures
 
     async def _run_calls(
-        self, program: str, tests: Sequence[CallTest], limits: Limits
+        self, program: str, tests: Sequence[CallTest], limits: Limits, stop_early: bool
     ) -> list[tuple[str, int]]:
         failures: list[tuple[str, int]] = []
-        for function in dict.fromkeys(test.function for test in tests):
-            numbered = [(n, test) for n, test in enumerate(tests) if test.function == function]
-            results = await self._sandbox.call(
-                program, _path(program, function), [test.arguments for _, test in numbered],
-                limits=limits,
-            )  # fmt: skip
-            for (number, test), result in zip(numbered, results, strict=True):
-                if not result.ok:
-                    failures.append((_REASONS[result.status], number))
-                elif not test.check(result.value):
-                    failures.append(("wrong_answer", number))
-        return sorted(failures, key=lambda failure: failure[1])
+        batches = _batches(tests, limits.wall_seconds, stop_early)
+        at_once = 1 if stop_early else _AT_ONCE
+        while group := list(islice(batches, at_once)):
+            found = await asyncio.gather(*(self._run_batch(program, b, limits) for b in group))
+            failures.extend(failure for batch in found for failure in batch)
+            if failures and stop_early:
+                break
+        return failures
+
+    async def _run_batch(
+        self, program: str, batch: _Batch, limits: Limits
+    ) -> list[tuple[str, int]]:
+        path = _path(program, batch[0][1].function)
+        arguments = [test.arguments for _, test in batch]
+        results = await self._sandbox.call(program, path, arguments, limits=limits)
+        failures = []
+        for (number, test), result in zip(batch, results, strict=True):
+            if not result.ok:
+                failures.append((_REASONS[result.status], number))
+            elif not test.check(result.value):
+                failures.append(("wrong_answer", number))
+        return failures
 
     async def _test_self(self) -> None:
         """Run programs of known outcome, once; `SandboxUnavailable` if one comes out wrong."""
@@ -159,6 +173,21 @@ def program_of(response: str) -> str | None:
         return None
     blocks = [code for language, code in _FENCE.findall(answer) if language.lower() in _LANGUAGES]
     return blocks[-1] if blocks else None
+
+
+def _batches(tests: Sequence[CallTest], seconds: float, stop_early: bool) -> Iterator[_Batch]:
+    """Return the tests in their order, each with its number, as many as one request may hold.
+
+    Where the first failure decides, the first request holds one test and each one after it twice
+    as many: a solution that hangs is found out at the cost of about twice the tests up to there.
+    """
+    # At worst each call overruns, and before it the loading of the solution almost does.
+    most = max(1, int(_REQUEST_SECONDS / (2 * seconds)))
+    size = 1 if stop_early else most
+    for _, group in groupby(enumerate(tests), key=lambda numbered: numbered[1].function):
+        while batch := list(islice(group, size)):
+            yield batch
+            size = min(most, 2 * size)
 
 
 def _path(program: str, function: str) -> str:

@@ -12,6 +12,7 @@ from qwq_env.grading.code.grader import program_of
 from qwq_env.grading.code.problem import equals, same, same_output
 from qwq_env.sandbox.errors import SandboxUnavailable
 from qwq_env.sandbox.result import ExecutionResult
+from qwq_env.sandbox.server import ServiceLimits
 
 HOSTILE = Path(__file__).parents[3] / ".." / "shared" / "hostile"
 SUM = CodeProblem((StdinTest("1 2\n", "3\n"), StdinTest("5 5\n", "10\n"), StdinTest("0 0\n", "0")))
@@ -62,6 +63,66 @@ async def test_rewards(sandbox):
     assert fraction.value == pytest.approx(2 / 3)
     assert first.value == 1.0
     assert everything.value == 0.0
+
+
+class Watched:
+    """A sandbox, and the requests of `call` that it got: how many calls, and their limits."""
+
+    def __init__(self, sandbox):
+        self._sandbox = sandbox
+        self.run = sandbox.run
+        self.asked = []
+
+    async def call(self, code, function, arguments, *, limits):
+        self.asked.append((len(arguments), limits))
+        return await self._sandbox.call(code, function, arguments, limits=limits)
+
+
+def adds(count: int, **options) -> CodeProblem:
+    return CodeProblem(
+        tuple(CallTest("add", (n, 1), equals(n + 1)) for n in range(count)), **options
+    )
+
+
+async def test_a_looping_solution_is_not_called_for_every_test(sandbox):
+    watched = Watched(sandbox)
+    grader = CodeGrader(watched)
+    await grader.grade(SUM, fenced(RIGHT))
+    watched.asked.clear()
+    loops = fenced("def add(a, b):\n    while a: pass\n    return a + b")
+    score = await grader.grade(adds(100, seconds=1.0), loops)
+
+    assert (score.value, score.reason, score.detail) == (0.0, "time_limit", "test 2 of 100")
+    assert sum(calls for calls, _ in watched.asked) < 10
+
+
+async def test_no_request_can_take_longer_than_a_server_allows(sandbox):
+    watched = Watched(sandbox)
+    right = fenced("def add(a, b): return a + b")
+    for reward in ("all", "fraction"):
+        for seconds in (6, 30):
+            score = await CodeGrader(watched, reward=reward).grade(adds(60, seconds=seconds), right)
+            assert score.value == 1.0
+
+    for calls, limits in watched.asked:
+        assert calls * 2 * limits.wall_seconds <= ServiceLimits().request_seconds
+
+
+async def test_every_test_counts_towards_a_fraction(sandbox):
+    half = fenced("def add(a, b): return a + b if a % 2 else [][a]")
+    score = await CodeGrader(sandbox, reward="fraction").grade(adds(60), half)
+
+    assert score.value == 0.5
+    assert score.detail == "test 1 of 60; 30 failed"
+
+
+async def test_the_first_failure_is_told_where_functions_take_turns(grader):
+    tests = [CallTest(("one", "two")[n % 2], (), equals(n // 4)) for n in range(8)]
+    score = await grader.grade(
+        CodeProblem(tuple(tests)), fenced("def one(): return 0\ndef two(): return 0")
+    )
+
+    assert (score.reason, score.detail) == ("wrong_answer", "test 5 of 8")
 
 
 async def test_methods_of_a_solution_class(grader):
