@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
+from qwq_env import portal
 from qwq_env.arguments import check_arguments
 from qwq_env.bounds import check_positive, check_whole
 from qwq_env.errors import (
@@ -43,6 +44,9 @@ _ANSWER_PARTS: Final[tuple[tuple[str, type], ...]] = (
 )
 _CANCELLED_ITSELF: Final = "Error: the tool cancelled itself"
 
+_abandoned: Final[set[asyncio.Task[None]]] = set()
+"""Closings of toolboxes that could not be made whole; a loop alone would let go of them."""
+
 
 @dataclass(frozen=True, slots=True)
 class ToolLimits:
@@ -69,7 +73,7 @@ class Toolbox:
     """The tools of one episode. Make one for each episode, and close it at the end.
 
     Raises `UsageError` for tools that are none, and `InfrastructureError` for one whose instance
-    for this episode could not be made.
+    for this episode could not be made; those made before it are closed (`close_abandoned` waits).
 
     `counts` tallies every request by outcome: `ok`, and each error's kind.
     """
@@ -87,8 +91,15 @@ class Toolbox:
             raise UsageError("tool limit tokens: needs a tokenizer to count with; none was given")
         self.counts: Counter[str] = Counter()
         self._tokenizer = tokenizer
-        self._tools = {tool.name: _begun(tool, seed) for tool in checked_tools(tools)}
+        self._tools: dict[str, Tool] = {}
         self._closed = False
+        self._closing: asyncio.Task[None] | None = None
+        try:
+            for tool in checked_tools(tools):
+                self._tools[tool.name] = _begun(tool, seed)
+        except BaseException:
+            self._abandon()
+            raise
 
     async def run(self, requests: Sequence[ToolCall | MalformedCall]) -> list[CallResult]:
         """Run all requests concurrently; the results stand in the order of the requests.
@@ -116,17 +127,40 @@ class Toolbox:
     async def aclose(self) -> None:
         """Close every tool; idempotent. One that fails to close is logged, not raised.
 
-        The episode's outcome stands by then, and nobody could do anything about it.
+        The episode's outcome stands by then, and nobody could do anything about it. Closing goes
+        on where the wait for it is cancelled; a second call waits for its end.
         """
-        tools, self._tools, self._closed = self._tools, {}, True
-        for name, tool in tools.items():
-            if type(tool).aclose is Tool.aclose:
-                continue  # holds nothing
+        if not self._closed:
+            self._closed = True
+            if held := self._held():
+                self._closing = asyncio.create_task(self._close(held))
+        if self._closing is not None:
+            await asyncio.shield(self._closing)
+
+    def _held(self) -> list[Tool]:
+        """Return the tools that hold something."""
+        return [tool for tool in self._tools.values() if type(tool).aclose is not Tool.aclose]
+
+    async def _close(self, tools: Sequence[Tool]) -> None:
+        for tool in tools:
             try:
                 async with asyncio.timeout(self.limits.seconds):
                     await tool.aclose()
             except (Exception, SystemExit) as error:  # noqa: BLE001 - the boundary to tool code
-                _log.warning("tool %s: failed to close: %s", name, describe_error(error))
+                _log.warning("tool %s: failed to close: %s", tool.name, describe_error(error))
+
+    def _abandon(self) -> None:
+        """Close what was made of a toolbox that could not be made whole, which nobody will."""
+        if not self._held():
+            return
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            portal.run(self.aclose())
+            return
+        closing = asyncio.create_task(self.aclose())
+        _abandoned.add(closing)
+        closing.add_done_callback(_abandoned.discard)
 
     def _is_instant(self, request: ToolCall | MalformedCall) -> bool:
         """Say whether a request is answered without waiting for anything."""
@@ -222,6 +256,17 @@ class Toolbox:
         return cut_tokens(
             content, self.limits.tokens, self._tokenizer, characters=self.limits.characters
         )
+
+
+async def close_abandoned() -> None:
+    """Wait until the tools of toolboxes that could not be made whole are closed.
+
+    Why you would want this: whoever ends an event loop would else cut their closing short. What
+    another loop closes is not waited for.
+    """
+    loop = asyncio.get_running_loop()
+    if own := [closing for closing in _abandoned if closing.get_loop() is loop]:
+        await asyncio.wait(own)
 
 
 def _begun(tool: Tool, seed: int) -> Tool:

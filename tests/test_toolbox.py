@@ -15,7 +15,7 @@ from qwq_env.errors import (
     UsageError,
 )
 from qwq_env.tool import Tool, ToolResult, tool
-from qwq_env.toolbox import Toolbox, ToolLimits
+from qwq_env.toolbox import Toolbox, ToolLimits, close_abandoned
 from qwq_env.turn import CallResult, MalformedCall, ToolCall
 
 
@@ -322,6 +322,78 @@ async def test_closing_closes_every_tool_once(caplog: pytest.LogCaptureFixture) 
     assert "already gone" in caplog.text
     with pytest.raises(EnvironmentClosed):
         await box.run([call("count", {})])
+
+
+class Slow(Counter):
+    """Takes until it is told to close; `begun` says that it tries to."""
+
+    name = "slow"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun, self.told = asyncio.Event(), asyncio.Event()
+
+    def for_episode(self, seed: int) -> Slow:
+        return self
+
+    async def aclose(self) -> None:
+        self.begun.set()
+        await self.told.wait()
+        await super().aclose()
+
+
+async def test_closing_that_is_interrupted_goes_on() -> None:
+    slow, after = Slow(), Slow()
+    after.name = "after"
+    after.told.set()
+    box = Toolbox([slow, after])
+    closing = asyncio.create_task(box.aclose())
+    await asyncio.wait_for(slow.begun.wait(), 30)
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    slow.told.set()
+    await box.aclose()
+    await box.aclose()
+
+    assert (slow.closed, after.closed) == (1, 1)
+
+
+@pytest.mark.parametrize("error", [InfrastructureError, OSError, UsageError])
+async def test_tools_of_a_toolbox_that_cannot_be_made_are_closed(error: type[Exception]) -> None:
+    class Unmade(Counter):
+        def for_episode(self, seed: int) -> Unmade:
+            raise error("no place left")
+
+    made, unmade = Slow(), Unmade()
+    unmade.name = "unmade"
+    with pytest.raises(UsageError if error is UsageError else InfrastructureError):
+        Toolbox([made, unmade])
+    waiting = asyncio.create_task(close_abandoned())
+    await asyncio.wait_for(made.begun.wait(), 30)
+    early = waiting.done()
+    made.told.set()
+    await waiting
+
+    assert not early
+    assert made.closed == 1
+
+
+def test_tools_of_a_toolbox_that_cannot_be_made_are_closed_outside_of_a_loop_too() -> None:
+    class Unmade(Counter):
+        def for_episode(self, seed: int) -> Unmade:
+            raise OSError("no place left")
+
+    class Made(Counter):
+        def for_episode(self, seed: int) -> Made:
+            return self
+
+    made, unmade = Made(), Unmade()
+    unmade.name = "unmade"
+    with pytest.raises(InfrastructureError, match="no place left"):
+        Toolbox([made, unmade])
+
+    assert made.closed == 1
 
 
 @pytest.mark.parametrize(
