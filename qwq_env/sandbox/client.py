@@ -44,7 +44,8 @@ class RemoteSandbox(Sandbox):
     it was opened. A full server is asked again when it says so, a lost connection is repeated
     (a program leaves no trace, so it may run twice), all of it for `patience_seconds`; then
     `SandboxBusy` or `SandboxUnavailable` is raised. A limit that the server had to lower raises
-    `UsageError` where the program did not end well: it was judged by other rules than asked.
+    `UsageError` where the program did not end well, or for `output_bytes` where output was cut:
+    it was judged by other rules than asked.
     """
 
     def __init__(
@@ -90,7 +91,7 @@ class RemoteSandbox(Sandbox):
             raise SandboxUnavailable(f"{endpoint.url}: opened a session without an id")
         session = RemoteSession(endpoint, answer["id"], limits, self._patience_seconds)
         try:
-            _check_capped(answer, ended_well=False)
+            _check_capped(answer, ended_well=False, output_cut=True)
         except UsageError:
             await session.aclose()
             raise
@@ -113,7 +114,11 @@ class RemoteSandbox(Sandbox):
         seconds = limits.wall_seconds * (1 + len(arguments))
         answer = await self._ask("/v1/call", data, seconds)
         results = _read_calls(answer, len(arguments))
-        _check_capped(answer, ended_well=all(result.ok for result in results))
+        _check_capped(
+            answer,
+            ended_well=all(result.ok for result in results),
+            output_cut=any(result.status == "killed" for result in results),
+        )
         return results
 
     async def aclose(self) -> None:
@@ -183,7 +188,8 @@ def _read_result(answer: dict[str, Any]) -> ExecutionResult:
         raise SandboxUnavailable(f"the server's answer is not a result: {error}") from error
     if result.status == "infra":
         raise SandboxUnavailable(result.stderr or "the server's sandbox failed")
-    _check_capped(answer, ended_well=result.ok)
+    cut = bool(result.truncated) or result.status == "output"
+    _check_capped(answer, ended_well=result.ok, output_cut=cut)
     return result
 
 
@@ -197,10 +203,11 @@ def _read_calls(answer: dict[str, Any], count: int) -> list[CallResult]:
         raise SandboxUnavailable(f"the server's answer is not a result: {error}") from error
 
 
-def _check_capped(answer: dict[str, Any], *, ended_well: bool) -> None:
-    names = answer.get("capped")
-    if names and not ended_well:
-        raise UsageError(
-            f"limits.{names[0]}: is above the server's maximum, which was used instead; "
-            "expected a lower limit here or a higher maximum there"
-        )
+def _check_capped(answer: dict[str, Any], *, ended_well: bool, output_cut: bool) -> None:
+    """Raise `UsageError` where a limit that the server lowered may have decided the result."""
+    for name in answer.get("capped") or ():
+        if output_cut if name == "output_bytes" else not ended_well:
+            raise UsageError(
+                f"limits.{name}: is above the server's maximum, which was used instead; "
+                "expected a lower limit here or a higher maximum there"
+            )

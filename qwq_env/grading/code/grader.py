@@ -43,7 +43,8 @@ class CodeGrader:
     `reward` "all" pays 1.0 if every test passes, "fraction" the share that passes, "first_k" 1.0
     if the first `first_k` pass (a cheap reward for long test suites). `limits` bound a single
     test; the problem's own time limit replaces their time. Before the first grade the sandbox has
-    to run programs known to be right and wrong: one that is broken must not read as wrong answers.
+    to run programs known to be right and wrong: one that is broken must not read as wrong answers,
+    and a server whose maxima are below `limits` is a `UsageError` then, not at some later program.
     """
 
     def __init__(
@@ -154,6 +155,8 @@ class CodeGrader:
             cases = [
                 (program, CodeProblem((StdinTest("2 3\n", "5"),)), 1.0),
                 (program, CodeProblem((StdinTest("2 3\n", "6"),)), 0.0),
+                # A server that has to lower the limits says so under a program that fails.
+                ("1 / 0", CodeProblem((StdinTest("2 3\n", "5"),)), 0.0),
                 (calls, CodeProblem((CallTest("double", (21,), equals(42)),)), 1.0),
                 (calls, CodeProblem((CallTest("double", (21,), equals(41)),)), 0.0),
             ]

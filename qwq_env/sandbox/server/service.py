@@ -47,7 +47,7 @@ MAXIMA: Final = Limits(
     memory_mb=4096,
     processes=64,
     file_mb=256,
-    output_bytes=1 << 20,
+    output_bytes=4 << 20,
     disk_mb=512,
 )
 

@@ -6,13 +6,19 @@ import json
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
+from qwq_env.errors import UsageError
 from qwq_env.grading.code import CallTest, CodeGrader, CodeProblem, StdinTest, grade_row
 from qwq_env.grading.code.grader import program_of
 from qwq_env.grading.code.problem import equals, same, same_output
-from qwq_env.sandbox.errors import SandboxUnavailable
-from qwq_env.sandbox.result import ExecutionResult
-from qwq_env.sandbox.server import ServiceLimits
+from qwq_env.sandbox import (
+    ExecutionResult,
+    Limits,
+    RemoteSandbox,
+    SandboxUnavailable,
+)
+from qwq_env.sandbox.server import SandboxServer, ServiceLimits
 
 HOSTILE = Path(__file__).parents[3] / ".." / "shared" / "hostile"
 SUM = CodeProblem((StdinTest("1 2\n", "3\n"), StdinTest("5 5\n", "10\n"), StdinTest("0 0\n", "0")))
@@ -229,6 +235,40 @@ async def test_broken_sandbox_is_undecided():
 
     assert score.value is None
     assert "self-test" in score.detail
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def remote(sandbox):
+    async with SandboxServer(sandbox) as server, RemoteSandbox(server.url) as remote:
+        yield remote
+
+
+@pytest.mark.parametrize(
+    ("code", "value", "reason"),
+    [
+        (RIGHT, 1.0, "passed"),
+        ("print(4)", 0.0, "wrong_answer"),
+        ("1 / 0", 0.0, "runtime_error"),
+        ("raise SystemExit(3)", 0.0, "runtime_error"),
+        ("while True: print('x' * 1000)", 0.0, "output_limit"),
+    ],
+)
+async def test_a_server_as_it_comes_grades_as_this_machine_does(remote, code, value, reason):
+    score = await CodeGrader(remote).grade(SUM, fenced(code))
+
+    assert (score.value, score.reason) == (value, reason)
+
+
+async def test_a_server_that_gives_too_little_is_found_out_before_the_first_grade(sandbox):
+    limits = ServiceLimits(
+        maxima=Limits(cpu_seconds=60, wall_seconds=60, memory_mb=128, output_bytes=4 << 20)
+    )
+    async with (
+        SandboxServer(sandbox, limits=limits) as server,
+        RemoteSandbox(server.url) as remote,
+    ):
+        with pytest.raises(UsageError, match="memory_mb"):
+            await CodeGrader(remote).grade(SUM, fenced(RIGHT))
 
 
 async def test_row_of_a_published_form():

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from qwq_env.errors import UsageError
-from qwq_env.sandbox import Limits, SandboxBusy, SandboxUnavailable, SessionClosed
+from qwq_env.sandbox import ExecutionResult, Limits, SandboxBusy, SandboxUnavailable, SessionClosed
 from qwq_env.sandbox.client import RemoteSandbox
 from qwq_env.sandbox.server.service import ServiceLimits
 
@@ -145,6 +145,24 @@ async def test_a_lowered_limit_must_not_judge_a_program(start: Any) -> None:
 
     assert fine.ok
     assert len(server.service.sessions) == 0
+
+
+async def test_a_lowered_cap_on_output_matters_where_output_was_cut(
+    start: Any, sandbox: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = await start(limits=ServiceLimits(maxima=Limits(output_bytes=4)))
+
+    async def cut(*_: Any) -> ExecutionResult:
+        return ExecutionResult("ok", stdout="1234", truncated=("stdout",))
+
+    async with RemoteSandbox(server.url) as remote:
+        limits = Limits(output_bytes=100)
+        failed = await remote.run("raise SystemExit(3)", limits=limits)
+        monkeypatch.setattr(sandbox, "_process", cut)
+        with pytest.raises(UsageError, match="output_bytes"):
+            await remote.run("print(12345)", limits=limits)
+
+    assert failed.exit_code == 3
 
 
 async def test_a_full_server_is_asked_again_until_it_has_room(
