@@ -10,11 +10,16 @@ import struct
 from collections.abc import Callable
 from typing import Final
 
+from qwq_env.sandbox.errors import SandboxUnavailable
 from qwq_env.sandbox.jail import wire
 from qwq_env.sandbox.jail.linger import linger
 
 MOST_ANSWER_BYTES: Final = 16 << 20
-_CHUNK: Final = 1 << 14
+_CHUNK: Final = 1 << 16
+_MOST_READS: Final = 2048
+_MOST_FRAMES: Final = 64
+"""Reads and frames after one question: several times what the longest answer takes. A program
+that writes on without being asked would keep the host busy for as long as its session lives."""
 _CREDENTIALS: Final = struct.Struct("=3i")
 
 
@@ -22,7 +27,8 @@ class Channel:
     """Frames over a socket pair; `on_frame` gets each answer, `on_end` the end or a violation.
 
     The other end belongs to a hostile program: a frame that announces more than
-    `MOST_ANSWER_BYTES` ends the channel.
+    `MOST_ANSWER_BYTES`, or much more than an answer, ends the channel. Raises `SandboxUnavailable`
+    where this process has no descriptors left.
     """
 
     def __init__(
@@ -34,19 +40,24 @@ class Channel:
         self._loop = loop
         self._on_frame = on_frame
         self._on_end = on_end
-        self._socket, self.theirs = socket.socketpair()
+        try:
+            self._socket, self.theirs = socket.socketpair()
+        except OSError as error:
+            raise SandboxUnavailable(f"sandbox: no line to a program: {error}") from error
         self._socket.setblocking(False)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         self.peer_pid = 0
         self._buffer = bytearray()
         self._unsent = b""
         self._closed = False
+        self._reads = self._frames = 0
         self._heard = select.poll()
         self._heard.register(self._socket, select.POLLIN)
         loop.add_reader(self._socket.fileno(), self._read)
 
     def send(self, payload: bytes) -> None:
         """Send one frame; what does not fit at once follows as the other end reads."""
+        self._reads = self._frames = 0
         frame = wire.FRAME.pack(len(payload)) + payload
         if not self._unsent:
             try:
@@ -86,7 +97,8 @@ class Channel:
             return
         except OSError:
             chunk = b""
-        if not chunk:
+        self._reads += 1
+        if not chunk or self._reads > _MOST_READS:
             self._end()
             return
         buffer = self._buffer
@@ -98,6 +110,10 @@ class Channel:
                 return
             end = wire.FRAME.size + length
             if len(buffer) < end:
+                return
+            self._frames += 1
+            if self._frames > _MOST_FRAMES:
+                self._end()
                 return
             frame = bytes(buffer[wire.FRAME.size : end])
             del buffer[:end]

@@ -36,6 +36,9 @@ takes a millisecond; to replace one that only waits for its turn makes a busy ma
 _FLOOD: Final = 8
 """How many times its output limit a program may write before it is stopped."""
 
+_MOST_READS: Final = 32
+"""Reads per stream after which a session's writers are let go on; a full pipe takes one or two."""
+
 _CREDENTIALS: Final = struct.Struct("=3i")
 
 
@@ -59,7 +62,10 @@ class Ended(NamedTuple):
 
 
 class SlotHandle:
-    """One slot. `open` it, `start` a job on it, await its `Ended`; `destroy` ends it for good."""
+    """One slot. `open` it, `start` a job on it, await its `Ended`; `destroy` ends it for good.
+
+    Raises OSError where this process has no descriptors left.
+    """
 
     def __init__(self, disk_mb: int, shared: bool, on_lost: Callable[[SlotHandle], None]) -> None:
         self.disk_mb = disk_mb
@@ -81,16 +87,19 @@ class SlotHandle:
         self._interruption: asyncio.Future[None] | None = None
         self.on_flood: Callable[[], None] = self.kill_child
         """What is done about a program that writes far more than is kept."""
-        kind = socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK
-        self._jobs, self._their_jobs = socket.socketpair(socket.AF_UNIX, kind)
-        self._control, self._their_control = socket.socketpair(socket.AF_UNIX, kind)
-        for theirs in (self._their_jobs, self._their_control):
-            theirs.setblocking(True)
-        self._stdout, self._stderr = Stream("stdout"), Stream("stderr")
-        self._report = Stream("report")
-        self._printed = select.poll()
-        for stream in (self._stdout, self._stderr):
-            self._printed.register(stream.reader, select.POLLIN)
+        with contextlib.ExitStack() as undo:
+            self._jobs, self._their_jobs = _socket_pair(undo)
+            self._control, self._their_control = _socket_pair(undo)
+            self._stdout = undo.enter_context(Stream("stdout"))
+            self._stderr = undo.enter_context(Stream("stderr"))
+            self._report = undo.enter_context(Stream("report"))
+            undo.pop_all()
+        self._streams = {
+            stream.reader: stream for stream in (self._stdout, self._stderr, self._report)
+        }
+        self._written = select.poll()
+        for descriptor in self._streams:
+            self._written.register(descriptor, select.POLLIN)
 
     async def open(self, server: ForkServer, groups: CgroupTree | None) -> None:
         """Have the server fork the slot, and wait until it is confined.
@@ -168,12 +177,9 @@ class SlotHandle:
         """Hand the job to the waiting child; the future ends with its end, or with `SlotLost`.
 
         With `watched` the limits on time are kept here; a session watches its steps itself.
+        Raises `SandboxUnavailable` where this process has no descriptors left.
         """
-        descriptors = []
-        if len(code) > wire.INLINE_CODE:
-            descriptors.append(sealed_file(code))
-        if stdin:
-            descriptors.append(sealed_file(stdin))
+        descriptors = _as_files(code if len(code) > wire.INLINE_CODE else b"", stdin)
         job = job._replace(
             code_file=len(code) > wire.INLINE_CODE,
             stdin_file=bool(stdin),
@@ -216,16 +222,27 @@ class SlotHandle:
 
     def take_output(self, limit: int) -> tuple[bytes, bytes, tuple[str, ...]]:
         """Return what has come since the last time, and the names of the streams cut."""
+        self._empty(limit)
+        return self._kept(limit)
+
+    def _kept(self, limit: int) -> tuple[bytes, bytes, tuple[str, ...]]:
         texts, truncated = [], []
-        # Most programs print nothing, and to ask once is quicker than to try each.
-        more = self._printed.poll(0)
         for stream in (self._stdout, self._stderr):
-            if more:
-                stream.drain(limit)
             if stream.total > limit:
                 truncated.append(stream.name)
             texts.append(stream.take() if stream.total else b"")
         return texts[0], texts[1], tuple(truncated)
+
+    def _empty(self, limit: int) -> bool:
+        """Read until nothing is left, which a read that falls short does not tell; whether so."""
+        for _ in range(_MOST_READS):
+            ready = self._written.poll(0)
+            if not ready:
+                return True
+            for descriptor, _ in ready:
+                stream = self._streams[descriptor]
+                stream.read(MOST_PER_READ if stream is self._report else limit)
+        return False
 
     def order(self, what: int, seconds: float = 0.0) -> None:
         """Tell the slot what to do with the child that runs now."""
@@ -239,16 +256,20 @@ class SlotHandle:
 
     def interrupt(self, seconds: float) -> None:
         """Interrupt the child as by Ctrl-C, and kill it if it still runs after `seconds`."""
+        if self._future is None:
+            return  # it has ended meanwhile
         self._interruption = self._loop.create_future()
         self.order(wire.INTERRUPT)
         self._set_timer(seconds, self.kill_child)
 
     async def interrupted(self) -> None:
         """Wait until the interrupt has been delivered, so that it cannot hit what runs next."""
+        if self._interruption is not None and not self._interruption.done():
+            # Not the child is waited for now, but the slot, which may have to wait for a core.
+            self._set_timer(_START_SECONDS, self.destroy)
+            await self._interruption
         if self._timer is not None:
             self._timer.cancel()
-        if self._interruption is not None:
-            await self._interruption
 
     def _set_timer(self, seconds: float, action: Callable[[], None]) -> None:
         if self._timer is not None:
@@ -268,7 +289,7 @@ class SlotHandle:
         self._set_timer(_GRACE, self.destroy)
 
     def _on_stream(self, stream: Stream) -> None:
-        stream.drain_once(self._limits.output_bytes)
+        stream.read(self._limits.output_bytes)
         if stream.total > _FLOOD * max(self._limits.output_bytes, 1024) and not self._verdict:
             self._verdict = "output"
             self.on_flood()
@@ -289,26 +310,36 @@ class SlotHandle:
         _, status, cpu, peak, reason, reusable = wire.DONE.unpack(message)
         self._serial += 1
         self._stop_watching()
+        self._acknowledge()
         limits = self._limits
-        stdout, stderr, truncated = self.take_output(limits.output_bytes)
-        self._report.drain(MOST_PER_READ)
-        report = self._report.take()
+        # Nobody can write any more, so what is not gone after so many reads is not for the next.
+        reusable = self._empty(limits.output_bytes) and reusable
+        stdout, stderr, truncated = self._kept(limits.output_bytes)
         verdict = "timeout" if reason == wire.REASON_CPU else self._verdict
         killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
         if killed and verdict is None and self._group is not None and self._group.out_of_memory():
             verdict = "memory"
         future, self._future = self._future, None
+        began = self._has_begun()
         if not reusable:
             self.destroy()
-        if future is None or not report.startswith(wire.STARTED):
+        if future is None or not began:
             # A child that ended before its job began: the job may still lie in the socket.
             self._fail(future)
             self.destroy()
             return
         if not future.done():
             wall = time.perf_counter() - self._began
-            ended = Ended(status, cpu, wall, peak, verdict, stdout, stderr, report[1:], truncated)
+            report = self._report.take()
+            ended = Ended(status, cpu, wall, peak, verdict, stdout, stderr, report, truncated)
             future.set_result(ended)
+
+    def _has_begun(self) -> bool:
+        """Whether the child has said that it took its job, where no program can take it back."""
+        try:
+            return self._jobs.recv(16) == wire.STARTED
+        except OSError:
+            return False
 
     def _stop_watching(self) -> None:
         if self._timer is not None:
@@ -357,6 +388,27 @@ class SlotHandle:
         stdout, stderr, truncated = self.take_output(self._limits.output_bytes)
         wall = time.perf_counter() - self._began
         return Ended(signal.SIGKILL, 0.0, wall, 0, self._verdict, stdout, stderr, b"", truncated)
+
+
+def _socket_pair(undo: contextlib.ExitStack) -> tuple[socket.socket, socket.socket]:
+    """Make our end, on which nothing waits, and theirs, on which everything does."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setblocking(False)
+    undo.enter_context(ours)
+    undo.enter_context(theirs)
+    return ours, theirs
+
+
+def _as_files(*contents: bytes) -> list[int]:
+    """Put each that is not empty into a sealed file, and return their descriptors."""
+    descriptors: list[int] = []
+    try:
+        descriptors.extend(sealed_file(content) for content in contents if content)
+    except OSError as error:
+        for descriptor in descriptors:
+            os.close(descriptor)
+        raise SandboxUnavailable(f"sandbox: no file for a program: {error}") from error
+    return descriptors
 
 
 def _settle(future: asyncio.Future[None]) -> None:

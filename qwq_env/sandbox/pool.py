@@ -95,14 +95,19 @@ class SlotPool:
         A slot that is `shared` runs one-shots, many in a row, and is given huge pages.
         """
         for attempt in range(_ATTEMPTS):
-            slot = SlotHandle(disk_mb, shared, self._lost)
+            try:
+                slot = SlotHandle(disk_mb, shared, self._lost)
+            except OSError as error:
+                raise SandboxUnavailable(
+                    f"sandbox: no slot can be made ({error}); allow more open files (ulimit -n)"
+                ) from error
             try:
                 server = await self._running_server()
                 await slot.open(server, self._groups)
-            except SandboxUnavailable:
+            except (SandboxUnavailable, OSError) as error:
                 slot.destroy()
                 if attempt == _ATTEMPTS - 1:
-                    raise
+                    raise SandboxUnavailable(str(error)) from error
                 await asyncio.sleep(0.05 * (attempt + 1))
                 continue
             except BaseException:
@@ -159,17 +164,19 @@ class SlotPool:
             task.add_done_callback(self._making.discard)
 
     async def _make(self) -> None:
+        made = False
         try:
             slot = await self.open(self.disk_mb, shared=True)
+            made = True
+            self.give(slot)
         except InfrastructureError as error:
-            self._shared -= 1
-            if self._shared == 0:
+            if self._shared == 1:
                 # There is none left, and none can be made: whoever waits must hear of it.
                 self._refuse(error)
         except SessionClosed:
-            self._shared -= 1
-        else:
-            self.give(slot)
+            pass
+        finally:
+            self._shared -= not made
 
     def _refuse(self, error: Exception) -> None:
         while self._waiters:

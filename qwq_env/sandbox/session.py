@@ -23,6 +23,7 @@ _SOFT_SECONDS: Final = 1.0
 """Seconds that a step has to end after it was interrupted, before its interpreter is killed."""
 
 _LIFETIME_CPU_SECONDS: Final = 86_400.0
+_ATTEMPTS: Final = 3
 
 
 class _Answer(NamedTuple):
@@ -144,11 +145,11 @@ class LocalSession(SandboxSession):
             raise SessionClosed("session: was closed")
         if self._interpreter is None:
             slot = await self._pool.open(self._limits.disk_mb)
-            interpreter = _Interpreter(slot, self._limits)
             try:
+                interpreter = _Interpreter(slot, self._limits)
                 await interpreter.ready()
             except BaseException:
-                interpreter.end()
+                slot.destroy()
                 raise
             self._interpreter = interpreter
         return self._interpreter
@@ -160,14 +161,16 @@ class LocalSession(SandboxSession):
         if wall_seconds is not None:
             limits = dataclasses.replace(limits, wall_seconds=wall_seconds)
         async with self._turn:
+            attempts = 0
             while True:
+                attempts += 1
                 interpreter = self._interpreter or await self._running()
                 try:
                     result = await self._step(interpreter, source, limits)
                 except SlotLost:
                     fresh = interpreter.steps <= 1 and not self._state_lost
                     self._discard()
-                    if fresh:
+                    if fresh and attempts < _ATTEMPTS:
                         continue
                     self._state_lost = True
                     raise SandboxUnavailable("session: its slot and its state were lost") from None

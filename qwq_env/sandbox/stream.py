@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from typing import Final
+from typing import Final, Self
 
 MOST_PER_READ: Final = 1 << 16
 
@@ -22,33 +22,15 @@ class Stream:
         self.kept = bytearray()
         self.total = 0
 
-    def drain(self, limit: int) -> None:
-        """Read all that is there."""
-        while self.reader >= 0:
-            try:
-                chunk = os.read(self.reader, MOST_PER_READ)
-            except BlockingIOError:
-                return
-            if not chunk:
-                return
-            self.total += len(chunk)
-            room = limit - len(self.kept)
-            if room > 0:
-                self.kept += chunk[:room]
-            if len(chunk) < MOST_PER_READ:
-                return
-
-    def drain_once(self, limit: int) -> bool:
-        """Read one piece, so that a flood cannot hold the event loop; whether there was any."""
-        before = self.total
+    def read(self, limit: int) -> None:
+        """Read one piece of what is there, so that a flood cannot hold the event loop."""
         try:
             chunk = os.read(self.reader, MOST_PER_READ)
         except BlockingIOError:
-            return False
+            return
         self.total += len(chunk)
         if len(self.kept) < limit:
             self.kept += chunk[: limit - len(self.kept)]
-        return self.total > before
 
     def take(self) -> bytes:
         """Return what was kept, and begin anew."""
@@ -61,11 +43,18 @@ class Stream:
             os.close(self.writer)
             self.writer = -1
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
         """Close both ends."""
         self.close_writer()
-        os.close(self.reader)
-        self.reader = -1
+        if self.reader >= 0:
+            os.close(self.reader)
+            self.reader = -1
 
 
 def sealed_file(content: bytes) -> int:

@@ -47,7 +47,7 @@ def run(cradle: Cradle) -> NoReturn:
     length, received = wire.receive_into(cradle.jobs, cradle.inbox)
     if not length:
         os._exit(0)
-    os.write(wire.REPORT, wire.STARTED)
+    cradle.jobs.send(wire.STARTED)
     job, argv, code = wire.unpack_job(memoryview(cradle.inbox)[:length])
     if received:
         code = _take_in(job, received) or code

@@ -37,6 +37,7 @@ def rehearse() -> None:
             for code in _PROGRAMS:
                 wire.send(ours, wire.pack_job(job, (), code))
                 _run_one(theirs)
+                ours.recv(16)
     linecache.cache.pop(_FILENAME, None)
 
 
@@ -44,6 +45,7 @@ def _run_one(jobs: socket.socket) -> None:
     names: dict[str, Any] = {"__name__": "__main__"}
     cradle = child.Cradle(jobs, bytearray(4096), names, 0, {}, False, b"")
     length, _ = wire.receive_into(cradle.jobs, cradle.inbox)
+    cradle.jobs.send(wire.STARTED)
     job, _, code = wire.unpack_job(memoryview(cradle.inbox)[:length])
     child.limits_of(job, cradle)
     program.execute(code, cradle.names, _FILENAME, job.value_bytes)

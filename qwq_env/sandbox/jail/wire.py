@@ -43,7 +43,7 @@ STOP_GENTLY: Final = 3
 WATCH_CPU: Final = 4
 
 STARTED: Final = b"S"
-"""A child's first word on its report pipe: from here on the program is to blame."""
+"""A child's word on the job socket that it has its job: from here on the program is to blame."""
 
 RUN: Final = 0
 SESSION: Final = 1
