@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, Self, get_args
 
@@ -59,10 +58,12 @@ class Limits:
             numeric = (int, float) if field.type == "float" else (int,)
             kind = "number" if field.type == "float" else "whole number"
             if isinstance(value, bool) or not isinstance(value, numeric):
-                raise UsageError(f"limits.{field.name}: {value!r} is not a {kind}")
-            if not math.isfinite(value) or not low <= value <= high:
+                raise UsageError(f"limits.{field.name}: {value!r:.80} is not a {kind}")
+            # Not a number is not within either.
+            if not low <= value <= high:
                 raise UsageError(
-                    f"limits.{field.name}: {value!r} is out of bounds, expected {low} to {high}"
+                    f"limits.{field.name}: {_shown(value)} is out of bounds, "
+                    f"expected {low} to {high}"
                 )
 
     def to_json(self) -> dict[str, Any]:
@@ -143,6 +144,13 @@ class CallResult:
     def ok(self) -> bool:
         """Whether the call returned plain data."""
         return self.status == "ok"
+
+
+def _shown(number: float) -> str:
+    # Python refuses to write integers of more than 4,300 digits.
+    if isinstance(number, int) and number.bit_length() > 256:
+        return f"an integer of {number.bit_length()} bits"
+    return repr(number)
 
 
 def _known_fields(cls: type[Any], data: Any, what: str) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from qwq_env.sandbox import ExecutionResult, Limits
         ("file_mb", -1),
         ("output_bytes", "many"),
         ("disk_mb", 0),
+        ("cpu_seconds", None),
     ],
 )
 def test_an_absurd_limit_is_refused_in_one_line(field, value):
@@ -32,6 +33,19 @@ def test_an_absurd_limit_is_refused_in_one_line(field, value):
     assert f"limits.{field}" in message
     assert repr(value) in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    "value",
+    [10**400, -(10**5000), "9" * 10_000, [0] * 10_000],
+    ids=["long", "longer", "str", "list"],
+)
+@pytest.mark.parametrize("field", ["memory_mb", "wall_seconds"])
+def test_an_absurdly_long_limit_is_shown_in_short(field, value):
+    with pytest.raises(UsageError, match=rf"^limits.{field}: ") as refusal:
+        Limits(**{field: value})
+
+    assert len(str(refusal.value)) < 200
 
 
 def test_limits_survive_json():

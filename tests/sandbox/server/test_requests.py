@@ -75,6 +75,8 @@ async def test_limits_are_lowered_to_the_maxima_and_the_answer_says_so(
         {"code": "1", "limits": {"wall_seconds": 1e300}},
         {"code": "1", "limits": {"wall_seconds": float("nan")}},
         {"code": "1", "limits": {"memory_mb": 10**30}},
+        {"code": "1", "limits": {"memory_mb": 10**400}},
+        {"code": "1", "limits": {"wall_seconds": 10**400}},
         {"code": "1", "limits": {"memory_mb": True}},
         {"code": "1", "limits": {"gpus": 1}},
     ],
