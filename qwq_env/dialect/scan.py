@@ -57,13 +57,22 @@ def scan(body: str, opening: re.Pattern[str], read: Reader) -> Parts:
             requests = (MalformedCall("unclosed_thinking", message),)
         return Parts(_thought(body), len(body), "", requests)
     position = max(first, 0)
-    sketches = list(opening.finditer(body, 0, position))
-    if sketches:
-        last = read(body, sketches[-1].start())
-        if last.end > position and isinstance(last.request, ToolCall):
-            # The tag stands inside a call, so what comes before that call need not be thinking.
-            position = 0
+    if _is_inside_call(body, opening, read, position):
+        # What comes before that call need not be thinking.
+        position = 0
     return _scan(body, opening, read, position, sketches_count=False)
+
+
+def _is_inside_call(body: str, opening: re.Pattern[str], read: Reader, position: int) -> bool:
+    """Say whether `position` lies in a well-formed call; its strings may open others."""
+    end = 0
+    for start in [mark.start() for mark in opening.finditer(body, 0, position)][-MAX_REQUESTS:]:
+        if start < end:
+            continue
+        reading = read(body, start)
+        if isinstance(reading.request, ToolCall):
+            end = reading.end
+    return end > position
 
 
 def scan_anywhere(body: str, opening: re.Pattern[str], read: Reader) -> Parts:

@@ -72,13 +72,19 @@ def test_requests(text: str, expected: list[str]) -> None:
 
 
 @pytest.mark.parametrize("before", ["", "I think.</think>", "<think>I think</think>\n"])
-@pytest.mark.parametrize("inside", ["</think>", "</tool_call>", "<tool_call>", "<think>"])
+@pytest.mark.parametrize(
+    "inside",
+    [
+        "</think>", "</tool_call>", "<tool_call>", "<think>", "<tool_call></think>",
+        "<tool_call></tool_call><tool_call></think>",
+    ],
+)  # fmt: skip
 def test_markup_inside_a_string_is_text(before: str, inside: str) -> None:
     code = f"print('{inside}')"
     call = json.dumps({"name": "python", "arguments": {"code": code}})
-    turn = parse(f"{before}<tool_call>{call}</tool_call><|im_end|>")
+    turn = parse(f"{before}{SUB}<tool_call>{call}</tool_call>{ADD}<|im_end|>")
 
-    assert [request.arguments for request in turn.calls] == [{"code": code}]
+    assert [request.arguments for request in turn.calls] == [{}, {"code": code}, {"a": 1}]
     assert turn.errors == ()
 
 
