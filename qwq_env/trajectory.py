@@ -44,7 +44,12 @@ class TrainingRow(NamedTuple):
 
 
 class PhaseSeconds(NamedTuple):
-    """Wall seconds of an episode by phase; `waiting` is for a place among the running ones."""
+    """Wall seconds of an episode by phase.
+
+    `waiting` is for a place among the running episodes, from the beginning of the batch to that of
+    the first attempt. Waiting for a place inside a policy or its server is part of `model`. Of an
+    episode that was tried again, the other phases are those of the attempt that counts.
+    """
 
     model: float = 0.0
     tools: float = 0.0

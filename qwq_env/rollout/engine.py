@@ -17,13 +17,14 @@ from typing import NamedTuple
 from qwq_env.bounds import check_positive, check_whole
 from qwq_env.dialect.codec import TokenCodec
 from qwq_env.env import ToolEnv
-from qwq_env.episode import Episode, render_prompt
+from qwq_env.episode import render_prompt
 from qwq_env.errors import InfrastructureError, UsageError
 from qwq_env.outcome import Outcome
 from qwq_env.rollout.chat import ChatModel, ChatPlayer
-from qwq_env.rollout.play import Player, PlaySettings
+from qwq_env.rollout.play import Player, PlaySettings, TurnEnds, check_thinking
 from qwq_env.rollout.policy import Policy
 from qwq_env.task import Task
+from qwq_env.toolbox import close_abandoned
 from qwq_env.trajectory import PhaseSeconds, Span, Trajectory
 
 
@@ -39,7 +40,8 @@ class Assignment(NamedTuple):
 class EngineSettings:
     """`concurrency` bounds the episodes in progress; `attempts` how often one is tried when our
     machinery fails; `batch_seconds` the wall time of one `run`, after which what still runs is
-    truncated with the reason `batch_deadline`."""
+    truncated with the reason `batch_deadline`. What has not begun by then is lost, with the same
+    reason and no reward. An answer that is being graded by then is graded to the end."""
 
     concurrency: int = 1024
     attempts: int = 3
@@ -71,8 +73,22 @@ class Engine:
         self.env = env
         self.policy = policy
         self.codec = codec
-        self.play_settings = play or PlaySettings()
         self.settings = settings or EngineSettings()
+        self._ends = None if codec is None else TurnEnds.of(env.settings.dialect, codec)
+        self.play_settings = play or PlaySettings()
+
+    @property
+    def play_settings(self) -> PlaySettings:
+        """How episodes are generated; may be set between two calls of `run`.
+
+        Raises `UsageError` for a treatment of thinking that the environment's dialect rules out.
+        """
+        return self._play_settings
+
+    @play_settings.setter
+    def play_settings(self, settings: PlaySettings) -> None:
+        check_thinking(settings.thinking, self.env.settings.dialect)
+        self._play_settings = settings
 
     async def run(
         self,
@@ -81,55 +97,73 @@ class Engine:
     ) -> list[Trajectory]:
         """Play all assignments; `on_episode` is called with each as it ends, in any order.
 
-        Cancelling the call cancels every episode and closes its tools.
+        Cancelling the call cancels every episode and closes its tools. So does an exception that
+        is no `InfrastructureError`, be it of an episode or of `on_episode`: it is raised as it is.
         """
-        deadline = time.perf_counter() + self.settings.batch_seconds
+        began = time.perf_counter()
         results: list[Trajectory | None] = [None] * len(assignments)
         pending = iter(enumerate(assignments))
 
         async def work() -> None:
             # Workers draw from one iterator: an episode costs memory only while it is played.
             for index, assignment in pending:
-                trajectory = await self._play(assignment, deadline)
+                trajectory = await self._play(assignment, began)
                 results[index] = trajectory
                 if on_episode is not None:
                     on_episode(trajectory)
 
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(self.settings.concurrency, len(assignments))):
-                group.create_task(work())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(self.settings.concurrency, len(assignments))):
+                    group.create_task(work())
+        except BaseExceptionGroup as failures:
+            # Who called sorts errors by their class, which the group would hide.
+            raise failures.exceptions[0] from None
+        finally:
+            await close_abandoned()
         return [trajectory for trajectory in results if trajectory is not None]
 
-    async def _play(self, assignment: Assignment, deadline: float) -> Trajectory:
+    async def _play(self, assignment: Assignment, began: float) -> Trajectory:
         """Try one assignment until it succeeds or the attempts are used up."""
-        failure = ""
-        attempts = 0
-        while attempts < self.settings.attempts and time.perf_counter() < deadline:
+        now = time.perf_counter()
+        waited, deadline = now - began, began + self.settings.batch_seconds
+        if now >= deadline:
+            return self._unplayed(assignment, Outcome.lost("batch_deadline", "not begun"), waited)
+        failure, attempts = "", 0
+        while attempts < self.settings.attempts and (
+            attempts == 0 or time.perf_counter() < deadline
+        ):
             attempts += 1
-            name = attempt_name(assignment.episode, attempts)
             try:
-                episode = self.env.begin(assignment.task, seed=assignment.seed)
-                trajectory = await self._player(episode, name, assignment.seed, deadline).play()
+                trajectory = await self._attempt(assignment, attempts, deadline, waited)
             except InfrastructureError as error:
                 failure = f"{type(error).__name__}: {error}"
                 continue
             if attempts == 1:
                 return trajectory
             return replace(trajectory, episode=assignment.episode, attempts=attempts)
-        if attempts == 0:
-            return self._unplayed(assignment, Outcome.cut("batch_deadline", "not begun"), 0)
-        return self._unplayed(assignment, Outcome.lost("infrastructure", failure), attempts)
+        lost = Outcome.lost("infrastructure", failure)
+        return self._unplayed(assignment, lost, waited, attempts)
 
-    def _player(
-        self, episode: Episode, name: str, seed: int, deadline: float
-    ) -> Player | ChatPlayer:
-        policy, settings = self.policy, self.play_settings
-        if isinstance(policy, ChatModel):
-            return ChatPlayer(episode, name, seed, policy, settings, deadline)
-        assert self.codec is not None
-        return Player(episode, name, seed, policy, self.codec, settings, deadline)
+    async def _attempt(
+        self, assignment: Assignment, number: int, deadline: float, waited: float
+    ) -> Trajectory:
+        """Play an episode. Raises `InfrastructureError` when our machinery failed."""
+        name, seed = attempt_name(assignment.episode, number), assignment.seed
+        episode = self.env.begin(assignment.task, seed=seed)
+        policy, settings = self.policy, self._play_settings
+        if isinstance(policy, Policy):
+            assert self.codec is not None and self._ends is not None
+            return await Player(
+                episode, name, seed, policy, self.codec, settings, self._ends,
+                deadline=deadline, waited=waited,
+            ).play()  # fmt: skip
+        trajectory = await ChatPlayer(episode, name, seed, policy, settings, deadline).play()
+        return replace(trajectory, seconds=trajectory.seconds._replace(waiting=waited))
 
-    def _unplayed(self, assignment: Assignment, outcome: Outcome, attempts: int) -> Trajectory:
+    def _unplayed(
+        self, assignment: Assignment, outcome: Outcome, waited: float, attempts: int = 0
+    ) -> Trajectory:
         """Return the trajectory of an episode that has nothing but its prompt."""
         prompt = render_prompt(assignment.task, self.env.settings)
         ids = [] if self.codec is None else self.codec.encode_pieces(prompt)
@@ -143,10 +177,10 @@ class Engine:
             logprobs=[],
             spans=[Span(0, len(ids), "task")],
             outcome=outcome,
-            reward=0.0 if outcome.truncated else None,
+            reward=None,
             reference=assignment.task.answer,
             attempts=attempts,
-            seconds=PhaseSeconds(),
+            seconds=PhaseSeconds(waiting=waited),
         )
 
 

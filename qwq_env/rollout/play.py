@@ -13,14 +13,14 @@ import time
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from qwq_env.bounds import check_whole
-from qwq_env.dialect.base import Piece
+from qwq_env.dialect.base import Dialect, Piece
 from qwq_env.dialect.chatml import END_THINK
 from qwq_env.dialect.codec import TokenCodec
 from qwq_env.episode import Episode, Step
-from qwq_env.errors import UsageError
+from qwq_env.errors import InfrastructureError, UsageError
 from qwq_env.outcome import Limit
 from qwq_env.rollout.policy import Generation, GenerationRequest, Policy, Sampling
 from qwq_env.rollout.rows import Row, StrippedHistory
@@ -51,33 +51,51 @@ class PlaySettings:
             raise UsageError(f"thinking: {self.thinking!r}; expected 'keep' or 'strip'")
 
 
+class TurnEnds(NamedTuple):
+    """What ends a policy's turn: token `ids`, and `strings` that are no token of their own."""
+
+    ids: frozenset[int]
+    strings: tuple[str, ...]
+
+    @classmethod
+    def of(cls, dialect: Dialect, codec: TokenCodec) -> TurnEnds:
+        """Return what ends a turn in `dialect`, as `codec`'s tokenizer writes it."""
+        known = {stop: codec.control_ids.get(stop) for stop in dialect.stop}
+        ids = (codec.eos_token_id, *known.values())
+        strings = tuple(stop for stop, token in known.items() if token is None)
+        return cls(frozenset(token for token in ids if token is not None), strings)
+
+
+def check_thinking(thinking: str, dialect: Dialect) -> None:
+    """Raise `UsageError` if earlier thinking cannot be treated so in `dialect`."""
+    if thinking == "strip" and not dialect.end_of_turn:
+        raise UsageError(
+            f"thinking: 'strip' has no meaning in {dialect.name}, which feeds tools"
+            " back inside the turn; expected 'keep'"
+        )
+
+
 class Player:
     """The token side of one episode in progress."""
 
     def __init__(
         self, episode: Episode, name: str, seed: int, policy: Policy, codec: TokenCodec,
-        settings: PlaySettings, deadline: float = math.inf,
+        settings: PlaySettings, ends: TurnEnds, *, deadline: float = math.inf,
+        waited: float = 0.0,
     ) -> None:  # fmt: skip
+        """Prepare to play `episode`; `waited` are the seconds for which it has not begun."""
         self.episode, self.name, self.seed = episode, name, seed
         self._policy, self._codec, self._settings = policy, codec, settings
-        self._deadline = deadline
-        dialect = episode.settings.dialect
-        stops = [(stop, codec.control_ids.get(stop)) for stop in dialect.stop]
-        self._stop_ids = frozenset(i for _, i in stops if i is not None)
-        if codec.eos_token_id is not None:
-            self._stop_ids |= {codec.eos_token_id}
-        self._stop_strings = tuple(stop for stop, i in stops if i is None)
+        self._ends, self._deadline, self._waited = ends, deadline, waited
         self.rows: list[Row] = []
         self.model_seconds = 0.0
         self._spent = 0
         self._opened: Sequence[Piece] = ()
-        stripping = settings.thinking == "strip"
-        if stripping and not dialect.end_of_turn:
-            raise UsageError(
-                f"thinking: 'strip' has no meaning in {dialect.name}, which feeds tools"
-                " back inside the turn; expected 'keep'"
-            )
-        self._history = StrippedHistory(codec, dialect.thinking_opening) if stripping else None
+        self._history = (
+            StrippedHistory(codec, episode.settings.dialect.thinking_opening)
+            if settings.thinking == "strip"
+            else None
+        )
 
     async def play(self) -> Trajectory:
         """Play to the end. Raises `InfrastructureError`; the episode is closed in any case."""
@@ -94,21 +112,24 @@ class Player:
         limit, seconds = nearest_deadline(self.episode, self._deadline)
         try:
             async with asyncio.timeout(seconds) as bound:
-                while (step := await self._turn()).outcome is None:
+                while (step := await self._turn(bound)).outcome is None:
                     pass
                 return step
         except TimeoutError:
             if not bound.expired():
                 raise
-            return await self.episode.truncate(limit)
+            return await end_at_deadline(self.episode, limit)
 
-    async def _turn(self) -> Step:
+    async def _turn(self, bound: asyncio.Timeout) -> Step:
         """Generate one turn, hand it to the episode, append what comes back."""
         budget = self._tokens_left()
         if budget < 1:
             return await self.episode.truncate("tokens", "the prompt fills the context")
         generation = await self._generate(min(budget, self._settings.turn_tokens))
         turn = self._append_turn(generation)
+        if not turn.requests and not bound.expired():
+            # The policy is done: it shall not pay for a grader's time, which has its own bounds.
+            bound.reschedule(None)
         step = await self.episode.step(turn, cut=generation.finish_reason == "length")
         if step.outcome is not None:
             return step
@@ -127,8 +148,8 @@ class Player:
                     max_tokens=max_tokens,
                     episode=self.name,
                     sampling=self._settings.sampling,
-                    stop_ids=self._stop_ids,
-                    stop_strings=self._stop_strings,
+                    stop_ids=self._ends.ids,
+                    stop_strings=self._ends.strings,
                     seed=self.seed * 1_000_003 + len(self.episode.turns),
                 )
             )
@@ -168,7 +189,7 @@ class Player:
             # The episode ended before the turn that this row was begun for.
             *earlier, row = earlier
         return trajectory_of(
-            self.episode, step, self.name, self.seed, self.model_seconds, row, earlier
+            self.episode, step, self.name, self.seed, self.model_seconds, row, earlier, self._waited
         )
 
 
@@ -184,6 +205,21 @@ def nearest_deadline(episode: Episode, batch: float) -> tuple[Limit, float | Non
     return "seconds", max(own, 0.0)
 
 
+async def end_at_deadline(episode: Episode, limit: Limit) -> Step:
+    """End an episode at the deadline that `limit` names. An outcome that stands already stays.
+
+    Tools may still have been closing then. Raises what `Episode.step` would have raised.
+    """
+    outcome = episode.outcome
+    if outcome is None:
+        return await episode.truncate(limit)
+    if outcome.failed:
+        kind = UsageError if outcome.reason == "usage" else InfrastructureError
+        raise kind(outcome.detail)
+    await episode.aclose()
+    return Step([], (), outcome, 0.0)
+
+
 def trajectory_of(
     episode: Episode,
     step: Step,
@@ -192,6 +228,7 @@ def trajectory_of(
     model_seconds: float,
     row: Row | None = None,
     earlier: Sequence[Row] = (),
+    waited: float = 0.0,
 ) -> Trajectory:
     """Return the trajectory of an ended episode, of no token ids where it has no `row`."""
     assert step.outcome is not None
@@ -214,7 +251,7 @@ def trajectory_of(
         counts=dict(episode.toolbox.counts),
         turns=len(episode.turns),
         tool_calls=episode.tool_calls,
-        seconds=PhaseSeconds(model_seconds, episode.timings.tools, episode.timings.grading),
+        seconds=PhaseSeconds(model_seconds, episode.timings.tools, episode.timings.grading, waited),
         earlier=[each.frozen() for each in earlier],
     )
 

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from qwq_env.env import ToolEnv
-from qwq_env.errors import InfrastructureError
+from qwq_env.errors import InfrastructureError, UsageError
 from qwq_env.grading.score import Score
 from qwq_env.outcome import EpisodeLimits
 from qwq_env.rollout.audit import RecordingPolicy, audit
@@ -200,6 +200,116 @@ def test_batch_deadline_truncates_stragglers_only(codec):
     assert slow.reward == 0.0
     assert audit(slow) == []
     assert all(t.outcome.reason == "answered" for t in fast)
+
+
+@pytest.mark.parametrize("bound", ["batch", "episode"])
+def test_an_answer_that_is_being_graded_is_cut_by_no_deadline(codec, bound):
+    async def slowly(final) -> float:
+        await asyncio.sleep(1.5)
+        return 1.0
+
+    limits = EpisodeLimits(seconds=1.0) if bound == "episode" else None
+    env = environment(limits=limits)
+    env = ToolEnv(env.tasks, [echo], Rubric([Component("slow", slowly)]), limits=limits)
+    settings = {"batch_seconds": 1.0} if bound == "batch" else {}
+    [trajectory] = run(env, ScriptedPolicy(codec, ["</think>0<|im_end|>"]), codec, **settings)
+
+    assert (trajectory.outcome.reason, trajectory.reward) == ("answered", 1.0)
+
+
+class Held(Flaky):
+    """Takes its time to close, and counts what was made and closed."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(0)
+        self.seconds = seconds
+        self.made = self.closed = 0
+
+    def for_episode(self, seed):
+        self.made += 1
+        return self
+
+    async def aclose(self):
+        await asyncio.sleep(self.seconds)
+        self.closed += 1
+
+
+def test_an_outcome_stands_when_the_deadline_passes_while_tools_are_closed(codec):
+    held = Held(1.5)
+    env = environment(held, limits=EpisodeLimits(turns=1))
+    policy = ScriptedPolicy(codec, ["</think>" + CALL % ("flaky", "{}")])
+    [trajectory] = run(env, policy, codec, batch_seconds=1.0)
+
+    assert (trajectory.outcome.reason, trajectory.reward) == ("turns", 0.0)
+    assert held.closed == 1
+
+
+def test_what_was_made_of_a_toolbox_that_could_not_be_is_closed_when_the_batch_ends(codec):
+    class Unmade(Flaky):
+        name = "unmade"
+
+        def for_episode(self, seed):
+            raise InfrastructureError("no place left")
+
+    held = Held(0.05)
+    [lost] = run(environment(held, Unmade(0)), ScriptedPolicy(codec, oracle), codec)
+
+    assert lost.outcome.failed
+    assert (held.made, held.closed) == (3, 3)
+
+
+def test_an_episode_that_never_began_is_worth_nothing_not_zero(codec):
+    async def never(context: str) -> str:
+        await asyncio.sleep(60)
+        return ""
+
+    policy = ScriptedPolicy(codec, never)
+    begun, not_begun = run(environment(), policy, codec, count=2, concurrency=1, batch_seconds=0.2)
+
+    assert (begun.outcome.reason, begun.reward) == ("batch_deadline", 0.0)
+    assert (not_begun.outcome.reason, not_begun.outcome.detail) == ("batch_deadline", "not begun")
+    assert not_begun.reward is None
+    assert not_begun.outcome.failed
+
+
+@pytest.mark.parametrize("error", [UsageError("model: 'x'; expected 'y'"), OSError("disk full")])
+def test_what_ends_the_batch_is_raised_as_itself(codec, error):
+    class Refusing(Policy):
+        async def generate(self, request) -> Generation:
+            raise error
+
+    with pytest.raises(type(error), match=str(error)):
+        run(environment(), Refusing(), codec, count=3)
+
+
+def test_thinking_that_the_dialect_cannot_strip_is_refused_before_anything_begins(codec):
+    strip = PlaySettings(thinking="strip")
+
+    @tool(blocking=False)
+    def search(query: str) -> str:
+        """Find."""
+        return query
+
+    env = environment(search, dialect="tags")
+    with pytest.raises(UsageError, match=r"^thinking: 'strip' has no meaning in tags"):
+        Engine(env, ScriptedPolicy(codec, oracle), codec, play=strip)
+    engine = Engine(env, ScriptedPolicy(codec, oracle), codec)
+    with pytest.raises(UsageError, match=r"^thinking: 'strip'"):
+        engine.play_settings = strip
+
+
+def test_waiting_is_the_time_before_an_episode_begins(codec):
+    async def script(context: str) -> str:
+        await asyncio.sleep(0.1)
+        return "</think>0<|im_end|>"
+
+    first, second, third = run(
+        environment(), ScriptedPolicy(codec, script), codec, count=3, concurrency=1
+    )
+
+    assert first.seconds.waiting <= second.seconds.waiting - first.seconds.model
+    assert third.seconds.waiting >= first.seconds.model + second.seconds.model
+    assert Trajectory.from_json(third.to_json()) == third
 
 
 def test_token_budget_cuts_the_turn(codec):
