@@ -8,7 +8,7 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from qwq_env.errors import UsageError
 from qwq_env.sandbox import (
@@ -96,11 +96,11 @@ async def _execute(
 
 
 def _show(result: ExecutionResult) -> None:
-    sys.stdout.write(result.stdout)
+    _write(sys.stdout, result.stdout)
     if result.value is not None:
-        print(result.value)
+        _write(sys.stdout, f"{result.value}\n")
     sys.stdout.flush()
-    sys.stderr.write(result.stderr)
+    _write(sys.stderr, result.stderr)
     how = f"signal {result.signal}" if result.signal else f"exit code {result.exit_code}"
     cut = f", {' and '.join(result.truncated)} cut" if result.truncated else ""
     print(
@@ -108,6 +108,12 @@ def _show(result: ExecutionResult) -> None:
         f"{result.peak_memory_bytes / 1e6:.0f} MB{cut}]",
         file=sys.stderr,
     )
+
+
+def _write(stream: TextIO, text: str) -> None:
+    """Write what a program wrote: what the stream cannot hold (half a surrogate pair) escaped."""
+    encoding = stream.encoding or "utf-8"
+    stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def show_levels(arguments: argparse.Namespace) -> int:

@@ -1,6 +1,8 @@
 """`qwq sandbox run` and `levels`, as a person or a script would use them."""
 
+import io
 import json
+import sys
 
 import pytest
 
@@ -24,6 +26,28 @@ def test_a_file_is_run(program, capsys):
     output = capsys.readouterr()
     assert output.out == "hi ['one']\n42\n"
     assert "[ok: exit code 0" in output.err
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"), [("utf-8", "é\né\\ud800\n"), ("ascii", "\\xe9\n\\xe9\\ud800\n")]
+)
+def test_what_cannot_be_written_is_escaped(program, monkeypatch, encoding, shown):
+    streams = {name: io.TextIOWrapper(io.BytesIO(), encoding) for name in ("stdout", "stderr")}
+    for name, stream in streams.items():
+        monkeypatch.setattr(sys, name, stream)
+    code = program(
+        "import sys\n"
+        "print('\\u00e9'); print('\\u00e9', file=sys.stderr)\n"
+        "class Odd:\n    def __repr__(self): return '\\u00e9\\ud800'\n"
+        "Odd()"
+    )
+    status = main(["sandbox", "run", "--allow-unsafe", code])
+    sys.stderr.flush()
+    written = {name: stream.buffer.getvalue().decode(encoding) for name, stream in streams.items()}
+
+    assert status == 0
+    assert written["stdout"] == shown
+    assert written["stderr"].startswith(shown.split("\n")[0] + "\n[ok: ")
 
 
 def test_the_result_as_json(program, tmp_path, capsys):
