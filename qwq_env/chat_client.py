@@ -6,7 +6,9 @@ evaluation and judges for rewards are both made of this.
 
 from __future__ import annotations
 
+import functools
 import json
+import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -26,8 +28,10 @@ class NativeCall(NamedTuple):
 class Completion(NamedTuple):
     """A reply as it came.
 
-    `thinking` is what came apart from the content (`reasoning_content` or `reasoning`);
-    `finish_reason` is the server's own word; `tokens` what it counted, None if it did not say.
+    `thinking` is what came apart from the content, in the field `thinking_key`
+    (`reasoning_content` or `reasoning`); `finish_reason` is the server's own word, "stop" where we
+    ended it; `tokens` what it counted of the reply, and `prompt_tokens` of all before it, None if
+    it did not say.
     """
 
     thinking: str
@@ -35,6 +39,8 @@ class Completion(NamedTuple):
     calls: tuple[NativeCall, ...]
     finish_reason: str | None
     tokens: int | None
+    prompt_tokens: int | None = None
+    thinking_key: str = "reasoning_content"
 
     def cleaned(self, clean: Callable[[str], str]) -> Completion:
         """Return the reply with every text of it passed through `clean`."""
@@ -66,15 +72,18 @@ class ChatClient:
             seconds=seconds,
         )
 
-    async def complete(self, body: Mapping[str, Any]) -> Completion:
+    async def complete(self, body: Mapping[str, Any], stop: Sequence[str] = ()) -> Completion:
         """Return the whole reply to `body`, which is sent as it is but asks for a stream.
 
+        The content ends with the first of the `stop` strings in it, and the rest is not waited for:
+        the server's own `stop` would leave the string out, so that nobody knew which it was.
         A server that echoes the key in its reply gets `***` for it.
 
         Raises `InfrastructureError` when the server refuses or is not to be reached.
         """
         asked = {"stream": True, "stream_options": {"include_usage": True}, **body}
-        completion = await self._http.post(f"{self.base_url}/chat/completions", asked, _read)
+        read = functools.partial(_read, stop=stop)
+        completion = await self._http.post(f"{self.base_url}/chat/completions", asked, read)
         return (
             completion.cleaned(self._http.key.hidden) if self._http.key.distinctive else completion
         )
@@ -84,15 +93,16 @@ class ChatClient:
         await self._http.aclose()
 
 
-async def _read(response: httpx.Response) -> Completion:
-    collected = _Collected()
+async def _read(response: httpx.Response, stop: Sequence[str]) -> Completion:
+    collected = _Collected(stop)
     async for line in _lines(response):
         if line.startswith("data:") and not collected.add(line[5:].strip()):
             break
     # The end of a stream is not the end of a reply: a server that fails sends it too.
-    if collected.finish_reason is None:
+    completion = collected.completion()
+    if completion.finish_reason is None:
         raise Transient("the stream broke off before the reply was complete")
-    return collected.completion()
+    return completion
 
 
 async def _lines(response: httpx.Response) -> AsyncIterator[str]:
@@ -113,15 +123,22 @@ async def _lines(response: httpx.Response) -> AsyncIterator[str]:
 class _Collected:
     """The pieces of a streamed reply."""
 
-    def __init__(self) -> None:
+    def __init__(self, stop: Sequence[str]) -> None:
         self.thinking: list[str] = []
+        self.thinking_key = "reasoning_content"
         self.content: list[str] = []
         self.calls: dict[int, dict[str, str]] = {}
         self.finish_reason: str | None = None
         self.tokens: int | None = None
+        self.prompt_tokens: int | None = None
+        self._stop = re.compile("|".join(map(re.escape, stop))) if stop else None
+        self._overlap = max(map(len, stop), default=1) - 1
+        self._tail = ""
+        self._stopped = False
 
     def add(self, data: str) -> bool:
-        """Take one event; False at the end of the stream. Raises `Transient` for what is none."""
+        """Take one event; False when nothing is wanted after it. Raises `Transient` for what is
+        none."""
         if data == "[DONE]":
             return False
         try:
@@ -135,17 +152,32 @@ class _Collected:
         # A server may send anything; what has not the form of an event is no reply.
         except (AttributeError, TypeError, ValueError):
             raise Transient(f"an event of an unknown form: {data!r}") from None
-        return True
+        return not self._stopped
 
     def _add_event(self, event: Any) -> None:
-        tokens = (event.get("usage") or {}).get("completion_tokens")
-        self.tokens = self.tokens if tokens is None else max(0, int(tokens))
+        usage = event.get("usage") or {}
+        self.tokens = _count(usage.get("completion_tokens"), self.tokens)
+        self.prompt_tokens = _count(usage.get("prompt_tokens"), self.prompt_tokens)
         for choice in event.get("choices") or ():
             delta = choice.get("delta") or {}
-            self.thinking.append(_text(delta.get("reasoning_content") or delta.get("reasoning")))
-            self.content.append(_text(delta.get("content")))
+            for key in ("reasoning_content", "reasoning"):
+                if thought := _text(delta.get(key)):
+                    self.thinking.append(thought)
+                    self.thinking_key = key
+                    break
+            self._add_content(_text(delta.get("content")))
             self._add_calls(delta.get("tool_calls") or ())
             self.finish_reason = _text(choice.get("finish_reason")) or self.finish_reason
+
+    def _add_content(self, piece: str) -> None:
+        if self._stopped:
+            return
+        recent = self._tail + piece
+        if self._stop is not None and (found := self._stop.search(recent)):
+            piece = recent[len(self._tail) : found.end()]
+            self._stopped = True
+        self.content.append(piece)
+        self._tail = recent[len(recent) - self._overlap :] if self._overlap else ""
 
     def completion(self) -> Completion:
         """Return what has come, as a whole."""
@@ -153,8 +185,10 @@ class _Collected:
             thinking="".join(self.thinking),
             content="".join(self.content),
             calls=tuple(NativeCall(**self.calls[index]) for index in sorted(self.calls)),
-            finish_reason=self.finish_reason,
+            finish_reason="stop" if self._stopped else self.finish_reason,
             tokens=self.tokens,
+            prompt_tokens=self.prompt_tokens,
+            thinking_key=self.thinking_key,
         )
 
     def _add_calls(self, pieces: Sequence[Mapping[str, Any]]) -> None:
@@ -166,6 +200,11 @@ class _Collected:
             call["id"] = _text(piece.get("id")) or call["id"]
             call["name"] += _text(function.get("name"))
             call["arguments"] += _text(function.get("arguments"))
+
+
+def _count(value: Any, known: int | None) -> int | None:
+    """Return a count of tokens, `known` for None. Raises `TypeError` or `ValueError` for none."""
+    return known if value is None else max(0, int(value))
 
 
 def _text(value: object) -> str:

@@ -44,12 +44,12 @@ class Transient(Exception):
 class Refused(InfrastructureError):
     """The server understood and refused; asking again would only repeat it.
 
-    `kind` says whose affair that is; see `refusal_kind`.
+    `kind` says whose affair that is, see `refusal_kind`; `words` are the status and the server's.
     """
 
-    def __init__(self, message: str, kind: RefusalKind) -> None:
-        super().__init__(message)
-        self.kind = kind
+    def __init__(self, url: str, words: str, kind: RefusalKind) -> None:
+        super().__init__(f"{url}: {words}")
+        self.words, self.kind = words, kind
 
 
 class _Connections(NamedTuple):
@@ -138,7 +138,7 @@ class HttpClient:
         if status in _RETRIED_STATUS:
             after = retry_seconds(response.headers.get("Retry-After"), now=time.time())
             raise Transient(f"{status}: {words}", after)
-        raise Refused(f"{url}: {self._shown(f'{status}: {words}')}", refusal_kind(status, words))
+        raise Refused(url, self._shown(f"{status}: {words}"), refusal_kind(status, words))
 
     def _shown(self, words: str) -> str:
         """Return a server's words on one line, without the key, and only then cut to length."""

@@ -12,39 +12,52 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, cast
 
-from qwq_env.dialect.base import Messages, Schemas
+from qwq_env.dialect.base import Messages, Schemas, text_of
 from qwq_env.episode import Episode, Step
+from qwq_env.errors import InfrastructureError
+from qwq_env.outcome import Limit
+from qwq_env.rollout.chat_budget import ChatBudget
+from qwq_env.rollout.chat_messages import ChatReply, Transcript, text_stops, with_instructions
 from qwq_env.rollout.play import PlaySettings, nearest_deadline, trajectory_of
 from qwq_env.rollout.policy import Sampling
 from qwq_env.trajectory import Trajectory
-from qwq_env.turn import CallResult, MalformedCall, ToolCall, Turn
+
+__all__ = ["ChatModel", "ChatPlayer", "ChatReply", "Unwanted"]
 
 
-class ChatReply(NamedTuple):
-    """A reply: its thinking and its content as texts, and the calls it made natively.
-
-    `native` holds the wire form of those calls, to be sent back with their ids. `tokens` is what
-    the server counted, thinking included, None if it did not say.
-    """
-
-    thinking: str
-    content: str
-    requests: tuple[ToolCall | MalformedCall, ...] = ()
-    native: tuple[Mapping[str, Any], ...] = ()
-    finish_reason: Literal["stop", "length"] = "stop"
-    tokens: int | None = None
+class Unwanted(InfrastructureError):
+    """The server will not answer this one conversation, however often it is asked."""
 
 
 class ChatModel(ABC):
-    """Something that answers messages. Safe for many concurrent calls."""
+    """Something that answers messages. Safe for many concurrent calls.
+
+    `native_tools` says that it takes tool schemas. One that does not is told of the tools in the
+    dialect's own words and has to write its calls as the dialect does.
+    """
+
+    native_tools: bool = True
 
     @abstractmethod
     async def reply(
-        self, messages: Messages, tools: Schemas, *, max_tokens: int, sampling: Sampling, seed: int
+        self,
+        messages: Messages,
+        tools: Schemas,
+        *,
+        max_tokens: int,
+        sampling: Sampling,
+        seed: int,
+        stop: Sequence[str] = (),
     ) -> ChatReply:
-        """Return one reply. Raises `InfrastructureError` when the machinery failed."""
+        """Return one reply; its content ends with the first of the `stop` strings in it.
+
+        Messages that fill the model's context get an empty reply with the reason "length", like a
+        token policy's. Raises `Unwanted` for a conversation that the server turns down, another
+        `InfrastructureError` when the machinery failed, and `UsageError` when the operator must
+        act (a wrong key, address, model or setting).
+        """
 
     async def aclose(self) -> None:
         """Free everything."""
@@ -64,85 +77,84 @@ class ChatPlayer:
         deadline: float = math.inf,
     ) -> None:
         self.episode, self.name, self.seed = episode, name, seed
-        self.messages: list[Mapping[str, Any]] = []
         self.model_seconds = 0.0
         self._model, self._settings, self._deadline = model, settings, deadline
-        self._tools = [tool.schema() for tool in episode.settings.tools]
+        dialect = episode.settings.dialect
+        schemas = [tool.schema() for tool in episode.settings.tools]
+        self._tools: Schemas = schemas if model.native_tools else ()
+        self._textual: Schemas = () if model.native_tools else schemas
+        self._stop = text_stops(dialect) if self._textual else ()
+        self._transcript = Transcript((), dialect, settings.thinking)
+        self._budget = ChatBudget(episode, settings, "")
+
+    @property
+    def messages(self) -> Sequence[Mapping[str, Any]]:
+        """The conversation so far, thinking included."""
+        return self._transcript.kept
 
     async def play(self) -> Trajectory:
         """Play to the end. Raises `InfrastructureError`; the episode is closed in any case."""
-        limit, seconds = nearest_deadline(self.episode, self._deadline)
         try:
-            self.episode.open()
-            self.messages = list(self.episode.conversation())
-            async with asyncio.timeout(seconds) as bound:
-                while (step := await self._turn()).outcome is None:
-                    pass
-        except TimeoutError:
-            if not bound.expired():
-                raise
-            step = await self.episode.truncate(limit)
+            self._open()
+            step = await self._play_until_deadline()
         finally:
             await self.episode.aclose()
         trajectory = trajectory_of(self.episode, step, self.name, self.seed, self.model_seconds)
         trajectory.messages.extend(dict(message) for message in self.messages)
         return trajectory
 
-    async def _turn(self) -> Step:
-        left = self.episode.tokens_left()
-        budget = (
-            self._settings.turn_tokens if left is None else min(left, self._settings.turn_tokens)
-        )
-        if budget < 1:
-            return await self.episode.truncate("tokens")
+    def _open(self) -> None:
+        dialect = self.episode.settings.dialect
+        prompt = text_of(self.episode.open())
+        messages = with_instructions(self.episode.conversation(), self._textual, dialect)
+        self._transcript = Transcript(messages, dialect, self._settings.thinking)
+        self._budget = ChatBudget(self.episode, self._settings, prompt)
+
+    async def _play_until_deadline(self) -> Step:
+        """Take turns until an outcome; what is under way at the deadline is given up."""
+        limit, seconds = nearest_deadline(self.episode, self._deadline)
+        try:
+            async with asyncio.timeout(seconds) as bound:
+                while (step := await self._turn(bound)).outcome is None:
+                    pass
+                return step
+        except TimeoutError:
+            if not bound.expired():
+                raise
+        except Unwanted as error:
+            return await self.episode.lose("refused", str(error))
+        if (outcome := self.episode.outcome) is None:
+            return await self.episode.truncate(limit)
+        # It had ended, and only the closing of its tools was given up: the outcome stands.
+        if outcome.failed:
+            raise InfrastructureError(outcome.detail)
+        return await self.episode.truncate(cast(Limit, outcome.reason), outcome.detail)
+
+    async def _turn(self, bound: asyncio.Timeout) -> Step:
+        if (budget := self._budget.left()) < 1:
+            return await self.episode.truncate("tokens", "the conversation fills the context")
+        reply = await self._reply(budget)
+        turn = self._transcript.add_reply(reply)
+        self._budget.sample(reply)
+        if not turn.requests:
+            # The outcome is being decided. Grading has bounds of its own, and an answer given in
+            # time is not to be paid 0 because its grader was slow.
+            bound.reschedule(None)
+        step = await self.episode.step(turn, cut=reply.finish_reason == "length")
+        if step.outcome is None:
+            self._budget.observe(self._transcript.add_results(reply, step.results))
+        return step
+
+    async def _reply(self, max_tokens: int) -> ChatReply:
         start = time.perf_counter()
         try:
-            reply = await self._model.reply(
-                self.messages,
+            return await self._model.reply(
+                self._transcript.sent,
                 self._tools,
-                max_tokens=budget,
+                max_tokens=max_tokens,
                 sampling=self._settings.sampling,
                 seed=self.seed * 1_000_003 + len(self.episode.turns),
+                stop=self._stop,
             )
         finally:
             self.model_seconds += time.perf_counter() - start
-        turn = self._read(reply)
-        self.episode.spend(reply.tokens or 0)
-        self.messages.append(_assistant_message(reply))
-        step = await self.episode.step(turn, cut=reply.finish_reason == "length")
-        if step.outcome is None:
-            self.messages += _result_messages(reply, step.results)
-        return step
-
-    def _read(self, reply: ChatReply) -> Turn:
-        """Return the reply as a turn: native calls as they are, textual ones by the dialect."""
-        parsed = self.episode.settings.dialect.parse(reply.content)
-        thinking = reply.thinking or parsed.thinking
-        head = f"<think>\n{reply.thinking}\n</think>\n\n" if reply.thinking else ""
-        return Turn(
-            head + reply.content,
-            thinking,
-            parsed.answer,
-            reply.requests or parsed.requests,
-            len(head) + parsed.thinking_end,
-            closed=True,
-        )
-
-
-def _assistant_message(reply: ChatReply) -> dict[str, Any]:
-    """Return the message to send back; thinking stays out, as chat servers expect."""
-    message: dict[str, Any] = {"role": "assistant", "content": reply.content}
-    if reply.native:
-        message["tool_calls"] = [dict(call) for call in reply.native]
-    return message
-
-
-def _result_messages(reply: ChatReply, results: Sequence[CallResult]) -> list[Mapping[str, Any]]:
-    if reply.native:
-        return [
-            {"role": "tool", "tool_call_id": call["id"], "name": result.name,
-             "content": result.content}
-            for call, result in zip(reply.native, results, strict=True)
-        ]  # fmt: skip
-    blocks = [f"<tool_response>\n{result.content}\n</tool_response>" for result in results]
-    return [{"role": "user", "content": "\n".join(blocks)}]

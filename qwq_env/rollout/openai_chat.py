@@ -7,22 +7,31 @@ Thinking comes apart from the content or inline between `<think>` tags; calls as
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qwq_env.chat_client import ChatClient, Completion, NativeCall
 from qwq_env.dialect.base import Messages, Schemas
-from qwq_env.rollout.chat import ChatModel, ChatReply
+from qwq_env.errors import UsageError
+from qwq_env.http_client import Refused
+from qwq_env.rollout.chat import ChatModel, ChatReply, Unwanted
 from qwq_env.rollout.policy import Sampling
 from qwq_env.turn import MalformedCall, ToolCall
+
+_SENT_KEYS = (
+    "role", "content", "tool_calls", "tool_call_id", "name", "reasoning_content", "reasoning"
+)  # fmt: skip
 
 
 class OpenAIChat(ChatModel):
     """Asks `{base_url}/chat/completions` for `model`.
 
     At most `in_flight` requests are open at a time. What fails on the way (connection, 429, 5xx,
-    a stream that breaks off) is tried `attempts` times, with waits that double. `extra` is merged
-    into every request, such as `{"enable_thinking": true}`.
+    a stream that breaks off) is tried `attempts` times, with waits that double. With
+    `native_tools` off the server is not told of the tools; the dialect's instructions tell the
+    model, and its calls are read from the text. `extra` is merged into every request, such as
+    `{"enable_thinking": true}`. OpenAI's own API knows no `top_k`, so it is sent only where it is
+    not 0; for vLLM, which then takes the checkpoint's, `{"top_k": 0}` in `extra` turns it off.
     """
 
     def __init__(
@@ -37,7 +46,10 @@ class OpenAIChat(ChatModel):
         native_tools: bool = True,
         extra: Mapping[str, Any] | None = None,
     ) -> None:
-        """The key is the value of `api_key_variable`; without one, none is sent."""
+        """The key is the value of `api_key_variable`; without one, none is sent.
+
+        Raises `UsageError` for an address or a key that cannot be one.
+        """
         self._client = ChatClient(
             base_url,
             api_key_variable=api_key_variable,
@@ -47,28 +59,57 @@ class OpenAIChat(ChatModel):
         )
         self.base_url = self._client.base_url
         self.model = model
-        self._native_tools = native_tools
+        self.native_tools = native_tools
+        self._key_variable = api_key_variable
         self._extra = dict(extra or {})
 
     def __repr__(self) -> str:
         return f"OpenAIChat({self.base_url!r}, {self.model!r})"
 
     async def reply(
-        self, messages: Messages, tools: Schemas, *, max_tokens: int, sampling: Sampling, seed: int
+        self,
+        messages: Messages,
+        tools: Schemas,
+        *,
+        max_tokens: int,
+        sampling: Sampling,
+        seed: int,
+        stop: Sequence[str] = (),
     ) -> ChatReply:
-        """Return one reply; see `ChatModel.reply`."""
+        """Return one reply; see `ChatModel.reply`.
+
+        Where the messages leave less room than `max_tokens` and the server minds, it is asked
+        once more for as many as it can give.
+        """
         body: dict[str, Any] = {
             "model": self.model,
             "messages": [_plain(message) for message in messages],
             "max_tokens": max_tokens,
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
+            **({"top_k": sampling.top_k} if sampling.top_k else {}),
             "seed": seed & 0x7FFF_FFFF,
+            **({"tools": list(tools)} if tools else {}),
             **self._extra,
         }
-        if tools and self._native_tools:
-            body["tools"] = list(tools)
-        return _reply_of(await self._client.complete(body))
+        completion = await self._complete(body, stop)
+        if completion is None and body.pop("max_tokens", None) is not None:
+            completion = await self._complete(body, stop)
+        if completion is None:
+            return ChatReply("", "", finish_reason="length", tokens=0)
+        return _reply_of(completion)
+
+    async def _complete(self, body: Mapping[str, Any], stop: Sequence[str]) -> Completion | None:
+        """Return the reply, None where the context is full; raises like `reply`."""
+        try:
+            return await self._client.complete(body, stop)
+        except Refused as error:
+            if error.kind == "context":
+                return None
+            if error.kind == "request":
+                raise Unwanted(str(error)) from None
+            hint = f"check the address, the model, its settings and the key in {self._key_variable}"
+            raise UsageError(f"{self!r}: {error.words}; {hint}") from None
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -84,12 +125,14 @@ def _reply_of(completion: Completion) -> ChatReply:
             {
                 "id": call.id,
                 "type": "function",
-                "function": {"name": call.name, "arguments": call.arguments},
+                "function": {"name": call.name, "arguments": _readable(call.arguments)},
             }
             for call in completion.calls
         ),
         finish_reason="length" if completion.finish_reason == "length" else "stop",
         tokens=completion.tokens,
+        prompt_tokens=completion.prompt_tokens,
+        thinking_key=completion.thinking_key,
     )
 
 
@@ -104,7 +147,16 @@ def _read_call(call: NativeCall) -> ToolCall | MalformedCall:
     return ToolCall(call.name, arguments, raw)
 
 
+def _readable(arguments: str) -> str:
+    """Return arguments as they may be sent back: servers refuse a conversation whose calls hold
+    no JSON object, since their templates have to print it."""
+    try:
+        sound = isinstance(json.loads(arguments), dict)
+    except (ValueError, RecursionError):
+        sound = False
+    return arguments if sound else json.dumps({"malformed": arguments} if arguments else {})
+
+
 def _plain(message: Mapping[str, Any]) -> dict[str, Any]:
     """Leave out keys of ours that a strict server would refuse."""
-    known = ("role", "content", "tool_calls", "tool_call_id", "name")
-    return {key: message[key] for key in known if key in message}
+    return {key: message[key] for key in _SENT_KEYS if key in message}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
 
 from qwq_env.errors import UsageError
 from qwq_env.rollout.openai_chat import OpenAIChat
+from qwq_env.rollout.policy import Sampling
 
 from .chat_server import ANSWER, Failure, Server, Stream, delta, end, native_call, play
 
@@ -81,3 +83,21 @@ def test_model_without_a_key(monkeypatch):
         play(server)
 
     assert "Authorization" not in server.headers[0]
+
+
+def test_key_in_the_operators_error():
+    with Server([Failure(401, f"no such key: {KEY}")]) as server:
+        chat = OpenAIChat(server.url, "qwq")
+        with pytest.raises(
+            UsageError, match=r"no such key: \*\*\*; check .* OPENAI_API_KEY"
+        ) as caught:
+            asyncio.run(ask(chat))
+
+    assert "secret" not in repr(chat) + repr(caught.value)
+
+
+async def ask(chat: OpenAIChat):
+    try:
+        await chat.reply([], (), max_tokens=9, sampling=Sampling(), seed=0)
+    finally:
+        await chat.aclose()
