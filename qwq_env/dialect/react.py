@@ -34,8 +34,11 @@ from qwq_env.turn import CallResult, MalformedCall, ToolCall, Turn
 
 
 def _label(names: str) -> str:
-    """Return a pattern for a label at the start of a line, numbered as in the paper or not."""
-    return rf"^[ \t]*\**(?:{names})[ \t]*\d{{0,3}}\**:\**"
+    """Return a pattern for a label at the start of a line, numbered as in the paper or not.
+
+    Behind a thinking it may stand on the same line.
+    """
+    return rf"(?:^|(?<={chatml.END_THINK}))[ \t]*\**(?:{names})[ \t]*\d{{0,3}}\**:\**"
 
 
 _NAMES = "Thought|Action Input|Action|Observation|Final Answer"
@@ -46,7 +49,7 @@ _INPUT = re.compile(_label("Action Input"), re.MULTILINE)
 _OBSERVATION = re.compile(_label("Observation"), re.MULTILINE)
 _FINAL = re.compile(_label("Final Answer"), re.MULTILINE)
 _THOUGHT = re.compile(_label("Thought") + r"[ \t]*", re.MULTILINE)
-_FENCE = re.compile(r"\s{0,9}```(?:json)?[ \t]*\n(.*?)```", re.DOTALL)
+_FENCE = re.compile(r"\s{0,9}```(?:json)?[ \t]*\n")
 _EXPECTED = 'Action: <tool>, and on the next line Action Input: {"<argument>": <value>}'
 
 
@@ -128,7 +131,13 @@ def _read(body: str, start: int) -> Reading:
 def _input(body: str, start: int) -> tuple[str, int]:
     """Return the JSON at `start`, in a fence or not, and where it ends."""
     if fence := _FENCE.match(body, start):
-        return fence[1], fence.end()
+        inside = fence.end()
+        close = end_of_json(body, inside)
+        if not body.startswith("```", close):
+            following = _NEXT.search(body, inside)
+            close = body.find("```", inside, following.start() if following else len(body))
+        if close >= 0:
+            return body[inside:close], close + len("```")
     end = end_of_json(body, start)
     whole = end == len(body) or "\n" in body[len(body[:end].rstrip()) : end]
     if end == start or not (whole or _NEXT.match(body, end)):
@@ -138,10 +147,15 @@ def _input(body: str, start: int) -> tuple[str, int]:
 
 
 def _reading(body: str, request: ToolCall | MalformedCall, end: int) -> Reading:
-    """Drop what the model says that it observed, and all that it concludes from it."""
+    """Drop what the model says that it observed, and all that it concludes from it.
+
+    That goes as far as the thinking in which it does so, or the text.
+    """
     following = _NEXT.search(body, end)
-    imagined = following is not None and _OBSERVATION.match(body, following.start())
-    return Reading(request, len(body) if imagined else end)
+    if following is not None and _OBSERVATION.match(body, following.start()):
+        thought = body.find(chatml.END_THINK, end)
+        end = thought if thought >= 0 else len(body)
+    return Reading(request, end)
 
 
 def _assistant(message: Message) -> Iterator[Piece]:

@@ -56,6 +56,15 @@ def show(dialect: Dialect, *contents: str, closed: bool = False) -> str:
         ("Action Input: {}", ["missing_name"]),
         (f"<think>\n{ADD}", ["unclosed_thinking"]),
         (f"<think>\nAction: no\n</think>\n{ADD}", [("add", {"a": 1})]),
+        (f"<think>\n{ADD}\nObservation: 2\n</think>\nFinal Answer: 4", []),
+        (f"<think>\n{ADD}\nObservation: 2\n</think>\n{ADD}", [("add", {"a": 1})]),
+        (f"<think>x</think>{ADD}", [("add", {"a": 1})]),
+        ('Action: a\nAction Input:\n```json\n{"b": "```"}\n```', [("a", {"b": "```"})]),
+        ("Action: a\nAction Input:\n```json\n{oops}\n```", ["malformed_json"]),
+        (
+            f"Action: a\nAction Input:\n```json\n{{oops\n{ADD}",
+            ["malformed_json", ("add", {"a": 1})],
+        ),
         ("Thought: done\nFinal Answer: 4", []),
         ("In action: nothing", []),
     ],
@@ -70,6 +79,10 @@ def test_react_answers() -> None:
     bare = parse("Just 4")
     called = parse(f"Thought: I add.\n{ADD}")
 
+    glued = parse("<think>x</think>Final Answer: 4")
+
+    assert (glued.thinking, glued.answer) == ("x", "4")
+    assert glued.text[glued.thinking_end :].startswith("Final Answer")
     assert (labelled.thinking, labelled.answer, labelled.closed) == ("I know.", "4\nsurely", True)
     assert labelled.text[labelled.thinking_end :].startswith("Final Answer")
     assert (bare.thinking, bare.answer) == ("", "Just 4")
