@@ -4,7 +4,7 @@ A program of its own, so that a test can run it as another user. Each program is
 honest one. One JSON object on stdout: `{"level": ..., "ran": N, "failures": {name: [what, ...]}}`.
 
 A folder holds programs with a head of comments (`# mode: exec`, `# expect: timeout killed`,
-`# calls: ...`), or a `manifest.json` that says the same.
+`# then: ...`), or a `manifest.json` that says the same.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import socket
 import sys
 import tempfile
@@ -20,14 +21,18 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from qwq_env.sandbox import Limits, LocalSandbox
+from qwq_env.errors import InfrastructureError
+from qwq_env.sandbox import ExecutionResult, Limits, LocalSandbox
+from qwq_env.sandbox.levels import Plan, plans
 
 SECRET = "CANARY-SECRET"
 LIMITS = Limits(cpu_seconds=1.5, wall_seconds=1.5, memory_mb=256, processes=32, file_mb=32)
 PATIENT = Limits(cpu_seconds=6.0, wall_seconds=20.0, memory_mb=256, processes=32, file_mb=32)
 ADD_TESTS = [([2, 3], 5), ([-1, 1], 0), ([10, 20], 30), ([7, 8], 15)]
+HONEST = "print(sum(range(10)))\n'x' * 6000"
 SLOTS = 2
 SETTLING_SECONDS = 60
+HANGING_SECONDS = 60
 
 
 @dataclass
@@ -96,10 +101,16 @@ class Canaries:
         for path, text in self.files.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
+        self._looks = self._look()
+        self.scratch = self.home / "scratch"
+        self.scratch.mkdir()
+        self.scratch.chmod(0o755)
+        tempfile.tempdir = str(self.scratch)
         self.log = self.home / "canary_parent_log"
         self._descriptor = os.open(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         os.set_inheritable(self._descriptor, True)
         self._servers: list[asyncio.AbstractServer] = []
+        self._letter_boxes: list[socket.socket] = []
 
     async def listen(self) -> None:
         def connected(_reader: object, writer: asyncio.StreamWriter) -> None:
@@ -108,14 +119,33 @@ class Canaries:
 
         with contextlib.suppress(OSError):
             self._servers.append(await asyncio.start_server(connected, "127.0.0.1", 45999))
+        for address in ("\0sbx_canary_letters", "/tmp/sbx_canary_letters.sock"):
+            box = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+            self._letter_boxes.append(box)
+            with contextlib.suppress(OSError):
+                box.bind(address)
         for path in ("\0sbx_canary", "/tmp/sbx_canary.sock"):
             server = socket.socket(socket.AF_UNIX)
             with contextlib.suppress(OSError):
                 server.bind(path)
                 self._servers.append(await asyncio.start_unix_server(connected, sock=server))
 
+    def _look(self) -> dict[Path, tuple[int, int, int]]:
+        """Mode, owner and time of each file and of its folder."""
+        places = {place for path in self.files for place in (path, path.parent)}
+        looks = {place: place.stat() for place in places}
+        return {place: (s.st_mode, s.st_uid, s.st_mtime_ns) for place, s in looks.items()}
+
     def touched(self) -> list[str]:
         found = [f"{path} changed" for path, text in self.files.items() if path.read_text() != text]
+        found += [
+            f"{place} looks {look}, before {self._looks[place]}"
+            for place, look in self._look().items()
+            if look != self._looks[place]
+        ]
+        for box in self._letter_boxes:
+            with contextlib.suppress(BlockingIOError):
+                found.append(f"a letter came: {box.recv(100)!r}")
         if self.connections:
             found.append(f"{self.connections} connections")
         if self.log.read_text():
@@ -131,14 +161,17 @@ class Canaries:
     def close(self) -> None:
         for server in self._servers:
             server.close()
+        for box in self._letter_boxes:
+            box.close()
         os.close(self._descriptor)
-        Path("/tmp/sbx_canary.sock").unlink(missing_ok=True)
+        for path in ("/tmp/sbx_canary.sock", "/tmp/sbx_canary_letters.sock"):
+            Path(path).unlink(missing_ok=True)
         for path in self.files:
             path.unlink(missing_ok=True)
         for folder in {path.parent for path in self.files}:
             folder.rmdir()
         self.log.unlink()
-        self.home.rmdir()
+        shutil.rmtree(self.home, ignore_errors=True)
 
 
 def descendants(root: int) -> list[int]:
@@ -194,7 +227,7 @@ async def play(sandbox: LocalSandbox, program: Program, limits: Limits) -> list[
         status, output = ("pass" if passed else "fail"), ""
         allowed = (limits.wall_seconds + 2) * (len(ADD_TESTS) + 1)
     else:
-        result = await sandbox.run(program.code, limits=limits)
+        result = await _execute(sandbox, program, limits)
         status, output = result.status, result.stdout + result.stderr
         allowed = limits.wall_seconds + 2
         if len(result.stdout) > limits.output_bytes:
@@ -212,9 +245,36 @@ async def play(sandbox: LocalSandbox, program: Program, limits: Limits) -> list[
             second = await sandbox.run(program.second)
             if program.second_must_not_contain in second.stdout:
                 found.append("something was left behind")
-    honest = await asyncio.gather(*(sandbox.run("print(sum(range(10)))") for _ in range(SLOTS)))
-    found += [f"the next honest program: {r}" for r in honest if r.stdout != "45\n"]
+            if not second.ok:
+                found.append(f"the second program: {second}")
+    for _ in range(2):
+        honest = await asyncio.gather(*(sandbox.run(HONEST) for _ in range(SLOTS)))
+        found += [f"the next honest program: {r}" for r in honest if not _is_right(r)]
     return found
+
+
+def _is_right(r: ExecutionResult) -> bool:
+    return r.ok and (r.stdout, r.stderr, r.value) == ("45\n", "", repr("x" * 6000))
+
+
+async def _execute(sandbox: LocalSandbox, program: Program, limits: Limits) -> ExecutionResult:
+    if program.mode != "session":
+        return await sandbox.run(program.code, limits=limits)
+    async with (
+        asyncio.timeout(HANGING_SECONDS),
+        await sandbox.open_session(limits=limits) as session,
+    ):
+        result = await session.run(program.code)
+        await session.run("print('what it left may write here')")
+        return result
+
+
+def plan_of(name: str) -> Plan:
+    """The plan that has just the layers of `name`, as in `landlock-seccomp-limits`."""
+    for plan in plans():
+        if "-".join(plan.layers) == name:
+            return plan
+    raise SystemExit(f"{name} cannot be had here")
 
 
 async def main(arguments: argparse.Namespace) -> dict[str, object]:
@@ -226,21 +286,26 @@ async def main(arguments: argparse.Namespace) -> dict[str, object]:
         async with LocalSandbox(
             slots=SLOTS,
             preload=("numpy", "sympy") if arguments.preload else (),
-            level=arguments.level,
+            level=None if arguments.plan else arguments.level,
+            plan=plan_of(arguments.plan) if arguments.plan else None,
             cgroup=arguments.cgroup,
             allow_unsafe=True,
         ) as sandbox:
             await sandbox.start()
             level = sandbox.level
             for program in programs:
-                found = await attempt(sandbox, program)
+                try:
+                    found = await attempt(sandbox, program)
+                except (InfrastructureError, TimeoutError) as error:
+                    found = [f"undecided: {error!r}"]
                 found += await processes_settle()
                 found += canaries.touched()
                 if found:
                     failures[program.name] = found
-        left = descendants(os.getpid())
+        left = [f"processes {found} live" for found in [descendants(os.getpid())] if found]
+        left += [f"{path} is left" for path in canaries.scratch.iterdir()]
         if left:
-            failures["after the end"] = [f"processes {left} live"]
+            failures["after the end"] = left
     finally:
         canaries.close()
     return {"level": level, "ran": len(programs), "failures": failures}
@@ -250,6 +315,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--level", default="A")
+    parser.add_argument("--plan", default="", help="just these layers, instead of a level's best")
     parser.add_argument("--cgroup", default="off")
     parser.add_argument("--only", default="")
     parser.add_argument("--preload", action="store_true")

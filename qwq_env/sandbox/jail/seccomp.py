@@ -3,13 +3,18 @@
 What Python programs use is allowed; what libraries probe for and can do without answers ENOSYS,
 so that they fall back; all else answers EPERM. Refused on purpose: every way to memory that
 RLIMIT_AS does not count (memfd, System V shared memory), every socket but a pair, io_uring, bpf,
-keyrings, ptrace and its kin, new namespaces, mounts, and `prlimit` on another process.
+keyrings, ptrace and its kin, new namespaces, mounts, and `prlimit` on another process. Of `fcntl`
+and `ioctl` too only what is listed is allowed: pipes are the slot's for life, so that nobody may
+change how they work for the next program, and nobody may have the kernel send a signal for them.
 """
 
 from __future__ import annotations
 
 import errno
+import fcntl
+import os
 import signal
+import socket
 import struct
 from typing import Final
 
@@ -21,6 +26,7 @@ _IF_EQUAL: Final = 0x15
 _IF_AT_LEAST: Final = 0x35
 _IF_BITS: Final = 0x45
 _RETURN: Final = 0x06
+_AND: Final = 0x54
 
 _NUMBER_OFFSET: Final = 0
 _ARCH_OFFSET: Final = 4
@@ -32,7 +38,16 @@ _NAMESPACE_FLAGS: Final = 0x7E02_0080
 _PR_SET_PDEATHSIG: Final = 1
 _CLONE_THREAD: Final = 0x0001_0000
 _AF_UNIX: Final = 1
+_SOCKET_TYPE: Final = 0xF
+# A datagram may be addressed to any socket of the host, even from a socket of a pair.
+_CONNECTED_TYPES: Final = (socket.SOCK_STREAM, socket.SOCK_SEQPACKET)
 _TERMINAL_AND_PIPE_IOCTLS: Final = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
+_FCNTLS: Final = (
+    *(fcntl.F_GETFL, fcntl.F_GETFD, fcntl.F_SETFD, fcntl.F_DUPFD_CLOEXEC, fcntl.F_DUPFD),
+    *(fcntl.F_GETLK, fcntl.F_SETLK, fcntl.F_SETLKW, fcntl.F_OFD_GETLK, fcntl.F_OFD_SETLK),
+    *(fcntl.F_OFD_SETLKW, fcntl.F_GETOWN, fcntl.F_GETSIG, fcntl.F_GETLEASE),
+    *(1027, 1028, 1032, 1034),  # whether two are the same, who created it, pipe size, seals
+)
 # Names of threads, more filters, timer slack, huge pages, "no new privileges", what is set.
 _HARMLESS_PRCTLS: Final = (2, 3, 15, 16, 21, 22, 23, 29, 30, 38, 39, 41, 42, 0x5356_4D41)
 
@@ -65,6 +80,24 @@ def _allow_if_argument_in(index: int, values: tuple[int, ...], otherwise: int) -
     return (*block, _fail(otherwise))
 
 
+def _allow_unless_bits(index: int, bits: int) -> Block:
+    return (_argument(index), _step(_IF_BITS, bits, 0, 1), _DENY, _ALLOW)
+
+
+def _pair() -> Block:
+    """Socket pairs of this machine, of a type that is connected for good."""
+    block = [
+        _argument(0),
+        _step(_IF_EQUAL, _AF_UNIX, 1, 0),
+        _fail(errno.EAFNOSUPPORT),
+        _argument(1),
+        _step(_AND, _SOCKET_TYPE),
+    ]
+    for kind in _CONNECTED_TYPES:
+        block += [_step(_IF_EQUAL, kind, 0, 1), _ALLOW]
+    return (*block, _fail(errno.EPROTONOSUPPORT))
+
+
 def _rules() -> dict[int, Block]:
     allowed = ["files", "memory", "processes", "signals", "time", "locks", "pairs", "random"]
     allowed += ["fork", "kill", "landlock"]
@@ -72,14 +105,16 @@ def _rules() -> dict[int, Block]:
         number: (_ALLOW,) for group in allowed for number in NUMBERS[group].values()
     }
     judged = NUMBERS["judged"]
-    rules[judged["clone"]] = (
-        _argument(0),
-        _step(_IF_BITS, _NAMESPACE_FLAGS, 0, 1),
+    rules[judged["clone"]] = _allow_unless_bits(0, _NAMESPACE_FLAGS)
+    rules[judged["pipe2"]] = _allow_unless_bits(1, os.O_DIRECT)
+    rules[judged["fcntl"]] = (
+        *_allow_if_argument_in(1, _FCNTLS, errno.EPERM)[:-1],
+        _step(_IF_EQUAL, fcntl.F_SETFL, 1, 0),
         _DENY,
-        _ALLOW,
+        *_allow_unless_bits(2, os.O_DIRECT | os.O_ASYNC),
     )
     rules[judged["socket"]] = (_fail(errno.EAFNOSUPPORT),)
-    rules[judged["socketpair"]] = _allow_if_argument_in(0, (_AF_UNIX,), errno.EAFNOSUPPORT)
+    rules[judged["socketpair"]] = _pair()
     rules[judged["ioctl"]] = _allow_if_argument_in(1, _TERMINAL_AND_PIPE_IOCTLS, errno.ENOTTY)
     rules[judged["prctl"]] = (
         *_allow_if_argument_in(0, _HARMLESS_PRCTLS, errno.EINVAL)[:-1],
