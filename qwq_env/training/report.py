@@ -60,7 +60,8 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Read the rows of a `metrics.jsonl`; none if there is no such file."""
     if not path.exists():
         return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    with path.open("rb") as lines:
+        return [json.loads(line) for line in lines]
 
 
 def draw_curve(rows: Sequence[Mapping[str, Any]], summary: Mapping[str, Any], path: Path) -> None:

@@ -23,7 +23,7 @@ from typing import Any
 
 from qwq_env.errors import UsageError
 from qwq_env.training.checkpoint_seal import is_whole, unseal
-from qwq_env.training.recipe import Recipe, dump_recipe
+from qwq_env.training.recipe import Recipe, dump_recipe, load_recipe
 
 logger = logging.getLogger(__name__)
 
@@ -52,16 +52,16 @@ class RunFolder:
         """
         if self.rank != 0:
             return
-        text = dump_recipe(recipe)
         if self.recipe.exists():
             if not resume:
                 raise UsageError(f"run: {self.path} exists; give --resume, or name=... for another")
-            if self.recipe.read_text(encoding="utf-8") != text:
+            # Read, not compared as text: it may have been written before there was some key.
+            if load_recipe(self.recipe) != recipe:
                 raise UsageError(f"run: {self.path} was begun with another recipe; see recipe.yaml")
         elif self.path.exists() and any(self.path.iterdir()):
             raise UsageError(f"run: {self.path} is not empty and holds no run; choose another name")
         self.path.mkdir(parents=True, exist_ok=True)
-        self.recipe.write_text(text, encoding="utf-8")
+        write_whole(self.recipe, dump_recipe(recipe))
 
     def done(self, phase: str) -> Any:
         """Return the result of a phase that has ended, None if it has not."""
@@ -104,18 +104,18 @@ class RunFolder:
         return None
 
     def forget_rows(self, path: Path, stale: Callable[[dict[str, Any]], bool]) -> None:
-        """Take out of a JSONL file what will be done again, and a torn last line."""
+        """Take out of a JSONL file what will be done again, and a torn last line.
+
+        Raises `UsageError` for another line that is no object, and leaves the file as it was.
+        """
         if not path.exists():
             return
-        kept = []
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                row = json.loads(line)
-            except ValueError:
-                continue
-            if not stale(row):
-                kept.append(line + "\n")
-        write_whole(path, "".join(kept))
+        part = _part_of(path)
+        with path.open("rb") as lines, part.open("wb") as kept:
+            for number, line in enumerate(lines, start=1):
+                if line.endswith(b"\n") and not stale(_row(path, number, line)):
+                    kept.write(line)
+        part.replace(path)
 
     def _read_state(self) -> dict[str, Any]:
         if not self.state.exists():
@@ -131,6 +131,20 @@ class RunFolder:
 
 def write_whole(path: Path, text: str) -> None:
     """Write a file such that a reader, or a crash, sees either the old one or the new."""
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    part = _part_of(path)
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+def _part_of(path: Path) -> Path:
+    return path.with_name(path.name + ".part")
+
+
+def _row(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise UsageError(f"{path}:{number}: not JSON: {error}; mend it or delete it") from None
+    if not isinstance(row, dict):
+        raise UsageError(f"{path}:{number}: {row!r:.80}; expected an object")
+    return row

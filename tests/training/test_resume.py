@@ -20,6 +20,7 @@ from qwq_env.rollout.store import read_episodes
 from qwq_env.training.checkpoint_seal import is_whole, seal
 from qwq_env.training.grpo import RandomReward
 from qwq_env.training.phase_seconds import PhaseSeconds
+from qwq_env.training.recipe import Recipe
 from qwq_env.training.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
@@ -167,6 +168,40 @@ def test_the_seconds_of_all_parts_add_up(tmp_path):
 
     assert first > 0
     assert second > first
+
+
+def written(path: Path, *rows: str) -> list[dict]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(rows), encoding="utf-8")
+    RunFolder(path.parent).forget_rows(path, lambda row: row["phase"] == "old")
+    return [json.loads(line) for line in path.read_bytes().split(b"\n") if line]
+
+
+def test_only_stale_rows_and_a_torn_one_are_forgotten(tmp_path):
+    """The breaks are letters to JSON, and lines to `splitlines`."""
+    odd = {"phase": "cold", "answer": "one\u2028two\x85three\x0cfour"}
+    rows = [odd, {"phase": "old"}, {"phase": "new"}]
+    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
+
+    assert written(tmp_path / "episodes.jsonl", *lines, '{"phase": "ne') == [odd, {"phase": "new"}]
+
+
+def test_a_damaged_row_is_named_and_not_forgotten(tmp_path):
+    path = tmp_path / "episodes.jsonl"
+
+    with pytest.raises(UsageError, match=r"episodes\.jsonl:1: not JSON"):
+        written(path, '{"phase"\n', '{"phase": "old"}\n')
+    assert len(path.read_text().splitlines()) == 2
+
+
+def test_a_recipe_that_has_gained_a_key_is_the_same_recipe(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    folder.path.mkdir()
+    folder.recipe.write_text("seed: 3\n")
+    folder.claim(Recipe(seed=3), resume=True)
+
+    with pytest.raises(UsageError, match="begun with another recipe"):
+        folder.claim(Recipe(seed=4), resume=True)
 
 
 def lots(control: RandomReward, rollouts: SimpleNamespace, step: int) -> list[float | None]:
