@@ -39,12 +39,12 @@ from qwq_env.errors import UsageError
 from qwq_env.registry import make_environment
 from qwq_env.rollout.audit import AuditError, RecordingPolicy, audit
 from qwq_env.rollout.engine import Assignment, Engine, EngineSettings, attempt_name
-from qwq_env.rollout.play import PlaySettings
+from qwq_env.rollout.play import PlaySettings, check_thinking
 from qwq_env.rollout.policy import Policy, Sampling
 from qwq_env.task import Task
 from qwq_env.training.group_reward import GroupReward
 from qwq_env.training.weight_sync import WeightSync
-from qwq_env.trajectory import Trajectory
+from qwq_env.trajectory import PhaseSeconds, Trajectory
 
 logger = logging.getLogger(__name__)
 
@@ -98,6 +98,7 @@ class Rollouts:
         self.seed = seed
         self.context = context
         self.thinking: Literal["keep", "strip"] = thinking
+        check_thinking(thinking, self.env.settings.dialect)
         self.dataset = task_dataset(self.env, size)
         self.last: list[Trajectory] = []
         self._tasks: dict[str, Task] = {}
@@ -230,7 +231,10 @@ def to_trl(trajectories: Sequence[Trajectory], codec: TokenCodec) -> dict[str, l
 
 
 def episode_metrics(trajectories: Sequence[Trajectory]) -> dict[str, float]:
-    """Return means over episodes: the rubric's components, tool use, errors by kind, outcomes."""
+    """Return means over episodes: scores, tool use, errors by kind, outcomes, seconds by phase.
+
+    The mean of a score is over the episodes for which it was decided.
+    """
     count = len(trajectories)
     if count == 0:
         return {}
@@ -245,11 +249,12 @@ def episode_metrics(trajectories: Sequence[Trajectory]) -> dict[str, float]:
     for trajectory in trajectories:
         kinds.update(trajectory.counts)
     metrics |= {f"calls/{kind}": number / count for kind, number in kinds.items()}
-    for name in trajectories[0].scores:
+    # An episode that was cut or lost has no scores, so none alone can name them all.
+    for name in dict.fromkeys(name for t in trajectories for name in t.scores):
         values = [v for t in trajectories if (v := t.scores.get(name)) is not None]
         if values:
             metrics[f"scores/{name}"] = statistics.fmean(values)
-    for phase in ("model", "tools", "grading"):
+    for phase in PhaseSeconds._fields:
         metrics[f"seconds/{phase}"] = sum(getattr(t.seconds, phase) for t in trajectories) / count
     return metrics
 
@@ -267,12 +272,17 @@ def _check(trajectories: Sequence[Trajectory], recording: RecordingPolicy) -> No
 
 def _check_room(trajectories: Sequence[Trajectory], context: int) -> None:
     """Raise `UsageError` if no prompt leaves room for an answer: nothing could ever be learned."""
-    if trajectories and all(t.turns == 0 and t.outcome.reason == "tokens" for t in trajectories):
-        shortest = min(t.prompt_length for t in trajectories)
+    played = [trajectory for trajectory in trajectories if not trajectory.outcome.failed]
+    if played and all(t.outcome.reason == "tokens" and _wrote_nothing(t) for t in played):
+        shortest = min(trajectory.prompt_length for trajectory in played)
         raise UsageError(
-            f"context: {context} tokens, and the shortest prompt has {shortest};"
-            " expected room for an answer"
+            f"context: {context} tokens, or fewer where the policy is served, and the shortest"
+            f" prompt has {shortest}; expected room for an answer"
         )
+
+
+def _wrote_nothing(trajectory: Trajectory) -> bool:
+    return not any(any(row.mask) for row in trajectory.rows)
 
 
 def _warn_of_losses(trajectories: Sequence[Trajectory]) -> None:

@@ -10,14 +10,17 @@ import torch
 from qwq_env.dialect.codec import TokenCodec
 from qwq_env.env import ToolEnv
 from qwq_env.errors import InfrastructureError, UsageError
+from qwq_env.outcome import Outcome
 from qwq_env.rollout.audit import audit
 from qwq_env.rollout.engine import EngineSettings
+from qwq_env.rollout.policy import Generation, Policy
 from qwq_env.rollout.scripted import ScriptedPolicy
 from qwq_env.rubric import Component, Rubric
 from qwq_env.task import ListTaskSet, Task
 from qwq_env.tool import tool
-from qwq_env.training.rollouts import Rollouts
+from qwq_env.training.rollouts import Rollouts, episode_metrics
 from qwq_env.training.tiny.model import build_tiny_model
+from qwq_env.trajectory import PhaseSeconds, Trajectory
 
 from .stock_trainer import train
 
@@ -155,3 +158,53 @@ def test_context_without_room_for_an_answer_is_refused(model, tokenizer, tmp_pat
     rollouts = Rollouts(environment(), tokenizer, context=20)
     with pytest.raises(UsageError, match="context: 20 tokens"):
         train(model, tokenizer, tmp_path, rollouts)
+
+
+def ended(outcome: Outcome, **parts) -> Trajectory:
+    nothing = {"ids": [1, 2], "prompt_length": 2, "mask": [], "logprobs": [], "spans": []}
+    return Trajectory(
+        task_id="t", episode="e", seed=0, outcome=outcome, reward=0.0, **{**nothing, **parts}
+    )
+
+
+def test_scores_are_those_of_every_episode_that_has_any():
+    cut = ended(Outcome.cut("tokens"))
+    half, whole = (ended(Outcome.answered(), scores={"match": score}) for score in (0.0, 1.0))
+    undecided = ended(Outcome.answered(), scores={"match": None, "style": 0.5})
+    metrics = episode_metrics([cut, half, whole, undecided])
+
+    assert (metrics["scores/match"], metrics["scores/style"]) == (0.5, 0.5)
+
+
+def test_metrics_name_every_phase():
+    seconds = PhaseSeconds(model=1.0, tools=2.0, grading=3.0, waiting=4.0)
+    metrics = episode_metrics([ended(Outcome.answered(), seconds=seconds)])
+
+    phases = [metrics[f"seconds/{phase}"] for phase in PhaseSeconds._fields]
+    assert phases == [1.0, 2.0, 3.0, 4.0]
+
+
+def test_a_server_without_room_for_an_answer_is_refused(model, tokenizer, tmp_path):
+    """Its context is shorter than every prompt: each turn ends at once, with nothing written."""
+
+    class Full(Policy):
+        async def generate(self, request) -> Generation:
+            return Generation([], [], "length")
+
+    rollouts = Rollouts(environment(), tokenizer, context=4000, policy=lambda trainer: Full())
+
+    with pytest.raises(UsageError, match=r"^context: .*the shortest prompt has \d+;"):
+        train(model, tokenizer, tmp_path, rollouts)
+
+
+def test_thinking_that_cannot_be_stripped_is_refused_at_once(tokenizer):
+    @tool(blocking=False)
+    def search(query: str) -> str:
+        """Find."""
+        return query
+
+    rubric = Rubric([Component("any", lambda f: 1.0)])
+    env = ToolEnv(environment().tasks, [search], rubric, dialect="tags")
+
+    with pytest.raises(UsageError, match=r"^thinking: 'strip' has no meaning in tags"):
+        Rollouts(env, tokenizer, thinking="strip")
