@@ -27,10 +27,11 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from qwq_env.api_key import ApiKey
 from qwq_env.bounds import check_positive, check_whole
 from qwq_env.errors import InfrastructureError, UsageError
 from qwq_env.rollout.policy import Generation, GenerationRequest, Policy
-from qwq_env.rollout.vllm_server import Unserved, VllmServer
+from qwq_env.rollout.vllm_server import ContextFull, Unserved, VllmServer
 from qwq_env.rollout.vllm_wire import completion_body, read_completion
 
 
@@ -40,7 +41,8 @@ class HttpSettings:
 
     `in_flight` requests at a time to each server, the others wait; `seconds` for one from when it
     is sent. One that fails on the way (no connection, 429, 5xx) is tried on every server,
-    `attempts` times over, with waits between that double from `backoff` seconds.
+    `attempts` times over, with waits between that double from `backoff` seconds. A server that
+    asks to be left alone (`Retry-After`) is not asked again before then, or after `seconds`.
     """
 
     in_flight: int = 1024
@@ -86,7 +88,7 @@ class VllmPolicy(Policy):
         self.urls = server_urls(urls)
         self._settings = settings or HttpSettings()
         self._model = model
-        self._headers = {"Content-Type": "application/json", **authorization(api_key)}
+        self._key = ApiKey(api_key)
         self._next_server = itertools.count()
         self._server_of: dict[str, int] = {}
         self._random = random.Random()
@@ -99,20 +101,26 @@ class VllmPolicy(Policy):
         """Sample one turn on a server.
 
         A context that the server cannot take ends at once with no token and reason "length".
-        Raises `InfrastructureError` when no server answered, or one refused; `UsageError` when
-        the model asked for is not there.
+        Raises `InfrastructureError` when no server answered, or one turned the request down;
+        `UsageError` when the key, the address or the model asked for is wrong.
         """
         servers = (await self._connections()).servers
+        clock = asyncio.get_running_loop().time
+        alone_until = [0.0] * len(servers)
         failure: Unserved | None = None
         for attempt in range(self._settings.attempts):
             if attempt:
                 wait = self._settings.backoff * 2 ** (attempt - 1)
-                await asyncio.sleep(wait * self._random.uniform(0.5, 1.5))
+                asked = max(0.0, min(alone_until) - clock())
+                await asyncio.sleep(asked + wait * self._random.uniform(0.5, 1.5))
             for index in self._order(request.episode, servers):
+                if clock() < alone_until[index]:
+                    continue
                 try:
                     generation = await self._sample(servers[index], request)
                 except Unserved as error:
                     failure = error
+                    alone_until[index] = clock() + min(error.after, self._settings.seconds)
                     continue
                 except InfrastructureError as error:
                     raise InfrastructureError(f"vllm: {error}") from None
@@ -147,11 +155,14 @@ class VllmPolicy(Policy):
         if max_tokens < 1:
             return Generation([], [], "length")
         body = completion_body(request, served.model, max_tokens)
-        answer = await server.complete(body, self._settings.seconds)
+        try:
+            answer = await server.complete(body, self._settings.seconds)
+        except ContextFull:
+            return Generation([], [], "length")
         try:
             return read_completion(answer, max_tokens)
         except InfrastructureError as error:
-            raise InfrastructureError(f"{server.url}: {error}") from None
+            raise InfrastructureError(f"{server.url}: {server.shown(str(error))}") from None
 
     def _order(self, episode: str, servers: Sequence[VllmServer]) -> list[int]:
         """Return the servers in the order to try: the episode's own first, tired ones last."""
@@ -168,16 +179,17 @@ class VllmPolicy(Policy):
             await self._forget_ended()
         if loop not in self._of_loop:
             session = aiohttp.ClientSession(
-                headers=self._headers,
+                headers={"Content-Type": "application/json", **self._key.headers()},
                 connector=aiohttp.TCPConnector(limit=0),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=10),
             )
-            in_flight = self._settings.in_flight
-            self._of_loop[loop] = _Connections(
-                session,
-                [VllmServer(u, session, in_flight=in_flight, model=self._model) for u in self.urls],
-            )
+            in_flight, model, key = self._settings.in_flight, self._model, self._key
+            servers = [
+                VllmServer(url, session, in_flight=in_flight, model=model, key=key)
+                for url in self.urls
+            ]
+            self._of_loop[loop] = _Connections(session, servers)
         return self._of_loop[loop]
 
     async def _forget_ended(self) -> None:
@@ -202,8 +214,4 @@ def server_urls(urls: str | Sequence[str]) -> tuple[str, ...]:
 
 def authorization(api_key: str | None) -> dict[str, str]:
     """Return the header for a key. Raises `UsageError`, which does not show it, for a bad one."""
-    if api_key is None:
-        return {}
-    if not api_key.isascii() or not api_key.isprintable() or not api_key.strip():
-        raise UsageError("api_key: not printable ASCII; expected the key and nothing around it")
-    return {"Authorization": f"Bearer {api_key}"}
+    return ApiKey(api_key).headers()

@@ -1,8 +1,10 @@
 """One vLLM server as a policy sees it: one attempt at one request, and what its failure means.
 
 `Unserved` is a failure on the way, which another server or a later attempt may not have: no
-connection, a broken one, 408, 425, 429, 5xx. Everything else is an `InfrastructureError` with the
-server's own words, which asking again would only repeat.
+connection, a broken one, 408, 425, 429, 5xx. A refusal would only be repeated, and `refusal_kind`
+says whose affair it is: `ContextFull` is a context longer than the server takes, a `UsageError`
+what the operator must mend (key, address, model), and everything else an `InfrastructureError`.
+All of them hold the server's own words, but never the key.
 """
 
 from __future__ import annotations
@@ -10,11 +12,15 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from typing import Any, NamedTuple
 
 import aiohttp
 
+from qwq_env.api_key import ApiKey
 from qwq_env.errors import InfrastructureError, UsageError
+from qwq_env.refusal import refusal_kind
+from qwq_env.retry_after import retry_seconds
 
 _log = logging.getLogger(__name__)
 
@@ -26,7 +32,18 @@ _SHOWN = 500
 
 
 class Unserved(Exception):
-    """The request failed on the way; another server, or a later attempt, may serve it."""
+    """The request failed on the way; another server, or a later attempt, may serve it.
+
+    `after` is for how many seconds the server asked to be left alone.
+    """
+
+    def __init__(self, message: str, after: float = 0.0) -> None:
+        super().__init__(message)
+        self.after = after
+
+
+class ContextFull(InfrastructureError):
+    """The server takes no context as long as this one."""
 
 
 class Served(NamedTuple):
@@ -40,11 +57,21 @@ class VllmServer:
     """The address of a server and what is known of it. Belongs to one event loop."""
 
     def __init__(
-        self, url: str, session: aiohttp.ClientSession, *, in_flight: int, model: str | None
+        self,
+        url: str,
+        session: aiohttp.ClientSession,
+        *,
+        in_flight: int,
+        model: str | None,
+        key: ApiKey,
     ) -> None:
-        """`in_flight` bounds the requests at a time; the others wait here, which costs nothing."""
+        """`in_flight` bounds the requests at a time; the others wait here, which costs nothing.
+
+        `session` sends the `key`; it is given here to be hidden.
+        """
         self.url = url
         self._session = session
+        self._key = key
         self._slots = asyncio.Semaphore(in_flight)
         self._model = model
         self._served: Served | None = None
@@ -77,6 +104,10 @@ class VllmServer:
                 message = f"{self.url}: no answer within {seconds:g} seconds"
                 raise InfrastructureError(message) from None
 
+    def shown(self, words: str) -> str:
+        """Return the server's words on one line, without the key, and only then cut to length."""
+        return " ".join(self._key.hidden(words).split())[:_SHOWN]
+
     async def aclose(self) -> None:
         """Give up a question under way."""
         if self._learning is not None:
@@ -96,7 +127,8 @@ class VllmServer:
             raise InfrastructureError(f"{self.url}/v1/models: no list of models") from None
         model = self._model if self._model is not None else next(iter(served), None)
         if model not in served:
-            raise UsageError(f"vllm model: {model!r}; {self.url} serves {sorted(served)}")
+            known = self.shown(str(sorted(served)))
+            raise UsageError(f"vllm model: {model!r}; {self.url} serves {known}")
         context = served[model]
         if type(context) is not int or context < 1:
             raise InfrastructureError(f"{self.url}/v1/models: no max_model_len; expected vLLM")
@@ -110,14 +142,14 @@ class VllmServer:
         try:
             answer = await self._ask("GET", "/server_info?config_format=json")
             mode = answer["vllm_config"]["model_config"]["logprobs_mode"]
-        except (Unserved, InfrastructureError, KeyError, TypeError):
+        except (Unserved, InfrastructureError, UsageError, KeyError, TypeError):
             return
         if mode != "processed_logprobs":
             _log.warning(
                 "%s runs with --logprobs-mode %s: at a temperature other than 1 its"
                 " log-probabilities are not those of what was sampled;"
                 " restart it with --logprobs-mode processed_logprobs",
-                self.url, mode,
+                self.url, self.shown(str(mode)),
             )  # fmt: skip
 
     async def _ask(self, method: str, path: str, body: bytes | None = None) -> Any:
@@ -127,35 +159,43 @@ class VllmServer:
                 method, url, data=body, allow_redirects=False
             ) as response:
                 status, content = response.status, await response.read()
+                after = retry_seconds(response.headers.get("Retry-After"), now=time.time())
         except (aiohttp.ClientError, OSError) as error:
             self._rest()
-            raise Unserved(f"{self.url}: {type(error).__name__}: {error}") from None
+            raise Unserved(
+                f"{self.url}: {self.shown(f'{type(error).__name__}: {error}')}"
+            ) from None
         if status != 200:
-            message = f"{url}: status {status}: {_message(content)}"
-            if status not in _RETRIED_STATUS:
-                raise InfrastructureError(message)
-            if status != 429:
-                self._rest()
-            raise Unserved(message)
+            raise self._failure(url, status, content.decode(errors="replace"), after)
         try:
             return json.loads(content)
         except (ValueError, RecursionError):
             raise InfrastructureError(f"{url}: the answer is not JSON") from None
 
+    def _failure(self, url: str, status: int, body: str, after: float) -> Exception:
+        message = f"{url}: status {status}: {self.shown(_message(body))}"
+        if status in _RETRIED_STATUS:
+            if status != 429:
+                self._rest()
+            return Unserved(message, after)
+        kind = refusal_kind(status, body)
+        if kind == "operator":
+            return UsageError(f"vllm: {message}; check the address, the model and the api_key")
+        return ContextFull(message) if kind == "context" else InfrastructureError(message)
+
     def _rest(self) -> None:
         self._rested = asyncio.get_running_loop().time() + _REST_SECONDS
 
 
-def _message(content: bytes) -> str:
+def _message(text: str) -> str:
     """Return the words of an error, of which vLLM has two forms."""
-    text = content.decode(errors="replace")
     try:
         data = json.loads(text)
         error = data.get("error", data)
         text = str(error.get("message", text))
     except (ValueError, AttributeError, RecursionError):
         pass
-    return " ".join(text.split())[:_SHOWN]
+    return text
 
 
 def _take_notice(task: asyncio.Task[Served]) -> None:
