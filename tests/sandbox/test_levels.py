@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import subprocess
+import sys
 
 import pytest
 
@@ -54,6 +56,46 @@ async def test_signals_are_refused_where_no_kernel_confines_them():
         await pool.aclose()
 
     assert found == []
+
+
+UNDER_AN_OLD_LANDLOCK = """
+import os, sys
+from qwq_env.sandbox.jail import seccomp, syscalls
+syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
+syscalls.install_filter(seccomp.for_lone_child(may_signal=False, may_truncate=False))
+for attempt in (
+    lambda: os.truncate(sys.argv[1], 0),
+    lambda: os.open(sys.argv[1], os.O_RDONLY | os.O_TRUNC),
+    lambda: os.open(sys.argv[1], os.O_ACCMODE | os.O_TRUNC),
+    lambda: os.kill(os.getpid(), 0),
+    lambda: os.fork(),
+):
+    try:
+        attempt()
+        print("done")
+    except PermissionError:
+        pass
+os.chmod(sys.argv[1], 0)
+os.utime(sys.argv[1], (0, 0))
+os.chown(sys.argv[1], 1, 1)
+with open(sys.argv[2], "w") as file:
+    file.write("gone")
+    file.flush()
+    file.truncate(2)
+"""
+
+
+def test_what_an_old_landlock_does_not_judge_is_filtered(tmp_path):
+    victim, own = tmp_path / "victim", tmp_path / "own"
+    victim.write_text("precious")
+    own.write_text("old and longer")
+    before = victim.stat()[:6]
+    command = [sys.executable, "-c", UNDER_AN_OLD_LANDLOCK, str(victim), str(own)]
+    done = subprocess.run(command, capture_output=True, text=True)
+
+    assert (done.stdout, done.stderr) == ("", "")
+    assert (victim.read_text(), own.read_text()) == ("precious", "go")
+    assert victim.stat()[:6] == before
 
 
 def test_plans_go_from_strong_to_weak():

@@ -15,6 +15,9 @@ from typing import Final
 
 from qwq_env.sandbox.jail.syscalls import syscall
 
+TRUNCATE_ABI: Final = 3
+"""The first ABI that judges who cuts a file short."""
+
 SCOPED_ABI: Final = 6
 """The first ABI that confines signals."""
 
@@ -44,7 +47,7 @@ def abi() -> int:
 
 def _handled(version: int) -> int:
     handled = _FIRST_ABI
-    for since, right in ((2, _REFER), (3, _TRUNCATE), (5, _IOCTL_DEVICE)):
+    for since, right in ((2, _REFER), (TRUNCATE_ABI, _TRUNCATE), (5, _IOCTL_DEVICE)):
         if version >= since:
             handled |= right
     return handled

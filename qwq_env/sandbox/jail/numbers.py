@@ -13,21 +13,21 @@ _GROUPS = {
         read:0:63 write:1:64 open:2:- close:3:57 stat:4:- fstat:5:80 lstat:6:- newfstatat:262:79
         statx:332:291 poll:7:- ppoll:271:73 select:23:- pselect6:270:72 lseek:8:62 pread64:17:67
         pwrite64:18:68 readv:19:65 writev:20:66 preadv:295:69 pwritev:296:70 preadv2:327:286
-        pwritev2:328:287 access:21:- faccessat:269:48 faccessat2:439 pipe:22:-
-        dup:32:23 dup2:33:- dup3:292:24 sendfile:40:71 flock:73:32 fsync:74:82
-        fdatasync:75:83 truncate:76:45 ftruncate:77:46 fallocate:285:47 getdents:78:-
-        getdents64:217:61 getcwd:79:17 chdir:80:49 fchdir:81:50 rename:82:- renameat:264:38
-        renameat2:316:276 mkdir:83:- mkdirat:258:34 rmdir:84:- creat:85:- openat:257:56
-        openat2:437 link:86:- linkat:265:37 unlink:87:- unlinkat:263:35 symlink:88:-
-        symlinkat:266:36 readlink:89:- readlinkat:267:78 chmod:90:- fchmod:91:52 fchmodat:268:53
-        fchmodat2:452 chown:92:- fchown:93:55 lchown:94:- fchownat:260:54 umask:95:166 utime:132:-
-        utimes:235:- utimensat:280:88 futimesat:261:- mknod:133:- mknodat:259:33 statfs:137:43
-        fstatfs:138:44 getxattr:191:8 lgetxattr:192:9 fgetxattr:193:10 listxattr:194:11
-        llistxattr:195:12 flistxattr:196:13 readahead:187:213 fadvise64:221:223 splice:275:76
-        tee:276:77 copy_file_range:326:285 close_range:436 epoll_create:213:- epoll_create1:291:20
-        epoll_ctl:233:21 epoll_wait:232:- epoll_pwait:281:22 epoll_pwait2:441 eventfd:284:-
-        eventfd2:290:19 timerfd_create:283:85 timerfd_settime:286:86 timerfd_gettime:287:87
-        signalfd:282:- signalfd4:289:74 sync_file_range:277:84""",
+        pwritev2:328:287 access:21:- faccessat:269:48 faccessat2:439 pipe:22:- dup:32:23 dup2:33:-
+        dup3:292:24 sendfile:40:71 flock:73:32 fsync:74:82 fdatasync:75:83 truncate:76:45
+        ftruncate:77:46 fallocate:285:47 getdents:78:- getdents64:217:61 getcwd:79:17 chdir:80:49
+        fchdir:81:50 rename:82:- renameat:264:38 renameat2:316:276 mkdir:83:- mkdirat:258:34
+        rmdir:84:- creat:85:- openat:257:56 openat2:437 link:86:- linkat:265:37 unlink:87:-
+        unlinkat:263:35 symlink:88:- symlinkat:266:36 readlink:89:- readlinkat:267:78 umask:95:166
+        mknod:133:- mknodat:259:33 statfs:137:43 fstatfs:138:44 getxattr:191:8 lgetxattr:192:9
+        fgetxattr:193:10 listxattr:194:11 llistxattr:195:12 flistxattr:196:13 readahead:187:213
+        fadvise64:221:223 splice:275:76 tee:276:77 copy_file_range:326:285 close_range:436
+        epoll_create:213:- epoll_create1:291:20 epoll_ctl:233:21 epoll_wait:232:- epoll_pwait:281:22
+        epoll_pwait2:441 eventfd:284:- eventfd2:290:19 timerfd_create:283:85 timerfd_settime:286:86
+        timerfd_gettime:287:87 signalfd:282:- signalfd4:289:74 sync_file_range:277:84""",
+    "attributes": """
+        chmod:90:- fchmod:91:52 fchmodat:268:53 fchmodat2:452 chown:92:- fchown:93:55 lchown:94:-
+        fchownat:260:54 utime:132:- utimes:235:- utimensat:280:88 futimesat:261:-""",
     "memory": """
         mmap:9:222 mprotect:10:226 munmap:11:215 brk:12:214 mremap:25:216 msync:26:227
         mincore:27:232 madvise:28:233 membarrier:324:283""",

@@ -66,6 +66,8 @@ def _fail(number: int) -> Instruction:
 _ALLOW: Final = _step(_RETURN, 0x7FFF_0000)
 _KILL: Final = _step(_RETURN, 0x8000_0000)
 _DENY: Final = _fail(errno.EPERM)
+_NO_SUCH_CALL: Final = _fail(errno.ENOSYS)
+_PRETEND: Final = _fail(0)
 
 
 def _argument(index: int) -> Instruction:
@@ -100,7 +102,7 @@ def _pair() -> Block:
 
 def _rules() -> dict[int, Block]:
     allowed = ["files", "memory", "processes", "signals", "time", "locks", "pairs", "random"]
-    allowed += ["fork", "kill", "landlock"]
+    allowed += ["attributes", "fork", "kill", "landlock"]
     rules: dict[int, Block] = {
         number: (_ALLOW,) for group in allowed for number in NUMBERS[group].values()
     }
@@ -128,22 +130,18 @@ def _rules() -> dict[int, Block]:
     rules[judged["prlimit64"]] = _allow_if_argument_in(0, (0,), errno.EPERM)
     for name, number in judged.items():
         if name in ("clone3", "memfd_create") or name.startswith("io_uring"):
-            rules[number] = (_fail(errno.ENOSYS),)
+            rules[number] = (_NO_SUCH_CALL,)
     return rules
 
 
-def for_slot() -> bytes:
-    """Return the filter of a slot and its children.
+def _search(blocks: dict[int, Block], otherwise: Block) -> list[Instruction]:
+    """Return a search tree over ranges of numbers: about as many steps as the log of their count.
 
-    It is a search tree over ranges of numbers, about ten steps for any call. Raises
-    NotImplementedError on a machine whose system-call numbers we do not know.
+    The number of the call is loaded already.
     """
-    if not AUDIT_ARCH:
-        raise NotImplementedError("seccomp: the system-call numbers of this machine are not known")
-    rules = _rules()
     ranges: list[tuple[int, Block]] = []
     for number in range(_HIGHEST):
-        block = rules.get(number, (_DENY,))
+        block = blocks.get(number, otherwise)
         if not ranges or ranges[-1][1] != block:
             ranges.append((number, block))
 
@@ -157,6 +155,16 @@ def for_slot() -> bytes:
             return [_step(_IF_AT_LEAST, pivot, len(left), 0), *left, *right]
         return [_step(_IF_AT_LEAST, pivot, 0, 1), _step(_JUMP, len(left)), *left, *right]
 
+    return tree(0, len(ranges))
+
+
+def for_slot() -> bytes:
+    """Return the filter of a slot and its children, about ten steps for any call.
+
+    Raises NotImplementedError on a machine whose system-call numbers we do not know.
+    """
+    if not AUDIT_ARCH:
+        raise NotImplementedError("seccomp: the system-call numbers of this machine are not known")
     program = [
         _step(_LOAD, _ARCH_OFFSET),
         _step(_IF_EQUAL, AUDIT_ARCH, 1, 0),
@@ -164,26 +172,49 @@ def for_slot() -> bytes:
         _step(_LOAD, _NUMBER_OFFSET),
         _step(_IF_AT_LEAST, _X32_BIT, 0, 1),
         _KILL,
-        *tree(0, len(ranges)),
+        *_search(_rules(), (_DENY,)),
     ]
     return b"".join(program)
 
 
-def for_lone_child(may_signal: bool) -> bytes:
+def for_lone_child(may_signal: bool, may_truncate: bool = True) -> bytes:
     """Return what a child has on top where no namespace surrounds it: threads, but no processes.
 
-    What cannot fork leaves nothing behind. Without `may_signal` it can signal nobody, not even
-    itself: for kernels that cannot confine signals otherwise.
+    What cannot fork leaves nothing behind. Modes, owners and times are no business of Landlock's,
+    so whoever may change those of its own files may change those of all its user's: these calls
+    do nothing, and say that they succeeded, as copying and unpacking files needs them.
+    Without `may_signal` it can signal nobody, not even itself, and without `may_truncate` it can
+    cut files only that it opened for writing: for kernels that cannot confine these otherwise.
     """
     refused = [*NUMBERS["fork"].values(), *(() if may_signal else NUMBERS["kill"].values())]
-    program = [_step(_LOAD, _NUMBER_OFFSET)]
-    for number in refused:
-        program += [_step(_IF_EQUAL, number, 0, 1), _DENY]
-    program += [
-        _step(_IF_EQUAL, NUMBERS["judged"]["clone"], 0, 3),
+    rules: dict[int, Block] = dict.fromkeys(refused, (_DENY,))
+    rules |= dict.fromkeys(NUMBERS["attributes"].values(), (_PRETEND,))
+    rules[NUMBERS["judged"]["clone"]] = (
         _argument(0),
-        _step(_IF_BITS, _CLONE_THREAD, 1, 0),
-        _DENY,
+        _step(_IF_BITS, _CLONE_THREAD, 0, 1),
         _ALLOW,
-    ]
-    return b"".join(program)
+        _DENY,
+    )
+    if not may_truncate:
+        rules |= _truncation()
+    return b"".join([_step(_LOAD, _NUMBER_OFFSET), *_search(rules, (_ALLOW,))])
+
+
+def _truncation() -> dict[int, Block]:
+    """Refuse to cut a file that is not opened for writing, which Landlock judges at any version."""
+    files = NUMBERS["files"]
+    # What `openat2` is asked for lies in memory, where a filter cannot look.
+    rules: dict[int, Block] = {files["truncate"]: (_DENY,), files["openat2"]: (_NO_SUCH_CALL,)}
+    for name, flags in (("open", 1), ("openat", 2)):
+        if name in files:
+            rules[files[name]] = (
+                _argument(flags),
+                _step(_IF_BITS, os.O_TRUNC, 1, 0),
+                _ALLOW,
+                _step(_AND, os.O_ACCMODE),
+                _step(_IF_EQUAL, os.O_WRONLY, 1, 0),
+                _step(_IF_EQUAL, os.O_RDWR, 0, 1),
+                _ALLOW,
+                _DENY,
+            )
+    return rules

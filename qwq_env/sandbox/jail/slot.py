@@ -126,7 +126,6 @@ class Slot:
         self._scratch = config["scratch"]
         self._untouched = _changed(self._scratch)
         self._guard = Guard(control, None if self._has_namespaces else self._scratch, disk_mb << 20)
-        lone = _is_lone(config)
         self._cradle = child.Cradle(
             jobs=socket.socket(fileno=wire.JOBS),
             inbox=bytearray(wire.JOB_BYTES),
@@ -134,7 +133,7 @@ class Slot:
             image_bytes=image_bytes,
             ceilings=child.hard_limits(),
             scoped=config["scoped"],
-            lone_filter=seccomp.for_lone_child(may_signal=config["scoped"]) if lone else b"",
+            lone_filter=_lone_filter(config) if _is_lone(config) else b"",
         )
 
     def serve(self) -> NoReturn:
@@ -196,6 +195,11 @@ class Slot:
 def _is_lone(config: dict[str, Any]) -> bool:
     """Whether a child stands alone: nothing but a filter bounds whom it reaches."""
     return bool(config["seccomp"] and not config["namespaces"])
+
+
+def _lone_filter(config: dict[str, Any]) -> bytes:
+    may_truncate = not config["landlock"] or landlock.abi() >= landlock.TRUNCATE_ABI
+    return seccomp.for_lone_child(may_signal=config["scoped"], may_truncate=may_truncate)
 
 
 def _reseed() -> None:
