@@ -18,9 +18,9 @@ that it cannot read becomes a `MalformedCall` of one of these kinds, which are s
 | `missing_input`     | wrote an action without its input                     | react             |
 | `empty_call`        | wrote a call with nothing in it                       | tags, fenced      |
 | `unclosed_tag`      | opened a call and did not close it                    | qwq, tags, fenced |
-| `unopened_tag`      | closed a call that it had not opened                  | qwq, tags         |
+| `unopened_tag`      | closed a call that it had not opened                  | qwq, tags, fenced |
 | `unclosed_thinking` | called a tool in a thinking that it never closed      | qwq, react        |
-| `not_python`        | stopped at the end of a block that is not run         | fenced            |
+| `not_python`        | stopped at the fence of a block that is not run       | fenced            |
 | `too_many_calls`    | made more than 128 calls; the first 128 are read      | all               |
 
 Text that is not the model's cannot become a control token in any of them (`TokenCodec`). Markup

@@ -35,12 +35,14 @@ from qwq_env.dialect.base import Dialect, Messages, OneTool, Piece, Schemas
 from qwq_env.dialect.scan import Reading, answer_of, read_tagged, scan_anywhere
 from qwq_env.turn import CallResult, MalformedCall, ToolCall, Turn
 
+_OPEN, _CLOSE = "<code>", "</code>"
 _FENCE = r"[ \t]*```[ \t]*(?:python3?|py)[ \t]*\r?\n"
-_OPENING = re.compile(rf"<code>|^{_FENCE}", re.MULTILINE | re.IGNORECASE)
+_OPENING = re.compile(rf"{_OPEN}|^{_FENCE}", re.MULTILINE | re.IGNORECASE)
 _OPEN_FENCE = re.compile(rf"\s{{0,9}}{_FENCE}", re.IGNORECASE)
+_NEXT_FENCE = re.compile(f"^{_FENCE}", re.MULTILINE | re.IGNORECASE)
 _CLOSE_FENCE = re.compile(r"^[ \t]*```[ \t]*\r?$\n?", re.MULTILINE)
-_ANY_FENCE = re.compile(r"^[ \t]*```", re.MULTILINE)
-_END_TAG = re.compile(r"\s{0,9}</code>")
+_NEXT = re.compile(rf"{chatml.END_THINK}|{_OPENING.pattern}", re.MULTILINE | re.IGNORECASE)
+_END_TAG = re.compile(rf"\s{{0,9}}{_CLOSE}")
 _MARKUP = ("think", "code", "interpreter", "answer")
 _EXPECTED = "write ```python, the program, and ``` on a line of its own"
 
@@ -87,27 +89,23 @@ class FencedDialect(Dialect):
     def parse(self, text: str) -> Turn:
         """Read a turn: its programs are the requests, its `<answer>` the answer.
 
-        A turn that stopped at the fence of some other block gets a `not_python`, so that the
-        model can go on.
+        A turn that stopped at the fence of some other block, where it begins or ends, gets a
+        `not_python`, so that the model can go on.
         """
         body, closed = chatml.strip_end(text)
         thinking, edge, prose, requests = scan_anywhere(body, _OPENING, self._read)
-        if not requests and not closed and _stopped_at_fence(body):
+        if not requests and self._code_tags and _CLOSE in prose:
+            message = f"{_CLOSE} without a program before it; {_EXPECTED}"
+            requests = (MalformedCall("unopened_tag", message),)
+        elif not requests and not closed and body.rstrip().endswith("\n```"):
             message = f"only Python is run here; to run a program, {_EXPECTED}"
             requests = (MalformedCall("not_python", message),)
         return Turn(text, thinking, answer_of(prose), requests, edge, closed)
 
     def _read(self, body: str, start: int) -> Reading:
-        tagged = body.startswith("<code>", start)
-        fence = _OPEN_FENCE.match(body, start + len("<code>") if tagged else start)
-        if fence is None:
-            code, end = read_tagged(body, start, "<code>", "</code>")
-        else:
-            closing = _CLOSE_FENCE.search(body, fence.end())
-            code = None if closing is None else body[fence.end() : closing.start()]
-            end = len(body) if closing is None else closing.end()
-            if tagged and (tag := _END_TAG.match(body, end)):
-                end = tag.end()
+        tagged = body.startswith(_OPEN, start)
+        fence = _OPEN_FENCE.match(body, start + len(_OPEN) if tagged else start)
+        code, end = _bare(body, start) if fence is None else _fenced(body, fence.end())
         raw = body[start:end]
         if code is None:
             message = f"the program has no end; {_EXPECTED}"
@@ -118,9 +116,25 @@ class FencedDialect(Dialect):
         return Reading(ToolCall(self._frame.tool, arguments, raw), end)
 
 
-def _stopped_at_fence(body: str) -> bool:
-    fences = _ANY_FENCE.findall(body)
-    return len(fences) > 0 and len(fences) % 2 == 0 and body.rstrip().endswith("\n```")
+def _bare(body: str, start: int) -> tuple[str | None, int]:
+    """Return the program in the tag at `start`, None if it has no end, and where the text goes on.
+
+    A fence behind the tag is a program of its own: the tag was only spoken of.
+    """
+    code, end = read_tagged(body, start, _OPEN, _CLOSE)
+    if fence := _NEXT_FENCE.search(body, start + len(_OPEN), end):
+        return None, fence.start()
+    return code, end
+
+
+def _fenced(body: str, inside: int) -> tuple[str | None, int]:
+    """Return the program in the fence that opens before `inside`, as `_bare` does."""
+    closing = _CLOSE_FENCE.search(body, inside)
+    if closing is None or _NEXT_FENCE.search(body, inside, closing.start()):
+        following = _NEXT.search(body, inside)
+        return None, following.start() if following else len(body)
+    tag = _END_TAG.match(body, closing.end())
+    return body[inside : closing.start()], tag.end() if tag else closing.end()
 
 
 def _instructions(head: str, tail: str) -> str:

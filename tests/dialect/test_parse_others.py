@@ -144,6 +144,13 @@ FENCE = "```python\nprint(1)\n```"
         ("```python\n\n```\n", ["empty_call"]),
         ("```json\n{}\n```\n", ["not_python"]),
         ("```json\n{}\n```<|im_end|>", []),
+        ("Let me see.\n```\n", ["not_python"]),
+        ("So ```python\nprint(1)\n```\n", ["not_python"]),
+        ("Let me see.\n```\n1\n```\nSo 1.", []),
+        ("```python\nprint(2)\n```python\nprint(1)\n```\n", ["unclosed_tag", "print(1)"]),
+        (f"It goes into a <code> tag.\n{FENCE}\n", ["unclosed_tag", "print(1)"]),
+        (f"<code> is the tag.\n{FENCE}\n</code>", ["unclosed_tag", "print(1)"]),
+        ("```python\nprint('<code>')\n```\n", ["print('<code>')"]),
         ("a ```python b", []),
         ("<think>x</think><answer>\\boxed{1}</answer>", []),
     ],
@@ -152,6 +159,20 @@ def test_fenced_requests(text: str, expected: list[str]) -> None:
     found = read(make_dialect("fenced").parse(text))
 
     assert [r if isinstance(r, str) else r[1]["code"] for r in found] == expected
+
+
+def test_a_program_without_end_hides_no_answer() -> None:
+    turn = make_dialect("fenced").parse("```python\nprint(1)\n</think>\n<answer>1</answer>")
+
+    assert (read(turn), turn.answer) == (["unclosed_tag"], "1")
+    assert turn.thinking.startswith("```python")
+
+
+def test_a_turn_that_stops_at_a_closing_tag_can_go_on() -> None:
+    text = "```\nprint(1)\n```\n</code>"
+
+    assert read(FencedDialect(code_tags=True).parse(text)) == ["unopened_tag"]
+    assert read(FencedDialect().parse(f"The tag is </code>.{text}")) == []
 
 
 @pytest.mark.parametrize("dialect", [FencedDialect(), FencedDialect(code_tags=True)])
