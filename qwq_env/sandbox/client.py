@@ -12,6 +12,7 @@ import os
 import random
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from qwq_env.errors import QwqError, UsageError
@@ -21,7 +22,7 @@ from qwq_env.sandbox.errors import SandboxBusy, SandboxUnavailable, SessionClose
 from qwq_env.sandbox.interface import DEFAULT_LIMITS, Sandbox, SandboxSession
 from qwq_env.sandbox.plain_json import to_plain_json
 from qwq_env.sandbox.result import CallResult, ExecutionResult, Limits
-from qwq_env.sandbox.source import checked_code, checked_program
+from qwq_env.sandbox.source import checked_calls, checked_code, checked_limits, checked_program
 from qwq_env.sandbox.wire import TOKEN_VARIABLE, read_call_result, write_stdin
 
 _log = logging.getLogger(__name__)
@@ -77,7 +78,7 @@ class RemoteSandbox(Sandbox):
         data = {
             "code": program.code.decode(),
             "stdin": write_stdin(program.stdin),
-            "limits": limits.to_json(),
+            "limits": checked_limits(limits).to_json(),
             "argv": list(program.argv),
         }
         answer = await self._ask("/v1/run", data, limits.wall_seconds)
@@ -85,7 +86,7 @@ class RemoteSandbox(Sandbox):
 
     async def open_session(self, *, limits: Limits = DEFAULT_LIMITS) -> SandboxSession:
         self._check_open()
-        data = {"limits": limits.to_json()}
+        data = {"limits": checked_limits(limits).to_json()}
         endpoint, answer = await self._balancer.ask("POST", "/v1/sessions", data, _QUEUE_S)
         if not isinstance(answer.get("id"), str):
             raise SandboxUnavailable(f"{endpoint.url}: opened a session without an id")
@@ -105,15 +106,16 @@ class RemoteSandbox(Sandbox):
         *,
         limits: Limits = DEFAULT_LIMITS,
     ) -> list[CallResult]:
+        calls = checked_calls(function, arguments)
         data = {
             "code": checked_code(code).decode(),
             "function": function,
-            "arguments": [to_plain_json(list(call)) for call in arguments],
-            "limits": limits.to_json(),
+            "arguments": [_written(number, given) for number, given in enumerate(calls)],
+            "limits": checked_limits(limits).to_json(),
         }
-        seconds = limits.wall_seconds * (1 + len(arguments))
+        seconds = limits.wall_seconds * (1 + len(calls))
         answer = await self._ask("/v1/call", data, seconds)
-        results = _read_calls(answer, len(arguments))
+        results = _read_calls(answer, len(calls))
         _check_capped(
             answer,
             ended_well=all(result.ok for result in results),
@@ -153,7 +155,9 @@ class RemoteSession(SandboxSession):
 
     async def run(self, code: str | bytes, *, wall_seconds: float | None = None) -> ExecutionResult:
         data = {"code": checked_code(code).decode(), "wall_seconds": wall_seconds}
-        seconds = wall_seconds or self._limits.wall_seconds
+        seconds = self._limits.wall_seconds
+        if wall_seconds is not None:
+            seconds = replace(self._limits, wall_seconds=wall_seconds).wall_seconds
         async with self._lock:
             if self._closed:
                 raise SessionClosed("the session was closed before this use")
@@ -179,6 +183,14 @@ class RemoteSession(SandboxSession):
                 if time.monotonic() + wait > end:
                     raise
                 await asyncio.sleep(wait)
+
+
+def _written(number: int, given: list[Any]) -> Any:
+    try:
+        return to_plain_json(given)
+    except UsageError as error:
+        reason = str(error).removeprefix("value: ")
+        raise UsageError(f"arguments[{number}]: {reason}") from None
 
 
 def _read_result(answer: dict[str, Any]) -> ExecutionResult:

@@ -20,7 +20,7 @@ from qwq_env.sandbox.pool import SlotPool
 from qwq_env.sandbox.result import CallResult, ExecutionResult, Limits
 from qwq_env.sandbox.session import LocalSession
 from qwq_env.sandbox.solution import call_solution
-from qwq_env.sandbox.source import Program, checked_code, checked_program
+from qwq_env.sandbox.source import Program, checked_code, checked_limits, checked_program
 from qwq_env.sandbox.verdict import job_of, judge
 
 _log = logging.getLogger(__name__)
@@ -175,6 +175,7 @@ class LocalSandbox(Sandbox):
     ) -> ExecutionResult:
         """See `Sandbox.run`."""
         program = checked_program(code, stdin, argv)
+        checked_limits(limits)
         pool = await self._ready()
         for _ in range(_ATTEMPTS):
             slot = await pool.take()
@@ -202,6 +203,7 @@ class LocalSandbox(Sandbox):
 
     async def open_session(self, *, limits: Limits = DEFAULT_LIMITS) -> LocalSession:
         """See `Sandbox.open_session`."""
+        checked_limits(limits)
         pool = await self._ready()
         session = LocalSession(pool, limits, self._sessions.discard)
         await session.open()
@@ -218,6 +220,7 @@ class LocalSandbox(Sandbox):
     ) -> list[CallResult]:
         """See `Sandbox.call`."""
         source = checked_code(code)
+        checked_limits(limits)
         return await call_solution(await self._ready(), source, function, arguments, limits)
 
     async def aclose(self) -> None:

@@ -17,6 +17,7 @@ from qwq_env.sandbox.handle import SlotHandle, SlotLost
 from qwq_env.sandbox.jail import wire
 from qwq_env.sandbox.pool import SlotPool
 from qwq_env.sandbox.result import CALL_STATUSES, CallResult, CallStatus, ExecutionResult, Limits
+from qwq_env.sandbox.source import checked_calls
 from qwq_env.sandbox.verdict import job_of, judge
 
 _ATTEMPTS: Final = 3
@@ -30,9 +31,8 @@ async def call_solution(
     limits: Limits,
 ) -> list[CallResult]:
     """See `Sandbox.call`."""
-    if not all(part.isidentifier() for part in function.split(".")):
-        raise UsageError(f"function: {function!r} is not a name or a dotted path")
-    questions = [_encoded(number, given) for number, given in enumerate(arguments)]
+    calls = checked_calls(function, arguments)
+    questions = [_encoded(number, given) for number, given in enumerate(calls)]
     results: list[CallResult] = []
     lost = 0
     while len(results) < len(questions):
@@ -57,9 +57,9 @@ async def call_solution(
     return results
 
 
-def _encoded(number: int, given: Sequence[Any]) -> Any:
+def _encoded(number: int, given: list[Any]) -> Any:
     try:
-        return plain.encode(list(given))
+        return plain.encode(given)
     except plain.NotPlain as error:
         raise UsageError(f"arguments[{number}]: {error}") from None
 

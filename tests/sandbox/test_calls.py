@@ -97,6 +97,31 @@ async def test_what_is_no_name_is_refused(bare, name):
         await bare.call("def f(): pass", name, [[]])
 
 
+@pytest.mark.parametrize("name", [None, 5, ["f"]])
+async def test_a_function_is_named_by_a_text(bare, name):
+    with pytest.raises(UsageError, match=r"^function: "):
+        await bare.call("def f(): pass", name, [[]])
+
+
+@pytest.mark.parametrize("arguments", [None, 5, "ab", {"a": 1}, [5], ["ab"], [None], [{"a": 1}]])
+async def test_arguments_that_are_no_lists_are_refused(bare, arguments):
+    with pytest.raises(UsageError, match=r"^arguments") as refusal:
+        await bare.call("def f(x): return x", "f", arguments)
+
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("limits", [None, {"wall_seconds": 1}, 5])
+async def test_limits_are_limits(bare, limits):
+    for use in (
+        bare.call("def f(): pass", "f", [[]], limits=limits),
+        bare.run("1", limits=limits),
+        bare.open_session(limits=limits),
+    ):
+        with pytest.raises(UsageError, match=r"^limits: "):
+            await use
+
+
 async def test_arguments_that_are_not_plain_are_refused(bare):
     with pytest.raises(UsageError, match=r"^arguments\[1\]: "):
         await bare.call("def f(x): pass", "f", [[1], [object()]])

@@ -169,9 +169,9 @@ async def test_many_callers_get_their_own_answers(bare):
 
 
 async def test_code_of_a_megabyte(bare):
-    code = f"x = '{'a' * (10 << 20)}'\nlen(x)"
+    code = f"x = '{'a' * (3 << 20)}'\nlen(x)"
 
-    assert (await bare.run(code)).value == str(10 << 20)
+    assert (await bare.run(code)).value == str(3 << 20)
 
 
 @pytest.mark.parametrize("code", [None, 5, b"\xff\xfe", "\ud800", ["print(1)"], "", b" \n\t"])
@@ -239,10 +239,10 @@ async def test_a_comment_is_a_program(bare):
 
 async def test_far_too_much_code_is_refused(bare):
     with pytest.raises(UsageError, match=r"^code: "):
-        await bare.run("#" * (17 << 20))
+        await bare.run("#" * 10_000_000)
 
 
-@pytest.mark.parametrize("argv", ["ab", [1], ["x" * 5000], [""] * 5000])
+@pytest.mark.parametrize("argv", [None, 5, "ab", [1], ["x" * 5000], [""] * 5000])
 async def test_absurd_arguments_are_refused(bare, argv):
     with pytest.raises(UsageError, match=r"^argv: "):
         await bare.run("1", argv=argv)

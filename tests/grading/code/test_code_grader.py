@@ -153,7 +153,7 @@ async def test_no_code_after_the_thinking(grader, response):
     assert (score.value, score.reason) == (0.0, "no_code")
 
 
-@pytest.mark.parametrize("code", ["print('\ud800')", "#" * (17 << 20)])
+@pytest.mark.parametrize("code", ["print('\ud800')", "#" * 10_000_000])
 async def test_what_can_be_no_program_is_wrong(grader, code):
     score = await grader.grade(SUM, fenced(code))
 

@@ -94,10 +94,65 @@ print([name for name in ("httpx", "aiohttp") if name in sys.modules])
 
 
 async def test_a_program_too_large_for_the_server(start: Any) -> None:
-    server = await start()
+    server = await start(limits=ServiceLimits(max_body=1_000_000))
     async with RemoteSandbox(server.url) as sandbox:
         with pytest.raises(UsageError, match="larger than"):
-            await sandbox.run("#" * 10_000_000)
+            await sandbox.run("#" * 2_000_000)
+
+
+async def test_ten_megabytes_are_no_program(start: Any, sandbox: Any) -> None:
+    server = await start(limits=ServiceLimits(max_body=64 << 20))
+    async with RemoteSandbox(server.url) as remote, httpx.AsyncClient(base_url=server.url) as http:
+        for use in (remote.run, (await remote.open_session()).run):
+            with pytest.raises(UsageError, match=r"^code: 10000000 bytes, expected at most"):
+                await use("#" * 10_000_000)
+        answer = await http.post("/v1/run", json={"code": "#" * 10_000_000})
+
+    assert answer.status_code == 400
+    assert answer.json()["error"]["message"].startswith("code: 10000000 bytes, expected at most")
+    assert not sandbox.pids
+
+
+@pytest.mark.parametrize("limits", [None, {"wall_seconds": 1}, 5])
+async def test_limits_are_limits(start: Any, limits: Any) -> None:
+    server = await start()
+    async with RemoteSandbox(server.url) as sandbox:
+        for use in (
+            sandbox.run("1", limits=limits),
+            sandbox.call("def f(): pass", "f", [[]], limits=limits),
+            sandbox.open_session(limits=limits),
+        ):
+            with pytest.raises(UsageError, match=r"^limits: "):
+                await use
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "named"),
+    [
+        (5, [[]], "function"),
+        ("f()", [[]], "function"),
+        ("f", 5, "arguments"),
+        ("f", "ab", "arguments"),
+        ("f", [5], r"arguments\[0\]"),
+        ("f", [[1], "ab"], r"arguments\[1\]"),
+        ("f", [[1], [object()]], r"arguments\[1\]"),
+    ],
+)
+async def test_bad_calls_are_the_callers_error(
+    start: Any, function: Any, arguments: Any, named: str
+) -> None:
+    server = await start()
+    async with RemoteSandbox(server.url) as sandbox:
+        with pytest.raises(UsageError, match=f"^{named}: "):
+            await sandbox.call("def f(*x): return x", function, arguments)
+
+
+@pytest.mark.parametrize("wall", ["5", -5, 0, float("nan"), True])
+async def test_a_deadline_of_a_step_that_is_none(start: Any, wall: Any) -> None:
+    server = await start()
+    async with RemoteSandbox(server.url) as sandbox, await sandbox.open_session() as session:
+        with pytest.raises(UsageError, match=r"^limits\.wall_seconds: "):
+            await session.run("1", wall_seconds=wall)
 
 
 async def test_the_token_comes_from_the_environment_and_goes_nowhere(
