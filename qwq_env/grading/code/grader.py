@@ -70,22 +70,22 @@ class CodeGrader:
         code = program_of(response)
         if code is None or not code.strip():
             return Score.wrong("no_code", "no fenced Python block after the thinking")
+        program = f"{problem.prelude}\n{code}" if problem.prelude else code
         try:
-            checked_code(code)
+            checked_code(program)
         except UsageError as error:
             return Score.wrong("no_code", str(error))
         try:
             await self._test_self()
-            return await self._grade(problem, code)
+            return await self._grade(problem, program)
         except (SandboxUnavailable, SandboxBusy) as error:
             return Score.undecided("infra", str(error))
 
-    async def _grade(self, problem: CodeProblem, code: str) -> Score:
+    async def _grade(self, problem: CodeProblem, program: str) -> Score:
         tests = problem.tests[: self._first_k] if self._reward == "first_k" else problem.tests
         limits = replace(
             self._limits, cpu_seconds=problem.seconds, wall_seconds=3 * problem.seconds
         )
-        program = f"{problem.prelude}\n{code}" if problem.prelude else code
         stop_early = self._reward != "fraction"
         if isinstance(tests[0], StdinTest):
             failures = await self._run_stdin(program, tests, limits, stop_early)

@@ -19,6 +19,7 @@ from qwq_env.sandbox import (
     SandboxUnavailable,
 )
 from qwq_env.sandbox.server import SandboxServer, ServiceLimits
+from qwq_env.sandbox.source import MOST_CODE_BYTES
 
 HOSTILE = Path(__file__).parents[3] / ".." / "shared" / "hostile"
 SUM = CodeProblem((StdinTest("1 2\n", "3\n"), StdinTest("5 5\n", "10\n"), StdinTest("0 0\n", "0")))
@@ -156,6 +157,13 @@ async def test_no_code_after_the_thinking(grader, response):
 @pytest.mark.parametrize("code", ["print('\ud800')", "#" * 10_000_000])
 async def test_what_can_be_no_program_is_wrong(grader, code):
     score = await grader.grade(SUM, fenced(code))
+
+    assert (score.value, score.reason) == (0.0, "no_code")
+
+
+async def test_a_prelude_does_not_make_a_long_program_the_operators_error(grader):
+    problem = CodeProblem(SUM.tests, prelude="import math\n" * 100)
+    score = await grader.grade(problem, fenced("#" * (MOST_CODE_BYTES - 1000)))
 
     assert (score.value, score.reason) == (0.0, "no_code")
 
