@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -94,27 +94,34 @@ class Engine:
         self,
         assignments: Sequence[Assignment],
         on_episode: Callable[[Trajectory], None] | None = None,
+        *,
+        played: Mapping[str, Trajectory] | None = None,
     ) -> list[Trajectory]:
         """Play all assignments; `on_episode` is called with each as it ends, in any order.
+
+        Of an assignment whose episode is in `played` (by name; see `EpisodeStore.played`) that is
+        the result, and nothing is played nor reported: so an interrupted batch goes on. Raises
+        `UsageError` if it is an episode of another task or seed.
 
         Cancelling the call cancels every episode and closes its tools. So does an exception that
         is no `InfrastructureError`, be it of an episode or of `on_episode`: it is raised as it is.
         """
         began = time.perf_counter()
-        results: list[Trajectory | None] = [None] * len(assignments)
-        pending = iter(enumerate(assignments))
+        results = [_found(assignment, played or {}) for assignment in assignments]
+        missing = [index for index, found in enumerate(results) if found is None]
+        pending = iter(missing)
 
         async def work() -> None:
             # Workers draw from one iterator: an episode costs memory only while it is played.
-            for index, assignment in pending:
-                trajectory = await self._play(assignment, began)
+            for index in pending:
+                trajectory = await self._play(assignments[index], began)
                 results[index] = trajectory
                 if on_episode is not None:
                     on_episode(trajectory)
 
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(min(self.settings.concurrency, len(assignments))):
+                for _ in range(min(self.settings.concurrency, len(missing))):
                     group.create_task(work())
         except BaseExceptionGroup as failures:
             # Who called sorts errors by their class, which the group would hide.
@@ -182,6 +189,16 @@ class Engine:
             attempts=attempts,
             seconds=PhaseSeconds(waiting=waited),
         )
+
+
+def _found(assignment: Assignment, played: Mapping[str, Trajectory]) -> Trajectory | None:
+    found = played.get(assignment.episode)
+    if found is not None and (found.task_id, found.seed) != (assignment.task.id, assignment.seed):
+        raise UsageError(
+            f"played: episode {assignment.episode} is of task {found.task_id!r:.80}, seed"
+            f" {found.seed}; expected task {assignment.task.id!r:.80}, seed {assignment.seed}"
+        )
+    return found
 
 
 def attempt_name(episode: str, attempt: int) -> str:

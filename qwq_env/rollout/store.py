@@ -1,17 +1,23 @@
 """Episodes on disk: one JSON object a line, written as they end, read back to go on.
 
-A run that was killed leaves at most one torn line; `EpisodeStore` cuts it off and knows which
-episodes are there, so that only the missing ones are played again.
+A run that was killed leaves at most one torn line, which `EpisodeStore` cuts off. What is there
+need not be played again: the same lines begin a batch and go on with it.
+
+```python
+with EpisodeStore("episodes.jsonl") as store:
+    trajectories = await engine.run(assignments, store.append, played=store.played())
+```
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from qwq_env.errors import UsageError
+from qwq_env.errors import UsageError, describe_error
+from qwq_env.jsonl import read_objects
 from qwq_env.trajectory import Trajectory
 
 
@@ -32,6 +38,20 @@ class EpisodeStore:
         self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
         self._file.flush()
 
+    def played(self, **extra: Any) -> dict[str, Trajectory]:
+        """Return what need not be played again, by the episode's name, for `Engine.run`.
+
+        Only rows that were written with these further keys count, such as `phase="cold"`; of
+        several rows of an episode the last one does. An episode that our machinery lost is not
+        among them: it is missing, too. Raises `UsageError` naming the line of a bad row.
+        """
+        found: dict[str, Trajectory] = {}
+        for number, row in read_objects(self.path, constants=True):
+            if all(row.get(key) == value for key, value in extra.items()):
+                trajectory = _trajectory(self.path, number, row)
+                found[trajectory.episode] = trajectory
+        return {name: t for name, t in found.items() if not t.outcome.failed}
+
     def close(self) -> None:
         """Close the file."""
         self._file.close()
@@ -45,12 +65,16 @@ class EpisodeStore:
 
 def read_episodes(path: str | Path) -> Iterator[Trajectory]:
     """Read a file of trajectories. Raises `UsageError` naming the line of a bad row."""
-    with Path(path).open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            try:
-                yield Trajectory.from_json(json.loads(line))
-            except (ValueError, KeyError, TypeError) as error:
-                raise UsageError(f"{path}:{number}: not an episode: {error}") from None
+    for number, row in read_objects(Path(path), constants=True):
+        yield _trajectory(path, number, row)
+
+
+def _trajectory(path: str | Path, number: int, row: Mapping[str, Any]) -> Trajectory:
+    try:
+        return Trajectory.from_json(row)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = describe_error(error)
+        raise UsageError(f"{path}:{number}: not an episode: {reason}") from None
 
 
 def _cut_torn_line(path: Path) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 
 import pytest
 
 from qwq_env.env import ToolEnv
 from qwq_env.errors import InfrastructureError, UsageError
 from qwq_env.grading.score import Score
-from qwq_env.outcome import EpisodeLimits
+from qwq_env.outcome import EpisodeLimits, Outcome
 from qwq_env.rollout.audit import RecordingPolicy, audit
 from qwq_env.rollout.engine import Assignment, Engine, EngineSettings
 from qwq_env.rollout.play import PlaySettings
@@ -415,6 +416,60 @@ def test_store_round_trip_and_torn_line(codec, tmp_path):
         store.append(trajectories[2])
 
     assert list(read_episodes(path)) == trajectories
+
+
+def test_an_interrupted_batch_redoes_what_is_missing(codec, tmp_path):
+    """Killed while it wrote the fourth of eight, of which it had lost the first; then gone on."""
+    path = tmp_path / "episodes.jsonl"
+    env = environment()
+    whole = run(env, ScriptedPolicy(codec, oracle), codec, count=8)
+    lost = replace(whole[0], outcome=Outcome.lost("infrastructure"), reward=None)
+    with EpisodeStore(path) as store:
+        store.append(whole[5], phase="other")
+        for trajectory in (lost, *whole[1:3]):
+            store.append(trajectory, phase="this")
+    with path.open("a") as file:
+        file.write('{"phase": "this", "episode": "e3", ')
+    asked: list[str] = []
+
+    def script(context: str) -> str:
+        asked.append(context.split("Say ")[1].split(".")[0])
+        return oracle(context)
+
+    engine = Engine(env, ScriptedPolicy(codec, script), codec)
+    with EpisodeStore(path) as store:
+        ended = []
+        played = store.played(phase="this")
+        trajectories = asyncio.run(engine.run(assignments(env, 8), ended.append, played=played))
+
+    missing = {"0", "3", "4", "5", "6", "7"}
+    assert set(asked) == missing
+    assert {trajectory.task_id[1:] for trajectory in ended} == missing
+    assert [t.ids for t in trajectories] == [t.ids for t in whole]
+    assert trajectories[1:3] == whole[1:3]
+
+
+def test_the_newest_of_an_episodes_rows_counts(codec, tmp_path):
+    path = tmp_path / "episodes.jsonl"
+    [trajectory] = run(environment(), ScriptedPolicy(codec, oracle), codec)
+    newer = replace(trajectory, attempts=2)
+    with EpisodeStore(path) as store:
+        store.append(trajectory)
+        store.append(newer)
+
+        assert store.played() == {"e0": newer}
+        assert store.played(phase="cold") == {}
+
+
+@pytest.mark.parametrize("change", [{"task_id": "t9"}, {"seed": 9}])
+def test_an_episode_of_another_batch_is_not_taken_for_this_ones(codec, change):
+    env = environment()
+    [trajectory] = run(env, ScriptedPolicy(codec, oracle), codec)
+    played = {"e0": replace(trajectory, **change)}
+    engine = Engine(env, ScriptedPolicy(codec, oracle), codec)
+
+    with pytest.raises(UsageError, match=r"^played: episode e0 .*9.*; expected .*t0.* seed 0"):
+        asyncio.run(engine.run(assignments(env, 1), played=played))
 
 
 def test_audit_holds_every_episode_against_what_was_sampled(codec):
