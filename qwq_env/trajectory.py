@@ -9,7 +9,7 @@ rendered twice, so what is trained on is what was sampled.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from qwq_env.episode import Author
@@ -114,7 +114,8 @@ class Trajectory:
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object that `from_json` reads back to an equal trajectory."""
-        value = asdict(self)
+        # `asdict` would copy token after token.
+        value = {name: _copy(getattr(self, name)) for name in self.__dataclass_fields__}
         value["outcome"] = self.outcome.to_json()
         value["spans"] = [list(span) for span in self.spans]
         value["seconds"] = self.seconds._asdict()
@@ -129,3 +130,10 @@ class Trajectory:
         known["seconds"] = PhaseSeconds(**value["seconds"])
         known["earlier"] = [TrainingRow(*row) for row in value.get("earlier", ())]
         return cls(**known)
+
+
+def _copy(value: Any) -> Any:
+    """Return a copy such that what is added to or taken from the one is not so in the other."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    return value.copy() if type(value) is list else value
