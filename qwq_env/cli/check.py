@@ -61,7 +61,9 @@ def run_dialect(arguments: argparse.Namespace) -> int:
         if found is None:
             continue
         different += 1
-        print(f"{row.name} ({row.where}): differs at character {found.position}")
+        # The name is anyone's text: it may hold what a terminal obeys, or what it cannot show.
+        name = repr(row.name)[1:-1]
+        print(f"{name} ({row.where}): differs at character {found.position}")
         print(f"  recorded {found.expected!r}")
         print(f"  rendered {found.found!r}")
     print(f"{len(rows)} rows: {len(rows) - different} equal, {different} different")

@@ -43,9 +43,16 @@ def role_of(message: Message) -> str:
     return str(role)
 
 
-def function_of(item: Mapping[str, Any]) -> Mapping[str, Any]:
+def function_of(item: Any) -> Any:
     """Return the function of a call or a schema, whether OpenAI's wrapper is around it or not."""
-    function: Mapping[str, Any] = item.get("function", item)
+    return item.get("function", item) if isinstance(item, Mapping) else None
+
+
+def schema_of(tool: Any) -> Mapping[str, Any]:
+    """Return the function that a schema describes. Raises `UsageError` for what is none."""
+    function = function_of(tool)
+    if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
+        raise UsageError(f"tool: {tool!r:.80}; expected an object with a name")
     return function
 
 
@@ -54,7 +61,7 @@ def call_of(call: Any) -> tuple[str, Any]:
 
     Raises `UsageError` for what is no call.
     """
-    function = function_of(call) if isinstance(call, Mapping) else None
+    function = function_of(call)
     if not isinstance(function, Mapping) or not {"name", "arguments"} <= function.keys():
         raise UsageError(f"tool call: {call!r:.80}; expected an object with name and arguments")
     return str(function["name"]), function["arguments"]

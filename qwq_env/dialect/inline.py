@@ -83,15 +83,17 @@ def neutralised(text: str, markup: Sequence[str]) -> str:
 
 def _find_tool(frame: Frame, tools: Schemas) -> Mapping[str, Any] | None:
     """Return the schema of the one tool that the frame can call; None if there are no tools."""
-    functions = [chatml.function_of(tool) for tool in tools]
-    names = [str(function.get("name")) for function in functions]
+    functions = [chatml.schema_of(tool) for tool in tools]
+    names = [function["name"] for function in functions]
     if not functions:
         return None
     where = f"dialect {frame.dialect!r}"
     if frame.tool not in names:
         raise UsageError(f"{where}: calls one tool, {frame.tool!r}; the tools: {', '.join(names)}")
     function = functions[names.index(frame.tool)]
-    taken = function.get("parameters", {}).get("properties", {})
+    parameters = function.get("parameters")
+    properties = parameters.get("properties") if isinstance(parameters, Mapping) else None
+    taken = properties if isinstance(properties, Mapping) else {}
     if frame.argument not in taken:
         raise UsageError(
             f"{where}: writes the argument {frame.argument!r}, "

@@ -180,8 +180,8 @@ def _instructions(tools: Schemas) -> Iterator[Piece]:
     yield Piece("Answer as well as you can. You can use these tools:\n\n", control=True)
     names = []
     for tool in tools:
-        function = chatml.function_of(tool)
-        names.append(str(function.get("name")))
+        function = chatml.schema_of(tool)
+        names.append(function["name"])
         yield Piece(json.dumps(function, ensure_ascii=False) + "\n")
     yield Piece(
         "\nWrite in these lines:\n\n"

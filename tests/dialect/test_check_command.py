@@ -141,6 +141,34 @@ def test_malformed_rows(
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize("name", ["react", "tags", "fenced"])
+@pytest.mark.parametrize(
+    "tool", [{}, {"name": 3}, {"function": None}, {"function": [1]}, {"function": "x"}]
+)
+def test_tools_that_are_none(
+    recorded: Any, capsys: pytest.CaptureFixture[str], name: str, tool: Any
+) -> None:
+    assert main(["check", "dialect", name, recorded(row(tools=[tool]))]) == 2
+    assert ":1: tool: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("parameters", [None, 3, [], {"properties": None}, {"properties": ["x"]}])
+def test_parameters_that_are_none(
+    recorded: Any, capsys: pytest.CaptureFixture[str], parameters: Any
+) -> None:
+    path = recorded(row(tools=[{"name": "search", "parameters": parameters}]))
+
+    assert main(["check", "dialect", "tags", path]) == 2
+    assert "but 'search' takes none" in capsys.readouterr().err
+
+
+def test_a_name_that_no_terminal_should_see(
+    recorded: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", "dialect", "qwq", recorded(row(name="\ud800\x1b[2Jé", rendered=""))]) == 1
+    assert capsys.readouterr().out.startswith("\\ud800\\x1b[2Jé (")
+
+
 def test_other_bad_input(recorded: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     binary = tmp_path / "binary"
     binary.write_bytes(b"\xff\xfe")
