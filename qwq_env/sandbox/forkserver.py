@@ -7,7 +7,6 @@ import contextlib
 import itertools
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -21,6 +20,7 @@ from typing import Final
 from qwq_env.sandbox import warm
 from qwq_env.sandbox.errors import SandboxUnavailable
 from qwq_env.sandbox.jail import launcher, wire, zygote
+from qwq_env.sandbox.jail.removal import remove_tree
 from qwq_env.sandbox.levels import Plan
 
 _START_SECONDS: Final = 120.0
@@ -134,7 +134,7 @@ class ForkServer:
             if process.stderr is not None:
                 process.stderr.close()
         if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            remove_tree(self._folder)
             self._folder = None
 
 

@@ -8,7 +8,6 @@ import importlib
 import json
 import os
 import select
-import shutil
 import signal
 import socket
 import sys
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from qwq_env.sandbox.jail import namespaces, rehearsal, slot, syscalls, wire
+from qwq_env.sandbox.jail.removal import remove_tree
 from qwq_env.sandbox.jail.syscalls import CLONE_NEWPID
 
 # What most programs import; each is slow to find, and quick once it is there.
@@ -86,11 +86,12 @@ def serve(config: dict[str, Any], launcher: int) -> NoReturn:
         if not message:
             _end(scratches)
         order = json.loads(message)
-        scratch = _scratch(config, order)
+        scratch, pid = "", -1
         try:
+            scratch = _scratch(config, order)
             pid = _fork(own_pids)
         except OSError:
-            pid = -1  # the host learns it by the end of the slot's sockets
+            pass  # the host learns it by the end of the slot's sockets
         if pid == 0:
             control.close()
             slot.start(config | {"scratch": scratch}, order, descriptors)
@@ -126,7 +127,7 @@ def _reap(scratches: dict[int, str]) -> None:
     with contextlib.suppress(ChildProcessError):
         while (pid := os.waitpid(-1, os.WNOHANG)[0]) != 0:
             if scratch := scratches.pop(pid, ""):
-                shutil.rmtree(scratch, ignore_errors=True)
+                remove_tree(scratch)
 
 
 def _end(scratches: dict[int, str]) -> NoReturn:
@@ -136,5 +137,5 @@ def _end(scratches: dict[int, str]) -> NoReturn:
     while scratches:
         pid, _ = os.waitpid(-1, 0)
         if scratch := scratches.pop(pid, ""):
-            shutil.rmtree(scratch, ignore_errors=True)
+            remove_tree(scratch)
     os._exit(0)
