@@ -72,7 +72,6 @@ class ForkServer:
         readable = interpreter_folders()
         config = {
             "host_pid": os.getpid(),
-            "control": theirs.fileno(),
             "uid": uid,
             "preload": self._preload,
             "warm_up": warm.programs(self._preload),
@@ -83,7 +82,8 @@ class ForkServer:
             "scoped": self.plan.scoped,
             "seccomp": self.plan.seccomp,
         }
-        command = [sys.executable, "-s", "-P", "-B", launcher.__file__, json.dumps(config)]
+        self._send(json.dumps(config).encode())
+        command = [sys.executable, "-s", "-P", "-B", launcher.__file__, str(theirs.fileno())]
         return subprocess.Popen(
             command,
             env=zygote.ENVIRONMENT,
@@ -114,10 +114,13 @@ class ForkServer:
 
     def request(self, disk_mb: int, huge_pages: bool, descriptors: tuple[int, ...]) -> None:
         """Ask for a slot that uses these descriptors; raises OSError where the server is gone."""
+        order = {"slot": next(self._numbers), "disk_mb": disk_mb, "huge_pages": huge_pages}
+        self._send(json.dumps(order).encode(), descriptors)
+
+    def _send(self, message: bytes, descriptors: tuple[int, ...] = ()) -> None:
         if self._control is None:
             raise BrokenPipeError("the fork server is not running")
-        order = {"slot": next(self._numbers), "disk_mb": disk_mb, "huge_pages": huge_pages}
-        wire.send(self._control, json.dumps(order).encode(), descriptors)
+        wire.send(self._control, message, descriptors)
 
     def close(self) -> None:
         """End the server and every slot; returns when all of it is gone. Blocks briefly."""

@@ -1,4 +1,7 @@
-"""The program that the host executes: `python -s -P -B launcher.py CONFIG`.
+"""The program that the host executes: `python -s -P -B launcher.py CONTROL`.
+
+CONTROL is the number of the control socket, whose first message is the configuration: what
+stands on a command line can be read by every program.
 
 It runs in a clean environment, so nothing of the trainer's memory, descriptors or secrets is in
 it. It loads the warm image, walls itself in, forks the zygote and waits, as long as the host
@@ -16,6 +19,8 @@ from pathlib import Path
 from typing import NoReturn
 
 CANNOT = 3
+
+MOST_CONFIG_BYTES = 128 << 10
 
 
 def _import_without_the_package() -> None:
@@ -38,7 +43,8 @@ def _wait(zygote: int, host: int) -> NoReturn:
 
 def main() -> NoReturn:
     """Build the outer jail and become its door-keeper."""
-    config = json.loads(sys.argv[1])
+    control = int(sys.argv[1])
+    config = json.loads(os.read(control, MOST_CONFIG_BYTES)) | {"control": control}
     host = os.pidfd_open(config["host_pid"])
     if os.getppid() != config["host_pid"]:
         os._exit(0)
@@ -51,7 +57,7 @@ def main() -> NoReturn:
     except (OSError, NotImplementedError) as error:
         print(error, file=sys.stderr, flush=True)
         os._exit(CANNOT)
-    sys.argv = [""]
+    sys.argv, sys.orig_argv = [""], ["python", "program.py"]
     parent = os.getpid()
     child = os.fork()
     if child:
