@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -10,7 +10,7 @@ from qwq_env import portal
 from qwq_env.dialect.codec import TokenCodec
 from qwq_env.env import ToolEnv
 from qwq_env.errors import InfrastructureError
-from qwq_env.rollout.engine import Assignment, Engine
+from qwq_env.rollout.engine import Assignment, Engine, EngineSettings
 from qwq_env.rollout.play import PlaySettings
 from qwq_env.rollout.policy import Policy
 from qwq_env.trajectory import Trajectory
@@ -35,18 +35,24 @@ def evaluate(
     *,
     size: int,
     play: PlaySettings,
+    settings: EngineSettings | None = None,
     seed: int = 0,
     rank: int = 0,
     world: int = 1,
     on_episode: Callable[[Trajectory], None] | None = None,
+    played: Mapping[str, Trajectory] | None = None,
 ) -> list[Trajectory]:
-    """Play the first `size` tasks of `env`, one episode each; of several ranks, this one's part."""
+    """Play the first `size` tasks of `env`, one episode each; of several ranks, this one's part.
+
+    `played` are those of an evaluation that was interrupted, which are not played again (see
+    `EpisodeStore.played`); `on_episode` is not called with them.
+    """
     assignments = [
         Assignment(task, f"evaluation.{index}", seed * 1_000_003 + index)
         for index, task in enumerate(islice(env.tasks, size))
     ]
-    engine = Engine(env, policy, codec, play=play)
-    return portal.run(engine.run(assignments[rank::world], on_episode))
+    engine = Engine(env, policy, codec, play=play, settings=settings)
+    return portal.run(engine.run(assignments[rank::world], on_episode, played=played))
 
 
 def summarize(trajectories: Sequence[Trajectory]) -> Result:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from accelerate import PartialState
@@ -15,31 +16,33 @@ from trl import GRPOConfig, GRPOTrainer
 
 from qwq_env.training.checkpoint_seal import seal
 from qwq_env.training.progress import Phase
-from qwq_env.training.recipe import GrpoRecipe
+from qwq_env.training.recipe import Recipe
 from qwq_env.training.rollouts import Rollouts
 from qwq_env.training.run_folder import RunFolder
+
+_BEYOND_A_BATCH: Final = 1800
+"""Seconds for what a step does besides its episodes; a cold start, too, is made by one process."""
 
 
 def make_trainer(
     model: Any,
     tokenizer: Any,
     rollouts: Rollouts,
-    recipe: GrpoRecipe,
+    recipe: Recipe,
     folder: RunFolder,
     *,
-    seed: int,
     world: int,
     phase: Phase,
 ) -> GRPOTrainer:
     """Return a trainer that takes its episodes from `rollouts`."""
-    reward = rollouts.reward if recipe.reward == "environment" else RandomReward(rollouts, seed)
+    paid = recipe.grpo.reward == "environment"
     trainer = GRPOTrainer(
         model=model,
-        args=grpo_config(recipe, folder.checkpoints, seed=seed, world=world),
+        args=grpo_config(recipe, folder.checkpoints, world=world),
         processing_class=tokenizer,
         train_dataset=rollouts.dataset,
         rollout_func=rollouts,
-        reward_funcs=reward,
+        reward_funcs=rollouts.reward if paid else RandomReward(rollouts, recipe.seed),
         callbacks=[StepLog(folder, phase), Seals()],
     )
     # Its rows go to metrics.jsonl and the newest to the progress bar; on the screen they bury it.
@@ -47,30 +50,37 @@ def make_trainer(
     return trainer
 
 
-def grpo_config(recipe: GrpoRecipe, output: Path, *, seed: int, world: int) -> GRPOConfig:
+def patience(recipe: Recipe) -> int:
+    """Return the seconds that processes wait for each other; more than any batch may take."""
+    return math.ceil(recipe.rollout.batch_seconds) + _BEYOND_A_BATCH
+
+
+def grpo_config(recipe: Recipe, output: Path, *, world: int) -> GRPOConfig:
     """Return TRL's settings for a recipe: one optimizer step for each batch of episodes."""
+    grpo = recipe.grpo
     cuda = torch.cuda.is_available()
     return GRPOConfig(
         output_dir=str(output),
-        max_steps=recipe.steps,
-        per_device_train_batch_size=recipe.episodes // world,
-        num_generations=recipe.group,
-        max_completion_length=recipe.max_completion_tokens,
-        temperature=recipe.temperature,
-        beta=recipe.beta,
-        learning_rate=recipe.learning_rate,
-        lr_scheduler_type=recipe.schedule,
-        max_grad_norm=recipe.max_grad_norm,
+        max_steps=grpo.steps,
+        per_device_train_batch_size=grpo.episodes // world,
+        num_generations=grpo.group,
+        max_completion_length=grpo.max_completion_tokens,
+        temperature=grpo.temperature,
+        beta=grpo.beta,
+        learning_rate=grpo.learning_rate,
+        lr_scheduler_type=grpo.schedule,
+        max_grad_norm=grpo.max_grad_norm,
         gradient_checkpointing=False,
         bf16=cuda,
         use_cpu=not cuda,
         dataloader_pin_memory=cuda,
-        seed=seed,
-        data_seed=seed,
+        seed=recipe.seed,
+        data_seed=recipe.seed,
         logging_steps=1,
         save_strategy="steps",
-        save_steps=recipe.save_steps,
+        save_steps=grpo.save_steps,
         save_total_limit=2,
+        ddp_timeout=patience(recipe),
         report_to=[],
         disable_tqdm=True,
         log_completions=False,

@@ -25,9 +25,11 @@ _POSITIVE: Final = frozenset({
     "environment.seconds", "policy.hidden", "policy.layers", "policy.heads",
     "policy.key_value_heads", "cold_start.batch", "cold_start.transcripts", "grpo.steps",
     "grpo.episodes", "grpo.max_completion_tokens", "grpo.context", "grpo.temperature",
-    "evaluation.tasks",
+    "evaluation.tasks", "rollout.concurrency", "rollout.attempts", "rollout.batch_seconds",
 })  # fmt: skip
 """What cannot be 0; every other number can."""
+
+_WEEK: Final = 604_800
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,30 @@ class GrpoRecipe:
 
 
 @dataclass(frozen=True, slots=True)
+class RolloutRecipe:
+    """How episodes are played, in training and in evaluation.
+
+    `concurrency` bounds the episodes that a process has in progress, `attempts` how often one is
+    tried when our machinery fails. `batch_seconds` is the wall time for the episodes of one
+    training step, at most a week: what still runs then is truncated, what has not begun is masked.
+    Several processes wait for each other half an hour longer than that; evaluation has no such
+    bound. `thinking` "keep" leaves earlier thinking in the context, "strip" takes it out as QwQ's
+    chat template does (one row a turn; not for the dialects that feed tools back inside a turn).
+    """
+
+    concurrency: int = 1024
+    attempts: int = 3
+    batch_seconds: float = 1200.0
+    thinking: Literal["keep", "strip"] = "keep"
+
+    def __post_init__(self) -> None:
+        if self.batch_seconds > _WEEK:
+            raise UsageError(
+                f"rollout.batch_seconds: {self.batch_seconds:g}; expected at most {_WEEK}, a week"
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class EvaluationRecipe:
     """How many held-out `tasks` are played before and after, and episodes printed at the end."""
 
@@ -134,6 +160,7 @@ class Recipe:
     policy: PolicyRecipe = field(default_factory=PolicyRecipe)
     cold_start: ColdStartRecipe = field(default_factory=ColdStartRecipe)
     grpo: GrpoRecipe = field(default_factory=GrpoRecipe)
+    rollout: RolloutRecipe = field(default_factory=RolloutRecipe)
     evaluation: EvaluationRecipe = field(default_factory=EvaluationRecipe)
 
     def __post_init__(self) -> None:

@@ -22,13 +22,15 @@ gets reward None, which TRL leaves out of the group's baseline, and a mask of ze
 from __future__ import annotations
 
 import logging
+import math
 import random
 import statistics
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from itertools import islice
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import datasets
 
@@ -48,6 +50,8 @@ from qwq_env.trajectory import PhaseSeconds, Trajectory
 
 logger = logging.getLogger(__name__)
 
+_SHARE_OF_DDP_TIMEOUT: Final = 0.8
+
 PolicyFactory = Callable[[Any], Policy]
 """Makes the policy that samples, given the trainer; called once, at the first rollout."""
 
@@ -66,6 +70,9 @@ class Rollouts:
     `thinking` "strip" takes earlier thinking out of the context, as QwQ's chat template does. An
     episode has a row for each turn then, and TRL takes one completion for each prompt: it gets a
     turn drawn uniformly, with the episode's reward, so that its expectation is that of all rows.
+
+    `engine` bounds the playing. Where several ranks wait for each other, `batch_seconds` must stay
+    below TRL's `ddp_timeout`; left unbounded, it is four fifths of that.
 
     `group_reward` compares the episodes of a group with each other once all have ended.
 
@@ -188,10 +195,27 @@ class Rollouts:
             thinking=self.thinking,
         )
         if self._engine is None:
+            ranks = trainer.accelerator.num_processes
+            bounds = within_ddp_timeout(self._engine_settings, ranks, arguments.ddp_timeout)
             policy = RecordingPolicy(self._make_policy(trainer))
-            self._engine = Engine(self.env, policy, self.codec, settings=self._engine_settings)
+            self._engine = Engine(self.env, policy, self.codec, settings=bounds)
         self._engine.play_settings = settings
         return self._engine
+
+
+def within_ddp_timeout(settings: EngineSettings, ranks: int, ddp_timeout: float) -> EngineSettings:
+    """Return `settings` such that a batch ends while the other ranks still wait for it.
+
+    Raises `UsageError` for a `batch_seconds` that does not.
+    """
+    if ranks == 1 or settings.batch_seconds < ddp_timeout:
+        return settings
+    if math.isinf(settings.batch_seconds):
+        return replace(settings, batch_seconds=_SHARE_OF_DDP_TIMEOUT * ddp_timeout)
+    raise UsageError(
+        f"batch_seconds: {settings.batch_seconds}; expected less than ddp_timeout ({ddp_timeout}),"
+        " after which the other ranks give up"
+    )
 
 
 def task_dataset(env: ToolEnv, size: int) -> datasets.Dataset:

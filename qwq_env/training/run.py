@@ -14,6 +14,7 @@ import os
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +27,18 @@ from qwq_env import portal
 from qwq_env.dialect.codec import TokenCodec
 from qwq_env.errors import InfrastructureError, UsageError
 from qwq_env.evaluation.heldout import Result, evaluate, summarize
-from qwq_env.rollout.play import PlaySettings
+from qwq_env.rollout.engine import EngineSettings
+from qwq_env.rollout.play import PlaySettings, check_thinking
 from qwq_env.rollout.policy import Sampling
 from qwq_env.rollout.store import EpisodeStore
 from qwq_env.rollout.transformers_policy import TransformersPolicy
 from qwq_env.rollout.vllm_policy import VllmPolicy
 from qwq_env.training.cold_start import cold_start
 from qwq_env.training.environments import environments
-from qwq_env.training.grpo import make_trainer
+from qwq_env.training.grpo import make_trainer, patience
 from qwq_env.training.phase_seconds import PhaseSeconds
 from qwq_env.training.progress import Phase, Reporter
-from qwq_env.training.recipe import PolicyRecipe, Recipe
+from qwq_env.training.recipe import PolicyRecipe, Recipe, RolloutRecipe
 from qwq_env.training.report import draw_curve, print_episodes, print_table, read_metrics
 from qwq_env.training.rollouts import Rollouts
 from qwq_env.training.run_folder import RunFolder, write_whole
@@ -59,7 +61,9 @@ class Run:
     """A recipe in its folder, phase by phase."""
 
     def __init__(self, recipe: Recipe, root: Path, *, resume: bool) -> None:
-        self.processes = PartialState(cpu=not torch.cuda.is_available())
+        self.processes = PartialState(
+            cpu=not torch.cuda.is_available(), timeout=timedelta(seconds=patience(recipe))
+        )
         self.rank, self.world = self.processes.process_index, self.processes.num_processes
         if recipe.grpo.episodes % (self.world * recipe.grpo.group):
             raise UsageError(
@@ -68,6 +72,7 @@ class Run:
             )
         self.recipe = recipe
         self.environment, self.heldout = environments(recipe)
+        check_thinking(recipe.rollout.thinking, self.environment.settings.dialect)
         # Before the folder is made: what cannot start must leave nothing behind.
         self._given = self._teacher = None
         if recipe.policy.checkpoint == "tiny":
@@ -104,7 +109,11 @@ class Run:
         """Return the policy that reinforcement learning starts from; made once, by one process."""
         if self._teacher is None:
             return self._given
-        if self.rank == 0 and self.folder.done("cold_start") is None:
+        begins = self.folder.done("cold_start") is None
+        if begins:
+            self._forget("cold", "grpo", "trained", "greedy")
+        self.processes.wait_for_everyone()
+        if self.rank == 0 and begins:
             wanted, seed = self.recipe.cold_start, self.recipe.seed
             lessons = self._teacher.transcripts(wanted.transcripts)
             model, tokenizer = build_tiny_policy(lessons, self.recipe.policy, seed=seed)
@@ -128,7 +137,11 @@ class Run:
         """Play the held-out tasks, each process its part; the result covers all of them."""
         if done := self.folder.done(name):
             return Result(**done)
-        self.folder.forget_rows(self.folder.episodes, lambda row: row["phase"] == name)
+        # What was lost may be had now; the rest of an interrupted evaluation stays.
+        self.folder.forget_rows(
+            self.folder.episodes,
+            lambda row: row["phase"] == name and row["outcome"]["kind"] == "failed",
+        )
         size = self.recipe.evaluation.tasks
         policy = TransformersPolicy(model, codec)
         with (
@@ -137,6 +150,8 @@ class Run:
             ) as phase,
             EpisodeStore(self.folder.episodes) as store,
         ):
+            played = store.played(phase=name)
+            phase.advance(len(played))
 
             def keep(trajectory: Trajectory) -> None:
                 store.append(trajectory, phase=name)
@@ -145,7 +160,8 @@ class Run:
             with policy.generating():
                 own = evaluate(
                     self.heldout, policy, codec, size=size, play=self._play(temperature),
-                    seed=self.recipe.seed, rank=self.rank, world=self.world, on_episode=keep,
+                    settings=evaluation_engine(self.recipe.rollout), seed=self.recipe.seed,
+                    rank=self.rank, world=self.world, on_episode=keep, played=played,
                 )  # fmt: skip
         result = summarize(gather_object(own))
         self.folder.mark_done(name, dataclasses.asdict(result))
@@ -160,6 +176,7 @@ class Run:
         self.folder.forget_rows(
             self.folder.episodes, lambda row: row["phase"] == "grpo" and row["step"] >= begin
         )
+        self._forget("trained", "greedy")
         if self.rank == 0:
             self.folder.forget_rows(self.folder.metrics, lambda row: row["step"] > begin)
         steps, servers = self.recipe.grpo.steps, self._servers
@@ -174,13 +191,14 @@ class Run:
                 size=steps * self.recipe.grpo.episodes // self.recipe.grpo.group,
                 seed=self.recipe.seed,
                 context=self.recipe.grpo.context,
+                thinking=self.recipe.rollout.thinking,
+                engine=training_engine(self.recipe.rollout),
                 policy=None if servers is None else lambda trainer: servers[0],
                 weights=None if servers is None else servers[1],
                 on_episode=lambda t, step: store.append(t, phase="grpo", step=step),
             )
             trainer = make_trainer(
-                model, tokenizer, rollouts, self.recipe.grpo, self.folder,
-                seed=self.recipe.seed, world=self.world, phase=phase,
+                model, tokenizer, rollouts, self.recipe, self.folder, world=self.world, phase=phase
             )  # fmt: skip
             trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint[0]))
         if servers is not None:
@@ -203,7 +221,12 @@ class Run:
             context=wanted.context,
             completion=wanted.max_completion_tokens,
             turn_tokens=wanted.max_completion_tokens,
+            thinking=self.recipe.rollout.thinking,
         )
+
+    def _forget(self, *phases: str) -> None:
+        """Take out the episodes of phases that begin anew, with another policy."""
+        self.folder.forget_rows(self.folder.episodes, lambda row: row["phase"] in phases)
 
     @contextmanager
     def _phase(self, name: str, title: str, total: int, unit: str) -> Iterator[Phase]:
@@ -234,6 +257,16 @@ class Run:
         print_episodes(console, rows, codec, self.recipe.evaluation.samples)
         print_table(console, summary)
         console.print(f"written to {self.folder.path}/", highlight=False)
+
+
+def training_engine(recipe: RolloutRecipe) -> EngineSettings:
+    """Return the bounds of playing the episodes of one training step."""
+    return EngineSettings(recipe.concurrency, recipe.attempts, recipe.batch_seconds)
+
+
+def evaluation_engine(recipe: RolloutRecipe) -> EngineSettings:
+    """Return the bounds of an evaluation, which may take as long as it takes."""
+    return EngineSettings(recipe.concurrency, recipe.attempts)
 
 
 def servers_of(recipe: PolicyRecipe) -> tuple[VllmPolicy, WeightSync] | None:

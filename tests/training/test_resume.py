@@ -103,6 +103,32 @@ def test_a_killed_run_goes_on_from_the_last_whole_checkpoint(tmp_path, caplog):
     assert spent["cold_start"] == taken["cold_start"]
 
 
+@pytest.mark.slow
+def test_an_interrupted_evaluation_plays_only_what_is_missing(tmp_path):
+    """As if it had been killed in the last evaluation, with one of four written and one lost."""
+    small = [*SETTINGS, "grpo.steps=1", "rollout.attempts=2"]
+    assert main(["train", "recipes/tiny.yaml", "--runs", str(tmp_path), *small]) == 0
+    run = tmp_path / "tiny"
+    before = (run / "episodes.jsonl").read_bytes().splitlines(keepends=True)
+    summary = json.loads((run / "summary.json").read_text())
+    state = json.loads((run / "state.json").read_text())
+    del state["greedy"]
+    (run / "state.json").write_text(json.dumps(state))
+    lost = json.loads(before[-3])
+    lost |= {"reward": None, "outcome": {"kind": "failed", "reason": "infrastructure"}}
+    (run / "episodes.jsonl").write_bytes(
+        b"".join(before[:-3]) + json.dumps(lost).encode() + b"\n" + before[-2][:40]
+    )
+    assert main(["train", "recipes/tiny.yaml", "--runs", str(tmp_path), *small, "--resume"]) == 0
+
+    after = (run / "episodes.jsonl").read_bytes().splitlines(keepends=True)
+    again = json.loads((run / "summary.json").read_text())
+    assert after[: len(before) - 3] == before[:-3]
+    assert len(after) == len(before)
+    assert again["accuracy_trained_greedy"] == summary["accuracy_trained_greedy"]
+    assert again["seconds"]["grpo"] == summary["seconds"]["grpo"]
+
+
 @pytest.fixture(autouse=True)
 def in_the_checkout(monkeypatch):
     monkeypatch.chdir(ROOT)

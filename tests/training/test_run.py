@@ -15,8 +15,11 @@ from qwq_env.cli import main
 from qwq_env.errors import UsageError
 from qwq_env.registry import make_environment
 from qwq_env.rollout.audit import audit
+from qwq_env.rollout.engine import EngineSettings
 from qwq_env.rollout.store import read_episodes
-from qwq_env.training.recipe import Recipe
+from qwq_env.training.grpo import grpo_config
+from qwq_env.training.recipe import Recipe, RolloutRecipe, load_recipe
+from qwq_env.training.run import evaluation_engine, training_engine
 from qwq_env.training.run_folder import RunFolder
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "tiny.yaml"
@@ -148,6 +151,17 @@ def test_two_processes_play_their_own_episodes(tmp_path, options):
         (["grpo.temperature=0"], ["grpo.temperature", "more than 0"]),
         (["grpo.learning_rate=.nan"], ["grpo.learning_rate", "nan"]),
         (["grpo.learning_rate=.inf"], ["grpo.learning_rate", "inf"]),
+        (["rollout.attempts=0"], ["rollout.attempts", "0", "more than 0"]),
+        (["rollout.concurrency=-1"], ["rollout.concurrency", "-1", "more than 0"]),
+        (["rollout.concurrency=many"], ["rollout.concurrency", "'many'", "int"]),
+        (["rollout.batch_seconds=0"], ["rollout.batch_seconds", "more than 0"]),
+        (["rollout.batch_seconds=.inf"], ["rollout.batch_seconds", "inf"]),
+        (["rollout.batch_seconds=1e30"], ["rollout.batch_seconds", "1e+30", "at most 604800"]),
+        (["rollout.thinking=drop"], ["rollout.thinking", "'drop'", "keep or strip"]),
+        (
+            ["rollout.thinking=strip", "environment.dialect=fenced", "environment.tools=[python]"],
+            ["thinking", "'strip'", "fenced", "expected 'keep'"],
+        ),
         (["policy.heads=3"], ["policy.hidden", "multiple"]),
         (["policy.key_value_heads=3"], ["policy.heads", "multiple"]),
     ],
@@ -180,6 +194,18 @@ def test_bad_row_names_file_and_line(tmp_path, capsys, row, words):
     assert code == 2
     assert "tasks.jsonl:2:" in error
     assert all(word in error for word in words), error
+
+
+def test_how_episodes_are_played_reaches_the_engine():
+    recipe = load_recipe(RECIPE, [
+        "rollout.concurrency=3", "rollout.attempts=2", "rollout.batch_seconds=60",
+        "rollout.thinking=strip",
+    ])  # fmt: skip
+
+    assert recipe.rollout == RolloutRecipe(3, 2, 60.0, "strip")
+    assert training_engine(recipe.rollout) == EngineSettings(3, 2, 60.0)
+    assert evaluation_engine(recipe.rollout) == EngineSettings(3, 2)
+    assert grpo_config(recipe, RECIPE.parent, world=1).ddp_timeout > 60
 
 
 def test_folder_that_exists_needs_resume(tmp_path, capsys):
