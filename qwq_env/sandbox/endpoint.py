@@ -14,6 +14,8 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from qwq_env.errors import UsageError
@@ -57,7 +59,22 @@ class Endpoint:
     def __repr__(self) -> str:
         return f"Endpoint({self.url!r})"
 
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Hold one of the `concurrency` places; who waits for one is in flight too."""
+        self.in_flight += 1
+        try:
+            async with self._turns:
+                yield
+        finally:
+            self.in_flight -= 1
+
     async def ask(self, method: str, path: str, data: Any, seconds: float) -> dict[str, Any]:
+        """Wait for a turn and `send` a request in it."""
+        async with self.turn():
+            return await self.send(method, path, data, seconds)
+
+    async def send(self, method: str, path: str, data: Any, seconds: float) -> dict[str, Any]:
         """Send one request once and return the JSON object that answers it.
 
         `seconds` is how long the answer may take. Raises `NotSent`, `AnswerLost`,
@@ -65,16 +82,12 @@ class Endpoint:
         `UsageError` for what the server finds wrong with the request or the token.
         """
         content = b"" if data is None else json.dumps(data).encode("ascii")
-        self.in_flight += 1
         try:
-            async with self._turns:
-                answer = await self._pool.request(method, path, content, seconds)
+            answer = await self._pool.request(method, path, content, seconds)
         except CannotConnect as error:
             raise NotSent(f"{self.url}: cannot be reached: {error}") from error
         except ConnectionBroken as error:
             raise AnswerLost(f"{self.url}: the connection failed: {error}") from error
-        finally:
-            self.in_flight -= 1
         found = _object(answer.body)
         if 200 <= answer.status < 300:
             if found is None:
@@ -100,7 +113,7 @@ class Endpoint:
         code = error.get("code") if known else None
         reason = error.get("message") if known else f"HTTP status {answer.status}"
         message = f"{self.url}: {reason}"
-        if answer.status == 429:
+        if answer.status == 429 or code == "connections":
             return SandboxBusy(message, _retry_after(answer))
         if code == "draining":
             return NotSent(message)

@@ -15,6 +15,7 @@ import pytest
 from qwq_env.errors import UsageError
 from qwq_env.sandbox import ExecutionResult, Limits, SandboxBusy, SandboxUnavailable, SessionClosed
 from qwq_env.sandbox.client import RemoteSandbox
+from qwq_env.sandbox.http_pool import CannotConnect, HttpPool
 from qwq_env.sandbox.server.service import ServiceLimits
 
 TOKEN = "a-long-enough-token"
@@ -236,6 +237,26 @@ async def test_a_full_server_is_asked_again_until_it_has_room(
     assert 'status="429"' in server.service.metrics.render({})
 
 
+async def test_a_server_with_no_connection_left_is_full(start: Any) -> None:
+    server = await start(limits=ServiceLimits(connections=1))
+    port = int(server.url.rpartition(":")[2])
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    while not server.service.connections:
+        await asyncio.sleep(0.01)
+    async with RemoteSandbox(server.url, patience_seconds=0) as remote:
+        with pytest.raises(SandboxBusy, match="connections"):
+            await remote.run("1")
+    async with RemoteSandbox(server.url, patience_seconds=60) as remote:
+        waiting = asyncio.create_task(remote.run("print(1)"))
+        while 'status="503"} 2' not in server.service.metrics.render({}):
+            await asyncio.sleep(0.01)
+        writer.close()
+        await writer.wait_closed()
+        result = await waiting
+
+    assert result.ok
+
+
 async def test_patience_with_a_full_server_ends(start: Any) -> None:
     server = await start(limits=ServiceLimits(slots=1, queue=0))
     async with RemoteSandbox(server.url, patience_seconds=0) as remote:
@@ -394,6 +415,26 @@ async def test_a_dead_server_is_left_aside_and_taken_back(start: Any) -> None:
         async with asyncio.timeout(20):
             while not await served_by([revived]):
                 await asyncio.gather(*(remote.run("1") for _ in range(4)))
+
+    assert all(result.ok for result in results)
+
+
+async def test_those_who_wait_for_a_server_that_turns_out_dead_go_to_another(
+    start: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    well = await start(limits=ServiceLimits(slots=4))
+    connect, hole = HttpPool._connect, free_port()
+
+    async def swallowed(pool: HttpPool) -> Any:
+        if pool._port == hole:
+            await asyncio.sleep(2)
+            raise CannotConnect("what is sent there is never answered")
+        return await connect(pool)
+
+    monkeypatch.setattr(HttpPool, "_connect", swallowed)
+    hole_url = f"http://127.0.0.1:{hole}"
+    async with RemoteSandbox(hole_url, well.url, concurrency=2, patience_seconds=1.5) as remote:
+        results = await asyncio.gather(*(remote.run("1") for _ in range(30)))
 
     assert all(result.ok for result in results)
 
