@@ -34,6 +34,26 @@ async def test_every_plan_runs_programs_or_says_why_not(plan):
     assert plan.level == "D" or found == []
 
 
+@pytest.mark.parametrize("plan", PLANS, ids=plan_name)
+async def test_the_streams_can_be_opened_by_name(plan):
+    sandbox = LocalSandbox(slots=1, preload=(), plan=plan, allow_unsafe=True)
+    code = """
+for name in ("stdout", "stderr"):
+    with open(f"/dev/{name}", "w") as stream:
+        stream.write(f"to {name}\\n")
+with open("/dev/stdin") as stream:
+    print(stream.read())
+"""
+    async with sandbox:
+        try:
+            await sandbox.start()
+        except LevelUnavailable as error:
+            pytest.skip(f"not on this machine: {error}")
+        result = await sandbox.run(code, stdin=b"given")
+
+    assert (result.stdout, result.stderr) == ("to stdout\ngiven\n", "to stderr\n")
+
+
 async def test_the_canary_sings_where_files_lie_open():
     pool = SlotPool(PLANS[-1], (), 1, 64, None)
     try:
