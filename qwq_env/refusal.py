@@ -22,6 +22,10 @@ _CONTEXT = re.compile(
 )
 _MODEL = re.compile(r"(?:the )?model\b.{0,100}\b(?:not exist|not found)", re.IGNORECASE)
 _MODEL_CODES = frozenset({"model_not_found", "model_not_exist"})
+_TOOLS = re.compile(
+    r".{0,100}(?:tool choice requires|not support (?:tools|function calling)|tools are not supp)",
+    re.IGNORECASE,
+)
 _CONVERSATION = ("messages", "prompt", "input")
 """Parameters that hold what task, tools and model wrote."""
 
@@ -41,14 +45,17 @@ def refusal_kind(status: int, body: str) -> RefusalKind:
 
 
 def _blames_a_setting(body: str) -> bool:
-    """Whether an error of OpenAI's form blames the model's name, or a parameter other than the
-    conversation. Where in the body it does so counts: servers may quote the conversation in it."""
+    """Whether an error of OpenAI's form blames the model, that there are tools, or a parameter
+    other than the conversation.
+
+    Where in the body it does so counts: servers may quote the conversation in it.
+    """
     try:
         data = json.loads(body)
         error = data.get("error", data)
         param, code, message = (str(error.get(key) or "") for key in ("param", "code", "message"))
     except (ValueError, AttributeError, RecursionError):
         return False
-    if code in _MODEL_CODES or _MODEL.match(message):
+    if code in _MODEL_CODES or _MODEL.match(message) or _TOOLS.match(message):
         return True
     return param.isidentifier() and not param.startswith(_CONVERSATION)

@@ -48,6 +48,8 @@ def test_statuses_for_the_operator(status):
         {"message": "The model `x` does not exist.", "code": "model_not_found"},
         {"message": "Model Not Exist", "type": "invalid_request_error", "param": None},
         {"message": "Unknown parameter: 'top_k'.", "param": "top_k", "code": "unknown_parameter"},
+        {"message": '"auto" tool choice requires --enable-auto-tool-choice', "param": None},
+        {"message": "registry.ollama.ai/library/x:latest does not support tools"},
         {"message": "Unsupported parameter: 'max_tokens'", "param": "max_tokens"},
     ],
 )
@@ -69,6 +71,7 @@ def test_bad_requests_for_the_operator(error):
         json.dumps({"error": {"message": "content_filter", "param": "prompt"}}),
         json.dumps({"error": {"message": 5, "param": ["top_k"], "code": 400}}),
         json.dumps({"error": {"message": "cannot parse: 'the model is not found'"}}),
+        json.dumps({"error": {"message": f"bad message: {'x' * 100} does not support tools"}}),
         json.dumps({"message": "Out of range float values are not JSON compliant"}),
     ],
 )

@@ -109,6 +109,8 @@ class OpenAIChat(ChatModel):
             if error.kind == "request":
                 raise Unwanted(str(error)) from None
             hint = f"check the address, the model, its settings and the key in {self._key_variable}"
+            if "tools" in body:
+                hint += "; a server that takes no tools wants native_tools=False"
             raise UsageError(f"{self!r}: {error.words}; {hint}") from None
 
     async def aclose(self) -> None:
