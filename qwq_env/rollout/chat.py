@@ -12,15 +12,14 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 from qwq_env.dialect.base import Messages, Schemas, text_of
 from qwq_env.episode import Episode, Step
 from qwq_env.errors import InfrastructureError
-from qwq_env.outcome import Limit
 from qwq_env.rollout.chat_budget import ChatBudget
 from qwq_env.rollout.chat_messages import ChatReply, Transcript, text_stops, with_instructions
-from qwq_env.rollout.play import PlaySettings, nearest_deadline, trajectory_of
+from qwq_env.rollout.play import PlaySettings, end_at_deadline, nearest_deadline, trajectory_of
 from qwq_env.rollout.policy import Sampling
 from qwq_env.trajectory import Trajectory
 
@@ -121,14 +120,9 @@ class ChatPlayer:
         except TimeoutError:
             if not bound.expired():
                 raise
+            return await end_at_deadline(self.episode, limit)
         except Unwanted as error:
             return await self.episode.lose("refused", str(error))
-        if (outcome := self.episode.outcome) is None:
-            return await self.episode.truncate(limit)
-        # It had ended, and only the closing of its tools was given up: the outcome stands.
-        if outcome.failed:
-            raise InfrastructureError(outcome.detail)
-        return await self.episode.truncate(cast(Limit, outcome.reason), outcome.detail)
 
     async def _turn(self, bound: asyncio.Timeout) -> Step:
         if (budget := self._budget.left()) < 1:
@@ -136,7 +130,7 @@ class ChatPlayer:
         reply = await self._reply(budget)
         turn = self._transcript.add_reply(reply)
         self._budget.sample(reply)
-        if not turn.requests:
+        if not turn.requests and not bound.expired():
             # The outcome is being decided. Grading has bounds of its own, and an answer given in
             # time is not to be paid 0 because its grader was slow.
             bound.reschedule(None)

@@ -41,9 +41,7 @@ class Transcript:
     goes back as it came: inline thinking in the content, thinking that came apart in the field it
     came in. Some servers demand the latter between a call and its result (DeepSeek), some leave it
     out of what the model reads, and templates such as QwQ's cut inline thinking out; that is
-    theirs to decide, and a token policy is the way around it. With "strip" no thinking goes back;
-    but for the dialects that feed tools back inside the turn, where calls stand amid the thinking
-    and inline thinking stays.
+    theirs to decide, and a token policy is the way around it. With "strip" no thinking goes back.
     """
 
     def __init__(
@@ -93,8 +91,7 @@ class Transcript:
 
     def _assistant(self, reply: ChatReply, rest: str) -> dict[str, Any]:
         if not self._keeps:
-            inside = not self._dialect.end_of_turn
-            return {"role": "assistant", "content": reply.content if inside else rest}
+            return {"role": "assistant", "content": rest}
         apart = {reply.thinking_key: reply.thinking} if reply.thinking else {}
         return {"role": "assistant", "content": reply.content, **apart}
 
