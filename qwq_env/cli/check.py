@@ -90,6 +90,8 @@ def run_template(arguments: argparse.Namespace) -> int:
 
 def run_grader(arguments: argparse.Namespace) -> int:
     """Print what each policy is paid. Exit code 1 if a cheat is, or the oracle is not."""
+    if not 0 <= arguments.threshold < 1:
+        raise UsageError(f"threshold: {arguments.threshold}; expected a number from 0, below 1")
     env = make_environment(arguments.env_id)
     results = audit_rewards(env, tasks=arguments.tasks)
     sound = is_sound(results, arguments.threshold)

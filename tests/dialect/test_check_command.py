@@ -317,3 +317,13 @@ def test_a_folder_that_is_no_checkpoint(
         assert code == 2
         assert complaint in err
         assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("threshold", ["nan", "-0.1", "1", "inf"])
+def test_a_threshold_that_no_mean_reward_can_be_held_against(
+    capsys: pytest.CaptureFixture[str], threshold: str
+) -> None:
+    code = main(["check", "grader", "qwq/MathTool-v0", "--tasks", "2", f"--threshold={threshold}"])
+
+    assert code == 2
+    assert "threshold: " in capsys.readouterr().err
