@@ -187,6 +187,11 @@ async def test_an_idle_connection_is_closed(start: Any) -> None:
         b"POST /v1/run HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         b"Transfer-Encoding: chunked\r\n\r\nZZ\r\n",
         b"GET /health HTTP/1.1\r\nHost: a\r\nA b: c\r\n\r\n",
+        request("1", "Transfer-Encoding: chunked"),
+        request("1").replace(b"Content-Length: ", b"Content-Length: " + b"9" * 5000),
+        b"POST /v1/run HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        b"Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n"
+        b'c\r\n{"code": "1"}\r\n0\r\n\r\n',
     ],
 )
 async def test_what_is_not_http_is_refused(start: Any, sent: bytes) -> None:
@@ -235,6 +240,63 @@ async def test_requests_sent_in_one_go_are_answered_in_order(start: Any) -> None
     _, _, answer = await talk(server, sent + request("print(5)", "Connection: close"))
 
     assert re.findall(rb'"stdout": "(\d)', answer) == [b"0", b"1", b"2", b"3", b"4", b"5"]
+
+
+@pytest.mark.parametrize("early", [1, 400])
+@pytest.mark.parametrize("leave", ["close", "reset"])
+async def test_a_client_that_leaves_takes_the_requests_it_sent_ahead_with_it(
+    start: Any, sandbox: Any, gate: Any, leave: str, early: int
+) -> None:
+    server = await start()
+    _, writer = await asyncio.open_connection("127.0.0.1", port_of(server))
+    writer.write(request(gate.code))
+    await until(lambda: sandbox.pids)
+    writer.write(request("'" + "x" * 1000 + "'") * early)
+    await writer.drain()
+    if leave == "close":
+        writer.close()
+    else:
+        writer.transport.abort()
+    await gone(writer)
+    gate.open()
+    await until(lambda: not server.service.connections and not server.service.active)
+
+    assert len(sandbox.limits_seen) == 1
+    assert not sandbox.running
+
+
+async def test_a_client_that_leaves_is_noticed_though_it_has_sent_ahead(
+    start: Any, sandbox: Any
+) -> None:
+    server = await start()
+    _, writer = await asyncio.open_connection("127.0.0.1", port_of(server))
+    writer.write(request(SLEEP))
+    await until(lambda: sandbox.pids)
+    writer.write(request("2"))
+    writer.close()
+    await gone(writer)
+    await until(lambda: not sandbox.running)
+
+    assert len(sandbox.limits_seen) == 1
+    assert not alive(sandbox.pids[0])
+
+
+async def test_far_too_much_sent_ahead_is_not_kept_in_memory(start: Any, gate: Any) -> None:
+    server = await start()
+    reader, writer = await asyncio.open_connection("127.0.0.1", port_of(server))
+    writer.write(request(gate.code))
+    await until(lambda: server.service.queue.running)
+    writer.write(request("#" * 100_000 + "\nprint(5)") * 40)
+    (connection,) = server.service.connections
+    await until(lambda: not connection._transport.is_reading())
+    held = len(connection._http.trailing_data[0])
+    gate.open()
+    answered = [await reader.readuntil(b'"capped": []}') for _ in range(41)]
+    writer.close()
+    await gone(writer)
+
+    assert held < 1_000_000
+    assert all(b'"stdout": "5' in answer for answer in answered[1:])
 
 
 async def test_a_client_that_does_not_read_is_cut(start: Any, sandbox: Any) -> None:
