@@ -65,8 +65,11 @@ class Application(Protocol):
     max_body: int
     draining: bool
 
-    def judge(self, head: Request) -> None:
-        """Raise `ApiError` if the request is to be refused on its head alone."""
+    def judge(self, head: Request, connection: HttpConnection) -> None:
+        """Raise `ApiError` if the request is to be refused on its head alone.
+
+        A connection on which the token was shown once is a stranger's no longer.
+        """
 
     async def answer(self, request: Request) -> Response:
         """Return the answer; cancelled when the client has gone."""
@@ -75,7 +78,10 @@ class Application(Protocol):
         """Take note of a request that ended without reaching `answer`, or in its middle."""
 
     def connected(self, connection: HttpConnection) -> None:
-        """Take note of a new connection; raises `ApiError` if there are too many."""
+        """Take note of a new connection; raises `ApiError` if there are too many.
+
+        One whose caller has not shown the token yet may be dropped in its favour.
+        """
 
     def disconnected(self, connection: HttpConnection) -> None:
         """Take note that a connection has ended."""
@@ -204,7 +210,7 @@ class HttpConnection(asyncio.Protocol):
         if {"content-length", "transfer-encoding"} <= self._head.headers.keys():
             # Where a proxy goes by the one and we by the other, a request could hide in a body.
             raise ApiError(400, "bad_http", "has both Content-Length and Transfer-Encoding")
-        self._application.judge(self._head)
+        self._application.judge(self._head, self)
         if int(self._head.headers.get("content-length", 0)) > self._application.max_body:
             raise too_large(self._application.max_body)
         if self._http.they_are_waiting_for_100_continue:

@@ -56,8 +56,9 @@ MAXIMA: Final = Limits(
 class ServiceLimits:
     """What the server gives at most; sizes in bytes, times in seconds.
 
-    `slots` run at once and `queue` wait, on at most so many `connections`. `request_seconds`
-    bounds one request from the moment it leaves the queue, whatever the limits of the program.
+    `slots` run at once and `queue` wait, on at most so many `connections`, of which those that
+    have not shown the token give way to new ones. `request_seconds` bounds one request from the
+    moment it leaves the queue, whatever the limits of the program.
     """
 
     slots: int = 8
@@ -96,6 +97,7 @@ class SandboxService:
         self.max_body = limits.max_body
         self.active = 0
         self.connections: set[HttpConnection] = set()
+        self._strangers: dict[HttpConnection, None] = {}
         self.sessions = SessionTable(limits.sessions, limits.session_idle_seconds)
         self.queue = FairQueue(limits.slots, limits.queue)
         self.metrics = Metrics()
@@ -115,12 +117,20 @@ class SandboxService:
 
     def connected(self, connection: HttpConnection) -> None:
         self.connections.add(connection)
+        if self._token is not None:
+            self._strangers[connection] = None
         if len(self.connections) > self._limits.connections:
-            message = f"{self._limits.connections} connections are open already"
-            raise ApiError(503, "connections", message, retry_after=1)
+            # Whoever knows the token shows it at once; the oldest stranger has least excuse.
+            oldest = next(iter(self._strangers), connection)
+            if oldest is connection:
+                message = f"{self._limits.connections} connections are open already"
+                raise ApiError(503, "connections", message, retry_after=1)
+            self.disconnected(oldest)
+            oldest.abort()
 
     def disconnected(self, connection: HttpConnection) -> None:
         self.connections.discard(connection)
+        self._strangers.pop(connection, None)
 
     def refused(self, head: Request, error: ApiError) -> None:
         route = find_route(head.path)
@@ -128,7 +138,7 @@ class SandboxService:
         if error.code == "client_gone":
             self.metrics.clients_gone += 1
 
-    def judge(self, head: Request) -> None:
+    def judge(self, head: Request, connection: HttpConnection) -> None:
         route = find_route(head.path)
         if route is None:
             raise ApiError(404, "not_found", "there is no such route")
@@ -138,6 +148,7 @@ class SandboxService:
         if route.name == "health":
             return
         self._check_caller(head)
+        self._strangers.pop(connection, None)
         if self.draining:
             raise ApiError(503, "draining", "the server is ending", retry_after=1)
         # A web page can send this server text without asking, but not JSON.

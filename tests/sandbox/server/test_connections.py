@@ -15,6 +15,7 @@ import pytest
 from qwq_env.sandbox.server.connection import Deadlines
 from qwq_env.sandbox.server.service import ServiceLimits
 
+TOKEN = "a-long-enough-token"
 SLEEP = "import time; time.sleep(60)"
 
 
@@ -340,6 +341,28 @@ async def test_more_connections_than_there_is_room_for(start: Any) -> None:
 
     assert (status, code) == (503, "connections")
     assert after == 200
+
+
+@pytest.mark.parametrize(
+    "held", [b"", b"POST /v1/run HT", b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n"]
+)
+async def test_strangers_cannot_keep_out_those_who_know_the_token(start: Any, held: bytes) -> None:
+    server = await start(token=TOKEN, limits=ServiceLimits(connections=3))
+    strangers = []
+    for _ in range(6):
+        strangers.append(await asyncio.open_connection("127.0.0.1", port_of(server)))
+        strangers[-1][1].write(held)
+    await until(lambda: len(server.service.connections) == 3)
+    known = [await asyncio.open_connection("127.0.0.1", port_of(server)) for _ in range(3)]
+    for reader, writer in known:
+        writer.write(request("print(1)", f"Authorization: Bearer {TOKEN}"))
+        assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 200 ")
+    status, code, _ = await talk(server, request("1", f"Authorization: Bearer {TOKEN}"))
+    for _, writer in strangers + known:
+        writer.close()
+        await gone(writer)
+
+    assert (status, code) == (503, "connections")
 
 
 @pytest.mark.parametrize("turns", range(6))
