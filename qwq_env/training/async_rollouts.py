@@ -24,6 +24,7 @@ import statistics
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -198,12 +199,16 @@ class AsyncRollouts:
         self, assignments: Sequence[Assignment], version: int, places: asyncio.Semaphore
     ) -> list[Trajectory]:
         """Play and audit a group. Places are given in the order asked, so old groups end first."""
-        on_episode = self._on_episode
-        report = None if on_episode is None else (lambda t: on_episode(t, version))
 
         async def play(assignment: Assignment) -> Trajectory:
+            asked = time.perf_counter()
             async with places:
-                [trajectory] = await self._engine.run([assignment], report)
+                waited = time.perf_counter() - asked
+                [trajectory] = await self._engine.run([assignment])
+            seconds = trajectory.seconds._replace(waiting=trajectory.seconds.waiting + waited)
+            trajectory = replace(trajectory, seconds=seconds)
+            if self._on_episode is not None:
+                self._on_episode(trajectory, version)
             self._check(trajectory)
             return trajectory
 

@@ -216,6 +216,25 @@ def test_concurrency_bounds_all_groups_together(worker, codec):
     assert most == 3
 
 
+def test_waiting_for_a_place_is_counted(worker, codec):
+    class Slow(ScriptedPolicy):
+        async def generate(self, request):
+            await asyncio.sleep(0.01)
+            return await super().generate(request)
+
+    seen = []
+    running = worker(
+        Slow(codec, Alternating()),
+        groups_in_flight=1,
+        engine=EngineSettings(concurrency=1),
+        on_episode=lambda trajectory, version: seen.append(trajectory.seconds.waiting),
+    )
+    take(running, 4)
+
+    assert seen[0] < seen[1] < seen[2] < seen[3]
+    assert seen[3] > 0.03
+
+
 def test_a_worker_that_loses_all_episodes_is_not_well(worker):
     class Gone(Policy):
         async def generate(self, request):
