@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import logging
 import os
+import resource
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from qwq_env.sandbox.server.service import MAXIMA, ServiceLimits
 from qwq_env.sandbox.wire import TOKEN_VARIABLE
 
 DEFAULT_PORT: Final = 8321
+_MOST_DESCRIPTORS: Final = 65_536
 _DEFAULTS: Final = ServiceLimits()
 
 _BOUNDS: Final = (
@@ -74,7 +76,7 @@ async def _serve(arguments: argparse.Namespace, token: str | None, limits: Servi
     sandbox = LocalSandbox(
         arguments.slots, require=arguments.require, allow_unsafe=arguments.allow_unsafe
     )
-    limits = replace(limits, slots=sandbox.slots)
+    limits = within_descriptors(replace(limits, slots=sandbox.slots))
     server = SandboxServer(
         sandbox, host=arguments.host, port=arguments.port, token=token, limits=limits
     )
@@ -84,6 +86,19 @@ async def _serve(arguments: argparse.Namespace, token: str | None, limits: Servi
             print(f"serving on {server.url}: level {sandbox.level}, {limits.slots} slots")
             sys.stdout.flush()
             return 0 if await serve_until_told(server, arguments.drain) else 1
+
+
+def within_descriptors(limits: ServiceLimits) -> ServiceLimits:
+    """Have as many descriptors as may be had, and leave half of them to slots and sessions.
+
+    The usual soft limit of 1,024 is below the number of connections: whoever opens so many,
+    token or not, would leave the server unable to accept or to run anything.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MOST_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    return replace(limits, connections=min(limits.connections, most // 2))
 
 
 def service(arguments: argparse.Namespace) -> ServiceLimits:

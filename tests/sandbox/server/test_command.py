@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +76,20 @@ def test_the_options_become_the_limits() -> None:
     assert (limits.maxima.wall_seconds, limits.maxima.cpu_seconds) == (7, 7)
     assert limits.maxima.memory_mb == 99
     assert limits.max_body == 2 << 20
+
+
+@pytest.mark.parametrize(("hard", "connections"), [(600, 300), (1000, 400)])
+def test_connections_leave_descriptors_to_slots_and_sessions(hard: int, connections: int) -> None:
+    program = f"""
+from resource import RLIMIT_NOFILE, getrlimit, setrlimit
+from qwq_env.sandbox.server.command import within_descriptors
+from qwq_env.sandbox.server import ServiceLimits
+setrlimit(RLIMIT_NOFILE, (256, {hard}))
+print(within_descriptors(ServiceLimits(connections=400)).connections, getrlimit(RLIMIT_NOFILE))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+
+    assert (done.stdout, done.stderr) == (f"{connections} ({hard}, {hard})\n", "")
 
 
 def test_the_token_is_read_from_the_file_before_the_environment(
