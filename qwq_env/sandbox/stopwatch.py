@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from qwq_env.sandbox.jail.guard import cpu_seconds
+from qwq_env.sandbox.jail.usage import cpu_seconds
 from qwq_env.sandbox.result import Limits
 
 PATIENCE: Final = 0.005

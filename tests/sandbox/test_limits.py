@@ -1,4 +1,4 @@
-"""Limits and results: what is refused, and what survives the way through JSON."""
+"""Limits and results: what is refused, what is counted, and what survives the way through JSON."""
 
 import pytest
 from hypothesis import given
@@ -74,3 +74,37 @@ def test_results_survive_json(result):
 def test_what_is_no_result_is_refused(data):
     with pytest.raises(UsageError):
         ExecutionResult.from_json(data)
+
+
+SPINNERS = """
+import os, time
+for _ in range(2):
+    if os.fork() == 0:
+        while True:
+            pass
+time.sleep(20)
+print("done")
+"""
+
+CHILDREN_THAT_ARE_WAITED_FOR = """
+import os, time
+end = time.monotonic() + 20
+while time.monotonic() < end:
+    if os.fork() == 0:
+        until = time.process_time() + 0.05
+        while time.process_time() < until:
+            pass
+        os._exit(0)
+    os.wait()
+print("done")
+"""
+
+
+@pytest.mark.asyncio(loop_scope="session")
+@pytest.mark.parametrize("code", [SPINNERS, CHILDREN_THAT_ARE_WAITED_FOR])
+async def test_the_cpu_time_of_children_counts(bare, code):
+    if bare.plan is None or not bare.plan.namespaces:
+        pytest.skip("no children without namespaces")
+    result = await bare.run(code, limits=Limits(cpu_seconds=0.3, wall_seconds=60))
+
+    assert (result.status, result.stdout) == ("timeout", "")

@@ -13,11 +13,10 @@ import threading
 from types import FrameType
 from typing import Any, Final, NamedTuple, NoReturn
 
-from qwq_env.sandbox.jail import calls, landlock, program, session, syscalls, wire
+from qwq_env.sandbox.jail import calls, landlock, program, session, syscalls, usage, wire
 
 _DESCRIPTORS: Final = 256
 _LONE_DESCRIPTORS: Final = 64
-_LONE_PROCESSES: Final = 2048
 
 
 class Cradle(NamedTuple):
@@ -120,14 +119,15 @@ def limits_of(job: wire.Job, cradle: Cradle) -> list[tuple[int, tuple[int, int]]
     """Return the limits of one job, as (which, (soft, hard))."""
     lone = bool(cradle.lone_filter)
     file_mb = min(job.file_mb, max(1, job.disk_mb // 4) if lone else job.disk_mb)
-    # Without a user namespace of its own it shares its count with all of its user's processes.
-    processes = _LONE_PROCESSES if lone else job.processes + 1
+    processes = (job.processes + 1, job.processes + 1)
+    if lone:
+        processes = (usage.LONE_PROCESSES, usage.LONE_PROCESSES + job.processes)
     memory = cradle.image_bytes + (job.memory_mb << 20)
     cpu = math.ceil(job.cpu_seconds) + 1
     limits = [
         (resource.RLIMIT_CPU, (cpu, cpu + 1)),
         (resource.RLIMIT_FSIZE, (file_mb << 20, file_mb << 20)),
-        (resource.RLIMIT_NPROC, (processes, processes)),
+        (resource.RLIMIT_NPROC, processes),
         (resource.RLIMIT_AS, (memory, memory)),
     ]
     if cradle.ceilings:

@@ -10,21 +10,22 @@ import socket
 import time
 from typing import Final
 
-from qwq_env.sandbox.jail import wire
+from qwq_env.sandbox.jail import usage, wire
 
 _GENTLE_SECONDS: Final = 0.03
 """Seconds between Ctrl-C and the end, in which a program may flush what it printed."""
 
 _FIRST_LOOK: Final = 0.02
 _LAZIEST_LOOK: Final = 0.4
-_MOST_FILES: Final = 4096
+_SHORTEST_PAUSE: Final = 0.005
+"""Seconds between two looks at the CPU time of many processes, which use up the rest together."""
 
 
 class Guard:
     """Stands over one child after another; `wait` returns when one has ended or was told to.
 
-    `folder` is the scratch folder where no file system of its own bounds it: then the guard looks
-    at its size, less and less often while the child does nothing.
+    `folder` is the scratch folder where no namespace surrounds the child: then the guard looks at
+    the folder's size and at the child's threads, less and less often while the child does nothing.
     """
 
     def __init__(self, control: socket.socket, folder: str | None, disk_bytes: int) -> None:
@@ -83,10 +84,21 @@ class Guard:
         if self._deadline is not None:
             pauses.append(self._deadline - time.monotonic())
         elif self._allowance is not None:
-            pauses.append(self._allowance - cpu_seconds(self._pid))
+            pauses.append(self._seconds_of_allowance(self._allowance))
         if self._folder is not None:
             pauses.append(self._pause)
         return max(0.0, min(pauses)) if pauses else None
+
+    def _seconds_of_allowance(self, allowance: float) -> float:
+        """Return for how long the CPU time that is left will last at least; 0 where none is."""
+        left = allowance - usage.cpu_seconds(self._pid)
+        if self._folder is not None:
+            return left
+        of_others, others = usage.cpu_seconds_of_others(self._pid)
+        left -= of_others
+        if left <= 0 or not others:
+            return left
+        return max(left / (others + 1), _SHORTEST_PAUSE)
 
     def _time_is_up(self) -> bool:
         """Interrupt first, kill after; whether it was killed."""
@@ -130,35 +142,9 @@ class Guard:
             signal.pidfd_send_signal(self._handle, signal.SIGKILL)
 
     def _too_much(self, folder: str) -> bool:
-        used = cpu_seconds(self._pid)
+        used = usage.cpu_seconds(self._pid)
         busy, self._cpu_at_last_look = used > self._cpu_at_last_look, used
         self._pause = _FIRST_LOOK if busy else min(2 * self._pause, _LAZIEST_LOOK)
-        return busy and _exceeds(folder, self._disk_bytes)
-
-
-def _exceeds(folder: str, most_bytes: int) -> bool:
-    """Whether the files in and below a folder take more, or are more than anyone needs."""
-    size = count = 0
-    folders = [folder]
-    while folders:
-        with contextlib.suppress(OSError), os.scandir(folders.pop()) as entries:
-            for entry in entries:
-                count += 1
-                if entry.is_dir(follow_symlinks=False):
-                    folders.append(entry.path)
-                else:
-                    size += entry.stat(follow_symlinks=False).st_size
-                if size > most_bytes or count > _MOST_FILES:
-                    return True
-    return False
-
-
-def cpu_seconds(pid: int) -> float:
-    """Return the CPU seconds that a process has used, 0 where it is gone."""
-    if pid <= 0:
-        return 0.0  # the clock of nobody is that of the caller
-    try:
-        # The kernel's name for "the CPU clock of that process", see clock_getcpuclockid(3).
-        return time.clock_gettime((~pid << 3) | 2)
-    except OSError:
-        return 0.0
+        if usage.has_too_many_threads(self._pid):
+            return True
+        return busy and usage.DiskCount(self._disk_bytes).is_exceeded(folder)

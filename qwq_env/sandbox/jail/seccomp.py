@@ -82,6 +82,15 @@ def _allow_if_argument_in(index: int, values: tuple[int, ...], otherwise: int) -
     return (*block, _fail(otherwise))
 
 
+def _only_if_zero(index: int) -> Block:
+    """Allow where both halves of an argument, as a pointer has them, are zero."""
+    high = _step(_LOAD, _FIRST_ARGUMENT + 8 * index + 4)
+    return (
+        *(_argument(index), _step(_IF_EQUAL, 0, 1, 0), _DENY),
+        *(high, _step(_IF_EQUAL, 0, 1, 0), _DENY, _ALLOW),
+    )
+
+
 def _allow_unless_bits(index: int, bits: int) -> Block:
     return (_argument(index), _step(_IF_BITS, bits, 0, 1), _DENY, _ALLOW)
 
@@ -127,7 +136,10 @@ def _rules() -> dict[int, Block]:
         _ALLOW,
         _fail(errno.EINVAL),
     )
-    rules[judged["prlimit64"]] = _allow_if_argument_in(0, (0,), errno.EPERM)
+    rules[judged["prlimit64"]] = (
+        *_allow_if_argument_in(0, (0,), errno.EPERM)[:-1],
+        *_only_if_zero(2),  # to read those of others, as the guard over a child does
+    )
     for name, number in judged.items():
         if name in ("clone3", "memfd_create") or name.startswith("io_uring"):
             rules[number] = (_NO_SUCH_CALL,)
@@ -195,6 +207,9 @@ def for_lone_child(may_signal: bool, may_truncate: bool = True) -> bytes:
         _ALLOW,
         _DENY,
     )
+    rules[NUMBERS["judged"]["prlimit64"]] = _allow_if_argument_in(0, (0,), errno.EPERM)
+    # Space that is taken beyond the end of a file is in no limit, and in no count.
+    rules[NUMBERS["files"]["fallocate"]] = _allow_if_argument_in(1, (0,), errno.EOPNOTSUPP)
     if not may_truncate:
         rules |= _truncation()
     return b"".join([_step(_LOAD, _NUMBER_OFFSET), *_search(rules, (_ALLOW,))])
