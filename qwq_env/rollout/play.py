@@ -158,7 +158,7 @@ class Player:
 
     def _append_turn(self, generation: Generation) -> Turn:
         turn = self.episode.settings.dialect.parse(self._codec.decode(generation.ids))
-        thinking = tokens_of_prefix(self._codec, generation.ids, turn.thinking_end)
+        thinking = tokens_of_prefix(self._codec, generation.ids, turn.text, turn.thinking_end)
         self.rows[-1].add_sampled(generation.ids, generation.logprobs, thinking)
         if self._history is not None:
             self._history.close_turn(self._opened, generation.ids, thinking)
@@ -256,23 +256,33 @@ def trajectory_of(
     )
 
 
-def tokens_of_prefix(codec: TokenCodec, ids: Sequence[int], characters: int) -> int:
-    """Return the least number of `ids` that write the first `characters` of their text.
+def tokens_of_prefix(codec: TokenCodec, ids: Sequence[int], text: str, characters: int) -> int:
+    """Return the least number of `ids` that write the first `characters` of their `text`.
 
     Where the parser ends the thinking is the only rule: a `</think>` more, before it, in a call or
     behind it, is text like any other.
     """
     if characters <= 0:
         return 0
+    # Decoding is what costs. Thinking nearly always ends with a control token: where its text
+    # comes once, and ends there, the token is found without any decoding.
+    closing = codec.control_ids.get(END_THINK, -1)
+    if (
+        text.find(END_THINK) == text.rfind(END_THINK) == characters - len(END_THINK)
+        and ids.count(closing) == 1
+    ):
+        return ids.index(closing) + 1
+    ends = [count for count, token in enumerate(ids, 1) if token == closing]
+    return _search(codec, ids, characters, ends)
+
+
+def _search(codec: TokenCodec, ids: Sequence[int], characters: int, ends: Sequence[int]) -> int:
+    """Look for that number by halves, beginning with the counts that end with the tag."""
 
     @functools.cache
     def written(count: int) -> int:
         return len(codec.decode(ids[:count]))
 
-    # Decoding is what costs. Thinking nearly always ends with a control token, so a count that
-    # ends with one is looked for first: one decoding where there is one such token.
-    closing = codec.control_ids.get(END_THINK)
-    ends = [count for count, token in enumerate(ids, 1) if token == closing]
     nearest = bisect_left(ends, characters, key=written)
     if nearest < len(ends) and written(ends[nearest]) == characters:
         return ends[nearest]

@@ -40,7 +40,7 @@ def test_the_thinking_ends_where_the_parser_says(codec, name, written, dropped):
     ids = ids_of(codec, written)
     ids = ids[: max(0, len(ids) - dropped)]
     turn = make_dialect(name).parse(codec.decode(ids))
-    count = tokens_of_prefix(codec, ids, turn.thinking_end)
+    count = tokens_of_prefix(codec, ids, turn.text, turn.thinking_end)
 
     assert len(codec.decode(ids[:count])) >= turn.thinking_end
     assert count == 0 or len(codec.decode(ids[: count - 1])) < turn.thinking_end
@@ -59,7 +59,7 @@ def test_the_ids_of_the_thinking(codec, written, thinking):
     ids = ids_of(codec, [(text, False) for text in written])
     turn = make_dialect("qwq").parse(codec.decode(ids))
 
-    assert tokens_of_prefix(codec, ids, turn.thinking_end) == len(
+    assert tokens_of_prefix(codec, ids, turn.text, turn.thinking_end) == len(
         ids_of(codec, [(text, False) for text in thinking])
     )
 
@@ -75,7 +75,8 @@ def test_many_closings_cost_few_decodings(codec):
 
     counting = Counting()
     ids = ids_of(codec, [("</think>", False)] * 4096)
+    text = "</think>" * 4096
 
-    assert tokens_of_prefix(counting, ids, len("</think>") * 4096) == 4096
-    assert tokens_of_prefix(counting, ids, len("</think>") * 7 + 1) == 8
+    assert tokens_of_prefix(counting, ids, text, len(text)) == 4096
+    assert tokens_of_prefix(counting, ids, text, len("</think>") * 7 + 1) == 8
     assert counting.decodings < 60
