@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from qwq_env.dialect.base import Piece
 from qwq_env.dialect.plain_encoder import Backend, read_backend
@@ -26,8 +26,23 @@ _TRAILING = re.compile(r"[^\S\x1c-\x1f]+$")
 _SHORT = 32
 """Characters of a stretch whose ids are remembered first: markup and brief results come again."""
 _REMEMBERED = 8192
+_REMEMBERED_MARKUP = 512
 _REMEMBERED_LONG = 64
 """Long stretches kept, the least recently used going first: every prompt begins with the same."""
+
+
+class Markup(NamedTuple):
+    """Control text taken apart at its first control token and behind its last.
+
+    `ids` are those from the one to the other. `lstrip` says that the first takes the white space
+    before it, `rstrip` that the last takes what follows it.
+    """
+
+    before: str
+    lstrip: bool
+    ids: list[int]
+    after: str
+    rstrip: bool
 
 
 class TokenCodec:
@@ -53,6 +68,7 @@ class TokenCodec:
         longest_first = sorted(self.control_ids, key=len, reverse=True)
         self._control = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
         self._known: dict[tuple[int, str], list[int]] = {}
+        self._known_markup: dict[str, Markup | None] = {}
         self._known_long: OrderedDict[tuple[int, str], list[int]] = OrderedDict()
         self.eos_token_id: int | None = tokenizer.eos_token_id
         self.pad_token_id: int | None = tokenizer.pad_token_id
@@ -76,30 +92,46 @@ class TokenCodec:
         encoder = self._read.continued
         stretch: list[str] = []
         strip_next = False
-        for text, token in self._tokens(pieces):
-            stretch.append(text)
-            if token is None:
+        for text, control in pieces:
+            markup = self._markup(text) if control else None
+            if markup is None:
+                stretch.append(text)
                 continue
-            flags = self._read.control[token]
+            stretch.append(markup.before)
             plain = "".join(stretch)
-            if strip_next or flags.lstrip:
-                plain = _strip(plain, left=strip_next, right=flags.lstrip)
+            if strip_next or markup.lstrip:
+                plain = _strip(plain, left=strip_next, right=markup.lstrip)
             ids += self._foreign(encoder, plain)
-            ids.append(flags.id)
-            stretch.clear()
-            strip_next, encoder = flags.rstrip, self._read.after_control
+            ids += markup.ids
+            stretch = [markup.after]
+            strip_next, encoder = markup.rstrip, self._read.after_control
         ids += self._foreign(encoder, _strip("".join(stretch), left=strip_next, right=False))
         return ids
 
-    def _tokens(self, pieces: Sequence[Piece]) -> Iterator[tuple[str, str | None]]:
-        """Split into stretches of text, each with the control token that follows it, if any."""
-        for piece in pieces:
-            position = 0
-            if piece.control:
-                for match in self._control.finditer(piece.text):
-                    yield piece.text[position : match.start()], match[0]
-                    position = match.end()
-            yield piece.text[position:], None
+    def _markup(self, text: str) -> Markup | None:
+        """Take control text apart; None if no control token is in it. What comes again is kept."""
+        if text in self._known_markup:
+            return self._known_markup[text]
+        if len(self._known_markup) >= _REMEMBERED_MARKUP:
+            self._known_markup.clear()
+        found = self._known_markup[text] = self._read_markup(text)
+        return found
+
+    def _read_markup(self, text: str) -> Markup | None:
+        tokens = list(self._control.finditer(text))
+        if not tokens:
+            return None
+        flags = [self._read.control[token[0]] for token in tokens]
+        ids = [flags[0].id]
+        for left, right, before, after in zip(tokens, tokens[1:], flags, flags[1:], strict=False):
+            plain = text[left.end() : right.start()]
+            plain = _strip(plain, left=before.rstrip, right=after.lstrip)
+            ids += self._foreign(self._read.after_control, plain)
+            ids.append(after.id)
+        return Markup(
+            text[: tokens[0].start()], flags[0].lstrip, ids, text[tokens[-1].end() :],
+            flags[-1].rstrip,
+        )  # fmt: skip
 
     def _foreign(self, encoder: Any, text: str) -> list[int]:
         """Encode a stretch in which nothing controls; short ones are looked up."""
