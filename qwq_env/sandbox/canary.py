@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+from qwq_env.sandbox.forkserver import unprivileged_user
 from qwq_env.sandbox.handle import SlotLost
 from qwq_env.sandbox.jail import wire
 from qwq_env.sandbox.pool import SlotPool
@@ -21,7 +22,7 @@ from qwq_env.sandbox.verdict import job_of, judge
 _LIMITS: Final = Limits(cpu_seconds=5, wall_seconds=20)
 
 _PROGRAM: Final = """
-import json, os, signal, socket, sys
+import fcntl, json, os, signal, socket, sys
 path, port, name, host = json.loads(sys.argv[1])
 found = []
 def attack(what, action):
@@ -37,10 +38,20 @@ def connect(family, address):
 def kill_the_slot():
     os.kill(os.getppid(), 0)
     return os.getppid() != 1
+def own_by_a_descriptor():
+    reading, _ = os.pipe()
+    fcntl.fcntl(reading, 10, signal.SIGKILL)
+    fcntl.fcntl(reading, fcntl.F_SETOWN, host)
+def open_to_cut():
+    os.close(os.open(path, os.O_RDONLY | os.O_TRUNC))
 attack("reads a file of the host", lambda: open(path).read())
 # It may seem to succeed, on a file system of the sandbox's own: the host looks at its files.
-attack("", lambda: bool(open(path, "a").write("x") > 1))
-attack("", lambda: bool(open(path + ".new", "w").write("x") > 1))
+attack("", lambda: open(path, "a").write("x"))
+attack("", lambda: open(path + ".new", "w").write("x"))
+attack("", lambda: os.truncate(path, 0))
+attack("", open_to_cut)
+attack("", lambda: os.chmod(path, 0o4777))
+attack("", lambda: os.utime(path, (0, 0)))
 attack("reaches the loopback", lambda: connect(socket.AF_INET, ("127.0.0.1", port)))
 attack("reaches an abstract socket", lambda: connect(socket.AF_UNIX, "\\0" + name))
 attack("may signal its slot", kill_the_slot)
@@ -49,9 +60,13 @@ attack("sees the host's environment", lambda: "QWQ_CANARY" in os.environ)
 attack("runs as root", lambda: os.getuid() == 0)
 attack("reads the slot's memory", lambda: open(f"/proc/{os.getppid()}/mem", "rb"))
 attack("makes an inet socket", lambda: socket.socket())
+attack("has the kernel send signals to the host", own_by_a_descriptor)
+pipes = "changes the pipes that the next program writes to"
+attack(pipes, lambda: fcntl.fcntl(2, 1031, 4096))
+attack(pipes, lambda: fcntl.fcntl(2, fcntl.F_SETFL, os.O_DIRECT))
 with open("canary", "w") as scratch:
     scratch.write("x")
-print(json.dumps(found))
+print(json.dumps(sorted(set(found) - {""})))
 """
 
 
@@ -64,15 +79,22 @@ async def leaks(pool: SlotPool) -> list[str]:
         socket.socket(socket.AF_UNIX) as unix,
     ):
         Path(file.name).chmod(0o666)
+        if (uid := unprivileged_user()) is not None:
+            # As an ordinary user's sandbox has it: the file belongs to whom programs run as.
+            os.fchown(file.fileno(), uid, uid)
         file.write(secret)
         file.flush()
         unix.bind("\0" + secret)
         unix.listen()
         path, new = Path(file.name), Path(file.name + ".new")
         try:
+            before = path.stat()
             found = await _attack(pool, file.name, tcp.getsockname()[1], secret)
+            after = path.stat()
             if path.read_text() != secret:
                 found.append("writes a file of the host")
+            if (after.st_mode, after.st_mtime_ns) != (before.st_mode, before.st_mtime_ns):
+                found.append("changes mode or times of a file of the host")
             if new.exists():
                 found.append("makes a file in a folder of the host")
             return found

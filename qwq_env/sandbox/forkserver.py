@@ -65,7 +65,7 @@ class ForkServer:
             raise SandboxUnavailable(f"the fork server did not start: {reason}")
 
     def _execute(self, theirs: socket.socket) -> subprocess.Popen[bytes]:
-        self._uid = uid = _unprivileged_user()
+        self._uid = uid = unprivileged_user()
         if not self.plan.namespaces:
             self._folder = tempfile.mkdtemp(prefix="qwq-sandbox-")
             if uid is not None:
@@ -149,7 +149,7 @@ class ForkServer:
             self._folder = None
 
 
-def _unprivileged_user() -> int | None:
+def unprivileged_user() -> int | None:
     """The user that root becomes; None where this process is an ordinary user already."""
     if os.geteuid() != 0:
         return None

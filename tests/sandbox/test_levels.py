@@ -65,6 +65,22 @@ async def test_the_canary_sings_where_files_lie_open():
     assert "reads a file of the host" in found
 
 
+async def test_the_canary_sings_where_nothing_is_filtered():
+    pool = SlotPool(Plan("D", False, False, False, False), (), 1, 64, None)
+    try:
+        await pool.start()
+        found = await canary.leaks(pool)
+    finally:
+        await pool.aclose()
+
+    assert {
+        "has the kernel send signals to the host",
+        "changes the pipes that the next program writes to",
+        "changes mode or times of a file of the host",
+        "writes a file of the host",
+    } <= set(found)
+
+
 async def test_signals_are_refused_where_no_kernel_confines_them():
     if not any(plan.landlock for plan in PLANS):
         pytest.skip("no Landlock")
