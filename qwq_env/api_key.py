@@ -56,7 +56,8 @@ def _written(key: str) -> re.Pattern[str]:
     """Return a pattern for the ways in which servers write `key`."""
     whole = [key, f"Bearer {key}"]
     encoded = [coded for text in whole for coded in _encoded(text.encode())]
-    spelled = r"\s*".join(map(_spelled, key))
+    # Each repetition is bounded, or a reply of backslashes alone would take minutes.
+    spelled = r"\s{0,80}".join(map(_spelled, key))
     return re.compile("|".join([spelled, *map(re.escape, encoded)]), re.IGNORECASE)
 
 
@@ -65,7 +66,9 @@ def _spelled(character: str) -> str:
     code = ord(character)
     forms = {character, html.escape(character)}
     literal = "|".join(map(re.escape, sorted(forms, key=len, reverse=True)))
-    return rf"\\*(?:u00{code:02x}|x{code:02x}|%{code:02x}|&\#x?0*(?:{code}|{code:x});|{literal})"
+    return (
+        rf"\\{{0,8}}(?:u00{code:02x}|x{code:02x}|%{code:02x}|&\#x?0*(?:{code}|{code:x});|{literal})"
+    )
 
 
 def _encoded(content: bytes) -> list[str]:

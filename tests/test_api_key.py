@@ -65,3 +65,9 @@ def test_every_way_to_write_a_key_is_hidden(key, before, after):
 @given(st.text(max_size=200))
 def test_other_text_stays_as_it_is(text):
     assert ApiKey("sk-0123456789abcdef").hidden(text) == text
+
+
+@pytest.mark.parametrize("text", ["\\" * 200_000, "s" + " " * 200_000, "sk-secre" * 25_000])
+def test_hostile_text_takes_no_longer_than_other_text(text):
+    # With repetitions of any length the first of these took twenty minutes.
+    assert ApiKey("sk-secret-0123456789").hidden(text) == text
