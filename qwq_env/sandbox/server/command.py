@@ -49,7 +49,7 @@ def add_serve_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=30.0,
         metavar="S",
-        help="after SIGTERM, let what runs end for so long (%(default)s)",
+        help="after SIGTERM, let what runs end and open sessions go on for so long (%(default)s)",
     )
     parser.add_argument("--require", metavar="LEVEL", help="refuse to serve below this isolation")
     parser.add_argument(

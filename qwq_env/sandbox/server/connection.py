@@ -63,7 +63,8 @@ class Application(Protocol):
     """What a connection needs of the server behind it."""
 
     max_body: int
-    draining: bool
+    closing: bool
+    """Whether a connection ends with the answer that is due on it."""
 
     def judge(self, head: Request, connection: HttpConnection) -> None:
         """Raise `ApiError` if the request is to be refused on its head alone.
@@ -156,7 +157,7 @@ class HttpConnection(asyncio.Protocol):
         self._writable.set()
 
     def close_if_idle(self) -> None:
-        """Close the connection if no request is on it (the server is draining)."""
+        """Close the connection if no request is on it (the server is closing)."""
         if self._phase == "idle":
             self._transport.close()
 
@@ -222,7 +223,7 @@ class HttpConnection(asyncio.Protocol):
     async def _serve(self) -> None:
         request = self._head._replace(body=bytes(self._body))
         self._body.clear()
-        self._write(await self._guarded(request), keep=not self._application.draining)
+        self._write(await self._guarded(request), keep=not self._application.closing)
         await self._written()
         if self._http.our_state is not h11.DONE or self._transport.is_closing():
             self._hang_up()

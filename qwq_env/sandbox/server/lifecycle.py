@@ -21,8 +21,9 @@ _BACKLOG: Final = 1024
 _SHORTEST_TOKEN: Final = 16
 # Cancelled executions need a moment to be killed and reaped.
 _CLEANUP_S: Final = 5.0
-# Two are needed: one makes the transport, the next tells the protocol of it.
-_ACCEPTING_TURNS: Final = 4
+_LOOK_AGAIN_S: Final = 0.01
+# Two are needed: one makes (or closes) the transport, the next tells the protocol of it.
+_TURNS: Final = 4
 
 
 class SandboxServer:
@@ -77,19 +78,24 @@ class SandboxServer:
         self._sweeper = asyncio.create_task(self.service.sessions.sweep())
 
     async def drain(self, seconds: float) -> bool:
-        """Take no new request, finish those that were taken, and close.
+        """Take no new program and no new session, finish what was begun, and close.
 
-        What still runs after `seconds` is cancelled and answered 503. Returns whether everything
-        ended by itself. Idempotent.
+        Sessions that are open may be used until they are closed, at most for `seconds`; then
+        their state is lost. A program that still runs then is cancelled and answered 503.
+        Returns whether everything that had been taken was answered. Idempotent.
         """
+        end = time.monotonic() + seconds
         self.service.draining = True
+        await self._sessions_ended(end)
+        self.service.closing = True
         await self._stop_listening()
         for connection in list(self.service.connections):
             connection.close_if_idle()
-        in_time = await self._quiet(seconds)
+        await _settled()
+        in_time = await self._quiet(end)
         for connection in list(self.service.connections):
             connection.stop(ApiError(503, "draining", "the server ended before the program"))
-        await self._quiet(_CLEANUP_S)
+        await self._quiet(time.monotonic() + _CLEANUP_S)
         for connection in list(self.service.connections):
             connection.abort()
         if self._sweeper is not None:
@@ -107,16 +113,18 @@ class SandboxServer:
             return
         for listening in self._server.sockets:
             asyncio.get_running_loop().remove_reader(listening.fileno())
-        for _ in range(_ACCEPTING_TURNS):
-            await asyncio.sleep(0)
+        await _settled()
         self._server.close()
 
-    async def _quiet(self, seconds: float) -> bool:
-        end = time.monotonic() + seconds
+    async def _sessions_ended(self, end: float) -> None:
+        while self.service.sessions.in_use and time.monotonic() < end:
+            await asyncio.sleep(_LOOK_AGAIN_S)
+
+    async def _quiet(self, end: float) -> bool:
         while self.service.connections or self.service.active:
             if time.monotonic() >= end:
                 return False
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(_LOOK_AGAIN_S)
         return True
 
     async def __aenter__(self) -> Self:
@@ -125,6 +133,12 @@ class SandboxServer:
 
     async def __aexit__(self, *_failure: object) -> None:
         await self.drain(0)
+
+
+async def _settled() -> None:
+    """Let asyncio tell of the connections that it has accepted or closed."""
+    for _ in range(_TURNS):
+        await asyncio.sleep(0)
 
 
 async def serve_until_told(server: SandboxServer, drain_seconds: float) -> bool:

@@ -6,7 +6,7 @@
 | `POST /v1/call` | calls a solution's function, once per argument list |
 | `POST /v1/sessions`, `POST /v1/sessions/{id}/run`, `DELETE /v1/sessions/{id}` | a session |
 | `POST /run_code` | runs one program, in SandboxFusion's form |
-| `GET /health` | 200 while requests are taken, 503 while draining; needs no token |
+| `GET /health` | 200 while all is taken, 503 while only open sessions go on; needs no token |
 | `GET /metrics` | Prometheus |
 
 An error is `{"error": {"code", "message"}}`: 400 the input, 401 the token, 404 and 410 a session
@@ -89,11 +89,16 @@ _ROUTES: Final = {
 }
 
 
+_BEGINNINGS: Final = ("run", "call", "run_code", "session_open")
+"""Routes that a draining server refuses; sessions that are open go on."""
+
+
 class SandboxService:
     """Answers requests out of one sandbox; the sandbox stays its owner's to close."""
 
     def __init__(self, sandbox: Sandbox, limits: ServiceLimits, token: str | None) -> None:
         self.draining = False
+        self.closing = False
         self.max_body = limits.max_body
         self.active = 0
         self.connections: set[HttpConnection] = set()
@@ -149,8 +154,8 @@ class SandboxService:
             return
         self._check_caller(head)
         self._strangers.pop(connection, None)
-        if self.draining:
-            raise ApiError(503, "draining", "the server is ending", retry_after=1)
+        if route.name in _BEGINNINGS:
+            self._check_open()
         # A web page can send this server text without asking, but not JSON.
         kind = head.headers.get("content-type", "").partition(";")[0].strip().lower()
         if route.method == "POST" and kind != JSON:
@@ -180,6 +185,10 @@ class SandboxService:
         if not hmac.compare_digest(given, self._token):
             ask = (("WWW-Authenticate", "Bearer"),)
             raise ApiError(401, "token", "the bearer token is missing or wrong", headers=ask)
+
+    def _check_open(self) -> None:
+        if self.draining:
+            raise ApiError(503, "draining", "the server is ending", retry_after=1)
 
     @asynccontextmanager
     async def _turn(self, request: Request) -> AsyncIterator[None]:
@@ -233,6 +242,8 @@ class SandboxService:
     async def _session_open(self, request: Request, route: Route) -> Response:
         limits, capped = bodies.cap(bodies.read_session(request.body), self._limits.maxima)
         async with self._turn(request):
+            # A program that has waited is run even so; a session would begin to be used only now.
+            self._check_open()
             name = await self.sessions.open(lambda: self._sandbox.open_session(limits=limits))
         return json_response({"id": name, "capped": capped}, 201)
 

@@ -45,6 +45,11 @@ class SessionTable:
     def __len__(self) -> int:
         return len(self._entries)
 
+    @property
+    def in_use(self) -> bool:
+        """Whether a session is open, or about to be."""
+        return bool(self._entries or self._opening)
+
     async def open(self, make: Callable[[], Awaitable[SandboxSession]]) -> str:
         """Keep the session that `make` returns and name it; `ApiError` 429 when full."""
         if len(self._entries) + self._opening >= self._capacity:

@@ -6,8 +6,9 @@ import asyncio
 from typing import Any
 
 import httpx
+import pytest
 
-from qwq_env.sandbox import Limits
+from qwq_env.sandbox import Limits, RemoteSandbox, SandboxUnavailable
 from qwq_env.sandbox.server.service import ServiceLimits
 
 
@@ -141,6 +142,71 @@ async def test_the_deadline_of_a_step_is_capped(start: Any) -> None:
 
     assert capped.json()["capped"] == ["wall_seconds"]
     assert absurd.status_code == 400
+
+
+async def test_a_draining_server_lets_sessions_go_on_and_begins_nothing_new(start: Any) -> None:
+    server = await start()
+    async with RemoteSandbox(server.url, patience_seconds=0) as remote:
+        session = await remote.open_session()
+        await session.run("x = 20")
+        draining = asyncio.create_task(server.drain(100))
+        while not server.service.draining:
+            await asyncio.sleep(0)
+        steps = [await session.run("x + 1") for _ in range(3)]
+        async with RemoteSandbox(server.url, patience_seconds=0) as other:
+            for refused in (remote.run("1"), other.run("1"), other.open_session()):
+                with pytest.raises(SandboxUnavailable):
+                    await refused
+        async with httpx.AsyncClient(base_url=server.url) as http:
+            health = await http.get("/health")
+            told = await http.post("/v1/run", json={"code": "1"})
+        still = draining.done()
+        await session.aclose()
+        in_time = await draining
+
+    assert [step.value for step in steps] == ["21"] * 3
+    assert health.status_code == 503
+    assert (told.status_code, told.json()["error"]["code"]) == (503, "draining")
+    assert not still
+    assert in_time
+
+
+async def test_a_drain_does_not_wait_for_sessions_beyond_its_deadline(
+    start: Any, sandbox: Any
+) -> None:
+    server = await start()
+    async with RemoteSandbox(server.url, patience_seconds=0) as remote:
+        session = await remote.open_session()
+        in_time = await server.drain(0.3)
+        with pytest.raises(SandboxUnavailable):
+            await session.run("1")
+
+    assert in_time, "all that was taken was answered"
+    assert sandbox.sessions[0].closed
+
+
+async def test_a_session_that_waits_to_be_opened_as_the_drain_begins_is_refused(
+    start: Any, gate: Any
+) -> None:
+    server = await start(limits=ServiceLimits(slots=1))
+    async with RemoteSandbox(server.url, patience_seconds=0) as remote:
+        long = asyncio.create_task(remote.run(gate.code))
+        while not server.service.queue.running:
+            await asyncio.sleep(0.01)
+        opening = asyncio.create_task(remote.open_session())
+        while not server.service.queue.queued:
+            await asyncio.sleep(0.01)
+        draining = asyncio.create_task(server.drain(100))
+        while not server.service.draining:
+            await asyncio.sleep(0)
+        gate.open()
+        with pytest.raises(SandboxUnavailable, match="the server is ending"):
+            await opening
+        result = await long
+        in_time = await draining
+
+    assert result.ok
+    assert in_time
 
 
 async def test_ending_the_server_ends_its_sessions(start: Any, sandbox: Any) -> None:
