@@ -17,7 +17,6 @@ import random
 import resource
 import signal
 import socket
-import stat
 import sys
 import types
 from pathlib import Path
@@ -25,8 +24,7 @@ from typing import Any, NoReturn
 
 from qwq_env.sandbox.jail import child, landlock, namespaces, program, seccomp, syscalls, wire
 from qwq_env.sandbox.jail.guard import Guard
-
-_EASY_FILES = 64
+from qwq_env.sandbox.jail.scratch import Scratch
 
 
 def start(config: dict[str, Any], order: dict[str, Any], descriptors: list[int]) -> NoReturn:
@@ -123,9 +121,9 @@ class Slot:
     ) -> None:
         self._control = control
         self._has_namespaces = config["namespaces"]
-        self._scratch = config["scratch"]
-        self._untouched = _changed(self._scratch)
-        self._guard = Guard(control, None if self._has_namespaces else self._scratch, disk_mb << 20)
+        folder = config["scratch"]
+        self._scratch = Scratch(folder)
+        self._guard = Guard(control, None if self._has_namespaces else folder, disk_mb << 20)
         self._cradle = child.Cradle(
             jobs=socket.socket(fileno=wire.JOBS),
             inbox=bytearray(wire.JOB_BYTES),
@@ -171,25 +169,7 @@ class Slot:
         for descriptor in (wire.STDOUT, wire.STDERR, wire.REPORT):
             # These outlive the child, and so would what it set on them.
             fcntl.fcntl(descriptor, fcntl.F_SETFL, 0)
-        if _changed(self._scratch) != self._untouched:
-            return self._empty_scratch()
-        return True
-
-    def _empty_scratch(self) -> bool:
-        try:
-            os.chmod(self._scratch, 0o700)  # noqa: PTH101 -- as quick as it gets
-            entries = os.listdir(self._scratch)  # noqa: PTH208
-            if len(entries) > _EASY_FILES:
-                return False
-            for entry in entries:
-                path = f"{self._scratch}/{entry}"
-                if stat.S_ISDIR(os.lstat(path).st_mode):
-                    return False
-                os.unlink(path)  # noqa: PTH108
-        except OSError:
-            return False
-        self._untouched = _changed(self._scratch)
-        return True
+        return self._scratch.wipe()
 
 
 def _is_lone(config: dict[str, Any]) -> bool:
@@ -207,10 +187,6 @@ def _reseed() -> None:
     random.seed()
     if (numpy_random := sys.modules.get("numpy.random")) is not None:
         numpy_random.seed(int.from_bytes(os.urandom(4), "little"))
-
-
-def _changed(folder: str) -> int:
-    return os.stat(folder).st_ctime_ns  # noqa: PTH116 -- once per execution, as quick as it gets
 
 
 def _address_space() -> int:
