@@ -49,13 +49,14 @@ class AsyncRollouts:
 
     It plays groups of `group` episodes of the same task, `groups_in_flight` at a time, over and
     over the task set, and puts their rows on `rollout_buffer`. A full buffer (`buffered` rows)
-    holds new groups back. Each row carries the model version that was live when its group began.
+    holds new groups back. Each row carries the model version that was live when the first episode
+    of its group began.
 
     There is no batch here, so of `engine` the `concurrency` bounds the episodes of all groups
     together, and `batch_seconds` each episode by itself.
 
     `on_episode` is called, in the worker's thread, with each episode as it ends and the version
-    that was live when its group began. `group_reward` compares the episodes of a group with each
+    that was live when it began. `group_reward` compares the episodes of a group with each
     other once all have ended.
 
     Every episode is audited: ids, log-probabilities and contexts must be those of the sampling, or
@@ -115,7 +116,7 @@ class AsyncRollouts:
         self._thread: threading.Thread | None = None
         self._failure: BaseException | None = None
         self._last_progress = time.monotonic()
-        self._last_loss = ""
+        self._last_unsent = ""
 
     def start(self) -> None:
         """Begin to play; returns at once."""
@@ -146,8 +147,8 @@ class AsyncRollouts:
             raise InfrastructureError(f"rollouts ended: {self._failure!r}") from self._failure
         idle = time.monotonic() - self._last_progress
         if idle > stale_after_s and not self.rollout_buffer.full():
-            lost = f"; the last episode that was lost: {self._last_loss}" if self._last_loss else ""
-            raise InfrastructureError(f"rollouts: no row for {idle:.0f} seconds{lost}")
+            unsent = self._last_unsent and f"; the last episode without one: {self._last_unsent}"
+            raise InfrastructureError(f"rollouts: no row for {idle:.0f} seconds{unsent}")
 
     def _run(self) -> None:
         try:
@@ -169,8 +170,10 @@ class AsyncRollouts:
         # What belongs to this loop must be closed on it; the next start opens it anew.
         await self._recording.aclose()
         self._recording.forget()
-        for task in done:
-            task.result()
+        # All are looked at: one that is not would be logged, on top of the one that is raised.
+        failures = [error for task in done if (error := task.exception()) is not None]
+        if failures:
+            raise failures[0]
 
     async def _watch_for_stop(self) -> None:
         # A main thread that has ended waits for this one before the process can.
@@ -181,12 +184,11 @@ class AsyncRollouts:
         self, numbered: Iterator[tuple[int, Task]], places: asyncio.Semaphore
     ) -> None:
         for number, task in numbered:
-            version = self._version
             assignments = [
                 Assignment(task, f"{number}.{i}", hash((self._seed, number, i)) & 0x7FFF_FFFF)
                 for i in range(self._group)
             ]
-            trajectories = await self._play_group(assignments, version, places)
+            trajectories, version = await self._play_group(assignments, places)
             if self._group_reward is not None:
                 trajectories = await self._group_reward.apply([task] * self._group, trajectories)
             for sample in group_samples(trajectories, number, version):
@@ -196,14 +198,19 @@ class AsyncRollouts:
             )
 
     async def _play_group(
-        self, assignments: Sequence[Assignment], version: int, places: asyncio.Semaphore
-    ) -> list[Trajectory]:
-        """Play and audit a group. Places are given in the order asked, so old groups end first."""
+        self, assignments: Sequence[Assignment], places: asyncio.Semaphore
+    ) -> tuple[list[Trajectory], int]:
+        """Play and audit a group; return it with the oldest version that it was begun with.
+
+        Places are given in the order asked, so old groups end first.
+        """
+        versions: list[int] = []
 
         async def play(assignment: Assignment) -> Trajectory:
             asked = time.perf_counter()
             async with places:
                 waited = time.perf_counter() - asked
+                versions.append(version := self._version)
                 [trajectory] = await self._engine.run([assignment])
             seconds = trajectory.seconds._replace(waiting=trajectory.seconds.waiting + waited)
             trajectory = replace(trajectory, seconds=seconds)
@@ -214,7 +221,7 @@ class AsyncRollouts:
 
         episodes = [asyncio.create_task(play(assignment)) for assignment in assignments]
         try:
-            return await asyncio.gather(*episodes)
+            return await asyncio.gather(*episodes), min(versions)
         finally:
             for episode in episodes:
                 episode.cancel()
@@ -225,8 +232,8 @@ class AsyncRollouts:
         records = []
         for attempt in range(1, trajectory.attempts + 1):
             records = self._recording.take(attempt_name(trajectory.episode, attempt))
-        if trajectory.outcome.failed:
-            self._last_loss = f"{trajectory.outcome.reason}: {trajectory.outcome.detail}"
+        if not _is_sent(trajectory):
+            self._last_unsent = f"{trajectory.outcome.reason}: {trajectory.outcome.detail}"
         if trajectory.turns and (problems := audit(trajectory, records)):
             raise AuditError(f"episode {trajectory.episode}: {problems[0]}")
 
@@ -250,7 +257,7 @@ def group_samples(
     trajectories: Sequence[Trajectory], group: int, version: int
 ) -> list[RolloutSample]:
     """Return the rows of a group with their advantages; the rows of an episode share one."""
-    scored = [t for t in trajectories if t.reward is not None and any(map(any, _masks(t)))]
+    scored = [trajectory for trajectory in trajectories if _is_sent(trajectory)]
     if not scored:
         return []
     rewards = [float(t.reward) for t in scored if t.reward is not None]
@@ -269,8 +276,9 @@ def group_samples(
     return samples
 
 
-def _masks(trajectory: Trajectory) -> list[list[int]]:
-    return [row.mask for row in trajectory.rows]
+def _is_sent(trajectory: Trajectory) -> bool:
+    """Say whether there is something to learn from: a reward, and ids that were sampled."""
+    return trajectory.reward is not None and any(any(row.mask) for row in trajectory.rows)
 
 
 def _sample(

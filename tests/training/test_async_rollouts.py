@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import subprocess
 import sys
+import threading
 import time
 from collections import defaultdict
 
@@ -109,6 +110,31 @@ def test_rows_carry_the_version_that_was_live(worker):
 
     assert versions[-1] == 7
     assert versions == sorted(versions)
+
+
+def test_a_group_that_waits_for_places_carries_the_version_it_began_with(worker, codec):
+    ended = 0
+    known = threading.Event()
+
+    class Trained(ScriptedPolicy):
+        async def release(self, episode):
+            nonlocal ended
+            known.wait()
+            ended += 1
+            running.update_model_version(ended)
+
+    policy = Trained(codec, Alternating())
+    running = worker(policy, groups_in_flight=3, engine=EngineSettings(concurrency=1))
+    known.set()
+    samples = take(running, 12)
+
+    assert [(s.group_id, s.model_version) for s in samples[::4]] == [(0, 0), (1, 4), (2, 8)]
+
+
+def test_a_context_without_room_is_named(worker):
+    running = worker(context=20)
+
+    assert "the prompt fills the context" in str(fails_with(running, stale_after_s=0.5))
 
 
 def test_full_buffer_holds_new_groups_back(worker):
