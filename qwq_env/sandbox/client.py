@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 import random
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -60,8 +61,11 @@ class RemoteSandbox(Sandbox):
             raise UsageError("urls: none given, expected the address of a server at least")
         if concurrency < 1:
             raise UsageError(f"concurrency: {concurrency} is not positive")
-        token = token if token is not None else os.environ.get(TOKEN_VARIABLE)
-        endpoints = [Endpoint(url, token, concurrency) for url in urls]
+        if token is None:
+            token = os.environ.get(TOKEN_VARIABLE)
+        if token:
+            _check_token(token)
+        endpoints = [Endpoint(url, token or None, concurrency) for url in urls]
         self._balancer = Balancer(endpoints, patience_seconds)
         self._patience_seconds = patience_seconds
         self._closed = False
@@ -183,6 +187,12 @@ class RemoteSession(SandboxSession):
                 if time.monotonic() + wait > end:
                     raise
                 await asyncio.sleep(wait)
+
+
+def _check_token(token: str) -> None:
+    # Never shown, and no matter for the parser of headers, which would show it.
+    if not isinstance(token, str) or not re.fullmatch(r"[!-~]+", token):
+        raise UsageError("token: expected printable ASCII without spaces")
 
 
 def _written(number: int, given: list[Any]) -> Any:

@@ -181,6 +181,22 @@ def test_an_address_that_is_none(url: Any) -> None:
         RemoteSandbox(url)
 
 
+@pytest.mark.parametrize("token", [f"{TOKEN}\n", "a b" * 10, "é" * 20, 5])
+def test_a_token_that_cannot_stand_in_a_header_is_refused_and_not_shown(token: Any) -> None:
+    with pytest.raises(UsageError, match=r"^token: ") as refused:
+        RemoteSandbox(nobody(), token=token)
+
+    assert str(token) not in str(refused.value)
+
+
+async def test_an_empty_token_is_none(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = await start()
+    monkeypatch.setenv("QWQ_SANDBOX_TOKEN", "")
+    for token in (None, ""):
+        async with RemoteSandbox(server.url, token=token) as sandbox:
+            assert (await sandbox.run("1")).ok
+
+
 async def test_a_closed_sandbox_refuses(start: Any) -> None:
     sandbox = RemoteSandbox((await start()).url)
     await sandbox.aclose()
