@@ -20,6 +20,7 @@ from qwq_env.sandbox.source import checked_code
 
 # Possessive: what a policy writes must not make it try every way to split a line.
 _FENCE = re.compile(r"^```[ \t]*+(\w*+)[^\n]*+\n(.*?)^```", re.DOTALL | re.MULTILINE)
+_FUTURE = re.compile(r"^from[ \t]++__future__[ \t]++import[ \t]++\w[^\n;(#]*+", re.MULTILINE)
 _LANGUAGES = ("", "python", "python3", "py")
 _AT_ONCE = 8
 # A server answers a request that takes longer than 600 s as lost, which is nobody's verdict.
@@ -70,7 +71,7 @@ class CodeGrader:
         code = program_of(response)
         if code is None or not code.strip():
             return Score.wrong("no_code", "no fenced Python block after the thinking")
-        program = f"{problem.prelude}\n{code}" if problem.prelude else code
+        program = _with_prelude(problem.prelude, code)
         try:
             checked_code(program)
         except UsageError as error:
@@ -176,6 +177,14 @@ def program_of(response: str) -> str | None:
         return None
     blocks = [code for language, code in _FENCE.findall(answer) if language.lower() in _LANGUAGES]
     return blocks[-1] if blocks else None
+
+
+def _with_prelude(prelude: str, code: str) -> str:
+    """Put `prelude` before a program, but behind its imports from the future: Python insists."""
+    if not prelude:
+        return code
+    future = "".join(f"{line}\n" for line in _FUTURE.findall(code))
+    return f"{future}{prelude}\n{_FUTURE.sub('pass', code)}"
 
 
 def _batches(tests: Sequence[CallTest], seconds: float, stop_early: bool) -> Iterator[_Batch]:

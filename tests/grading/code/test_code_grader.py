@@ -161,6 +161,20 @@ async def test_what_can_be_no_program_is_wrong(grader, code):
     assert (score.value, score.reason) == (0.0, "no_code")
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from __future__ import annotations\nprint(sum(map(int, input().split())))",
+        '"""Adds."""\n\nfrom __future__ import annotations, division  # why\n' + RIGHT,
+        "from __future__ import annotations; import os\n" + RIGHT,
+    ],
+)
+async def test_a_program_that_begins_with_the_future_has_a_prelude_too(grader, code):
+    score = await grader.grade(CodeProblem(SUM.tests, prelude="import math"), fenced(code))
+
+    assert score.value == 1.0
+
+
 async def test_a_prelude_does_not_make_a_long_program_the_operators_error(grader):
     problem = CodeProblem(SUM.tests, prelude="import math\n" * 100)
     score = await grader.grade(problem, fenced("#" * (MOST_CODE_BYTES - 1000)))
