@@ -16,6 +16,9 @@ import httpx
 
 from qwq_env.http_client import HttpClient, Transient, base_address
 
+_GIVEN_UP = frozenset({"abort", "error", "insufficient_system_resource"})
+"""Reasons with which servers (vLLM, SGLang, DeepSeek) end a reply that they could not finish."""
+
 
 class NativeCall(NamedTuple):
     """A tool call as the server sent it: `arguments` is text, JSON if the model did well."""
@@ -102,6 +105,8 @@ async def _read(response: httpx.Response, stop: Sequence[str]) -> Completion:
     completion = collected.completion()
     if completion.finish_reason is None:
         raise Transient("the stream broke off before the reply was complete")
+    if completion.finish_reason in _GIVEN_UP:
+        raise Transient(f"the server gave up the reply: {completion.finish_reason}")
     return completion
 
 

@@ -97,6 +97,8 @@ class OpenAIChat(ChatModel):
             completion = await self._complete(body, stop)
         if completion is None:
             return ChatReply("", "", finish_reason="length", tokens=0)
+        if completion.finish_reason == "content_filter":
+            raise Unwanted(f"{self!r}: the reply was cut by the server's content filter")
         return _reply_of(completion)
 
     async def _complete(self, body: Mapping[str, Any], stop: Sequence[str]) -> Completion | None:

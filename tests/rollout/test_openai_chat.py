@@ -137,3 +137,20 @@ def test_end_without_a_reason_is_no_end(last):
 
     assert trajectory.answer == "It is 42."
     assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("reason", ["abort", "error", "insufficient_system_resource"])
+def test_reply_that_the_server_gave_up_is_asked_for_again(reason):
+    with Server([[delta(content="It is 42, or"), end(reason)], ANSWER]) as server:
+        trajectory = play(server)
+
+    assert trajectory.answer == "It is 42."
+    assert len(server.requests) == 2
+
+
+def test_reply_that_was_filtered_is_not_graded():
+    with Server([[delta(content="It is 42, or"), end("content_filter")]], repeat=True) as server:
+        trajectory = play(server, attempts=3)
+
+    assert (trajectory.outcome.reason, trajectory.reward) == ("refused", None)
+    assert len(server.requests) == 1
