@@ -1,4 +1,4 @@
-"""The hostile programs, run by `battery.py` at each level, as root and as an ordinary user."""
+"""The hostile programs, run by `battery.py` in each way to isolate, as root and as a user."""
 
 import json
 import os
@@ -13,7 +13,8 @@ from qwq_env.sandbox.levels import plans
 
 HERE = Path(__file__).parent
 OWN = HERE / "hostile"
-LEVELS = sorted({plan.level for plan in plans()} - {"D"})
+PLANS = ["-".join(plan.layers) for plan in plans() if plan.level != "D"]
+"""Every way to isolate that this kernel may offer, with and without namespaces."""
 
 # Shows an interpreter that lies in root's closed home to everybody, in a mount namespace of its
 # own, and goes on as nobody.
@@ -68,38 +69,39 @@ def needs_root_and_a_way_down():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("level", LEVELS)
-def test_nothing_gets_out(level):
-    assert run_battery(OWN, "--level", level) == {}
+@pytest.mark.parametrize("plan", PLANS)
+def test_nothing_gets_out(plan):
+    assert run_battery(OWN, "--plan", plan) == {}
 
 
 @pytest.mark.slow
 def test_nothing_gets_out_with_control_groups():
-    assert run_battery(OWN, "--level", LEVELS[0], "--cgroup", "auto") == {}
+    assert run_battery(OWN, "--plan", PLANS[0], "--cgroup", "auto") == {}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("level", LEVELS)
-def test_nothing_gets_out_of_an_ordinary_users_sandbox(level):
+@pytest.mark.parametrize("plan", PLANS)
+def test_nothing_gets_out_of_an_ordinary_users_sandbox(plan):
     needs_root_and_a_way_down()
 
-    assert run_battery(OWN, "--level", level, nobody=True) == {}
+    assert run_battery(OWN, "--plan", plan, nobody=True) == {}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("plan", PLANS)
 @pytest.mark.parametrize("cgroup", ["off", "auto"])
-def test_the_given_programs(given_hostile, level, cgroup):
-    failures = run_battery(given_hostile, "--preload", "--level", level, "--cgroup", cgroup)
+def test_the_given_programs(given_hostile, plan, cgroup):
+    failures = run_battery(given_hostile, "--preload", "--plan", plan, "--cgroup", cgroup)
 
     assert failures == {}
 
 
 @pytest.mark.slow
-def test_the_given_programs_as_an_ordinary_user(given_hostile):
+@pytest.mark.parametrize("plan", PLANS)
+def test_the_given_programs_as_an_ordinary_user(given_hostile, plan):
     needs_root_and_a_way_down()
 
-    failures = run_battery(given_hostile, "--preload", "--level", LEVELS[0], nobody=True)
+    failures = run_battery(given_hostile, "--preload", "--plan", plan, nobody=True)
 
     assert failures == {}
 
