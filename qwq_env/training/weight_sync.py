@@ -33,8 +33,9 @@ from safetensors import safe_open
 from transformers import AutoConfig
 from transformers.utils import logging as transformers_logging
 
+from qwq_env.api_key import ApiKey
 from qwq_env.errors import InfrastructureError, UsageError
-from qwq_env.rollout.vllm_policy import authorization, server_urls
+from qwq_env.rollout.vllm_policy import server_urls
 
 _WEIGHTS = "*.safetensors*"
 _SHOWN = 500
@@ -74,7 +75,7 @@ class DiskWeightSync(WeightSync):
         """`seconds` bounds the wait for one server. Raises `UsageError` for a bad folder."""
         self.directory = Path(directory)
         self.urls = server_urls(urls)
-        self._headers = authorization(api_key)
+        self._key = ApiKey(api_key)
         self._seconds = seconds
         self._names = _check_served(self.directory)
 
@@ -129,9 +130,9 @@ class DiskWeightSync(WeightSync):
     def _reload(self, url: str) -> None:
         try:
             with httpx.Client(
-                base_url=url, headers=self._headers, timeout=self._seconds, trust_env=False
+                base_url=url, headers=self._key.headers(), timeout=self._seconds, trust_env=False
             ) as client:
-                _post(client, "/collective_rpc", {"method": "reload_weights"})
+                self._post(client, "/collective_rpc", {"method": "reload_weights"})
                 self._forget_prefixes(client)
         except httpx.HTTPError as error:
             raise InfrastructureError(f"{url}: {type(error).__name__}: {error}") from None
@@ -140,10 +141,30 @@ class DiskWeightSync(WeightSync):
         """Drop the keys and values of the old weights. vLLM refuses while it still winds up
         requests that were cancelled at the end of the last rollout."""
         deadline = time.monotonic() + self._seconds
-        while _post(client, "/reset_prefix_cache").get("success", True) is not True:
+        while self._post(client, "/reset_prefix_cache").get("success", True) is not True:
             if time.monotonic() > deadline:
                 raise InfrastructureError(f"{client.base_url}: its prefix cache stays in use")
             time.sleep(0.05)
+
+    def _post(
+        self, client: httpx.Client, path: str, body: dict[str, str] | None = None
+    ) -> dict[str, Any]:
+        answer = client.post(path, json=body)
+        if answer.status_code == 404:
+            hint = "expected a vLLM server with VLLM_SERVER_DEV_MODE=1"
+            raise InfrastructureError(f"{answer.url}: no such route; {hint}")
+        if answer.status_code != 200:
+            words = " ".join(self._key.hidden(answer.text).split())[:_SHOWN]
+            raise InfrastructureError(f"{answer.url}: status {answer.status_code}: {words}")
+        if not answer.content:
+            return {}
+        try:
+            value = answer.json()
+        except ValueError:
+            value = None
+        if not isinstance(value, dict):
+            raise InfrastructureError(f"{answer.url}: the answer is no JSON object")
+        return value
 
 
 def prepare_served(model: Any, tokenizer: Any, directory: str | Path) -> None:
@@ -195,25 +216,6 @@ def _tensor_names(directory: Path) -> set[str]:
         with safe_open(path, framework="pt") as file:
             names.update(file.keys())
     return names
-
-
-def _post(client: httpx.Client, path: str, body: dict[str, str] | None = None) -> dict[str, Any]:
-    answer = client.post(path, json=body)
-    if answer.status_code == 404:
-        hint = "expected a vLLM server with VLLM_SERVER_DEV_MODE=1"
-        raise InfrastructureError(f"{answer.url}: no such route; {hint}")
-    if answer.status_code != 200:
-        words = " ".join(answer.text.split())[:_SHOWN]
-        raise InfrastructureError(f"{answer.url}: status {answer.status_code}: {words}")
-    if not answer.content:
-        return {}
-    try:
-        value = answer.json()
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
-        raise InfrastructureError(f"{answer.url}: the answer is no JSON object")
-    return value
 
 
 @contextmanager

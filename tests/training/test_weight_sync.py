@@ -99,6 +99,15 @@ def test_server_that_cannot_load_stops_the_training(model, served, weight_server
         DiskWeightSync(served, weight_server.url).push(trainer(model))
 
 
+def test_key_that_a_server_says_again_is_not_shown(model, served, weight_server):
+    echo = {"error": "x" * 470 + " Bearer sk-very-secret is no key"}
+    weight_server.answers["/collective_rpc"] = (401, echo)
+    with pytest.raises(InfrastructureError, match="status 401") as raised:
+        DiskWeightSync(served, weight_server.url, api_key="sk-very-secret").push(trainer(model))
+
+    assert "sk-ve" not in str(raised.value)
+
+
 def test_one_server_left_behind_stops_the_training(model, served, weight_server):
     sync = DiskWeightSync(served, [weight_server.url, "http://127.0.0.1:9"])
     with pytest.raises(InfrastructureError, match=r"127.0.0.1:9: ConnectError"):
