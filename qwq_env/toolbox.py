@@ -183,17 +183,15 @@ class Toolbox:
         )
         if problem is not None:
             return _policy_error(tool.name, problem.kind, problem.message)
-        return await self._call(tool, arguments)
+        call = self._call_instant if tool.instant else self._call
+        return await call(tool, arguments, time.perf_counter())
 
     def _too_many(self, request: ToolCall | MalformedCall) -> CallResult:
         name = request.name[:_NAME_CHARACTERS] if isinstance(request, ToolCall) else ""
         message = f"not run: at most {self.limits.calls} calls in one turn"
         return _policy_error(name, "too_many_calls", message)
 
-    async def _call(self, tool: Tool, arguments: dict[str, Any]) -> CallResult:
-        start = time.perf_counter()
-        if tool.instant:
-            return await self._call_instant(tool, arguments, start)
+    async def _call(self, tool: Tool, arguments: dict[str, Any], start: float) -> CallResult:
         task = asyncio.create_task(_answer(tool, arguments))
         try:
             done, _ = await asyncio.wait({task}, timeout=self.limits.seconds)

@@ -206,13 +206,13 @@ def test_batch_deadline_truncates_stragglers_only(codec):
 @pytest.mark.parametrize("bound", ["batch", "episode"])
 def test_an_answer_that_is_being_graded_is_cut_by_no_deadline(codec, bound):
     async def slowly(final) -> float:
-        await asyncio.sleep(1.5)
+        await asyncio.sleep(2.3)
         return 1.0
 
-    limits = EpisodeLimits(seconds=1.0) if bound == "episode" else None
+    limits = EpisodeLimits(seconds=2.0) if bound == "episode" else None
     env = environment(limits=limits)
     env = ToolEnv(env.tasks, [echo], Rubric([Component("slow", slowly)]), limits=limits)
-    settings = {"batch_seconds": 1.0} if bound == "batch" else {}
+    settings = {"batch_seconds": 2.0} if bound == "batch" else {}
     [trajectory] = run(env, ScriptedPolicy(codec, ["</think>0<|im_end|>"]), codec, **settings)
 
     assert (trajectory.outcome.reason, trajectory.reward) == ("answered", 1.0)
@@ -236,10 +236,10 @@ class Held(Flaky):
 
 
 def test_an_outcome_stands_when_the_deadline_passes_while_tools_are_closed(codec):
-    held = Held(1.5)
+    held = Held(2.3)
     env = environment(held, limits=EpisodeLimits(turns=1))
     policy = ScriptedPolicy(codec, ["</think>" + CALL % ("flaky", "{}")])
-    [trajectory] = run(env, policy, codec, batch_seconds=1.0)
+    [trajectory] = run(env, policy, codec, batch_seconds=2.0)
 
     assert (trajectory.outcome.reason, trajectory.reward) == ("turns", 0.0)
     assert held.closed == 1
@@ -265,7 +265,7 @@ def test_an_episode_that_never_began_is_worth_nothing_not_zero(codec):
         return ""
 
     policy = ScriptedPolicy(codec, never)
-    begun, not_begun = run(environment(), policy, codec, count=2, concurrency=1, batch_seconds=0.2)
+    begun, not_begun = run(environment(), policy, codec, count=2, concurrency=1, batch_seconds=0.5)
 
     assert (begun.outcome.reason, begun.reward) == ("batch_deadline", 0.0)
     assert (not_begun.outcome.reason, not_begun.outcome.detail) == ("batch_deadline", "not begun")
