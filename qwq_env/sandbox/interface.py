@@ -48,8 +48,9 @@ class Sandbox(ABC):
         result = await sandbox.run("print(1 + 1)")
         assert result.stdout == "2\\n"
     ```
-    Bad input raises `UsageError`, a machinery that failed `SandboxUnavailable`, a full queue
-    `SandboxBusy`; whatever the program does is a result.
+    Bad input (code that is empty, not UTF-8 or above 4 MiB, limits out of bounds) raises
+    `UsageError`, a machinery that failed `SandboxUnavailable`, a full queue `SandboxBusy`;
+    whatever the program does is a result.
     """
 
     @abstractmethod
