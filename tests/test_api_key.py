@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from qwq_env.api_key import ApiKey
 from qwq_env.errors import UsageError
 
-PRINTABLE = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=8, max_size=40)
+# Without the asterisk: what hides a key must not be able to spell one.
+CHARACTERS = st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="*")
+PRINTABLE = st.text(CHARACTERS, min_size=8, max_size=40)
 
 
 @pytest.mark.parametrize(
