@@ -20,7 +20,7 @@ from qwq_env.sandbox import (
     SandboxUnavailable,
 )
 from qwq_env.sandbox.cgroup import CgroupTree
-from qwq_env.sandbox.levels import LAYERS, LEVELS, MEANING, Plan, plans
+from qwq_env.sandbox.levels import LAYERS, LEVELS, MEANING, WITHOUT_NAMESPACES, Plan, plans
 from qwq_env.sandbox.server import add_serve_arguments, serve
 
 
@@ -145,6 +145,9 @@ def show_levels(arguments: argparse.Namespace) -> int:
         f" {'*' if version else ' '} control groups ({version or 'cannot be made here'}): "
         "memory and processes are counted for the whole program, not for each process"
     )
+    print("without namespaces (B, and C without them):")
+    for line in WITHOUT_NAMESPACES:
+        print(f"   {line}")
     return 0 if held else 1
 
 

@@ -1,4 +1,8 @@
-"""The levels of isolation, from the strongest to none, and what each layer of them gives."""
+"""The levels of isolation, from the strongest to none, and what each layer of them gives.
+
+What only a namespace can bound is not bounded without one: `WITHOUT_NAMESPACES` says what that
+is, at level B and in the form of level C that has none.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +30,16 @@ LAYERS: Final[dict[str, str]] = {
     "seccomp": "system calls from a list: no sockets, no new namespaces, no uncounted memory",
     "limits": "CPU, memory, processes, file size, descriptors; wall time and output from outside",
 }
+
+WITHOUT_NAMESPACES: Final = (
+    "disk and threads are counted while a program runs, every 20 ms: it is ended after the fact",
+    "space of files that it unlinked and still holds is in no count; their number (about 60 open, "
+    "more if mapped), the limit on one file (at most a quarter of disk_mb) and CPU time bound it",
+    "modes, owners and times of files are not its to change: those calls do nothing",
+    "whether a file of the host exists, its size and its times can be asked for; not its content",
+    "programs share the count of their user's processes, and have no processes of their own",
+)
+"""What is otherwise, and what is not bounded, where no namespace surrounds a program."""
 
 
 @dataclass(frozen=True, slots=True)
