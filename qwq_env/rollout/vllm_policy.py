@@ -210,8 +210,3 @@ def server_urls(urls: str | Sequence[str]) -> tuple[str, ...]:
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query:
             raise UsageError(f"vllm url: {url!r}; expected http://host:port, one or more")
     return found
-
-
-def authorization(api_key: str | None) -> dict[str, str]:
-    """Return the header for a key. Raises `UsageError`, which does not show it, for a bad one."""
-    return ApiKey(api_key).headers()

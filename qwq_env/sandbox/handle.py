@@ -1,4 +1,4 @@
-"""The host's end of one slot: its sockets and pipes, and the watch over what runs in it.
+"""The host's hold on one slot: starting jobs on it, and the watch over what runs in it.
 
 A slot keeps its pipes for life; once a child and all it started are dead, what lies in them is
 that child's and nothing more can come. The common, short execution costs the host one message
@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import select
 import signal
 import socket
 import struct
@@ -19,11 +18,12 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from qwq_env.sandbox.cgroup import Cgroup, CgroupTree
+from qwq_env.sandbox.ends import Ends
 from qwq_env.sandbox.errors import SandboxUnavailable
 from qwq_env.sandbox.forkserver import ForkServer
 from qwq_env.sandbox.jail import wire
 from qwq_env.sandbox.result import Limits
-from qwq_env.sandbox.stream import MOST_PER_READ, Stream, sealed_file
+from qwq_env.sandbox.stream import Stream, sealed_file
 
 _START_SECONDS: Final = 30.0
 _PATIENCE: Final = 0.005
@@ -35,9 +35,6 @@ takes a millisecond; to replace one that only waits for its turn makes a busy ma
 
 _FLOOD: Final = 8
 """How many times its output limit a program may write before it is stopped."""
-
-_MOST_READS: Final = 32
-"""Reads per stream after which a session's writers are let go on; a full pipe takes one or two."""
 
 _CREDENTIALS: Final = struct.Struct("=3i")
 
@@ -87,36 +84,17 @@ class SlotHandle:
         self._interruption: asyncio.Future[None] | None = None
         self.on_flood: Callable[[], None] = self.kill_child
         """What is done about a program that writes far more than is kept."""
-        with contextlib.ExitStack() as undo:
-            self._jobs, self._their_jobs = _socket_pair(undo)
-            self._control, self._their_control = _socket_pair(undo)
-            self._stdout = undo.enter_context(Stream("stdout"))
-            self._stderr = undo.enter_context(Stream("stderr"))
-            self._report = undo.enter_context(Stream("report"))
-            undo.pop_all()
-        self._streams = {
-            stream.reader: stream for stream in (self._stdout, self._stderr, self._report)
-        }
-        self._written = select.poll()
-        for descriptor in self._streams:
-            self._written.register(descriptor, select.POLLIN)
+        self._ends = Ends()
 
     async def open(self, server: ForkServer, groups: CgroupTree | None) -> None:
         """Have the server fork the slot, and wait until it is confined.
 
         Raises `SandboxUnavailable`.
         """
-        self._control.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        descriptors = (
-            self._their_jobs.fileno(),
-            self._their_control.fileno(),
-            self._stdout.writer,
-            self._stderr.writer,
-            self._report.writer,
-        )
+        self._ends.control.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         try:
-            server.request(self.disk_mb, self.shared, descriptors)
-            self._let_go()
+            server.request(self.disk_mb, self.shared, self._ends.theirs())
+            self._ends.let_go()
             async with asyncio.timeout(_START_SECONDS):
                 message, pid = await self._hear_from_slot()
         except (OSError, TimeoutError) as error:
@@ -129,35 +107,29 @@ class SlotHandle:
             self.destroy()
             reason = message[1:].decode(errors="replace") or "it died"
             raise SandboxUnavailable(f"the slot did not start: {reason}")
-        self._control.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0)
+        self._ends.control.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0)
         self.pid = pid
         try:
             self._pidfd = os.pidfd_open(pid)
             if groups is not None:
                 self._groups, self._group = groups, groups.borrow()
                 self._group.adopt(pid)
-            self._control.send(wire.GO)
+            self._ends.control.send(wire.GO)
         except OSError as error:
             self.destroy()
             raise SandboxUnavailable(f"the slot did not start: {error}") from error
         self.alive = True
-        self._loop.add_reader(self._control.fileno(), self._on_control)
-
-    def _let_go(self) -> None:
-        self._their_jobs.close()
-        self._their_control.close()
-        for stream in (self._stdout, self._stderr, self._report):
-            stream.close_writer()
+        self._loop.add_reader(self._ends.control.fileno(), self._on_control)
 
     async def _hear_from_slot(self) -> tuple[bytes, int]:
         readable = self._loop.create_future()
-        descriptor = self._control.fileno()
+        descriptor = self._ends.control.fileno()
         self._loop.add_reader(descriptor, _settle, readable)
         try:
             await readable
         finally:
             self._loop.remove_reader(descriptor)
-        message, ancillary, _, _ = self._control.recvmsg(4096, socket.CMSG_SPACE(12))
+        message, ancillary, _, _ = self._ends.control.recvmsg(4096, socket.CMSG_SPACE(12))
         for level, kind, data in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
                 # The kernel's word, translated into our own process ids.
@@ -192,7 +164,7 @@ class SlotHandle:
         self._future = future = self._loop.create_future()
         self._began = time.perf_counter()
         try:
-            wire.send(self._jobs, wire.pack_job(job, argv, code), passed)
+            wire.send(self._ends.jobs, wire.pack_job(job, argv, code), passed)
         except OSError:
             self.destroy()
         finally:
@@ -210,44 +182,25 @@ class SlotHandle:
         """Read the streams as they fill, from now on."""
         if not self._listening and self.alive:
             self._listening = True
-            for stream in (self._stdout, self._stderr):
+            for stream in self._ends.printed:
                 self._loop.add_reader(stream.reader, self._on_stream, stream)
 
     def quieten(self) -> None:
         """Stop reading the streams as they fill."""
         if self._listening:
             self._listening = False
-            for stream in (self._stdout, self._stderr):
+            for stream in self._ends.printed:
                 self._loop.remove_reader(stream.reader)
 
     def take_output(self, limit: int) -> tuple[bytes, bytes, tuple[str, ...]]:
         """Return what has come since the last time, and the names of the streams cut."""
-        self._empty(limit)
-        return self._kept(limit)
-
-    def _kept(self, limit: int) -> tuple[bytes, bytes, tuple[str, ...]]:
-        texts, truncated = [], []
-        for stream in (self._stdout, self._stderr):
-            if stream.total > limit:
-                truncated.append(stream.name)
-            texts.append(stream.take() if stream.total else b"")
-        return texts[0], texts[1], tuple(truncated)
-
-    def _empty(self, limit: int) -> bool:
-        """Read until nothing is left, which a read that falls short does not tell; whether so."""
-        for _ in range(_MOST_READS):
-            ready = self._written.poll(0)
-            if not ready:
-                return True
-            for descriptor, _ in ready:
-                stream = self._streams[descriptor]
-                stream.read(MOST_PER_READ if stream is self._report else limit)
-        return False
+        self._ends.empty(limit)
+        return self._ends.take_printed(limit)
 
     def order(self, what: int, seconds: float = 0.0) -> None:
         """Tell the slot what to do with the child that runs now."""
         with contextlib.suppress(OSError):
-            self._control.send(wire.ORDER.pack(what, self._serial, seconds))
+            self._ends.control.send(wire.ORDER.pack(what, self._serial, seconds))
 
     def kill_child(self) -> None:
         """End the child, and the slot as well if that does not happen soon."""
@@ -296,7 +249,7 @@ class SlotHandle:
 
     def _on_control(self) -> None:
         try:
-            message = self._control.recv(4096)
+            message = self._ends.control.recv(4096)
         except BlockingIOError:
             return
         except OSError:
@@ -313,14 +266,14 @@ class SlotHandle:
         self._acknowledge()
         limits = self._limits
         # Nobody can write any more, so what is not gone after so many reads is not for the next.
-        reusable = self._empty(limits.output_bytes) and reusable
-        stdout, stderr, truncated = self._kept(limits.output_bytes)
+        reusable = self._ends.empty(limits.output_bytes) and reusable
+        stdout, stderr, truncated = self._ends.take_printed(limits.output_bytes)
+        report, began = self._ends.take_report(), self._ends.take_started()
         verdict = "timeout" if reason == wire.REASON_CPU else self._verdict
         killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
         if killed and verdict is None and self._group is not None and self._group.out_of_memory():
             verdict = "memory"
         future, self._future = self._future, None
-        began = self._has_begun()
         if not reusable:
             self.destroy()
         if future is None or not began:
@@ -330,16 +283,8 @@ class SlotHandle:
             return
         if not future.done():
             wall = time.perf_counter() - self._began
-            report = self._report.take()
             ended = Ended(status, cpu, wall, peak, verdict, stdout, stderr, report, truncated)
             future.set_result(ended)
-
-    def _has_begun(self) -> bool:
-        """Whether the child has said that it took its job, where no program can take it back."""
-        try:
-            return self._jobs.recv(16) == wire.STARTED
-        except OSError:
-            return False
 
     def _stop_watching(self) -> None:
         if self._timer is not None:
@@ -363,22 +308,19 @@ class SlotHandle:
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
             os.close(self._pidfd)
             self._pidfd = -1
-        if self._control.fileno() < 0:
+        if self._ends.closed:
             return
         self._stop_watching()
         self._acknowledge()
         if was_alive:
-            self._loop.remove_reader(self._control.fileno())
+            self._loop.remove_reader(self._ends.control.fileno())
         future, self._future = self._future, None
         if future is not None and not future.done():
             if self._verdict is None:
                 future.set_exception(SlotLost())
             else:
                 future.set_result(self._ended_by_force())
-        for end in (self._jobs, self._control, self._their_jobs, self._their_control):
-            end.close()
-        for stream in (self._stdout, self._stderr, self._report):
-            stream.close()
+        self._ends.close()
         if self._groups is not None and self._group is not None:
             self._groups.give_back(self._group)
         if was_alive:
@@ -388,15 +330,6 @@ class SlotHandle:
         stdout, stderr, truncated = self.take_output(self._limits.output_bytes)
         wall = time.perf_counter() - self._began
         return Ended(signal.SIGKILL, 0.0, wall, 0, self._verdict, stdout, stderr, b"", truncated)
-
-
-def _socket_pair(undo: contextlib.ExitStack) -> tuple[socket.socket, socket.socket]:
-    """Make our end, on which nothing waits, and theirs, on which everything does."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    ours.setblocking(False)
-    undo.enter_context(ours)
-    undo.enter_context(theirs)
-    return ours, theirs
 
 
 def _as_files(*contents: bytes) -> list[int]:
