@@ -2,8 +2,12 @@
 
 import asyncio
 import logging
+import os
 import subprocess
 import sys
+import tempfile
+import time
+from pathlib import Path
 
 import pytest
 
@@ -92,6 +96,42 @@ async def test_signals_are_refused_where_no_kernel_confines_them():
         await pool.aclose()
 
     assert found == []
+
+
+A_HOST = """
+import asyncio
+from qwq_env.sandbox import LocalSandbox
+
+async def main():
+    sandbox = LocalSandbox(slots=1, preload=(), level="B", cgroup="off")
+    await sandbox.start()
+    await sandbox.run("import os; os.makedirs('left/behind')")
+    print("ready", flush=True)
+    await asyncio.sleep(600)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(all(plan.level != "B" for plan in PLANS), reason="no level B here")
+def test_a_host_that_is_killed_leaves_no_folder():
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o1777)
+        host = subprocess.Popen(
+            [sys.executable, "-c", A_HOST],
+            env=os.environ | {"TMPDIR": folder},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        with host:
+            assert host.stdout.readline() == b"ready\n"
+            assert list(Path(folder).iterdir())
+            host.kill()
+        end = time.monotonic() + 60
+        while list(Path(folder).iterdir()) and time.monotonic() < end:
+            time.sleep(0.02)
+
+        assert list(Path(folder).iterdir()) == []
 
 
 UNDER_AN_OLD_LANDLOCK = """

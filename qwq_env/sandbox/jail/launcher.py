@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import signal
 import sys
 import types
 from pathlib import Path
@@ -32,13 +33,15 @@ def _import_without_the_package() -> None:
         sys.modules[name] = package
 
 
-def _wait(zygote: int, host: int) -> NoReturn:
-    """Leave when the host or the zygote does; the zygote follows by its parent-death signal."""
+def _wait(zygote: int, host: int) -> None:
+    """Wait until the host or the zygote is gone, and end the zygote."""
     poll = select.poll()
     poll.register(host, select.POLLIN)
     poll.register(os.pidfd_open(zygote), select.POLLIN)
     poll.poll()
-    os._exit(0)
+    # The slots follow the zygote by their parent-death signal.
+    os.kill(zygote, signal.SIGKILL)
+    os.waitpid(zygote, 0)
 
 
 def main() -> NoReturn:
@@ -49,7 +52,7 @@ def main() -> NoReturn:
     if os.getppid() != config["host_pid"]:
         os._exit(0)
     _import_without_the_package()
-    from qwq_env.sandbox.jail import zygote  # noqa: PLC0415 -- only now it can be found
+    from qwq_env.sandbox.jail import removal, zygote  # noqa: PLC0415 -- only now it can be found
 
     try:
         zygote.warm_up(config["preload"], config["warm_up"])
@@ -63,6 +66,10 @@ def main() -> NoReturn:
     if child:
         os.close(config["control"])
         _wait(child, host)
+        if not config["namespaces"]:
+            # The host would, if it lives.
+            removal.remove_tree(config["scratch"])
+        os._exit(0)
     os.close(host)
     zygote.serve(config, parent)
 
