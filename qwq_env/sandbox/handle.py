@@ -250,7 +250,8 @@ class SlotHandle:
     def _on_control(self) -> None:
         try:
             message = self._ends.control.recv(4096)
-        except BlockingIOError:
+        except (BlockingIOError, ConnectionResetError):
+            # A slot that ended before it read an order of ours: its last word comes after this.
             return
         except OSError:
             message = b""
