@@ -122,7 +122,8 @@ class ForkServer:
         if self._uid is not None:
             # So that a program may open them by name, as `/dev/stdout`.
             for stream in descriptors[2:4]:
-                os.fchown(stream, self._uid, self._uid)
+                with contextlib.suppress(PermissionError):
+                    os.fchown(stream, self._uid, self._uid)
         self._send(json.dumps(order).encode(), descriptors)
 
     def _send(self, message: bytes, descriptors: tuple[int, ...] = ()) -> None:

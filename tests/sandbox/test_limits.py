@@ -105,6 +105,8 @@ print("done")
 async def test_the_cpu_time_of_children_counts(bare, code):
     if bare.plan is None or not bare.plan.namespaces:
         pytest.skip("no children without namespaces")
+    if (await bare.run("import os; os.listdir('/proc')[0]")).value is None:
+        pytest.skip("no /proc in the sandbox, so that nobody can count")
     result = await bare.run(code, limits=Limits(cpu_seconds=0.3, wall_seconds=60))
 
     assert (result.status, result.stdout) == ("timeout", "")
