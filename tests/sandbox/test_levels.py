@@ -58,6 +58,24 @@ with open("/dev/stdin") as stream:
     assert (result.stdout, result.stderr) == ("to stdout\ngiven\n", "to stderr\n")
 
 
+@pytest.mark.parametrize("plan", [plan for plan in PLANS if plan.level != "D"], ids=plan_name)
+async def test_no_program_ends_that_of_another_slot(plan, caplog):
+    attack = "import os; os.kill(0, 9)"
+    async with LocalSandbox(slots=2, preload=(), plan=plan) as sandbox:
+        try:
+            await sandbox.start()
+        except LevelUnavailable as error:
+            pytest.skip(f"not on this machine: {error}")
+        with caplog.at_level(logging.INFO):
+            honest = asyncio.create_task(sandbox.run("import time; time.sleep(0.3)\n'done'"))
+            for _ in range(5):
+                await sandbox.run(attack)
+            result = await honest
+
+    assert result.value == repr("done")
+    assert "lost" not in caplog.text
+
+
 async def test_the_canary_sings_where_files_lie_open():
     pool = SlotPool(PLANS[-1], (), 1, 64, None)
     try:

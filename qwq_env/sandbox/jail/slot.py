@@ -62,6 +62,8 @@ def _confine(config: dict[str, Any], order: dict[str, Any]) -> None:
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(0)
+    # A signal to the process group passes the walls of a pid namespace.
+    os.setsid()
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("900")
     if config["namespaces"]:
