@@ -117,6 +117,17 @@ async def play(url: str, env: MathToolEnv, codec: TokenCodec, seed: int) -> list
         await policy.aclose()
 
 
+async def complete(session: aiohttp.ClientSession, url: str, body: dict[str, Any]) -> Any:
+    """Ask the server; again where it has just hung up on an idle connection, as it may."""
+    for _ in range(3):
+        try:
+            async with session.post(url, json=body) as response:
+                return json.loads(await response.read())
+        except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError):
+            continue
+    raise RuntimeError(f"{url}: hung up three times")
+
+
 async def bare(url: str, work: list[list[TurnOfWork]]) -> None:
     """Let the server do the same without tools."""
     pending = iter(work)
@@ -130,8 +141,7 @@ async def bare(url: str, work: list[list[TurnOfWork]]) -> None:
                     "ignore_eos": True, "temperature": 1.0, "logprobs": 0, "return_token_ids": True,
                     "seed": len(turn.context),
                 }  # fmt: skip
-                async with session.post(f"{url}/v1/completions", json=body) as response:
-                    answer = json.loads(await response.read())
+                answer = await complete(session, f"{url}/v1/completions", body)
                 assert len(answer["choices"][0]["token_ids"]) == turn.tokens
 
     async with aiohttp.ClientSession(connector=connector) as session:
