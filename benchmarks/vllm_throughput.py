@@ -201,7 +201,7 @@ def main(argv: list[str]) -> int:
     """Measure, print a table, and write the JSON asked for."""
     parser = argparse.ArgumentParser(prog="qwq bench vllm_throughput", description=__doc__)
     add_options(parser)
-    parser.add_argument("--rounds", type=int, default=5, help="how often each way is measured")
+    parser.add_argument("--rounds", type=int, default=21, help="how often each way is measured")
     parser.add_argument("--cold-start", type=int, default=25, help="steps of teaching the policy")
     parser.add_argument(
         "--python", type=Path, default=ROOT / ".venv-vllm/bin/python", help="one that has vLLM"
