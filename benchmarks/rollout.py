@@ -104,13 +104,14 @@ async def measure_engine(codec: TokenCodec, episodes: int, turns: int) -> dict[s
     live, tokens = await _live_bytes(env, codec, script, episodes)
     # The least of three: whatever else the machine does can only add.
     cpu = min([await _cpu_of(env, codec, script, episodes) for _ in range(3)])
-    growth = await _growth(env, codec)
+    growth, blocks = await _growth(env, codec)
     return {
         "overhead_us_per_step": round(cpu / (episodes * turns) * 1e6, 1),
         "bytes_per_episode": round(live),
         "tokens_per_episode": tokens,
         "soak_episodes": SOAK_EPISODES,
         "soak_growth_bytes_per_episode": round(growth, 1),
+        "soak_growth_blocks_per_episode": round(blocks, 4),
     }
 
 
@@ -171,8 +172,11 @@ async def _live_bytes(
     return (policy.resident - before) / episodes, policy.tokens
 
 
-async def _growth(env: ToolEnv, codec: TokenCodec) -> float:
-    """Return by how many bytes an episode grows the process once it has played a tenth."""
+async def _growth(env: ToolEnv, codec: TokenCodec) -> tuple[float, float]:
+    """Return by how much an episode grows the process once it has played a tenth.
+
+    In bytes resident, which go up and down by megabytes, and in blocks of Python's allocator.
+    """
     policy = ScriptedPolicy(codec, [CALL, ANSWER])
     played, marks = 0, []
     while played < SOAK_EPISODES:
@@ -180,9 +184,10 @@ async def _growth(env: ToolEnv, codec: TokenCodec) -> float:
         await _play(env, policy, codec, count)
         played += count
         gc.collect()
-        marks.append((played, resident_bytes()))
+        marks.append((played, resident_bytes(), sys.getallocatedblocks()))
     first = next(mark for mark in marks if mark[0] >= SOAK_EPISODES // 10)
-    return (marks[-1][1] - first[1]) / (marks[-1][0] - first[0])
+    episodes, grown, blocks = (last - then for last, then in zip(marks[-1], first, strict=True))
+    return grown / episodes, blocks / episodes
 
 
 async def measure_calculator(url: str, rollouts: int) -> float:
