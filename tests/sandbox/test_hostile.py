@@ -83,7 +83,7 @@ def test_nothing_gets_out_with_control_groups():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize("plan", [PLANS[0], PLANS[-1]])
 def test_nothing_gets_out_of_an_ordinary_users_sandbox(plan):
     needs_root_and_a_way_down()
 
