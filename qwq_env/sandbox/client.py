@@ -10,7 +10,6 @@ import asyncio
 import logging
 import os
 import random
-import re
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -24,7 +23,7 @@ from qwq_env.sandbox.interface import DEFAULT_LIMITS, Sandbox, SandboxSession
 from qwq_env.sandbox.plain_json import to_plain_json
 from qwq_env.sandbox.result import CallResult, ExecutionResult, Limits
 from qwq_env.sandbox.source import checked_calls, checked_code, checked_limits, checked_program
-from qwq_env.sandbox.wire import TOKEN_VARIABLE, read_call_result, write_stdin
+from qwq_env.sandbox.wire import TOKEN_VARIABLE, check_token, read_call_result, write_stdin
 
 _log = logging.getLogger(__name__)
 
@@ -64,7 +63,7 @@ class RemoteSandbox(Sandbox):
         if token is None:
             token = os.environ.get(TOKEN_VARIABLE)
         if token:
-            _check_token(token)
+            check_token(token)
         endpoints = [Endpoint(url, token or None, concurrency) for url in urls]
         self._balancer = Balancer(endpoints, patience_seconds)
         self._patience_seconds = patience_seconds
@@ -187,12 +186,6 @@ class RemoteSession(SandboxSession):
                 if time.monotonic() + wait > end:
                     raise
                 await asyncio.sleep(wait)
-
-
-def _check_token(token: str) -> None:
-    # Never shown, and no matter for the parser of headers, which would show it.
-    if not isinstance(token, str) or not re.fullmatch(r"[!-~]+", token):
-        raise UsageError("token: expected printable ASCII without spaces")
 
 
 def _written(number: int, given: list[Any]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 from qwq_env.errors import UsageError
@@ -43,3 +44,10 @@ def read_call_result(data: Any) -> CallResult:
         error=data.get("error"),
         wall_seconds=data.get("wall_seconds", 0.0),
     )
+
+
+def check_token(token: object) -> None:
+    """Raise `UsageError`, which does not show it, for a token that cannot stand in a header."""
+    # No matter for the parser of headers, which would show it.
+    if not isinstance(token, str) or not re.fullmatch(r"[!-~]+", token):
+        raise UsageError("token: expected printable ASCII without spaces")

@@ -43,11 +43,10 @@ def run(cradle: Cradle) -> NoReturn:
     """Run the next job."""
     if cradle.lone_filter:
         _stand_alone(cradle.scoped, cradle.lone_filter)
-    length, received = wire.receive_into(cradle.jobs, cradle.inbox)
-    if not length:
+    taken = take_job(cradle)
+    if taken is None:
         os._exit(0)
-    cradle.jobs.send(wire.STARTED)
-    job, argv, code = wire.unpack_job(memoryview(cradle.inbox)[:length])
+    job, argv, code, received = taken
     if received:
         code = _take_in(job, received) or code
     # The sockets of the slot, and whatever else came.
@@ -64,6 +63,15 @@ def run(cradle: Cradle) -> NoReturn:
     else:
         exit_code = program.run(code, cradle.names, job.value_bytes)
     _finish(exit_code)
+
+
+def take_job(cradle: Cradle) -> tuple[wire.Job, list[str], bytes, list[int]] | None:
+    """Receive a job and say so: the job, its arguments, code and descriptors; None at the end."""
+    length, received = wire.receive_into(cradle.jobs, cradle.inbox)
+    if not length:
+        return None
+    cradle.jobs.send(wire.STARTED)
+    return *wire.unpack_job(memoryview(cradle.inbox)[:length]), received
 
 
 def _stand_alone(scoped: bool, lone_filter: bytes) -> None:

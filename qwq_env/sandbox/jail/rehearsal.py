@@ -44,9 +44,9 @@ def rehearse() -> None:
 def _run_one(jobs: socket.socket) -> None:
     names: dict[str, Any] = {"__name__": "__main__"}
     cradle = child.Cradle(jobs, bytearray(4096), names, 0, {}, False, b"")
-    length, _ = wire.receive_into(cradle.jobs, cradle.inbox)
-    cradle.jobs.send(wire.STARTED)
-    job, _, code = wire.unpack_job(memoryview(cradle.inbox)[:length])
+    taken = child.take_job(cradle)
+    assert taken is not None
+    job, _, code, _ = taken
     child.limits_of(job, cradle)
     program.execute(code, cradle.names, _FILENAME, job.value_bytes)
     program.flush()

@@ -29,18 +29,15 @@ class Scratch:
 
     def wipe(self) -> bool:
         """Unlink what a program has written; whether all of it is gone."""
-        # A change right after the last one may not show in the time, and is looked for.
-        if self._unsettled or _changed(self._folder) != self._untouched:
-            try:
-                return self._empty()
-            except OSError:
-                return False
-        return True
+        try:
+            changed = _changed(self._folder) != self._untouched
+            # A change right after the last one may not show in the time, and is looked for.
+            return self._empty(changed) if changed or self._unsettled else True
+        except OSError:
+            return False
 
-    def _empty(self) -> bool:
-        status = os.stat(self._folder)  # noqa: PTH116
-        changed = _changed(self._folder) != self._untouched
-        if changed or stat.S_IMODE(status.st_mode) != _MODE:
+    def _empty(self, changed: bool) -> bool:
+        if changed or stat.S_IMODE(os.stat(self._folder).st_mode) != _MODE:  # noqa: PTH116
             os.chmod(self._folder, _MODE)  # noqa: PTH101
             changed = True
         entries = os.listdir(self._folder)  # noqa: PTH208

@@ -14,6 +14,7 @@ from qwq_env.sandbox.server.address import is_loopback
 from qwq_env.sandbox.server.connection import Deadlines, HttpConnection
 from qwq_env.sandbox.server.message import ApiError
 from qwq_env.sandbox.server.service import SandboxService, ServiceLimits
+from qwq_env.sandbox.wire import check_token
 
 _log = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ class SandboxServer:
         limits: ServiceLimits | None = None,
         deadlines: Deadlines | None = None,
     ) -> None:
-        check_token(token)
+        check_secret(token)
         if token is None and not is_loopback(host):
             raise UsageError(f"host: {host!r} is not a loopback address, expected a token with it")
         self.service = SandboxService(sandbox, limits or ServiceLimits(), token)
@@ -172,11 +173,10 @@ async def serve_until_told(server: SandboxServer, drain_seconds: float) -> bool:
             loop.remove_signal_handler(number)
 
 
-def check_token(token: str | None) -> None:
+def check_secret(token: str | None) -> None:
     """Refuse a token that can be guessed or cannot stand in a header; never shows it."""
     if token is None:
         return
     if len(token) < _SHORTEST_TOKEN:
         raise UsageError(f"token: has {len(token)} characters, expected {_SHORTEST_TOKEN} or more")
-    if not token.isascii() or not token.isprintable() or " " in token:
-        raise UsageError("token: expected printable ASCII without spaces")
+    check_token(token)
