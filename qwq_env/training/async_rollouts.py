@@ -37,10 +37,11 @@ from qwq_env.registry import make_environment
 from qwq_env.rollout.audit import AuditError, RecordingPolicy, audit
 from qwq_env.rollout.engine import Assignment, Engine, EngineSettings, attempt_name
 from qwq_env.rollout.play import PlaySettings
-from qwq_env.rollout.policy import Policy, Sampling
+from qwq_env.rollout.policy import Policy
 from qwq_env.task import Task
 from qwq_env.training.group_reward import GroupReward
 from qwq_env.training.rollouts import OnEpisode, episode_metrics
+from qwq_env.training.sampling import training_sampling
 from qwq_env.trajectory import TrainingRow, Trajectory
 
 
@@ -54,6 +55,8 @@ class AsyncRollouts:
 
     There is no batch here, so of `engine` the `concurrency` bounds the episodes of all groups
     together, and `batch_seconds` each episode by itself.
+
+    `top_p` and `top_k` are refused unless they are off, for AsyncGRPO always corrects importance.
 
     `on_episode` is called, in the worker's thread, with each episode as it ends and the version
     that was live when it began. `group_reward` compares the episodes of a group with each
@@ -96,7 +99,7 @@ class AsyncRollouts:
             else make_environment(environment, environment_arguments)
         )
         play = PlaySettings(
-            sampling=Sampling(temperature, top_p, top_k),
+            sampling=training_sampling(temperature, top_p, top_k),
             context=context,
             completion=completion,
             turn_tokens=completion,

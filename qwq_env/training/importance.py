@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 from qwq_env.errors import UsageError
+from qwq_env.training.sampling import sampling_of
 
 
 class _NothingToSync:
@@ -26,12 +27,13 @@ def correct_importance(trainer: Any) -> None:
     """Let `trainer` weigh tokens by training over sampling probability, from its next batch on.
 
     Call it once between making the trainer and `train()`, on every rank. Raises `UsageError` for
-    a trainer that takes its episodes from elsewhere, or has switched the correction off.
+    a trainer that takes its episodes from elsewhere, has switched the correction off, or filters.
     """
     if trainer.rollout_func is None:
         raise UsageError("rollout_func: none; expected a trainer on Rollouts")
     if not trainer.vllm_importance_sampling_correction:
         raise UsageError("vllm_importance_sampling_correction: False; expected True")
+    sampling_of(trainer.args)
     if trainer.use_vllm:
         return
     trainer.vllm_mode = "server"

@@ -42,9 +42,10 @@ from qwq_env.registry import make_environment
 from qwq_env.rollout.audit import AuditError, RecordingPolicy, audit
 from qwq_env.rollout.engine import Assignment, Engine, EngineSettings, attempt_name
 from qwq_env.rollout.play import PlaySettings, check_thinking
-from qwq_env.rollout.policy import Policy, Sampling
+from qwq_env.rollout.policy import Policy
 from qwq_env.task import Task
 from qwq_env.training.group_reward import GroupReward
+from qwq_env.training.sampling import sampling_of
 from qwq_env.training.weight_sync import WeightSync
 from qwq_env.trajectory import PhaseSeconds, Trajectory
 
@@ -75,6 +76,10 @@ class Rollouts:
     below TRL's `ddp_timeout`; left unbounded, it is four fifths of that.
 
     `group_reward` compares the episodes of a group with each other once all have ended.
+
+    Of `GRPOConfig`, the temperature, `max_completion_length` (None: up to `context`) and
+    `mask_truncated_completions` hold for the episodes; the last goes by their outcome, so one that
+    `turns` cut counts too. Filters such as `top_p` are refused; see `sampling_of`.
 
     Every batch is audited: ids, log-probabilities and contexts must be those of the sampling,
     or the training stops with an `AuditError`.
@@ -134,6 +139,9 @@ class Rollouts:
             for i, prompt in enumerate(prompts)
         ]
         engine = self._engine_for(trainer)
+        # TRL takes what does not end with its own end token for cut off, which in some dialects
+        # and with some tokenizers is every episode. Here the outcome says it; see `to_trl`.
+        trainer.mask_truncated_completions = False
         self._push_weights(trainer)
         on_episode = self._on_episode
         report = None if on_episode is None else (lambda trajectory: on_episode(trajectory, step))
@@ -146,7 +154,8 @@ class Rollouts:
             tasks = [assignment.task for assignment in assignments]
             self.last = portal.run(self._group_reward.apply(tasks, self.last))
         _warn_of_losses(self.last)
-        return to_trl(self.last, self.codec)
+        masked = trainer.args.mask_truncated_completions
+        return to_trl(self.last, self.codec, mask_truncated=masked)
 
     def reward(
         self,
@@ -185,13 +194,14 @@ class Rollouts:
 
     def _engine_for(self, trainer: Any) -> Engine:
         arguments = trainer.args
-        if arguments.min_p or arguments.repetition_penalty != 1.0:
-            raise UsageError("min_p and repetition_penalty: not supported; expected them unset")
+        longest = arguments.max_completion_length
+        # None leaves it to the context, as in TRL.
+        completion = self.context if longest is None else longest
         settings = PlaySettings(
-            sampling=Sampling(arguments.temperature, arguments.top_p, arguments.top_k or 0),
+            sampling=sampling_of(arguments),
             context=self.context,
-            completion=arguments.max_completion_length,
-            turn_tokens=arguments.max_completion_length,
+            completion=completion,
+            turn_tokens=completion,
             thinking=self.thinking,
         )
         if self._engine is None:
@@ -231,11 +241,14 @@ def task_dataset(env: ToolEnv, size: int) -> datasets.Dataset:
     return datasets.Dataset.from_list(rows)
 
 
-def to_trl(trajectories: Sequence[Trajectory], codec: TokenCodec) -> dict[str, list[Any]]:
+def to_trl(
+    trajectories: Sequence[Trajectory], codec: TokenCodec, *, mask_truncated: bool = False
+) -> dict[str, list[Any]]:
     """Return what TRL takes from a `rollout_func`; every list is (episodes,).
 
     TRL cannot take an empty completion, so an episode without any gets one masked token. Of an
-    episode with several rows, one is drawn by the episode's seed.
+    episode with several rows, one is drawn by the episode's seed. With `mask_truncated` nothing is
+    learned from an episode that a limit cut, whichever; its reward counts in its group's mean.
     """
     filler = codec.eos_token_id if codec.eos_token_id is not None else 0
     columns: dict[str, list[Any]] = {
@@ -243,13 +256,13 @@ def to_trl(trajectories: Sequence[Trajectory], codec: TokenCodec) -> dict[str, l
         "episode_reward": [],
     }  # fmt: skip
     for trajectory in trajectories:
-        lost = trajectory.reward is None
+        masked = trajectory.reward is None or (mask_truncated and trajectory.outcome.truncated)
         row = random.Random(trajectory.seed).choice(trajectory.rows)
         columns["prompt_ids"].append(row.prompt_ids)
         columns["completion_ids"].append(row.completion_ids or [filler])
         columns["logprobs"].append(row.logprobs or [0.0])
         mask = row.mask or [0]
-        columns["env_mask"].append([0] * len(mask) if lost else mask)
+        columns["env_mask"].append([0] * len(mask) if masked else mask)
         columns["episode_reward"].append(trajectory.reward)
     return columns
 

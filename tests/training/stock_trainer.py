@@ -20,15 +20,25 @@ class Recorder(GRPOTrainer):
 
 def train(model: Any, tokenizer: Any, path: Path, rollouts: Rollouts, **changes: Any) -> Recorder:
     """Train one step, with `changes` of the configuration; return the trainer."""
+    trainer = stock_trainer(model, tokenizer, path, rollouts, **changes)
+    trainer.train()
+    return trainer
+
+
+def stock_trainer(
+    model: Any, tokenizer: Any, path: Path, rollouts: Rollouts, **changes: Any
+) -> Recorder:
+    """Return the trainer of one step, with `changes` of the configuration."""
     settings: dict[str, Any] = {
         "per_device_train_batch_size": 8, "num_generations": 4, "max_completion_length": 400,
+        "max_steps": 1,
     }  # fmt: skip
     config = GRPOConfig(
         output_dir=str(path), use_cpu=True, bf16=False, report_to=[], disable_tqdm=True,
-        save_strategy="no", max_steps=1, beta=0.0, logging_steps=1, gradient_checkpointing=False,
+        save_strategy="no", beta=0.0, logging_steps=1, gradient_checkpointing=False,
         **{**settings, **changes},
     )  # fmt: skip
-    trainer = Recorder(
+    return Recorder(
         model=model,
         args=config,
         processing_class=tokenizer,
@@ -36,5 +46,3 @@ def train(model: Any, tokenizer: Any, path: Path, rollouts: Rollouts, **changes:
         rollout_func=rollouts,
         reward_funcs=rollouts.reward,
     )
-    trainer.train()
-    return trainer

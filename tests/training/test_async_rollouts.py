@@ -102,6 +102,19 @@ def test_strip_gives_a_row_a_turn_with_the_advantage_shared(worker):
     assert all(first.advantage == second.advantage for first, second in pairs)
 
 
+@pytest.mark.parametrize(
+    ("filters", "told"),
+    [
+        ({"top_p": 0.9}, "^top_p: 0.9; "),
+        ({"top_k": 5}, "^top_k: 5; "),
+        ({"temperature": 0}, "^temp"),
+    ],
+)
+def test_filters_that_the_trainer_knows_nothing_of_are_refused(tokenizer, codec, filters, told):
+    with pytest.raises(UsageError, match=told):
+        AsyncRollouts(environment(), tokenizer, ScriptedPolicy(codec, Alternating()), **filters)
+
+
 def test_rows_carry_the_version_that_was_live(worker):
     running = worker(groups_in_flight=1, buffered=4)
     take(running, 4)
@@ -216,9 +229,9 @@ def test_tokens_are_drawn_as_asked(worker, codec):
             asked.add(request.sampling)
             return await super().generate(request)
 
-    take(worker(Watched(codec, Alternating()), temperature=0.6, top_p=0.95, top_k=40), 1)
+    take(worker(Watched(codec, Alternating()), temperature=0.6), 1)
 
-    assert asked == {Sampling(0.6, 0.95, 40)}
+    assert asked == {Sampling(0.6)}
 
 
 def test_concurrency_bounds_all_groups_together(worker, codec):
