@@ -18,7 +18,10 @@ Who has to act decides the class: the operator (`UsageError`), the machinery
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Iterable
+from itertools import islice
+from typing import Any, Final
 
 import gymnasium.error
 
@@ -51,17 +54,58 @@ class ToolError(QwqError):
     """A tool could not do what the model asked; the message is shown to the model."""
 
 
+class _Brief(reprlib.Repr):
+    """Looks at the beginning of a value only, so that the cost does not grow with it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxdict, self.maxlong, self.maxother = 3, 6, 60, 200
+
+    def repr_str(self, x: str, level: int) -> str:
+        return self.repr_bytes(x, level)
+
+    def repr_bytes(self, x: Any, level: int) -> str:
+        return repr(x) if len(x) <= _LONGEST else f"{x[:_LONGEST]!r}..."
+
+    def repr_int(self, x: int, level: int) -> str:
+        # Python refuses to write out more than some thousands of digits, and needs long for those.
+        bits = x.bit_length()
+        return repr(x) if bits < 400 else f"an integer of about {int(bits * 0.30103) + 1} digits"
+
+    def repr_dict(self, x: dict[Any, Any], level: int) -> str:
+        # reprlib sorts the keys, all of them.
+        shown = dict(islice(x.items(), self.maxdict + 1))
+        return super().repr_dict(shown, level)
+
+
+_LONGEST: Final = 200
+_BRIEF: Final = _Brief()
+
+
+def shown(value: object, most: int = 80) -> str:
+    """Return a value's `repr`, cut to `most` characters, in time that does not grow with it.
+
+    What an error shows comes from files, servers and models: it may be a gigabyte, nested a
+    thousand deep, or a million names for one list, and `repr` would write it all out first.
+    """
+    try:
+        text = _BRIEF.repr(value)
+    except Exception:  # noqa: BLE001 - the boundary to foreign code: its __repr__ may do anything
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return `" (did you mean 'x'?)"` for the known name nearest to `name`, or `""`."""
-    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    matches = difflib.get_close_matches(name[:_LONGEST], list(known), n=1, cutoff=0.6)
     return f" (did you mean {matches[0]!r}?)" if matches else ""
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> UsageError:
     """Return the error for a name that is not one of `known`, with the nearest one named."""
     names = sorted(known)
-    hint = did_you_mean(str(name), names)
-    return UsageError(f"{kind}: {name!r} is not known{hint}; known: {', '.join(names)}")
+    hint = did_you_mean(name, names) if isinstance(name, str) else ""
+    return UsageError(f"{kind}: {shown(name)} is not known{hint}; known: {', '.join(names)}")
 
 
 def describe_error(error: BaseException) -> str:

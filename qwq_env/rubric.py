@@ -15,8 +15,9 @@ model)" is
     )
 
 A component of weight 0 is logged and never paid. What could not be decided makes the reward
-undecided, unless a gate has decided that there is none. A reward function that raises has not
-decided either: its bug is ours, not the policy's, so the episode is masked and not paid 0.
+undecided, unless a gate has decided that there is none. A reward function that raises, or gives
+what is no number to learn from (NaN, infinity, None, a text), has not decided either: its bug is
+ours, not the policy's, so the episode is masked and not paid 0.
 """
 
 from __future__ import annotations
@@ -25,18 +26,21 @@ import inspect
 import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from numbers import Real
-from typing import NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, NamedTuple
 
 from qwq_env.bounds import is_number
-from qwq_env.errors import EpisodeError, InfrastructureError, UsageError, describe_error
+from qwq_env.errors import EpisodeError, InfrastructureError, UsageError, describe_error, shown
 from qwq_env.grading.reward.model import Candidate, RewardModel
 from qwq_env.grading.score import Score
 from qwq_env.task import Task
 from qwq_env.turn import Turn
 
 _log = logging.getLogger(__name__)
+
+_LARGEST: Final = 1e15
+"""Trainers compute in single precision, where the squares of a batch of larger rewards add up to
+infinity, and one of them spoils the advantages of its whole group."""
 
 
 class FinalTurn(NamedTuple):
@@ -88,7 +92,9 @@ class Rubric:
     floor: float = -float("inf")
     cap: float = float("inf")
     names: tuple[str, ...] = field(init=False)
-    _told: set[tuple[str, type]] = field(init=False, repr=False, compare=False, default_factory=set)
+    _told: set[tuple[str, object]] = field(
+        init=False, repr=False, compare=False, default_factory=set
+    )
 
     def __post_init__(self) -> None:
         for field_name in ("components", "gates"):
@@ -100,10 +106,12 @@ class Rubric:
             raise UsageError(f"rubric: two components share a name: {', '.join(names)}")
         if not self.components and self.base == 0:
             raise UsageError("base: 0 and no component; expected a base for the gates to pay")
-        if not is_number(self.base) or not math.isfinite(self.base):
-            raise UsageError(f"base: {self.base!r}; expected a finite number")
+        if not is_number(self.base) or abs(self.base) > _LARGEST:
+            raise UsageError(f"base: {self.base!r}; expected a number of at most {_LARGEST:g}")
         if not (is_number(self.floor) and is_number(self.cap) and self.floor <= self.cap):
             raise UsageError(f"floor: {self.floor!r}; expected at most the cap, {self.cap!r}")
+        if self.floor > _LARGEST or self.cap < -_LARGEST:
+            raise UsageError(f"floor: {self.floor!r}, cap: {self.cap!r}; expected finite rewards")
         object.__setattr__(self, "names", names)
 
     async def grade(self, final: FinalTurn) -> Reward:
@@ -111,9 +119,10 @@ class Rubric:
 
         Nor are components that a gate has left undecided: they may be dear, and change nothing.
 
-        A function that raises leaves its score undecided, with the reason `crash`; the traceback is
-        logged once for each kind of exception. Raises `InfrastructureError` where a function does,
-        and `UsageError` for a score that is none.
+        A function that raises leaves its score undecided, with the reason `crash`, and one that
+        gives no number of at most 1e15 with the reason `no_number`; where the weighted sum leaves
+        those bounds, the score at which it does is `overflow`. Each is logged once for each
+        component and kind. Raises `InfrastructureError` and `UsageError` where a function does.
         """
         scores: dict[str, Score] = {}
         factor: float | None = 1.0
@@ -121,16 +130,21 @@ class Rubric:
             score = scores[gate.name] = await self._ask(gate, final)
             if score.value == 0:
                 return Reward(self._bounded(0.0), scores)
-            factor = None if factor is None or score.value is None else factor * score.value
-        if factor is None:
+            factor = self._within(scores, gate.name, _times(factor, score.value))
+        total = _times(factor, self.base)
+        if self.gates:
+            total = self._within(scores, self.gates[-1].name, total)
+        if factor is None or total is None:
             return Reward(None, scores)
-        total: float | None = self.base
+        total = self.base
         for part in self.components:
             score = scores[part.name] = await self._ask(part, final)
             if part.weight == 0:
                 continue
-            undecided = total is None or score.value is None
-            total = None if undecided else total + part.weight * score.value  # type: ignore[operator]
+            paid = _times(part.weight, score.value)
+            total = None if total is None or paid is None else total + paid
+            if self._within(scores, part.name, _times(factor, total)) is None:
+                total = None
         return Reward(None if total is None else self._bounded(factor * total), scores)
 
     async def _ask(self, part: Component, final: FinalTurn) -> Score:
@@ -143,7 +157,28 @@ class Rubric:
         # Exits too: one would end the event loop, and every other episode with it.
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the boundary to foreign reward code
             return self._crashed(part.name, error)
-        return _score_of(part.name, given)
+        value = given.value if isinstance(given, Score) else given
+        if isinstance(given, Score) and value is None:
+            return given
+        number = _number(value)
+        if number is None or not abs(number) <= _LARGEST:
+            detail = f"gave {shown(value)}; expected a Score or a number of at most {_LARGEST:g}"
+            return self._odd(part.name, "no_number", detail)
+        return replace(given, value=number) if isinstance(given, Score) else Score(number, "given")
+
+    def _within(self, scores: dict[str, Score], name: str, value: float | None) -> float | None:
+        """Return `value`, or None where it is out of bounds: then the score `name` is undecided."""
+        if value is None or abs(value) <= _LARGEST:
+            return value
+        detail = f"{shown(scores[name].value)} makes the reward {value:g}"
+        scores[name] = self._odd(name, "overflow", detail)
+        return None
+
+    def _odd(self, name: str, reason: str, detail: str) -> Score:
+        if (name, reason) not in self._told:
+            self._told.add((name, reason))
+            _log.error("reward %s %s; such episodes are not learned from", name, detail)
+        return Score.undecided(reason, detail)
 
     def _crashed(self, name: str, error: BaseException) -> Score:
         if (name, type(error)) not in self._told:
@@ -193,10 +228,18 @@ def _check_parts(name: str, parts: object) -> None:
             raise UsageError(f"rubric, {name}: {part!r:.80}; expected a Component")
 
 
-def _score_of(name: str, given: Score | float) -> Score:
-    value = given.value if isinstance(given, Score) else given
-    if isinstance(given, Score) and value is None:
-        return given
-    if not isinstance(value, Real) or not math.isfinite(value):
-        raise UsageError(f"{name}: gave {value!r:.80}; expected a Score or a finite number")
-    return given if isinstance(given, Score) else Score.partial(float(value), "given")
+def _times(left: float | None, right: float | None) -> float | None:
+    return None if left is None or right is None else left * right
+
+
+def _number(value: Any) -> float | None:
+    """Return the number that `value` is, also NumPy's or a tensor's; None for what is none.
+
+    A text that spells a number is a text.
+    """
+    if isinstance(value, str) or not hasattr(type(value), "__float__"):
+        return None
+    try:
+        return float(value)
+    except Exception:  # noqa: BLE001 - the boundary to foreign reward code: any object's own method
+        return None

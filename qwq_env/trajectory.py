@@ -8,11 +8,14 @@ rendered twice, so what is trained on is what was sampled.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from qwq_env.bounds import is_number
 from qwq_env.episode import Author
+from qwq_env.errors import shown
 from qwq_env.outcome import Outcome
 
 
@@ -123,13 +126,25 @@ class Trajectory:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Trajectory:
-        """Read what `to_json` wrote; keys that it does not know are left out."""
+        """Read what `to_json` wrote; keys that it does not know are left out.
+
+        A score that is no finite number is undecided, and a reward that is none makes it lost.
+        """
         known = {name: value[name] for name in cls.__dataclass_fields__ if name in value}
         known["outcome"] = Outcome.from_json(value["outcome"])
+        if (reward := known.get("reward")) is not None and not _is_finite(reward):
+            known["outcome"] = Outcome.lost("undecided", f"a stored reward of {shown(reward)}")
+            known["reward"] = None
+        scores = known.get("scores") or {}
+        known["scores"] = {n: score if _is_finite(score) else None for n, score in scores.items()}
         known["spans"] = [Span(*span) for span in value["spans"]]
         known["seconds"] = PhaseSeconds(**value["seconds"])
         known["earlier"] = [TrainingRow(*row) for row in value.get("earlier", ())]
         return cls(**known)
+
+
+def _is_finite(value: object) -> bool:
+    return is_number(value) and math.isfinite(value)  # type: ignore[arg-type]
 
 
 def _copy(value: Any) -> Any:

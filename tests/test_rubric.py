@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import math
+from dataclasses import replace
+from decimal import Decimal
+from fractions import Fraction
 from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from qwq_env.env import ToolEnv
 from qwq_env.errors import InfrastructureError, UsageError
 from qwq_env.grading.reward import RewardModel, Squashed
 from qwq_env.grading.score import Score
 from qwq_env.rubric import Component, FinalTurn, Rubric, by_reward_model
-from qwq_env.task import Task
+from qwq_env.task import ListTaskSet, Task
 from qwq_env.turn import Turn
 
 # A busy machine is no failure.
@@ -23,7 +28,7 @@ relaxed = settings(deadline=None)
 
 FINAL = FinalTurn(Task("t", "Name a colour.", "Red"), "Blue.", (Turn("hm</think>Blue."),))
 
-numbers = st.floats(-1e6, 1e6)
+numbers = st.floats(-1e3, 1e3)
 verdicts = st.none() | numbers
 
 
@@ -163,7 +168,7 @@ def test_what_a_function_raises_on_purpose_is_passed_on(error):
         ({"components": [divides]}, "rubric, components: .*divides.*; expected a Component"),
         ({"components": divides}, "rubric, components: .*; expected a list"),
         ({"components": [], "gates": None}, "rubric, gates: None; expected a list"),
-        ({"components": [part("a", 1.0)], "base": None}, "base: None; expected a finite number"),
+        ({"components": [part("a", 1.0)], "base": None}, "base: None; expected a number"),
         ({"components": [part("a", 1.0)], "floor": "0"}, "floor: '0'; expected"),
     ],
 )
@@ -218,10 +223,82 @@ def test_functions_may_be_plain_or_async_and_give_numbers():
     assert reward.scores["now"] == Score(1.0, "given")
 
 
-@pytest.mark.parametrize("given_", [None, "1", float("nan"), math.inf, Score(math.nan, "bad")])
-def test_what_is_no_score_names_its_component(given_):
-    with pytest.raises(UsageError, match="odd"):
-        graded(Component("odd", lambda final: given_))
+class Odd:
+    """Looks like a number and is none."""
+
+    def __float__(self):
+        raise OSError("no number today")
+
+    def __repr__(self):
+        raise OSError("no name either")
+
+
+NO_NUMBERS = [
+    None, "1", np.str_("1"), b"1", [1.0], 1j, Odd(), np.array([1.0, 2.0]), 10**400, 1e300,
+    math.nan, math.inf, np.float32("nan"), torch.tensor(math.inf), Decimal("nan"),
+    Score(math.nan, "bad"), Score("1", "bad"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("given_", NO_NUMBERS, ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize("place", ["components", "gates"])
+def test_what_is_no_number_has_not_decided_and_names_its_component(given_, place, caplog):
+    odd = Component("odd", lambda final: given_)
+    rubric = Rubric([part("truth", 1.0)], base=1.0)
+    rubric = replace(rubric, **{place: [odd]})
+    rewards = [asyncio.run(rubric.grade(FINAL)) for _ in range(3)]
+
+    assert {reward.value for reward in rewards} == {None}
+    assert rewards[0].scores["odd"].reason == "no_number"
+    assert [record.args[0] for record in caplog.records] == ["odd"]
+
+
+@pytest.mark.parametrize(
+    "given_", [True, np.bool_(True), 1, np.float32(1), np.int64(1), torch.tensor(1.0), Decimal(1),
+               Fraction(1), Score(torch.tensor(1.0), "so"), Score(np.float64(1.0), "so")]
+)  # fmt: skip
+def test_whatever_is_a_number_counts_as_one(given_):
+    reward = graded(Component("one", lambda final: given_, 0.5))
+
+    assert (reward.value, type(reward.value)) == (0.5, float)
+    assert type(reward.scores["one"].value) is float
+
+
+@pytest.mark.parametrize(
+    ("components", "settings"),
+    [
+        ([part("a", 1e15), part("b", 1e15)], {}),
+        ([part("a", 1.0), part("b", 1e10, 1e10)], {"cap": 1.0}),
+        ([part("a", 1.0), part("b", 1e10, -1e300)], {"floor": 0.0}),
+        ([part("a", 1e10)], {"gates": [part("rule", 1.0), part("b", 1e10)]}),
+        ([], {"gates": [part("b", 1e10)], "base": 1e10}),
+    ],
+)
+def test_a_sum_out_of_bounds_has_not_decided_and_names_who_brought_it_there(
+    components, settings, caplog
+):
+    rubric = Rubric(components, **settings)
+    rewards = [asyncio.run(rubric.grade(FINAL)) for _ in range(3)]
+
+    assert {reward.value for reward in rewards} == {None}
+    [undecided] = [name for name, score in rewards[0].scores.items() if not score.decided]
+    assert rewards[0].scores[undecided].reason == "overflow"
+    assert [record.args[0] for record in caplog.records] == [undecided]
+
+
+def test_an_episode_whose_reward_is_no_number_is_lost_and_the_next_is_not():
+    values = iter([math.nan, 1.0])
+    rubric = Rubric([Component("odd", lambda final: next(values))])
+    env = ToolEnv(ListTaskSet([Task("t", "Say a.", "a")]), [], rubric)
+    ends = []
+    for _ in range(2):
+        env.reset(seed=0)
+        ends.append(env.step("hm\n</think>\n\na<|im_end|>"))
+
+    assert [(math.isnan(end[1]), end[4]["outcome"]["reason"]) for end in ends] == [
+        (True, "undecided"), (False, "answered")
+    ]  # fmt: skip
+    assert ends[0][4]["outcome"]["detail"].startswith("odd: no_number (gave nan;")
 
 
 @pytest.mark.parametrize(
@@ -233,6 +310,11 @@ def test_what_is_no_score_names_its_component(given_):
         ({"components": [part("a", 1.0)], "floor": 2.0, "cap": 1.0}, "floor"),
         ({"components": [part("a", 1.0)], "base": math.nan}, "base"),
         ({"components": [part("a", 1.0)], "floor": math.nan}, "floor"),
+        (
+            {"components": [part("a", 1.0)], "base": 1e16},
+            "base: 1e.16; expected a number of at most",
+        ),
+        ({"components": [part("a", 1.0)], "floor": math.inf}, "expected finite rewards"),
     ],
 )
 def test_rubrics_that_cannot_pay_are_refused(settings, named):

@@ -14,10 +14,12 @@ an episode that could not be judged could no longer be masked.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from qwq_env.errors import UsageError
+from qwq_env.bounds import is_number
+from qwq_env.errors import UsageError, shown
 from qwq_env.grading.reward.model import RewardModel
 from qwq_env.grading.reward.normalize import Method, normalize_group
 from qwq_env.grading.score import Score
@@ -67,9 +69,10 @@ class GroupReward:
         return changed
 
     async def _score(self, episodes: Sequence[tuple[Task, Trajectory]]) -> list[Score]:
-        return await self.model.score(
-            [candidate_of(task, played.answer, self.reference) for task, played in episodes]
-        )
+        candidates = [
+            candidate_of(task, played.answer, self.reference) for task, played in episodes
+        ]
+        return [_finite(score) for score in await self.model.score(candidates)]
 
     def _changed(self, episode: Trajectory, value: float | None, score: Score) -> Trajectory:
         if value is None or episode.reward is None:
@@ -77,3 +80,10 @@ class GroupReward:
             return replace(episode, outcome=outcome, reward=None)
         reward = episode.reward * max(0.0, 1.0 + self.weight * value)
         return replace(episode, reward=reward, scores={**episode.scores, self.name: value})
+
+
+def _finite(score: Score) -> Score:
+    """Return the score; one that is no finite number has not decided, and must not spoil others."""
+    if score.value is None or (is_number(score.value) and math.isfinite(score.value)):
+        return score
+    return Score.undecided("no_number", f"gave {shown(score.value)}; expected a finite number")

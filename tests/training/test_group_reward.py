@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 
 import pytest
 
@@ -48,6 +49,19 @@ def applied(*episodes, weight=0.5, method="rank"):
     tasks = [Task(one.task_id, "q", "") for one in episodes]
     changed = asyncio.run(GroupReward(model, weight, method).apply(tasks, episodes))
     return changed, model.groups
+
+
+def test_a_score_that_is_no_number_masks_its_own_episode_only():
+    class Broken(ByLength):
+        async def score(self, items):
+            return [Score(math.nan if i.answer == "?" else len(i.answer), "so") for i in items]
+
+    episodes = [episode("a", answer, 1.0) for answer in ("x", "?", "xx")]
+    tasks = [Task("a", "q", "")] * 3
+    changed = asyncio.run(GroupReward(Broken(), 0.5).apply(tasks, episodes))
+
+    assert [one.reward for one in changed] == [0.5, None, 1.5]
+    assert changed[1].outcome == Outcome.lost("undecided", "group_reward: no_number")
 
 
 def test_ranks_within_each_group_scale_the_reward():

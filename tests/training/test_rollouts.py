@@ -176,6 +176,15 @@ def test_scores_are_those_of_every_episode_that_has_any():
     assert (metrics["scores/match"], metrics["scores/style"]) == (0.5, 0.5)
 
 
+@pytest.mark.parametrize("reward", [math.nan, math.inf, "1", True])
+def test_a_stored_reward_that_is_no_number_is_a_lost_episode(reward):
+    stored = ended(Outcome.answered(), scores={"match": 1.0, "style": 0.5}).to_json()
+    read = Trajectory.from_json({**stored, "reward": reward, "scores": {"match": reward, "s": 1}})
+
+    assert (read.reward, read.outcome.kind) == (None, "failed")
+    assert read.scores == {"match": None, "s": 1}
+
+
 def test_metrics_name_every_phase():
     seconds = PhaseSeconds(model=1.0, tools=2.0, grading=3.0, waiting=4.0)
     metrics = episode_metrics([ended(Outcome.answered(), seconds=seconds)])
