@@ -82,7 +82,7 @@ _LONGEST: Final = 200
 _BRIEF: Final = _Brief()
 
 
-def shown(value: object, most: int = 80) -> str:
+def brief(value: object, most: int = 80) -> str:
     """Return a value's `repr`, cut to `most` characters, in time that does not grow with it.
 
     What an error shows comes from files, servers and models: it may be a gigabyte, nested a
@@ -105,7 +105,7 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> UsageError:
     """Return the error for a name that is not one of `known`, with the nearest one named."""
     names = sorted(known)
     hint = did_you_mean(name, names) if isinstance(name, str) else ""
-    return UsageError(f"{kind}: {shown(name)} is not known{hint}; known: {', '.join(names)}")
+    return UsageError(f"{kind}: {brief(name)} is not known{hint}; known: {', '.join(names)}")
 
 
 def describe_error(error: BaseException) -> str:

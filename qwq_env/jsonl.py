@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from qwq_env.errors import UsageError, shown
+from qwq_env.errors import UsageError, brief
 
 _EXPECTED = "expected an object a line (JSONL)"
 _DEEPEST: Final = 100
@@ -40,7 +40,7 @@ def read_objects(
     try:
         lines = path.open("rb")
     except ValueError as error:
-        raise UsageError(f"{field}: {shown(str(path))}: {error}; expected a JSONL file") from None
+        raise UsageError(f"{field}: {brief(str(path))}: {error}; expected a JSONL file") from None
     except OSError as error:
         raise UsageError(f"{field}: {path}: {error.strerror}; expected a JSONL file") from None
     with lines:
@@ -62,7 +62,7 @@ def _object(line: bytes, constants: bool) -> dict[str, Any]:
     if isinstance(value, list):
         raise UsageError(f"a JSON array; {_EXPECTED}")
     if not isinstance(value, dict):
-        raise UsageError(f"{shown(value)}; {_EXPECTED}")
+        raise UsageError(f"{brief(value)}; {_EXPECTED}")
     if line.count(b"[") + line.count(b"{") > _DEEPEST and _depth(value) > _DEEPEST:
         raise UsageError(f"nested too deeply; expected at most {_DEEPEST} levels")
     if not constants and _MAY_BE_HALF_A_PAIR.search(line):
@@ -106,14 +106,14 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(made) != len(pairs):
         keys = set()
         twice = next(key for key, _ in pairs if key in keys or keys.add(key))  # type: ignore[func-returns-value]
-        raise _Refused(f"the key {shown(twice)} twice in an object; expected it once")
+        raise _Refused(f"the key {brief(twice)} twice in an object; expected it once")
     return made
 
 
 def _finite(text: str) -> float:
     value = float(text)
     if math.isinf(value):
-        raise _Refused(f"the number {shown(text)[1:-1]} is too large; expected it as text")
+        raise _Refused(f"the number {brief(text)[1:-1]} is too large; expected it as text")
     return value
 
 

@@ -30,7 +30,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
 from qwq_env.bounds import is_number
-from qwq_env.errors import EpisodeError, InfrastructureError, UsageError, describe_error, shown
+from qwq_env.errors import EpisodeError, InfrastructureError, UsageError, brief, describe_error
 from qwq_env.grading.reward.model import Candidate, RewardModel
 from qwq_env.grading.score import Score
 from qwq_env.task import Task
@@ -162,7 +162,7 @@ class Rubric:
             return given
         number = _number(value)
         if number is None or not abs(number) <= _LARGEST:
-            detail = f"gave {shown(value)}; expected a Score or a number of at most {_LARGEST:g}"
+            detail = f"gave {brief(value)}; expected a Score or a number of at most {_LARGEST:g}"
             return self._odd(part.name, "no_number", detail)
         return replace(given, value=number) if isinstance(given, Score) else Score(number, "given")
 
@@ -170,7 +170,7 @@ class Rubric:
         """Return `value`, or None where it is out of bounds: then the score `name` is undecided."""
         if value is None or abs(value) <= _LARGEST:
             return value
-        detail = f"{shown(scores[name].value)} makes the reward {value:g}"
+        detail = f"{brief(scores[name].value)} makes the reward {value:g}"
         scores[name] = self._odd(name, "overflow", detail)
         return None
 

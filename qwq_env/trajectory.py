@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from qwq_env.bounds import is_number
 from qwq_env.episode import Author
-from qwq_env.errors import shown
+from qwq_env.errors import brief
 from qwq_env.outcome import Outcome
 
 
@@ -133,7 +133,7 @@ class Trajectory:
         known = {name: value[name] for name in cls.__dataclass_fields__ if name in value}
         known["outcome"] = Outcome.from_json(value["outcome"])
         if (reward := known.get("reward")) is not None and not _is_finite(reward):
-            known["outcome"] = Outcome.lost("undecided", f"a stored reward of {shown(reward)}")
+            known["outcome"] = Outcome.lost("undecided", f"a stored reward of {brief(reward)}")
             known["reward"] = None
         scores = known.get("scores") or {}
         known["scores"] = {n: score if _is_finite(score) else None for n, score in scores.items()}

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from qwq_env.errors import did_you_mean, shown, unknown
+from qwq_env.errors import brief, did_you_mean, unknown
 
 
 def shared(levels: int) -> list:
@@ -39,7 +39,7 @@ HUGE = [
 @pytest.mark.parametrize("value", HUGE, ids=lambda value: type(value).__name__)
 def test_the_cost_does_not_grow_with_the_value(value):
     began = time.process_time()
-    text = shown(value)
+    text = brief(value)
 
     assert len(text) <= 80
     assert time.process_time() - began < 0.5
@@ -47,11 +47,11 @@ def test_the_cost_does_not_grow_with_the_value(value):
 
 @pytest.mark.parametrize("value", ["a'b", "x" * 60, [1, "a"], {"a": None}, 1.5, True, (1,), b"z"])
 def test_a_short_value_is_shown_as_it_is(value):
-    assert shown(value) == repr(value)
+    assert brief(value) == repr(value)
 
 
 def test_a_terminal_obeys_nothing_of_it():
-    assert shown("\x1b]0;t\x07\u202e") == r"'\x1b]0;t\x07\u202e'"
+    assert brief("\x1b]0;t\x07\u202e") == r"'\x1b]0;t\x07\u202e'"
 
 
 def test_a_name_without_end_is_looked_up_by_its_beginning():

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from qwq_env.bounds import is_number
-from qwq_env.errors import UsageError, shown
+from qwq_env.errors import UsageError, brief
 from qwq_env.grading.reward.model import RewardModel
 from qwq_env.grading.reward.normalize import Method, normalize_group
 from qwq_env.grading.score import Score
@@ -86,4 +86,4 @@ def _finite(score: Score) -> Score:
     """Return the score; one that is no finite number has not decided, and must not spoil others."""
     if score.value is None or (is_number(score.value) and math.isfinite(score.value)):
         return score
-    return Score.undecided("no_number", f"gave {shown(score.value)}; expected a finite number")
+    return Score.undecided("no_number", f"gave {brief(score.value)}; expected a finite number")
