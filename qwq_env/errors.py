@@ -92,7 +92,10 @@ def brief(value: object, most: int = 80) -> str:
         text = _BRIEF.repr(value)
     except Exception:  # noqa: BLE001 - the boundary to foreign code: its __repr__ may do anything
         text = f"<{type(value).__name__}>"
-    return text if len(text) <= most else f"{text[: most - 3]}..."
+    if len(text) <= most:
+        return text
+    end = text[0] if isinstance(value, str) else ""
+    return f"{text[: most - 3 - len(end)]}...{end}"
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

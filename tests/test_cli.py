@@ -56,3 +56,71 @@ def test_what_is_missing_is_named_and_nothing_else(capsys):
         main(["train"])
 
     assert "required: recipe\n" in capsys.readouterr().err
+
+
+EVIL = "x\x1b]0;title\x07\x1b[2J\x9b31m\r\nqwq: done\u202e"
+
+
+def recipe_with(tmp_path, text):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text)
+    return str(path)
+
+
+def rows_of(tmp_path, row, name="rows.jsonl"):
+    path = tmp_path / name
+    path.write_text(json.dumps(row) + "\n")
+    return str(path)
+
+
+CONVERSATION = {"name": EVIL, "messages": [{"role": "user", "content": "x"}], "tools": None,
+                "add_generation_prompt": True, "rendered": EVIL}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        lambda path: [EVIL],
+        lambda path: ["train", EVIL],
+        lambda path: ["train", recipe_with(path, f"{json.dumps(EVIL)}: 1\n")],
+        lambda path: ["train", recipe_with(path, f"name: {json.dumps('/' + EVIL)}\n")],
+        lambda path: ["train", recipe_with(path, "seed: 0\n"), f"seed={EVIL}"],
+        lambda path: ["train", recipe_with(path, "seed: 0\n"), "--tasks", f"{EVIL}.jsonl"],
+        lambda path: ["bench", EVIL],
+        lambda path: ["check", "dialect", EVIL, "x"],
+        lambda path: ["check", "dialect", "qwq", EVIL],
+        lambda path: ["check", "dialect", "qwq", rows_of(path, CONVERSATION, f"{EVIL}.jsonl")],
+        lambda path: ["check", "template", EVIL],
+        lambda path: ["check", "grader", EVIL],
+        lambda path: ["check", "grader", f"{EVIL}:a/b-v0"],
+        lambda path: ["grade", "math", rows_of(path, {"gold": EVIL}), "--out", str(path / "out")],
+        lambda path: ["grade", "math", str(path / EVIL), "--out", str(path / "out")],
+    ],
+)
+def test_nothing_foreign_acts_on_the_terminal(command, tmp_path, capsys):
+    code = main(command(tmp_path))
+    out, err = capsys.readouterr()
+
+    assert code in (1, 2)
+    assert [line for line in (out + err).splitlines() if not line.isprintable()] == []
+    assert "qwq: done" not in (out + err).splitlines()
+    assert out or len(err.splitlines()) == 1
+
+
+def test_reasons_of_an_output_that_is_continued_are_only_seen(tmp_path, capsys):
+    row = {"gold": "2", "answer": "2"}
+    rows = rows_of(tmp_path, row)
+    out = rows_of(tmp_path, {**row, "score": 1.0, "reason": EVIL}, "out.jsonl")
+    code = main(["grade", "math", rows, "--out", out, "--resume"])
+    table = capsys.readouterr().out
+
+    assert code == 0
+    assert r"\x1b]0;title\x07" in table
+    assert all(line.isprintable() for line in table.splitlines())
+
+
+def test_words_that_no_command_takes_are_only_seen(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "x", "--evil\x1b[2J\x9b"])
+
+    assert all(line.isprintable() for line in capsys.readouterr().err.splitlines())

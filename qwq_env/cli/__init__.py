@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 from qwq_env._version import __version__
 from qwq_env.errors import QwqError, UsageError, unknown
+from qwq_env.printable_stream import printable_streams
+from qwq_env.terminal import printable
 
 
 class Command(NamedTuple):
@@ -49,13 +51,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run `qwq` and return the exit code.
 
     0: done. 1: the check failed, or the work did. 2: the input was wrong. 130: interrupted.
+    Nothing that a file, a server or a model wrote acts on the terminal.
     """
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    with printable_streams():
+        return _main(list(sys.argv[1:] if argv is None else argv))
+
+
+def _main(arguments: list[str]) -> int:
     wanted = next((word for word in arguments if not word.startswith("-")), None)
     names = [command.name for command in COMMANDS]
     if wanted is not None and wanted not in names:
-        print(f"qwq: error: {unknown('command', wanted, names)}", file=sys.stderr)
-        return 2
+        return _tell("error", unknown("command", wanted, names), 2)
     parser = _parser(wanted)
     parsed, rest = parser.parse_known_args(arguments)
     # argparse takes a list of positionals only in one stretch; overrides may follow options too.
@@ -67,11 +73,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(parsed.run(parsed))
     except UsageError as error:
-        print(f"qwq: error: {error}", file=sys.stderr)
-        return 2
+        return _tell("error", error, 2)
     except QwqError as error:
-        print(f"qwq: failed: {error}", file=sys.stderr)
-        return 1
+        return _tell("failed", error, 1)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
@@ -80,8 +84,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except OSError as error:
         # A path that cannot be written, a full disk: for the operator to mend, not for us.
-        print(f"qwq: failed: {error}", file=sys.stderr)
-        return 1
+        return _tell("failed", error, 1)
+
+
+def _tell(what: str, error: Exception, code: int) -> int:
+    """Say in one line what is wrong; return the exit code."""
+    print(f"qwq: {what}: {printable(str(error), lines=False)}", file=sys.stderr)
+    return code
 
 
 if __name__ == "__main__":

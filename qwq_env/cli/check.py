@@ -15,6 +15,7 @@ from qwq_env.dialect.template_check import Finding, TemplateCheck
 from qwq_env.errors import UsageError
 from qwq_env.evaluation.cheats import audit_rewards, is_sound
 from qwq_env.registry import make_environment
+from qwq_env.terminal import printable
 
 _MEANING = {
     "renders": "the template takes a conversation with thinking and tools",
@@ -61,9 +62,7 @@ def run_dialect(arguments: argparse.Namespace) -> int:
         if found is None:
             continue
         different += 1
-        # The name is anyone's text: it may hold what a terminal obeys, or what it cannot show.
-        name = repr(row.name)[1:-1]
-        print(f"{name} ({row.where}): differs at character {found.position}")
+        _say(f"{row.name} ({row.where}): differs at character {found.position}")
         print(f"  recorded {found.expected!r}")
         print(f"  rendered {found.found!r}")
     print(f"{len(rows)} rows: {len(rows) - different} equal, {different} different")
@@ -77,14 +76,14 @@ def run_template(arguments: argparse.Namespace) -> int:
     grouped: defaultdict[str, list[Finding]] = defaultdict(list)
     for finding in TemplateCheck(tokenizer, dialect).run():
         grouped[finding.check].append(finding)
-    print(f"the chat template of {arguments.model}, beside the dialect {dialect.name!r}")
+    _say(f"the chat template of {arguments.model}, beside the dialect {dialect.name!r}")
     for check, findings in grouped.items():
         failed = [finding for finding in findings if not finding.passed]
         verdict = "FAIL" if failed else "ok"
         print(f"{verdict:5} {check:12} {_MEANING[check]} ({len(findings) - len(failed)} of "
               f"{len(findings)} conversations)")  # fmt: skip
         for finding in failed:
-            print(f"      {finding.conversation}: {finding.detail}")
+            _say(f"      {finding.conversation}: {finding.detail}")
     return 1 if any(not f.passed for findings in grouped.values() for f in findings) else 0
 
 
@@ -103,8 +102,13 @@ def run_grader(arguments: argparse.Namespace) -> int:
         mean = "-" if paid.mean is None else f"{paid.mean:.3f}"
         print(f"{paid.policy:<24}{mean:>12}{paid.undecided:>11}")
     verdict = "only the oracle is paid" if sound else "NOT SOUND"
-    print(f"{arguments.env_id}, {arguments.tasks} tasks: {verdict}")
+    _say(f"{arguments.env_id}, {arguments.tasks} tasks: {verdict}")
     return 0 if sound else 1
+
+
+def _say(line: str) -> None:
+    """Print a line that holds names or texts of a file, which are anyone's."""
+    print(printable(line, lines=False))
 
 
 def load_tokenizer(folder: Path) -> Any:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from qwq_env.grading.batch import KINDS, Summary, grade_file, load_grader
 from qwq_env.grading.stored import TaskRows
+from qwq_env.terminal import printable
 
 _REDRAW_S = 0.1
 _BAR = 24
@@ -104,5 +105,9 @@ def _table(summary: Summary) -> str:
         "",
         "reason                rows",
     ]
-    lines += [f"{reason:<20} {count:>5}" for reason, count in summary.reasons.most_common()]
+    # The reasons of an output that is continued are a file's, and anyone's text.
+    lines += [
+        f"{printable(reason, lines=False):<20} {count:>5}"
+        for reason, count in summary.reasons.most_common()
+    ]
     return "\n".join(lines)

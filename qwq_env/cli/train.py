@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import warnings
 from pathlib import Path
 
 from qwq_env.errors import UsageError
+from qwq_env.jsonl import read_objects
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -31,21 +33,38 @@ def run(arguments: argparse.Namespace) -> int:
     _quiet()
     try:
         from qwq_env.training.recipe import load_recipe  # noqa: PLC0415 - needs the train extra
-        from qwq_env.training.run import train  # noqa: PLC0415 - torch and trl take seconds
     except ModuleNotFoundError as error:
-        raise UsageError(f"{error.name} is not installed; pip install 'qwq-env[train]'") from None
+        raise _not_installed(error) from None
     overrides = list(arguments.overrides)
     if arguments.tasks is not None:
-        overrides.append(f"environment.tasks={arguments.tasks}")
+        # As JSON, which YAML reads as the text that it is, whatever that looks like.
+        overrides.append(f"environment.tasks={json.dumps(arguments.tasks, ensure_ascii=False)}")
     if arguments.seed is not None:
         overrides.append(f"seed={arguments.seed}")
     recipe = load_recipe(arguments.recipe, overrides)
+    _look_for_files(recipe.environment.tasks, recipe.environment.heldout_tasks)
+    try:
+        # Last, for torch and trl take seconds: a mistake in the recipe is told before.
+        from qwq_env.training.run import train  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise _not_installed(error) from None
     try:
         train(recipe, arguments.runs, resume=arguments.resume)
     except KeyboardInterrupt:
         print("qwq: interrupted; the same command with --resume goes on", file=sys.stderr)
         return 130
     return 0
+
+
+def _not_installed(error: ModuleNotFoundError) -> UsageError:
+    return UsageError(f"{error.name} is not installed; pip install 'qwq-env[train]'")
+
+
+def _look_for_files(*tasks: str | None) -> None:
+    """Raise `UsageError` for a file of tasks that cannot be read."""
+    for name in tasks:
+        if name is not None and Path(name).suffix.lower() == ".jsonl":
+            next(read_objects(Path(name), field="tasks"), None)
 
 
 def _quiet() -> None:

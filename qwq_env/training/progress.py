@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
@@ -17,6 +18,10 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
+
+from qwq_env.printable_stream import printable_streams
+from qwq_env.terminal import printable
 
 _LOG_SECONDS = 10.0
 
@@ -40,6 +45,7 @@ class Phase:
         self._started = self._last_line = 0.0
         self._note = ""
         self._bar: Progress | None = None
+        self._streams = ExitStack()
 
     @property
     def seconds(self) -> float:
@@ -56,6 +62,8 @@ class Phase:
                 console=self._console,
             )  # fmt: skip
             self._bar.start()
+            # Rich reads what is written meanwhile for colours and links, and would obey it.
+            self._streams.enter_context(printable_streams())
             self._task = self._bar.add_task(self._title, total=self._total, rate="", note="")
         elif self._enabled:
             self._line("begins")
@@ -67,6 +75,7 @@ class Phase:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._streams.close()
         if self._bar is not None:
             self._bar.stop()
         elif self._enabled:
@@ -97,6 +106,11 @@ class Reporter:
     def __init__(self, enabled: bool = True) -> None:
         self.console = Console(stderr=True)
         self.enabled = enabled
+
+    def say(self, line: str) -> None:
+        """Print a line, whatever it holds; nothing of it is markup."""
+        if self.enabled:
+            self.console.print(Text(printable(line)), soft_wrap=True)
 
     def phase(
         self, title: str, total: int, unit: str, on_advance: Callable[[], None] = lambda: None

@@ -18,7 +18,8 @@ from typing import Any, Final, Literal
 
 import yaml
 
-from qwq_env.errors import UsageError, did_you_mean
+from qwq_env.errors import UsageError, brief, did_you_mean
+from qwq_env.training.recipe_yaml import read_yaml, read_yaml_file, write_yaml
 
 _POSITIVE: Final = frozenset({
     "threads", "environment.difficulty", "environment.turns", "environment.tool_calls",
@@ -29,6 +30,7 @@ _POSITIVE: Final = frozenset({
 })  # fmt: skip
 """What cannot be 0; every other number can."""
 
+_MOST_SECTIONS: Final = 8
 _WEEK: Final = 604_800
 
 
@@ -165,7 +167,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if self.name in (".", "..") or not re.fullmatch(r"[^/\\\0]{1,100}", self.name):
-            raise UsageError(f"recipe: name: {self.name!r:.120}; expected the name of one folder")
+            raise UsageError(f"recipe: name: {brief(self.name)}; expected the name of one folder")
         if self.seed >= 2**32:
             raise UsageError(f"recipe: seed: {self.seed}; expected less than 2**32")
         if self.grpo.group < 2 or self.grpo.episodes % self.grpo.group:
@@ -177,14 +179,8 @@ class Recipe:
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe file and apply `key=value` overrides; every mistake is a `UsageError`."""
-    try:
-        value = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"recipe: {path}: {error.strerror}; expected a YAML file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"recipe: {path}: {' '.join(str(error).split())}") from None
-    except RecursionError:
-        raise UsageError(f"recipe: {path}: nested too deeply; expected keys and values") from None
+    path = Path(path)
+    value = read_yaml_file(path)
     value = {} if value is None else value
     if not isinstance(value, dict):
         raise UsageError(f"recipe: {path}: {type(value).__name__}; expected keys and values")
@@ -197,22 +193,24 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
 
 def dump_recipe(recipe: Recipe) -> str:
     """Return the recipe as YAML, every field written out."""
-    text: str = yaml.safe_dump(dataclasses.asdict(recipe), sort_keys=False, allow_unicode=True)
-    return text
+    return write_yaml(dataclasses.asdict(recipe))
 
 
 def _apply(value: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key:
-        raise UsageError(f"override: {override!r}; expected key=value, such as grpo.steps=20")
+        raise UsageError(f"override: {brief(override)}; expected key=value, such as grpo.steps=20")
     *sections, last = key.split(".")
+    if len(sections) > _MOST_SECTIONS:
+        raise UsageError(f"override: {brief(override)}; expected at most {_MOST_SECTIONS} dots")
     for section in sections:
         inner = value.setdefault(section, {})
         if not isinstance(inner, dict):
-            raise UsageError(f"override: {override!r}; {section} has no fields")
+            name = brief(section)[1:-1]
+            raise UsageError(f"override: {brief(override)}; {name} has no fields")
         value = inner
     try:
-        value[last] = yaml.safe_load(text)
+        value[last] = read_yaml(text)
     except yaml.YAMLError:
         value[last] = text
 
@@ -221,8 +219,8 @@ def _build(kind: type, value: Mapping[str, Any], where: str) -> Any:
     hints = typing.get_type_hints(kind)
     for key in value:
         if key not in hints:
-            hint = did_you_mean(str(key), hints)
-            raise UsageError(f"recipe: {where}{key}: no such key{hint}; known: {', '.join(hints)}")
+            name, hint = brief(key)[1:-1], did_you_mean(key, hints)
+            raise UsageError(f"recipe: {where}{name}: no such key{hint}; known: {', '.join(hints)}")
     arguments = {key: _convert(hints[key], item, f"{where}{key}") for key, item in value.items()}
     return kind(**arguments)
 
@@ -230,23 +228,23 @@ def _build(kind: type, value: Mapping[str, Any], where: str) -> Any:
 def _convert(hint: Any, value: Any, where: str) -> Any:
     if dataclasses.is_dataclass(hint):
         if not isinstance(value, Mapping):
-            raise UsageError(f"recipe: {where}: {value!r}; expected keys and values")
+            raise UsageError(f"recipe: {where}: {brief(value)}; expected keys and values")
         return _build(typing.cast(type, hint), value, f"{where}.")
     if typing.get_origin(hint) is Literal:
         choices = typing.get_args(hint)
-        if value not in choices:
-            raise UsageError(f"recipe: {where}: {value!r}; expected {' or '.join(choices)}")
+        if not isinstance(value, str) or value not in choices:
+            raise UsageError(f"recipe: {where}: {brief(value)}; expected {' or '.join(choices)}")
         return value
     if isinstance(hint, types.UnionType):
         options = typing.get_args(hint)
         return None if value is None else _convert(options[0], value, where)
     if typing.get_origin(hint) is dict:
         if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-            raise UsageError(f"recipe: {where}: {value!r}; expected names and values")
+            raise UsageError(f"recipe: {where}: {brief(value)}; expected names and values")
         return dict(value)
     if typing.get_origin(hint) is list:
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise UsageError(f"recipe: {where}: {value!r}; expected a list of names")
+            raise UsageError(f"recipe: {where}: {brief(value)}; expected a list of names")
         return value
     return _scalar(hint, value, where)
 
@@ -261,10 +259,10 @@ def _scalar(hint: type, value: Any, where: str) -> Any:
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise UsageError(f"recipe: {where}: {value!r}; expected {hint.__name__}")
+        raise UsageError(f"recipe: {where}: {brief(value)}; expected {hint.__name__}")
     if isinstance(value, int | float):
         if where in _POSITIVE and not 0 < value < math.inf:
-            raise UsageError(f"recipe: {where}: {value!r}; expected more than 0")
+            raise UsageError(f"recipe: {where}: {brief(value)}; expected more than 0")
         if not 0 <= value < math.inf:
-            raise UsageError(f"recipe: {where}: {value!r}; expected 0 or more")
+            raise UsageError(f"recipe: {where}: {brief(value)}; expected 0 or more")
     return value

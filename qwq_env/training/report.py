@@ -29,8 +29,13 @@ def print_episodes(
             words = printable(codec.decode(trajectory.ids[span.start : span.end]))
             text.append(words, style=_STYLES[span.author])
         reward = "lost" if trajectory.reward is None else f"{trajectory.reward:g}"
-        title = f"{trajectory.task_id}  reward {reward}  ({trajectory.outcome.reason})"
+        # A text of its own: in a plain title, Rich reads brackets as markup, links included.
+        title = _line(f"{trajectory.task_id}  reward {reward}  ({trajectory.outcome.reason})")
         console.print(Panel(text, title=title, title_align="left"), highlight=False)
+
+
+def _line(text: str) -> Text:
+    return Text(printable(text, lines=False))
 
 
 def _question(prompt: str) -> str:
@@ -40,7 +45,8 @@ def _question(prompt: str) -> str:
 
 def print_table(console: Console, summary: Mapping[str, Any]) -> None:
     """Print the run's result as a small table."""
-    table = Table(title=f"{summary['name']}, seed {summary['seed']}", title_justify="left")
+    title = _line(f"{summary['name']}, seed {summary['seed']}")
+    table = Table(title=title, title_justify="left")
     table.add_column("")
     for column in ("cold start", "trained", "trained, greedy"):
         table.add_column(column, justify="right")

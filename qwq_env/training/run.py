@@ -108,6 +108,8 @@ class Run:
     def _cold_policy(self) -> Any:
         """Return the policy that reinforcement learning starts from; made once, by one process."""
         if self._teacher is None:
+            given = self.recipe.policy.checkpoint
+            self.reporter.say(f"cold start: left out, for policy.checkpoint is given ({given})")
             return self._given
         begins = self.folder.done("cold_start") is None
         if begins:
@@ -256,7 +258,7 @@ class Run:
         rows = _read_phase(self.folder, "trained")
         print_episodes(console, rows, codec, self.recipe.evaluation.samples)
         print_table(console, summary)
-        console.print(f"written to {self.folder.path}/", highlight=False)
+        self.reporter.say(f"written to {self.folder.path}/")
 
 
 def training_engine(recipe: RolloutRecipe) -> EngineSettings:
