@@ -16,7 +16,8 @@ from qwq_env.dialect import Dialect
 from qwq_env.env import ToolEnv
 from qwq_env.envs.general_tasks import InstructionTaskSet
 from qwq_env.envs.reward_models import make_reward_model
-from qwq_env.errors import UsageError
+from qwq_env.errors import UsageError, brief
+from qwq_env.grading.instructions import checked_rules
 from qwq_env.grading.reward.model import RewardModel
 from qwq_env.grading.reward.rules import InstructionGrader
 from qwq_env.grading.score import Score
@@ -135,13 +136,16 @@ def general_row(row: Mapping[str, Any], task_id: str) -> Task:
 
 
 def _rules_of(task: Task) -> tuple[Sequence[str], Sequence[Mapping[str, Any]]]:
-    ids = task.metadata.get("instruction_id_list") or []
-    kwargs = task.metadata.get("kwargs") or [{} for _ in ids]
-    if not isinstance(ids, list) or not isinstance(kwargs, list):
-        raise UsageError(f"task {task.id}: instruction_id_list or kwargs is no list")
-    if not all(isinstance(values, Mapping) for values in kwargs):
-        raise UsageError(f"task {task.id}: kwargs; expected an object for each instruction")
-    return ids, kwargs
+    ids = task.metadata.get("instruction_id_list")
+    if ids is None or ids == []:
+        return [], []
+    kwargs = task.metadata.get("kwargs")
+    if kwargs in (None, []) and isinstance(ids, list):
+        kwargs = [{} for _ in ids]
+    try:
+        return checked_rules(ids, kwargs)
+    except UsageError as error:
+        raise UsageError(f"task {brief(task.id)[1:-1]}: {error}") from None
 
 
 @lru_cache(maxsize=2)

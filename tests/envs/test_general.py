@@ -72,7 +72,8 @@ def test_the_answer_follows_and_the_prompt_does_not(index, seed):
     task = InstructionTaskSet(seed).task(index)
     ids, kwargs = task.metadata["instruction_id_list"], task.metadata["kwargs"]
 
-    assert check_instructions(ids, kwargs, task.prompt, task.answer).prompt_strict
+    for rules in ("ifeval", "reward"):
+        assert check_instructions(ids, kwargs, task.prompt, task.answer, rules=rules).prompt_strict
     assert not check_instructions(ids, kwargs, task.prompt, task.prompt).prompt_loose
     assert InstructionTaskSet(seed).find(task.id) == task
     assert set(ids) <= set(INSTRUCTIONS)

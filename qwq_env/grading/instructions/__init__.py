@@ -1,7 +1,7 @@
 """Instruction following: IFEval's 25 checks, strict and loose, with nothing to download.
 
 `check_instructions` gives the verdict on every instruction of a prompt, `grade_row` the score of a
-stored row. The checks are pure functions of the row and the response.
+stored row, which asks more: see `Rules`. The checks are pure functions of the row and the response.
 """
 
 from qwq_env.grading.instructions.english import BUILT_IN
@@ -9,9 +9,16 @@ from qwq_env.grading.instructions.report import (
     INSTRUCTIONS,
     InstructionReport,
     InstructionVerdict,
+    Rules,
     check_instructions,
 )
-from qwq_env.grading.instructions.row import Thinking, check_row, grade_row, strip_thinking
+from qwq_env.grading.instructions.row import (
+    Thinking,
+    check_row,
+    checked_rules,
+    grade_row,
+    strip_thinking,
+)
 from qwq_env.grading.instructions.sentences import Knowledge, read_knowledge, split_sentences
 
 __all__ = [
@@ -20,9 +27,11 @@ __all__ = [
     "InstructionReport",
     "InstructionVerdict",
     "Knowledge",
+    "Rules",
     "Thinking",
     "check_instructions",
     "check_row",
+    "checked_rules",
     "grade_row",
     "read_knowledge",
     "split_sentences",

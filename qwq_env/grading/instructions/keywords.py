@@ -6,7 +6,7 @@ is not trusted to write those.
 
 import re
 
-from qwq_env.errors import UsageError
+from qwq_env.errors import UsageError, brief
 from qwq_env.grading.instructions.settings import Settings
 
 __all__ = ["CHECKS"]
@@ -40,7 +40,9 @@ def letter_frequency(settings: Settings, response: str) -> bool:
     """The character `letter` occurs `let_relation` `let_frequency` times, in any case."""
     letter = settings.text("letter").strip().lower()
     if len(letter) != 1:
-        raise UsageError(f"{settings.instruction}: letter is {letter!r}; expected one character")
+        raise UsageError(
+            f"{settings.instruction}: letter is {brief(letter)}; expected one character"
+        )
     return settings.holds(response.lower().count(letter), "let_frequency", "let_relation")
 
 
@@ -68,7 +70,9 @@ def repeat_prompt(settings: Settings, response: str) -> bool:
     """The response begins with `prompt_to_repeat`, in any case; by default with the prompt."""
     asked = settings.values.get("prompt_to_repeat") or settings.prompt
     if not isinstance(asked, str) or not asked.strip():
-        raise UsageError(f"{settings.instruction}: prompt_to_repeat is {asked!r}; expected a text")
+        raise UsageError(
+            f"{settings.instruction}: prompt_to_repeat is {brief(asked)}; expected a text"
+        )
     return response.strip().lower().startswith(asked.strip().lower())
 
 

@@ -8,14 +8,19 @@ against the model then.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-from qwq_env.errors import UsageError, unknown
+from qwq_env.errors import UsageError, brief, unknown
 from qwq_env.grading.instructions import keywords, layout, length, writing
 from qwq_env.grading.instructions.english import BUILT_IN
 from qwq_env.grading.instructions.sentences import Knowledge
 from qwq_env.grading.instructions.settings import Settings
+from qwq_env.grading.instructions.substance import SUBSTANCE, has_content, visible
 
-__all__ = ["INSTRUCTIONS", "InstructionReport", "InstructionVerdict", "check_instructions"]
+__all__ = ["INSTRUCTIONS", "InstructionReport", "InstructionVerdict", "Rules", "check_instructions"]
+
+Rules = Literal["ifeval", "reward"]
+"""IFEval's rules as published, or those and what a reward asks besides (see `substance`)."""
 
 Check = Callable[[Settings, str], bool | None]
 
@@ -73,7 +78,7 @@ def check_instructions(
     response: str,
     *,
     knowledge: Knowledge = BUILT_IN,
-    undetectable_follows: bool = True,
+    rules: Rules = "ifeval",
 ) -> InstructionReport:
     """Check `response` against every instruction of a prompt.
 
@@ -81,25 +86,33 @@ def check_instructions(
         report.prompt_strict  # True
 
     `kwargs` has one mapping for each id, as in the published rows; a parameter of None counts as
-    absent. `knowledge` says what sentences are split with. IFEval lets a text in which no
-    language can be found, digits for instance, count as written in any language that is asked;
-    a reward should not, and passes `undetectable_follows=False`. A blank response follows nothing.
+    absent. `knowledge` says what sentences are split with. A blank response follows nothing.
+
+    `rules` "ifeval" gives the verdicts of the published evaluation. By those, invisible characters
+    make words, titles and bullets, and digits are written in any language that is asked. "reward"
+    looks at what is seen and asks that the parts which a rule wants hold something.
 
     The same arguments give the same report, in any thread or process. Raises UsageError for an
     unknown id or a missing or malformed parameter.
     """
+    if rules not in ("ifeval", "reward"):
+        raise UsageError(f"rules: {brief(rules)}; expected 'ifeval' or 'reward'")
     if len(kwargs) != len(instruction_ids):
         raise UsageError(
             f"kwargs: {len(kwargs)} entries; expected one for each of the "
             f"{len(instruction_ids)} instructions"
         )
+    if rules == "reward":
+        prompt, response = visible(prompt), visible(response)
+        kwargs = [_visible_values(values) for values in kwargs]
     forms = _loose_forms(response)
     verdicts: list[InstructionVerdict] = []
     for instruction, values in zip(instruction_ids, kwargs, strict=True):
-        check = _CHECKS.get(instruction)
-        if check is None:
+        published = _CHECKS.get(instruction)
+        if published is None:
             raise unknown("instruction", instruction, INSTRUCTIONS)
-        settings = Settings(instruction, values, prompt, knowledge, undetectable_follows)
+        check = published if rules == "ifeval" else _with_substance(instruction, published)
+        settings = Settings(instruction, values, prompt, knowledge, rules == "ifeval")
         strict = _follows(check, settings, response)
         loose = True if strict else _any(_follows(check, settings, form) for form in forms)
         verdicts.append(InstructionVerdict(instruction, strict, loose))
@@ -110,6 +123,29 @@ def _follows(check: Check, settings: Settings, response: str) -> bool | None:
     # The check runs on a blank response too: a malformed row is an error whatever the model wrote.
     followed = check(settings, response)
     return followed if response.strip() else False
+
+
+def _with_substance(instruction: str, published: Check) -> Check:
+    more = SUBSTANCE.get(instruction)
+
+    def check(settings: Settings, response: str) -> bool | None:
+        followed = published(settings, response)
+        if not followed or (has_content(response) and (more is None or more(settings, response))):
+            return followed
+        return False
+
+    return check
+
+
+def _visible_values(values: Mapping[str, object]) -> dict[str, object]:
+    """Return the parameters as the response is looked at, else it could not repeat them."""
+    return {name: _visible_value(value) for name, value in values.items()}
+
+
+def _visible_value(value: object) -> object:
+    if isinstance(value, str):
+        return visible(value) or value
+    return [_visible_value(item) for item in value] if isinstance(value, list) else value
 
 
 def _loose_forms(response: str) -> list[str]:

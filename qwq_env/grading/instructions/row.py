@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import Literal
 
-from qwq_env.errors import UsageError
+from qwq_env.errors import UsageError, brief
 from qwq_env.grading.answer import final_answer_text
-from qwq_env.grading.instructions.report import InstructionReport, check_instructions
+from qwq_env.grading.instructions.report import InstructionReport, Rules, check_instructions
 from qwq_env.grading.score import Score
 
-__all__ = ["Thinking", "check_row", "grade_row", "strip_thinking"]
+__all__ = ["Thinking", "check_row", "checked_rules", "grade_row", "strip_thinking"]
 
 Thinking = Literal["final", "qwq", "keep"]
 """What is graded of a response: what follows the last `</think>` (a thought that never ended has no
@@ -25,7 +25,7 @@ def strip_thinking(response: str, thinking: Thinking = "final") -> str:
         return response.partition(_QWQ_END)[2] if _QWQ_END in response else response
     if thinking == "keep":
         return response
-    raise UsageError(f"thinking: {thinking!r}; expected 'final', 'qwq' or 'keep'")
+    raise UsageError(f"thinking: {brief(thinking)}; expected 'final', 'qwq' or 'keep'")
 
 
 async def grade_row(
@@ -34,14 +34,14 @@ async def grade_row(
     loose: bool = False,
     fraction: bool = False,
     thinking: Thinking = "final",
-    undetectable_follows: bool = False,
+    rules: Rules = "reward",
 ) -> Score:
     """Score a row with `prompt`, `instruction_id_list`, `kwargs` and `response`.
 
     1.0 if every instruction is followed, else 0.0, or their share with `fraction`; `detail` names
     those that are not. Undecided (`undecided_language`) where a language check needed langdetect
-    and it is not installed. This is a reward, so a text of no language at all is in none;
-    `undetectable_follows=True` scores as IFEval does. Raises UsageError for a malformed row.
+    and it is not installed. This is a reward, so what nobody sees is paid nothing;
+    `rules="ifeval"` scores as published. Raises UsageError for a malformed row.
     """
     ids, kwargs = _instructions(row)
     report = check_instructions(
@@ -49,7 +49,7 @@ async def grade_row(
         kwargs,
         _text(row, "prompt"),
         strip_thinking(_text(row, "response"), thinking),
-        undetectable_follows=undetectable_follows,
+        rules=rules,
     )
     return _score(report, loose, fraction)
 
@@ -61,15 +61,19 @@ def check_row(row: Mapping[str, object]) -> None:
 
 
 def _instructions(row: Mapping[str, object]) -> tuple[list[str], list[dict[str, object]]]:
-    ids, kwargs = row.get("instruction_id_list"), row.get("kwargs")
+    return checked_rules(row.get("instruction_id_list"), row.get("kwargs"))
+
+
+def checked_rules(ids: object, kwargs: object) -> tuple[list[str], list[dict[str, object]]]:
+    """Return what a row has as its rules. Raises UsageError for what is no such pair of lists."""
     if not isinstance(ids, list) or not isinstance(kwargs, list) or not ids:
         raise UsageError("row: expected the lists 'instruction_id_list' and 'kwargs', not empty")
     for instruction in ids:
         if not isinstance(instruction, str):
-            raise UsageError(f"instruction_id_list: {instruction!r:.80}; expected texts")
+            raise UsageError(f"instruction_id_list: {brief(instruction)}; expected texts")
     for entry in kwargs:
         if not isinstance(entry, dict):
-            raise UsageError(f"kwargs: {entry!r:.80}; expected an object for each instruction")
+            raise UsageError(f"kwargs: {brief(entry)}; expected an object for each instruction")
     return ids, kwargs
 
 
@@ -93,5 +97,5 @@ def _score(report: InstructionReport, loose: bool, fraction: bool) -> Score:
 def _text(row: Mapping[str, object], name: str) -> str:
     value = row.get(name)
     if not isinstance(value, str):
-        raise UsageError(f"row: {name} is {value!r:.80}; expected a text")
+        raise UsageError(f"row: {name} is {brief(value)}; expected a text")
     return value

@@ -8,7 +8,7 @@ data set fills every row with the parameters of all instructions.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from qwq_env.errors import UsageError
+from qwq_env.errors import UsageError, brief
 from qwq_env.grading.instructions.english import BUILT_IN
 from qwq_env.grading.instructions.sentences import Knowledge
 
@@ -72,5 +72,5 @@ class Settings:
         return value
 
     def _wrong(self, name: str, value: object, expected: str) -> UsageError:
-        shown = "is missing" if value is None else f"is {value!r:.80}"
+        shown = "is missing" if value is None else f"is {brief(value)}"
         return UsageError(f"{self.instruction}: {name} {shown}; expected {expected}")

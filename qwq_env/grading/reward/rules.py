@@ -45,7 +45,7 @@ class InstructionGrader:
         self, instruction_ids: Sequence[str], kwargs: Sequence[Mapping[str, object]], prompt: str
     ) -> None:
         """Raise `UsageError` for instructions that no answer can be checked against."""
-        check_instructions(instruction_ids, kwargs, prompt, "x")
+        check_instructions(instruction_ids, kwargs, prompt, "x", rules="reward")
 
 
 def judge_instructions(row: Mapping[str, object], loose: bool) -> Score:

@@ -1,5 +1,6 @@
 """How the verdicts on single instructions make up the report and the score of a row."""
 
+import math
 import sys
 from collections.abc import Iterator
 
@@ -77,7 +78,7 @@ async def test_a_text_of_no_language_is_not_paid_but_follows_in_ifeval() -> None
     digits = row("12345", FRENCH)
 
     assert (await grade_row(digits)).value == 0.0
-    assert (await grade_row(digits, undetectable_follows=True)).value == 1.0
+    assert (await grade_row(digits, rules="ifeval")).value == 1.0
     assert check_instructions([FRENCH], [{"language": "fr"}], "", "12345").prompt_strict is True
 
 
@@ -98,12 +99,37 @@ def test_language_detection_gives_the_same_answer_every_time() -> None:
     assert len({language.detect_language(text) for _ in range(20)}) == 1
 
 
-async def test_a_malformed_row_is_the_operators_mistake() -> None:
-    for broken in (
-        {**row("a", NO_COMMA), "response": None},
-        {**row("a", NO_COMMA), "kwargs": []},
-        {**row("a", NO_COMMA), "kwargs": [None]},
-        {**row("a"), "instruction_id_list": []},
-    ):
-        with pytest.raises(UsageError):
-            await grade_row(broken)
+MALFORMED = [
+    {"response": None}, {"kwargs": []}, {"kwargs": [None]}, {"kwargs": None}, {"kwargs": {}},
+    {"kwargs": [[]]}, {"kwargs": ["{}"]}, {"kwargs": [{}, {}]}, {"instruction_id_list": []},
+    {"instruction_id_list": None}, {"instruction_id_list": NO_COMMA}, {"prompt": ["p"]},
+    {"instruction_id_list": [None]}, {"instruction_id_list": [[NO_COMMA]]},
+    {"instruction_id_list": ["\x1b[31m" + "x" * 10**6]}, {"kwargs": ["x" * 10**6]},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("broken", MALFORMED, ids=lambda broken: str(broken)[:40])
+async def test_a_malformed_row_is_the_operators_mistake(broken: dict[str, object]) -> None:
+    with pytest.raises(UsageError) as error:
+        await grade_row({**row("a", NO_COMMA), **broken})
+
+    assert str(error.value).isprintable()
+    assert len(str(error.value)) < 2000
+
+
+VALUES = [None, "3", True, -1, 1.5, math.nan, math.inf, [3], {}, "x" * 10**6]
+
+
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: str(value)[:10])
+async def test_a_parameter_that_is_none_names_the_instruction(value: object) -> None:
+    words = "length_constraints:number_words"
+    odd = {**row("a", words), "kwargs": [{"num_words": value, "relation": "at least"}]}
+    with pytest.raises(UsageError, match=f"^{words}: num_words .*; expected ") as error:
+        await grade_row(odd)
+
+    assert len(str(error.value)) < 200
+
+
+async def test_rules_have_a_name() -> None:
+    with pytest.raises(UsageError, match=r"^rules: 'official'; expected 'ifeval' or 'reward'"):
+        await grade_row(row("a", NO_COMMA), rules="official")
