@@ -51,11 +51,12 @@ from qwq_env.task import Task, TaskSet
 from qwq_env.tool import Tool, checked_tools
 from qwq_env.toolbox import ToolLimits
 from qwq_env.truncation import Tokenizer
+from qwq_env.unknown_arguments import KnowsItsArguments
 
 _OPTIONS = ("task", "task_id", "index")
 
 
-class ToolEnv(gym.Env[str, str]):
+class ToolEnv(KnowsItsArguments, gym.Env[str, str]):
     """An environment: where tasks come from, which tools there are, what pays.
 
     Observation and action are texts. `terminated` means that the outcome is decided,

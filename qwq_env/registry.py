@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +11,10 @@ from gymnasium.envs.registration import load_env_creator
 
 import qwq_env
 from qwq_env.env import ToolEnv
-from qwq_env.errors import UsageError, unknown
+from qwq_env.errors import UsageError, brief
+from qwq_env.unknown_arguments import refuse_unknown_arguments
+
+_NO_TOOL_ENV = "environment: %s is no ToolEnv; expected an id of qwq/..."
 
 
 def make_environment(environment: str, arguments: Mapping[str, Any] | None = None) -> ToolEnv:
@@ -27,10 +29,17 @@ def make_environment(environment: str, arguments: Mapping[str, Any] | None = Non
         _refuse_arguments(environment, arguments or {})
         # The checker wraps `step`, which the engine does not call.
         made = gym.make(environment, disable_env_checker=True, **(arguments or {})).unwrapped
+    except gym.error.UnregisteredEnv as error:
+        # The ids of a module that nobody has imported are not there yet.
+        hint = "" if ":" in environment else (
+            "; if a module of yours registers it, name that in front: MODULE:"
+            f"{brief(environment)[1:-1]}"
+        )  # fmt: skip
+        raise UsageError(f"environment: {error}{hint}") from None
     except (gym.error.Error, ModuleNotFoundError) as error:
         raise UsageError(f"environment: {error}") from None
     if not isinstance(made, ToolEnv):
-        raise UsageError(f"environment: {environment!r} is no ToolEnv; expected an id of qwq/...")
+        raise UsageError(_NO_TOOL_ENV % brief(environment))
     return made
 
 
@@ -42,7 +51,10 @@ def creator_of(environment: str) -> Any:
     module, colon, name = environment.rpartition(":")
     if colon:
         # As `gym.make` does, but before the id is looked up.
-        importlib.import_module(module)
+        try:
+            importlib.import_module(module)
+        except (ValueError, TypeError) as error:
+            raise UsageError(f"environment: {brief(environment)}: {error}") from None
     spec = gym.registry.get(name)
     entry = None if spec is None else spec.entry_point
     return load_env_creator(entry) if isinstance(entry, str) else entry
@@ -54,10 +66,5 @@ def _refuse_arguments(environment: str, arguments: Mapping[str, Any]) -> None:
     if creator is None:
         return
     if isinstance(creator, type) and not issubclass(creator, ToolEnv):
-        raise UsageError(f"environment: {environment!r} is no ToolEnv; expected an id of qwq/...")
-    known = inspect.signature(creator).parameters
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values()):
-        return
-    for name in arguments:
-        if name not in known:
-            raise unknown(f"argument of {environment}", name, known)
+        raise UsageError(_NO_TOOL_ENV % brief(environment))
+    refuse_unknown_arguments(environment, creator, arguments)

@@ -244,7 +244,10 @@ def test_reward_that_raises_ends_the_episode_without_a_reward(caplog):
 
 @pytest.mark.parametrize("text", ["</think>\n\n4", turn(call("broken", '{"how": "usage"}'))])
 def test_what_the_operator_must_mend_is_raised_and_ends_the_episode(text):
-    env = make(reward=lambda final: math.nan)
+    def misused(final):
+        raise UsageError("mend it")
+
+    env = make(reward=misused)
     env.reset(seed=0)
 
     with pytest.raises(UsageError):

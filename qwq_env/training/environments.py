@@ -33,9 +33,13 @@ def environments(recipe: Recipe) -> tuple[ToolEnv, ToolEnv]:
     train, heldout = _split(recipe)
     asked = recipe.grpo.episodes // recipe.grpo.group
     if train.tasks.size is not None and train.tasks.size < asked:
+        kept = "" if recipe.environment.heldout_tasks is not None else (
+            f", for the last {heldout.tasks.size} are held out for evaluation"
+            " (evaluation.tasks, at most half)"
+        )  # fmt: skip
         raise UsageError(
-            f"environment.tasks: {train.tasks.size} to train on; expected {asked} or more, as many"
-            " as a step asks (grpo.episodes / grpo.group)"
+            f"environment.tasks: {train.tasks.size} to train on{kept}; expected {asked} or more,"
+            " as many as a step asks (grpo.episodes / grpo.group)"
         )
     return train, heldout
 

@@ -16,9 +16,9 @@ from trl import GRPOConfig, GRPOTrainer
 
 from qwq_env.training.checkpoint_seal import seal
 from qwq_env.training.progress import Phase
-from qwq_env.training.recipe import Recipe
+from qwq_env.training.recipe import Recipe, dump_recipe
 from qwq_env.training.rollouts import Rollouts
-from qwq_env.training.run_folder import RunFolder
+from qwq_env.training.run_folder import RunFolder, write_whole
 
 _BEYOND_A_BATCH: Final = 1800
 """Seconds for what a step does besides its episodes; a cold start, too, is made by one process."""
@@ -36,7 +36,7 @@ def make_trainer(
 ) -> GRPOTrainer:
     """Return a trainer that takes its episodes from `rollouts`."""
     paid = recipe.grpo.reward == "environment"
-    trainer = GRPOTrainer(
+    trainer = _Trainer(
         model=model,
         args=grpo_config(recipe, folder.checkpoints, world=world),
         processing_class=tokenizer,
@@ -45,9 +45,36 @@ def make_trainer(
         reward_funcs=rollouts.reward if paid else RandomReward(rollouts, recipe.seed),
         callbacks=[StepLog(folder, phase), Seals()],
     )
+    trainer.recipe = recipe
     # Its rows go to metrics.jsonl and the newest to the progress bar; on the screen they bury it.
     trainer.remove_callback(PrinterCallback)
     return trainer
+
+
+class _Trainer(GRPOTrainer):  # type: ignore[misc]  # its package is read without types
+    """TRL's trainer with a model card that says what was run; it writes one at each checkpoint."""
+
+    recipe: Recipe
+
+    def create_model_card(self, *names: Any, **rest: Any) -> None:
+        """Write the card beside the checkpoints."""
+        if self.is_world_process_zero():
+            write_model_card(Path(self.args.output_dir), self.recipe)
+
+
+def write_model_card(folder: Path, recipe: Recipe) -> None:
+    """Write `README.md` of a policy: what it is, what it was trained in, and by what recipe."""
+    tiny = recipe.policy.checkpoint == "tiny"
+    base = "a policy made from nothing" if tiny else f"`{recipe.policy.checkpoint}`"
+    tasks = recipe.environment.tasks or "the environment's own"
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(
+        folder / "README.md",
+        f"# {recipe.name}\n\nTrained with qwq-env: GRPO of TRL on {base}, in the environment"
+        f" `{recipe.environment.id}` (tasks: {tasks}), {recipe.grpo.steps} steps of"
+        f" {recipe.grpo.episodes} episodes in groups of {recipe.grpo.group}, seed {recipe.seed}."
+        f"\n\n```yaml\n{dump_recipe(recipe)}```\n",
+    )
 
 
 def patience(recipe: Recipe) -> int:

@@ -44,6 +44,8 @@ from qwq_env.rollout.engine import Assignment, Engine, EngineSettings, attempt_n
 from qwq_env.rollout.play import PlaySettings, check_thinking
 from qwq_env.rollout.policy import Policy
 from qwq_env.task import Task
+from qwq_env.terminal import printable
+from qwq_env.training.flat_rewards import FlatRewards
 from qwq_env.training.group_reward import GroupReward
 from qwq_env.training.sampling import sampling_of
 from qwq_env.training.weight_sync import WeightSync
@@ -82,7 +84,8 @@ class Rollouts:
     `turns` cut counts too. Filters such as `top_p` are refused; see `sampling_of`.
 
     Every batch is audited: ids, log-probabilities and contexts must be those of the sampling,
-    or the training stops with an `AuditError`.
+    or the training stops with an `AuditError`. Where nothing can be learned, because the rewards
+    of every group are alike, a warning says so after ten steps and at the end.
     """
 
     def __init__(
@@ -209,6 +212,7 @@ class Rollouts:
             bounds = within_ddp_timeout(self._engine_settings, ranks, arguments.ddp_timeout)
             policy = RecordingPolicy(self._make_policy(trainer))
             self._engine = Engine(self.env, policy, self.codec, settings=bounds)
+            trainer.add_callback(FlatRewards(trainer, lambda: self.last))
         self._engine.play_settings = settings
         return self._engine
 
@@ -328,7 +332,7 @@ def _warn_of_losses(trajectories: Sequence[Trajectory]) -> None:
         first = lost[0].outcome
         logger.warning(
             "%d of %d episodes were lost and are masked; the first: %s: %s",
-            len(lost), len(trajectories), first.reason, first.detail,
+            len(lost), len(trajectories), first.reason, printable(first.detail, lines=False),
         )  # fmt: skip
 
 

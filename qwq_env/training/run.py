@@ -35,7 +35,7 @@ from qwq_env.rollout.transformers_policy import TransformersPolicy
 from qwq_env.rollout.vllm_policy import VllmPolicy
 from qwq_env.training.cold_start import cold_start
 from qwq_env.training.environments import environments
-from qwq_env.training.grpo import make_trainer, patience
+from qwq_env.training.grpo import make_trainer, patience, write_model_card
 from qwq_env.training.phase_seconds import PhaseSeconds
 from qwq_env.training.progress import Phase, Reporter
 from qwq_env.training.recipe import PolicyRecipe, Recipe, RolloutRecipe
@@ -213,6 +213,7 @@ class Run:
         if self.rank == 0:
             trained.save_pretrained(self.folder.policy)
             tokenizer.save_pretrained(self.folder.policy)
+            write_model_card(self.folder.policy, self.recipe)
         self.folder.mark_done("grpo", {"steps": steps})
         return trained
 

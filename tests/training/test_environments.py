@@ -113,8 +113,16 @@ def test_finite_tasks_are_cut_in_two(own):
 
 
 def test_fewer_tasks_than_a_step_asks_are_refused(own):
-    with pytest.raises(UsageError, match="6 to train on; expected 8 or more"):
+    with pytest.raises(UsageError, match=r"6 to train on, for the last 4 are held out .*8 or more"):
         environments(of(id=own, arguments={"count": 10}))
+
+
+def test_few_tasks_of_which_none_is_held_out_are_only_counted(tmp_path):
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"prompt": "1+1?", "answer": "2"}\n')
+    recipe = of(id="qwq/MathTool-v0", tasks=str(rows), heldout_tasks=str(rows))
+    with pytest.raises(UsageError, match=r"tasks: 1 to train on; expected 8 or more"):
+        environments(recipe)
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,11 @@ def test_the_folder_holds_what_the_run_was(learned):
     assert (learned / "curve.png").stat().st_size > 1000
     assert (learned / "policy" / "model.safetensors").exists()
     assert "steps: 30" in (learned / "recipe.yaml").read_text()
+    for folder in ("policy", "checkpoints"):
+        card = (learned / folder / "README.md").read_text()
+        assert "GRPO of TRL on a policy made from nothing" in card
+        assert "steps: 30" in card
+        assert "None" not in card
 
 
 @pytest.mark.slow
