@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import Literal
 
 from qwq_env.envs.word_problems import LEVELS, NAMES, OPERATORS, THINGS, Range, Step, Wording
-from qwq_env.errors import UsageError, unknown
+from qwq_env.errors import UsageError, brief, unknown
 from qwq_env.task import Task, TaskSet, find_by_index
 
 INSTRUCTION = "\nPlease reason step by step, and put your final answer within \\boxed{}."
@@ -46,7 +46,7 @@ class ArithmeticTaskSet(TaskSet):
     ) -> None:
         """Raises `UsageError` for a difficulty or a split that there is not."""
         if difficulty not in range(1, len(LEVELS) + 1):
-            raise UsageError(f"difficulty: {difficulty!r}; expected 1 to {len(LEVELS)}")
+            raise UsageError(f"difficulty: {brief(difficulty)}; expected 1 to {len(LEVELS)}")
         if split not in ("train", "heldout"):
             raise unknown("split", split, ("train", "heldout"))
         self.seed = seed

@@ -65,7 +65,7 @@ class GeneralEnv(ToolEnv):
         render_mode: str | None = None,
     ) -> None:
         if not weight > 0:
-            raise UsageError(f"weight: {weight!r}; expected a number above 0")
+            raise UsageError(f"weight: {brief(weight)}; expected a number above 0")
         components = []
         if reward_model is not None:
             function = by_reward_model(make_reward_model(reward_model), reference=reference)

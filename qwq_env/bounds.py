@@ -9,7 +9,7 @@ from __future__ import annotations
 from numbers import Integral, Real
 from typing import Any
 
-from qwq_env.errors import UsageError
+from qwq_env.errors import UsageError, brief
 
 
 def is_number(value: object) -> bool:
@@ -41,4 +41,4 @@ def _above_zero(value: Any) -> bool:
 
 
 def _refuse(field: str, value: object, expected: str, optional: bool) -> None:
-    raise UsageError(f"{field}: {value!r:.80}; expected {expected}{', or None' * optional}")
+    raise UsageError(f"{field}: {brief(value)}; expected {expected}{', or None' * optional}")

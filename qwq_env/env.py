@@ -41,6 +41,7 @@ from qwq_env.errors import (
     InfrastructureError,
     ResetNeeded,
     UsageError,
+    brief,
     unknown,
 )
 from qwq_env.outcome import EpisodeLimits
@@ -234,7 +235,7 @@ class ToolEnv(KnowsItsArguments, gym.Env[str, str]):
         try:
             return self.tasks.find(task_id)
         except KeyError:
-            raise UsageError(f"task_id: no task {task_id!r} in this set") from None
+            raise UsageError(f"task_id: no task {brief(task_id)} in this set") from None
 
     def _at(self, index: Any) -> Task:
         try:
@@ -245,7 +246,7 @@ class ToolEnv(KnowsItsArguments, gym.Env[str, str]):
         except (TypeError, IndexError):
             size = self.tasks.size
             known = "0 or more" if size is None else f"0 to {size - 1}"
-            raise UsageError(f"index: {index!r}; expected {known}") from None
+            raise UsageError(f"index: {brief(index)}; expected {known}") from None
 
     def _count_tokens(self, text: str) -> int:
         if self.settings.tokenizer is not None:
@@ -281,4 +282,4 @@ class ToolEnv(KnowsItsArguments, gym.Env[str, str]):
 def _expect(field: str, value: object, kind: Any) -> None:
     if not isinstance(value, kind):
         wanted = getattr(kind, "__name__", str(kind))
-        raise UsageError(f"{field}: {value!r:.80}; expected {wanted}")
+        raise UsageError(f"{field}: {brief(value)}; expected {wanted}")

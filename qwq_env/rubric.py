@@ -68,9 +68,9 @@ class Component:
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
-            raise UsageError(f"component, name: {self.name!r:.80}; expected a text, not empty")
+            raise UsageError(f"component, name: {brief(self.name)}; expected a text, not empty")
         if not callable(self.function):
-            raise UsageError(f"component {self.name}: {self.function!r:.80}; expected a function")
+            raise UsageError(f"component {self.name}: {brief(self.function)}; expected a function")
         if not is_number(self.weight) or not math.isfinite(self.weight):
             raise UsageError(f"weight of {self.name}: {self.weight!r}; expected a finite number")
 
@@ -222,10 +222,10 @@ def candidate_of(task: Task, answer: str, reference: bool = False) -> Candidate:
 
 def _check_parts(name: str, parts: object) -> None:
     if not isinstance(parts, list | tuple):
-        raise UsageError(f"rubric, {name}: {parts!r:.80}; expected a list of Components")
+        raise UsageError(f"rubric, {name}: {brief(parts)}; expected a list of Components")
     for part in parts:
         if not isinstance(part, Component):
-            raise UsageError(f"rubric, {name}: {part!r:.80}; expected a Component")
+            raise UsageError(f"rubric, {name}: {brief(part)}; expected a Component")
 
 
 def _times(left: float | None, right: float | None) -> float | None:

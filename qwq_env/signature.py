@@ -14,7 +14,7 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 
-from qwq_env.errors import UsageError
+from qwq_env.errors import UsageError, brief
 
 
 class Signature(NamedTuple):
@@ -41,7 +41,7 @@ def signature_of(function: Callable[..., Any]) -> Signature:
     reach, and for a type hint that is missing, cannot be resolved, or has no JSON form.
     """
     if not inspect.isroutine(function):
-        raise UsageError(f"tool: {function!r:.80}; expected a function")
+        raise UsageError(f"tool: {brief(function)}; expected a function")
     try:
         hints = typing.get_type_hints(function, include_extras=True)
     # A hint is an expression: what it names may not be there, and it may be none at all.
@@ -83,7 +83,7 @@ def _parameters_of(function: Callable[..., Any]) -> Mapping[str, inspect.Paramet
 
 def _json_default(value: Any, where: str) -> Any:
     if not _has_json_form(value):
-        raise UsageError(f"{where}: the default {value!r:.80} has no JSON form")
+        raise UsageError(f"{where}: the default {brief(value)} has no JSON form")
     return value
 
 
@@ -104,7 +104,7 @@ def _schema_of(hint: Any, where: str) -> dict[str, Any]:
         return {**_schema_of(arguments[0], where), "description": str(arguments[1])}
     if origin is Literal:
         if not all(type(value) in (str, int, bool, type(None)) for value in arguments):
-            raise UsageError(f"{where}: {hint!r:.80} holds a value that has no JSON form")
+            raise UsageError(f"{where}: {brief(hint)} holds a value that has no JSON form")
         return {"enum": list(arguments)}
     if origin in (Union, types.UnionType):
         return {"anyOf": [_schema_of(argument, where) for argument in arguments]}
@@ -116,12 +116,12 @@ def _schema_of(hint: Any, where: str) -> dict[str, Any]:
     if hint is dict or origin is dict:
         if arguments and arguments[0] is not str:
             raise UsageError(
-                f"{where}: {hint!r:.80}; expected dict[str, ...]: JSON's keys are text"
+                f"{where}: {brief(hint)}; expected dict[str, ...]: JSON's keys are text"
             )
         values = {"additionalProperties": _schema_of(arguments[1], where)} if arguments else {}
         return {"type": "object", **values}
     raise UsageError(
-        f"{where}: the type {hint!r:.80} has no JSON form; use str, Literal, list, ..."
+        f"{where}: the type {brief(hint)} has no JSON form; use str, Literal, list, ..."
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from qwq_env.errors import UsageError
+from qwq_env.errors import UsageError, brief
 from qwq_env.jsonl import read_objects
 
 _ROLES = ("system", "user", "assistant", "tool")
@@ -103,9 +103,11 @@ class ListTaskSet(TaskSet):
         self._by_id: dict[str, Task] = {}
         for task in self._tasks:
             if not isinstance(task, Task):
-                raise UsageError(f"tasks: {_show(task)}; expected a Task")
+                raise UsageError(f"tasks: {brief(task)}; expected a Task")
             if task.id in self._by_id:
-                raise UsageError(f"tasks: two tasks share the id {task.id!r}; expected it once")
+                raise UsageError(
+                    f"tasks: two tasks share the id {brief(task.id)}; expected it once"
+                )
             self._by_id[task.id] = task
         self.size = len(self._tasks)
 
@@ -133,7 +135,7 @@ def prompted_row(row: Mapping[str, Any], task_id: str) -> Task:
     """Read the house form where a row need not have an answer ("" then)."""
     prompt, answer = row.get("prompt"), row.get("answer", "")
     if not isinstance(prompt, str | list) or not prompt:
-        raise UsageError(f"prompt: {_show(prompt)}; expected a text or a list of messages")
+        raise UsageError(f"prompt: {brief(prompt)}; expected a text or a list of messages")
     metadata = {key: value for key, value in row.items() if key not in ("prompt", "answer", "id")}
     identity = task_id if row.get("id") is None else str(row["id"])
     if isinstance(prompt, list):
@@ -148,9 +150,9 @@ def gsm8k_row(row: Mapping[str, Any], task_id: str) -> Task:
     """
     question, solution = row.get("question"), row.get("answer")
     if not isinstance(question, str) or not question:
-        raise UsageError(f"question: {_show(question)}; expected a text")
+        raise UsageError(f"question: {brief(question)}; expected a text")
     if not isinstance(solution, str) or "####" not in solution:
-        raise UsageError(f"answer: {_show(solution)}; expected a text that ends in '#### number'")
+        raise UsageError(f"answer: {brief(solution)}; expected a text that ends in '#### number'")
     answer = solution.rsplit("####", 1)[1].strip().replace(",", "")
     if not answer:
         raise UsageError("answer: nothing after '####'; expected a number")
@@ -163,7 +165,7 @@ def read_any_row(row: Mapping[str, Any], task_id: str) -> Task:
         return prompt_answer_row(row, task_id)
     if "question" in row:
         return gsm8k_row(row, task_id)
-    keys = ", ".join(map(repr, row)) or "none"
+    keys = brief(list(row)[:9])[1:-1] or "none"
     raise UsageError(f"keys: {keys}; expected 'prompt' and 'answer', or 'question' and 'answer'")
 
 
@@ -204,7 +206,7 @@ def load_huggingface(
         rows = datasets.load_dataset(dataset, configuration, split=split)
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UsageError(f"tasks: dataset {dataset!r} could not be loaded: {reason}") from None
+        raise UsageError(f"tasks: dataset {brief(dataset)} could not be loaded: {reason}") from None
     tasks = []
     for index, row in enumerate(rows):
         try:
@@ -217,14 +219,9 @@ def load_huggingface(
 def _last_content(messages: Sequence[Any]) -> str:
     for message in messages:
         if not isinstance(message, Mapping) or not isinstance(message.get("content"), str):
-            raise UsageError(f"prompt: {_show(message)}; expected messages with role and content")
+            raise UsageError(f"prompt: {brief(message)}; expected messages with role and content")
         # A dialect may leave out a message of a role that it does not know.
         if message.get("role") not in _ROLES:
             expected = ", ".join(_ROLES)
-            raise UsageError(f"prompt: role {_show(message.get('role'))}; expected {expected}")
+            raise UsageError(f"prompt: role {brief(message.get('role'))}; expected {expected}")
     return str(messages[-1]["content"])
-
-
-def _show(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."

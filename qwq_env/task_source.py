@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from qwq_env.errors import UsageError
+from qwq_env.errors import UsageError, brief
 from qwq_env.task import RowReader, TaskSet, load_huggingface, load_jsonl, read_any_row
 
 _DATASET_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -40,7 +40,7 @@ def open_tasks(
     names = ", ".join(map(repr, procedural))
     expected = f"expected {names}, a .jsonl path, a dataset id 'org/name' or a TaskSet"
     if not isinstance(tasks, str | Path) or not str(tasks).strip():
-        raise UsageError(f"tasks: {tasks!r:.80}; {expected}")
+        raise UsageError(f"tasks: {brief(tasks)}; {expected}")
     name, path = str(tasks), Path(tasks)
     if name in procedural:
         return procedural[name]()
@@ -48,12 +48,12 @@ def open_tasks(
         if not any(True for pattern in _DATA for _ in path.rglob(pattern)):
             if lines := _lines_of(path, split):
                 return load_jsonl(lines, reader)
-            raise UsageError(f"tasks: {name!r} is a folder without data files; {expected}")
+            raise UsageError(f"tasks: {brief(name)} is a folder without data files; {expected}")
         return load_huggingface(name, configuration=configuration, split=split, reader=reader)
     if path.is_file() or path.suffix.lower() in _FILES:
         return load_jsonl(path, reader)
     if not _DATASET_ID.fullmatch(name):
-        raise UsageError(f"tasks: {name!r}; {expected}")
+        raise UsageError(f"tasks: {brief(name)}; {expected}")
     return load_huggingface(name, configuration=configuration, split=split, reader=reader)
 
 

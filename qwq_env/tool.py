@@ -33,7 +33,7 @@ from dataclasses import dataclass, field
 from typing import Any, overload
 
 from qwq_env.errors import ToolError as ToolError
-from qwq_env.errors import UsageError
+from qwq_env.errors import UsageError, brief
 from qwq_env.schema import check_parameters
 from qwq_env.signature import Signature, signature_of
 
@@ -210,11 +210,11 @@ def checked_tools(tools: object) -> CheckedTools:
     if isinstance(tools, CheckedTools):
         return tools
     if not isinstance(tools, list | tuple):
-        raise UsageError(f"tools: {tools!r:.80}; expected a list of Tools")
+        raise UsageError(f"tools: {brief(tools)}; expected a list of Tools")
     for tool in tools:
         if not isinstance(tool, Tool):
             expected = "a Tool: an instance, or what @tool makes of a function"
-            raise UsageError(f"tools: {tool!r:.80}; expected {expected}")
+            raise UsageError(f"tools: {brief(tool)}; expected {expected}")
         _check(tool)
     names = [tool.name for tool in tools]
     if len(set(names)) != len(names):
@@ -229,7 +229,7 @@ def _check(tool: Tool) -> None:
         where = tool.name
         description = getattr(tool, "description", None)
         if not isinstance(description, str):
-            raise UsageError(f"description: {description!r:.80}; expected a text")
+            raise UsageError(f"description: {brief(description)}; expected a text")
         check_parameters(getattr(tool, "parameters", None))
     except UsageError as error:
         raise UsageError(f"tool {where}: {error}") from None
@@ -237,5 +237,5 @@ def _check(tool: Tool) -> None:
 
 def _checked_name(name: object) -> str:
     if not isinstance(name, str) or not name or not name.isprintable():
-        raise UsageError(f"name: {name!r:.80}; expected a printable text, not empty")
+        raise UsageError(f"name: {brief(name)}; expected a printable text, not empty")
     return name

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from qwq_env.dialect.base import Message, Messages, Piece
-from qwq_env.errors import UsageError
+from qwq_env.errors import UsageError, brief
 
 END = "<|im_end|>"
 ENDS = (END, "<|endoftext|>")
@@ -31,7 +31,9 @@ def content_of(message: Message) -> str:
         return ""
     if not isinstance(content, str):
         kind = type(content).__name__
-        raise UsageError(f"message content: {kind} in a {message.get('role')!r} message; want text")
+        raise UsageError(
+            f"message content: {kind} in a {brief(message.get('role'))} message; want text"
+        )
     return content
 
 
@@ -39,7 +41,7 @@ def role_of(message: Message) -> str:
     """Return a message's role. Raises `UsageError` for one that no dialect here knows."""
     role = message.get("role")
     if role not in ROLES:
-        raise UsageError(f"message role: {role!r}; expected {', '.join(ROLES)}")
+        raise UsageError(f"message role: {brief(role)}; expected {', '.join(ROLES)}")
     return str(role)
 
 
@@ -52,7 +54,7 @@ def schema_of(tool: Any) -> Mapping[str, Any]:
     """Return the function that a schema describes. Raises `UsageError` for what is none."""
     function = function_of(tool)
     if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
-        raise UsageError(f"tool: {tool!r:.80}; expected an object with a name")
+        raise UsageError(f"tool: {brief(tool)}; expected an object with a name")
     return function
 
 
@@ -63,7 +65,7 @@ def call_of(call: Any) -> tuple[str, Any]:
     """
     function = function_of(call)
     if not isinstance(function, Mapping) or not {"name", "arguments"} <= function.keys():
-        raise UsageError(f"tool call: {call!r:.80}; expected an object with name and arguments")
+        raise UsageError(f"tool call: {brief(call)}; expected an object with name and arguments")
     return str(function["name"]), function["arguments"]
 
 
@@ -79,7 +81,9 @@ def decoded_call_of(call: Any) -> tuple[str, Mapping[str, Any]]:
         except (ValueError, RecursionError):
             pass
     if not isinstance(arguments, Mapping):
-        raise UsageError(f"tool call {name!r}: arguments {arguments!r:.80}; expected an object")
+        raise UsageError(
+            f"tool call {brief(name)}: arguments {brief(arguments)}; expected an object"
+        )
     return name, arguments
 
 

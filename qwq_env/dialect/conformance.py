@@ -6,13 +6,13 @@ null. Such files are made with a tokenizer's own `apply_chat_template`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from qwq_env.dialect.base import Dialect, text_of
-from qwq_env.errors import UsageError
+from qwq_env.errors import UsageError, brief
+from qwq_env.jsonl import read_objects
 
 _FIELDS: dict[str, tuple[type, ...]] = {
     "name": (str,),
@@ -45,13 +45,7 @@ class Difference(NamedTuple):
 
 def read_rows(path: Path) -> list[Row]:
     """Read a whole file. Raises `UsageError`, naming file and line, for what is no such row."""
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except OSError as error:
-        raise UsageError(f"file: {path} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise UsageError(f"file: {path} cannot be read: {error}") from None
-    rows = [_row(f"{path}:{number}", line) for number, line in enumerate(lines, 1) if line.strip()]
+    rows = [_row(f"{path}:{number}", value) for number, value in read_objects(path, constants=True)]
     if not rows:
         raise UsageError(f"file: {path} holds no rows; expected one JSON object a line")
     return rows
@@ -87,12 +81,7 @@ def common_prefix(left: Sequence[Any], right: Sequence[Any]) -> int:
     return next((index for index, (a, b) in pairs if a != b), shorter)
 
 
-def _row(where: str, line: str) -> Row:
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{where}: not JSON: {error}") from None
-    _expect(where, "row", value, (dict,))
+def _row(where: str, value: dict[str, Any]) -> Row:
     for field, kinds in _FIELDS.items():
         if field not in value:
             raise UsageError(f"{where}: {field}: missing; expected {_kinds(kinds)}")
@@ -127,7 +116,7 @@ def _check_message(where: str, message: Any) -> None:
 
 def _expect(where: str, field: str, value: Any, kinds: tuple[type, ...]) -> None:
     if not isinstance(value, kinds):
-        raise UsageError(f"{where}: {field}: {value!r:.60}; expected {_kinds(kinds)}")
+        raise UsageError(f"{where}: {field}: {brief(value)}; expected {_kinds(kinds)}")
 
 
 def _kinds(kinds: tuple[type, ...]) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from qwq_env.errors import UsageError
+from qwq_env.errors import UsageError, brief
 from qwq_env.grading.score import Score
 from qwq_env.jsonl import read_objects
 
@@ -32,7 +32,7 @@ class TaskRows:
     def of(self, episode: Row) -> Row:
         """The row of an episode's task. Raises `UsageError` if the file has none."""
         if episode["task_id"] not in self._rows:
-            raise UsageError(f"task_id: {episode['task_id']!r} is no task of {self._path}")
+            raise UsageError(f"task_id: {brief(episode['task_id'])} is no task of {self._path}")
         return self._rows[episode["task_id"]]
 
 

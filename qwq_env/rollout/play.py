@@ -20,7 +20,7 @@ from qwq_env.dialect.base import Dialect, Piece
 from qwq_env.dialect.chatml import END_THINK
 from qwq_env.dialect.codec import TokenCodec
 from qwq_env.episode import Episode, Step
-from qwq_env.errors import InfrastructureError, UsageError
+from qwq_env.errors import InfrastructureError, UsageError, brief
 from qwq_env.outcome import Limit
 from qwq_env.rollout.policy import Generation, GenerationRequest, Policy, Sampling
 from qwq_env.rollout.rows import Row, StrippedHistory
@@ -48,7 +48,7 @@ class PlaySettings:
         for name in ("context", "completion", "turn_tokens"):
             check_whole(name, getattr(self, name))
         if self.thinking not in ("keep", "strip"):
-            raise UsageError(f"thinking: {self.thinking!r}; expected 'keep' or 'strip'")
+            raise UsageError(f"thinking: {brief(self.thinking)}; expected 'keep' or 'strip'")
 
 
 class TurnEnds(NamedTuple):

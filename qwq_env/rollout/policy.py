@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from qwq_env.bounds import is_number
-from qwq_env.errors import UsageError
+from qwq_env.errors import UsageError, brief
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +26,13 @@ class Sampling:
 
     def __post_init__(self) -> None:
         if not (is_number(self.temperature) and 0 <= self.temperature <= 10):
-            raise UsageError(f"temperature: {self.temperature!r}; expected a number from 0 to 10")
+            raise UsageError(
+                f"temperature: {brief(self.temperature)}; expected a number from 0 to 10"
+            )
         if not (is_number(self.top_p) and 0 < self.top_p <= 1):
-            raise UsageError(f"top_p: {self.top_p!r}; expected a number above 0, at most 1")
+            raise UsageError(f"top_p: {brief(self.top_p)}; expected a number above 0, at most 1")
         if not (isinstance(self.top_k, int) and self.top_k >= 0):
-            raise UsageError(f"top_k: {self.top_k!r}; expected 0 (off) or more")
+            raise UsageError(f"top_k: {brief(self.top_k)}; expected 0 (off) or more")
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ class GroupReward:
 
     def __post_init__(self) -> None:
         if not 0 < self.weight < 1:
-            raise UsageError(f"weight: {self.weight!r}; expected a number between 0 and 1")
+            raise UsageError(f"weight: {brief(self.weight)}; expected a number between 0 and 1")
 
     async def apply(
         self, tasks: Sequence[Task], trajectories: Sequence[Trajectory]

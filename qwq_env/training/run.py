@@ -25,7 +25,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from qwq_env import portal
 from qwq_env.dialect.codec import TokenCodec
-from qwq_env.errors import InfrastructureError, UsageError
+from qwq_env.errors import InfrastructureError, UsageError, brief
 from qwq_env.evaluation.heldout import Result, evaluate, summarize
 from qwq_env.rollout.engine import EngineSettings
 from qwq_env.rollout.play import PlaySettings, check_thinking
@@ -290,7 +290,9 @@ def load_checkpoint(path: str) -> tuple[Any, Any]:
         model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UsageError(f"policy.checkpoint: {path!r} is not a checkpoint: {reason}") from None
+        raise UsageError(
+            f"policy.checkpoint: {brief(path)} is not a checkpoint: {reason}"
+        ) from None
     return model, tokenizer
 
 

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from qwq_env.errors import UsageError
+from qwq_env.errors import UsageError, brief
 from qwq_env.training.checkpoint_seal import is_whole, unseal
 from qwq_env.training.recipe import Recipe, dump_recipe, load_recipe
 
@@ -146,5 +146,5 @@ def _row(path: Path, number: int, line: bytes) -> dict[str, Any]:
     except ValueError as error:
         raise UsageError(f"{path}:{number}: not JSON: {error}; mend it or delete it") from None
     if not isinstance(row, dict):
-        raise UsageError(f"{path}:{number}: {row!r:.80}; expected an object")
+        raise UsageError(f"{path}:{number}: {brief(row)}; expected an object")
     return row

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qwq_env.errors import UsageError
+from qwq_env.errors import UsageError, brief
 from qwq_env.rollout.policy import Sampling
 
 _UNFILTERED = (
@@ -34,9 +34,9 @@ def training_sampling(temperature: float, top_p: float = 1.0, top_k: int = 0) ->
     if temperature == 0:
         raise UsageError("temperature: 0; expected more in training: a greedy policy tries nothing")
     if sampling.top_p != 1:
-        raise UsageError(f"top_p: {top_p!r}; {_UNFILTERED % 1.0}")
+        raise UsageError(f"top_p: {brief(top_p)}; {_UNFILTERED % 1.0}")
     if sampling.top_k:
-        raise UsageError(f"top_k: {top_k!r}; {_UNFILTERED % 0}")
+        raise UsageError(f"top_k: {brief(top_k)}; {_UNFILTERED % 0}")
     return sampling
 
 
@@ -49,7 +49,7 @@ def sampling_of(arguments: Any) -> Sampling:
     for name, meaningless in _TRL_ONLY.items():
         if (value := getattr(arguments, name, None)) not in meaningless:
             raise UsageError(
-                f"{name}: {value!r:.80}; Rollouts has no such sampling; leave it unset"
+                f"{name}: {brief(value)}; Rollouts has no such sampling; leave it unset"
             )
     # -1 is how vLLM writes it.
     top_k = 0 if arguments.top_k in (None, -1) else arguments.top_k

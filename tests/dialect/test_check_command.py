@@ -112,7 +112,7 @@ def test_rows_that_differ(recorded: Any, capsys: pytest.CaptureFixture[str]) -> 
     [
         ("{", ":2: not JSON"),
         ("[" * 100_000, ":2: not JSON"),
-        ("[]", ":2: row: []; expected an object"),
+        ("[]", ":2: a JSON array; expected an object a line"),
         ({"name": "x"}, ":2: messages: missing; expected a list"),
         (row(tools=3), ":2: tools: 3; expected a list or null"),
         (row(rendered=None), ":2: rendered: None; expected text"),
@@ -174,9 +174,9 @@ def test_other_bad_input(recorded: Any, tmp_path: Path, capsys: pytest.CaptureFi
     binary.write_bytes(b"\xff\xfe")
     for name, path, complaint in (
         ("qwk", recorded(row()), "did you mean 'qwq'"),
-        ("qwq", str(tmp_path / "none"), "cannot be read"),
-        ("qwq", str(tmp_path), "cannot be read"),
-        ("qwq", str(binary), "cannot be read"),
+        ("qwq", str(tmp_path / "none"), "No such file or directory; expected a JSONL file"),
+        ("qwq", str(tmp_path), "Is a directory; expected a JSONL file"),
+        ("qwq", str(binary), "binary:1: not UTF-8 at byte 0"),
         ("qwq", recorded(""), "holds no rows"),
     ):
         code = main(["check", "dialect", name, path])
