@@ -49,8 +49,8 @@ def printable_streams() -> Iterator[None]:
     """
     before = sys.stdout, sys.stderr
     if sys.stdout.isatty():
-        sys.stdout = PrintableStream(sys.stdout)  # type: ignore[assignment]
-    sys.stderr = PrintableStream(sys.stderr)  # type: ignore[assignment]
+        sys.stdout = PrintableStream(sys.stdout)
+    sys.stderr = PrintableStream(sys.stderr)
     try:
         yield
     except (SystemExit, KeyboardInterrupt):

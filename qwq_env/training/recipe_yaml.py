@@ -68,7 +68,7 @@ class _Loader(yaml.SafeLoader):
         self._level = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        event = self.peek_event()
+        event = self.peek_event()  # type: ignore[no-untyped-call]  # PyYAML has no types for it
         if isinstance(event, yaml.AliasEvent):
             _refuse(f"an alias (*{brief(event.anchor)[1:-1]}); write it out", event)
         if event.anchor is not None:
