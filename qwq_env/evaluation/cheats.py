@@ -99,6 +99,13 @@ async def _empty(episode: Episode, trick: Trick) -> Step:
     return await _say(episode, trick.chance.choice(["", trick.env.phrase_answer(""), "\n"]))
 
 
+async def _unseen(episode: Episode, trick: Trick) -> Step:
+    """Words, a title, a list and two versions, all of characters that nobody sees."""
+    nothing, word = "\u200b", "\u3164"
+    parts = [f"<<{nothing}>>", *[f"* {nothing}"] * 3, " ".join([word] * 300), "******", nothing]
+    return await _say(episode, trick.env.phrase_answer("\n".join(parts)))
+
+
 async def _random(episode: Episode, trick: Trick) -> Step:
     return await _say(episode, trick.env.phrase_answer(str(trick.chance.randint(-1000, 1000))))
 
@@ -160,6 +167,7 @@ async def _oracle(episode: Episode, trick: Trick) -> Step:
 
 CHEATS: dict[str, Cheat] = {
     "empty": _empty,
+    "unseen characters": _unseen,
     "random": _random,
     "constant": _constant,
     "list everything": _list_everything,

@@ -122,7 +122,7 @@ class RunFolder:
             return {}
         try:
             state = json.loads(self.state.read_text(encoding="utf-8"))
-        except ValueError:
+        except (ValueError, RecursionError):
             state = None
         if not isinstance(state, dict):
             raise UsageError(f"run: {self.state} is damaged; without it every phase is run again")
@@ -143,7 +143,7 @@ def _part_of(path: Path) -> Path:
 def _row(path: Path, number: int, line: bytes) -> dict[str, Any]:
     try:
         row = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path}:{number}: not JSON: {error}; mend it or delete it") from None
     if not isinstance(row, dict):
         raise UsageError(f"{path}:{number}: {brief(row)}; expected an object")

@@ -291,3 +291,27 @@ def test_published_rows_load_as_they_are():
     assert env.tasks.size == 541
     assert set(rewards) <= {0.0, 1.0}
     assert sum(rewards) < len(rewards) / 2
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"kwargs": [None]}, {"kwargs": [[]]}, {"kwargs": {"a": 1}}, {"kwargs": "x"}, {"kwargs": 3},
+        {"kwargs": [{}, {}]}, {"kwargs": [{"num_words": None, "relation": None}]},
+        {"kwargs": [{"num_words": [3], "relation": {}}]}, {"instruction_id_list": "x"},
+        {"instruction_id_list": [["x"]]}, {"instruction_id_list": [None]},
+        {"instruction_id_list": {"x": 1}}, {"instruction_id_list": 3},
+        {"instruction_id_list": ["\x1b[2J" * 9999]},
+    ],
+    ids=lambda odd: str(odd)[:40],
+)  # fmt: skip
+def test_rules_that_are_none_name_the_line(tmp_path, odd):
+    ids = ["length_constraints:number_words"]
+    row = {"prompt": "p", "instruction_id_list": ids, "kwargs": [{}], **odd}
+    file = tmp_path / "rows.jsonl"
+    file.write_text(json.dumps(row) + "\n")
+    with pytest.raises(UsageError, match=r"rows\.jsonl:1: ") as error:
+        GeneralEnv(tasks=file)
+
+    assert str(error.value).isprintable()
+    assert len(str(error.value)) < len(str(tmp_path)) + 1500

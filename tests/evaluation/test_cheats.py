@@ -41,6 +41,12 @@ def test_grading_the_whole_text_pays_for_thinking():
     assert paid["answer in the thinking"] == 1.0
 
 
+def test_counting_words_pays_for_characters_that_nobody_sees():
+    paid = audited(lambda final: float(len(set(final.answer.split())) < 9 < len(final.answer) / 9))
+
+    assert paid["unseen characters"] == 1.0
+
+
 def test_constant_reward_is_caught():
     env = ToolEnv(TASKS, [], Rubric([Component("reward", lambda final: 1.0)]))
     results = audit_rewards(env, tasks=4)
