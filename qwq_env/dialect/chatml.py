@@ -15,6 +15,7 @@ from qwq_env.errors import UsageError
 
 END = "<|im_end|>"
 ENDS = (END, "<|endoftext|>")
+PADS = ("<|endoftext|>", "<|begin_of_text|>", "<|startoftext|>", "<bos>", "<pad>")
 THINK, END_THINK = "<think>", "</think>"
 ROLES = ("system", "user", "assistant", "tool")
 ASSISTANT = "<|im_start|>assistant\n"
@@ -114,8 +115,15 @@ def thinking(content: str) -> Iterator[Piece]:
 
 
 def strip_end(text: str) -> tuple[str, bool]:
-    """Return the text without the control token that ends the turn, and whether it was there."""
-    for end in ENDS:
-        if text.endswith(end):
-            return text[: -len(end)], True
-    return text, False
+    """Return the text without the control token that ends the turn, and whether it was there.
+
+    Padding and blank space behind it are dropped with it: a batch is padded to its longest row.
+    """
+    body = position = len(text)
+    while True:
+        while position and text[position - 1].isspace():
+            position -= 1
+        end = next((end for end in ENDS if text.endswith(end, 0, position)), None)
+        if end is None:
+            return text[:body], body < len(text)
+        body = position = position - len(end)

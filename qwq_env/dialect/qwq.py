@@ -34,7 +34,7 @@ from typing import Any
 from qwq_env.dialect import chatml
 from qwq_env.dialect.base import Dialect, Message, Messages, Piece, Schemas
 from qwq_env.dialect.json_calls import end_of_json, read_call
-from qwq_env.dialect.scan import Reading, read_tagged, scan
+from qwq_env.dialect.scan import Reading, first_turn, read_tagged, scan
 from qwq_env.turn import CallResult, MalformedCall, Turn
 
 _TOOLS_HEAD = (
@@ -86,6 +86,10 @@ class QwqDialect(Dialect):
             pieces += _response(result.content, index == 0, index == len(results) - 1)
         pieces.append(Piece(_GENERATION_PROMPT, control=True))
         return pieces
+
+    def first_turn(self, text: str) -> str:
+        """Return the turn that the text begins with; see `Dialect.first_turn`."""
+        return first_turn(text, _OPENING, _read)
 
     def parse(self, text: str) -> Turn:
         """Read a turn: what follows the thinking is the answer, its calls the requests.

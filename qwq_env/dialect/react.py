@@ -29,7 +29,7 @@ from collections.abc import Iterator, Sequence
 from qwq_env.dialect import chatml
 from qwq_env.dialect.base import Dialect, Message, Messages, Piece, Schemas
 from qwq_env.dialect.json_calls import end_of_json, read_json
-from qwq_env.dialect.scan import Reading, scan
+from qwq_env.dialect.scan import Reading, first_turn, scan
 from qwq_env.turn import CallResult, MalformedCall, ToolCall, Turn
 
 
@@ -90,6 +90,10 @@ class ReactDialect(Dialect):
         pieces += _observations([result.content for result in results])
         pieces.append(Piece(chatml.ASSISTANT, control=True))
         return pieces
+
+    def first_turn(self, text: str) -> str:
+        """Return the turn that the text begins with; see `Dialect.first_turn`."""
+        return first_turn(text, _ACTION, _read)
 
     def parse(self, text: str) -> Turn:
         """Read a turn: its actions are the requests; in a final turn the answer is what

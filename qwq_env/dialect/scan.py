@@ -7,14 +7,18 @@ read, each in time linear in the text.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from qwq_env.dialect.chatml import END_THINK, THINK
+from qwq_env.dialect.chatml import END_THINK, ENDS, PADS, THINK
 from qwq_env.turn import MalformedCall, ToolCall
 
 Request = ToolCall | MalformedCall
+
+_ENDS = re.compile("|".join(map(re.escape, ENDS)))
+_LEADING_PADS = re.compile(rf"\s*(?:(?:{'|'.join(map(re.escape, PADS))})\s*)+(?=\S)")
 
 MAX_REQUESTS = 128
 """Calls read of one turn: reading a broken one takes time in proportion to the whole turn."""
@@ -61,6 +65,19 @@ def scan(body: str, opening: re.Pattern[str], read: Reader) -> Parts:
         # What comes before that call need not be thinking.
         position = 0
     return _scan(body, opening, read, position, sketches_count=False)
+
+
+def first_turn(text: str, opening: re.Pattern[str], read: Reader) -> str:
+    """Return the text from behind its leading padding to its first end that is in no call.
+
+    Of an end token in a call's string, as in a program that prints one, the call comes first.
+    """
+    if led := _LEADING_PADS.match(text):
+        text = text[led.end() :]
+    for found in itertools.islice(_ENDS.finditer(text), MAX_REQUESTS):
+        if not _is_inside_call(text, opening, read, found.start()):
+            return text[: found.end()]
+    return text
 
 
 def _is_inside_call(body: str, opening: re.Pattern[str], read: Reader, position: int) -> bool:
