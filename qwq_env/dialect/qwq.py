@@ -33,7 +33,7 @@ from typing import Any
 
 from qwq_env.dialect import chatml
 from qwq_env.dialect.base import Dialect, Message, Messages, Piece, Schemas
-from qwq_env.dialect.json_calls import end_of_json, read_call
+from qwq_env.dialect.json_calls import end_of_calls, read_calls
 from qwq_env.dialect.scan import Reading, first_turn, read_tagged, scan
 from qwq_env.turn import CallResult, MalformedCall, Turn
 
@@ -108,12 +108,15 @@ class QwqDialect(Dialect):
 def _read(body: str, start: int) -> Reading:
     """Read the call at `start`. Its JSON says where it ends or, if that is broken, its tags."""
     inside = start + len(_OPEN)
-    end = end_of_json(body, inside)
+    raw: str | None
+    end = end_of_calls(body, inside)
     if end > inside and body.startswith(_CLOSE, end):
-        return Reading(read_call(body[inside:end]), end + len(_CLOSE))
-    raw, end = read_tagged(body, start, _OPEN, _CLOSE)
+        raw, end = body[inside:end], end + len(_CLOSE)
+    else:
+        raw, end = read_tagged(body, start, _OPEN, _CLOSE, behind=end)
     if raw is not None:
-        return Reading(read_call(raw), end)
+        first, *more = read_calls(raw)
+        return Reading(first, end, tuple(more))
     message = f"{_OPEN} was not closed with {_CLOSE}"
     return Reading(MalformedCall("unclosed_tag", message, body[start:end]), end)
 
