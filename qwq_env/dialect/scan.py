@@ -133,7 +133,8 @@ def read_tagged(
 ) -> tuple[str | None, int]:
     """Return what stands between two tags, and the end; None if `closing` does not come.
 
-    A tag before `behind` is not looked for. An unclosed call ends where the next one opens, where a thinking ends, or with the text.
+    A tag before `behind` is not looked for. An unclosed call ends where the next one opens, where a
+    thinking ends, or with the text.
     """
     inside = start + len(opening)
     boundary = re.compile("|".join(map(re.escape, (closing, opening, END_THINK))))
