@@ -105,7 +105,7 @@ class Validator:
         draft = jsonschema.Draft202012Validator
         kind = jsonschema.validators.validator_for(schema, default=draft)
         try:
-            kind.check_schema(schema)
+            kind.check_schema(dict(schema))
             _check_references(schema, kind)
         except jsonschema.SchemaError as error:
             place = ".".join(str(part) for part in error.absolute_path) or "the schema"
@@ -132,7 +132,8 @@ class Validator:
 
 def _registry() -> Any:
     """Return the schemas that a reference may name from outside: those of JSON Schema itself."""
-    import jsonschema_specifications  # noqa: PLC0415 - a part of jsonschema
+    # A part of jsonschema.
+    import jsonschema_specifications  # type: ignore[import-untyped]  # noqa: PLC0415
 
     return jsonschema_specifications.REGISTRY
 
@@ -214,7 +215,8 @@ def _bounded(kind: Any) -> Any:
 
     own = {**kind.VALIDATORS, "pattern": _pattern, "uniqueItems": _unique_items}
     counted = {name: _counted(keyword) for name, keyword in own.items() if name in kind.VALIDATORS}
-    return jsonschema.validators.extend(kind, counted)
+    extend: Callable[..., Any] = jsonschema.validators.extend
+    return extend(kind, counted)
 
 
 def _counted(keyword: Callable[..., Any]) -> Callable[..., Iterator[Any]]:

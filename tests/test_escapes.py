@@ -27,7 +27,7 @@ async def told(request: object) -> str:
 
 @pytest.mark.parametrize(
     "command",
-    ["frac{1}{2}", "times 3", "binom{4}{2}", "theta", "rho", "neq 2", "beta", "nu", "text{a}", "right)", "forall", "tan(1)"],
+    ["frac{1}{2}", "times 3", "binom{4}{2}", "theta", "rho", "neq 2", "beta", "nu", "right)"],
 )
 @pytest.mark.parametrize("dialect", [QwqDialect(), ReactDialect()])
 async def test_a_command_that_lost_its_backslash_is_told(

@@ -108,7 +108,7 @@ def _says(text: str, structured: Any) -> bool:
     try:
         return bool(json.loads(text) == structured)
     except (ValueError, RecursionError):
-        return text == structured
+        return bool(text == structured)
 
 
 def _text(item: Any) -> str:
