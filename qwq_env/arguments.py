@@ -1,30 +1,44 @@
 """A model's arguments, held against the schema of the tool that it calls.
 
-`check_arguments` validates (with `jsonschema`, draft 2020-12) and first mends what can be mended
-without guessing: `"3"` for an integer, `3.0` for an integer, `7` for a string, `"true"` for a
-boolean, a JSON text for an array or object. Anything else is refused with a sentence that the
-model can act on.
+`check_arguments` validates (with `jsonschema`) and mends what is not valid and can be mended
+without guessing: `"3"` for an integer, `7` for a string, `"true"` for a boolean, a JSON text for an
+array or object, null for an optional argument that takes none (it gets its default). `3.0` for an
+integer becomes 3, at any depth. Anything else is refused with a sentence that the model can act on.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from qwq_env.errors import UsageError, did_you_mean
-from qwq_env.schema import PLAIN, PLAIN_PROPERTY, PLAIN_SCHEMA, shorten, validator, written
+from qwq_env.schema import (
+    PLAIN,
+    PLAIN_PROPERTY,
+    PLAIN_SCHEMA,
+    TooMuchToCheck,
+    Validator,
+    shorten,
+    validator,
+    written,
+)
 
 _MAX_DEPTH = 64
-_TYPES: dict[str, tuple[type, ...]] = {
-    "string": (str,),
-    "integer": (int,),
-    "number": (int, float),
-    "boolean": (bool,),
-    "null": (type(None),),
-    "array": (list,),
-    "object": (dict,),
+_MOST_NAME_CHARACTERS = 1_000
+_MOST_BITS = 14_000
+"""Of a whole number: Python writes at most 4300 digits."""
+_LONG_NAME = f"a name of more than {_MOST_NAME_CHARACTERS} characters"
+_NONE: frozenset[str] = frozenset()
+_TYPES: Mapping[type, str] = {
+    str: "string",
+    int: "integer",
+    float: "number",
+    bool: "boolean",
+    type(None): "null",
+    list: "array",
+    dict: "object",
 }
 
 
@@ -43,14 +57,19 @@ def measure(arguments: Any) -> Measure:
         inner: list[Any] = []
         for value in level:
             if isinstance(value, dict):
-                inner += value
+                characters += 2 + sum(map(len, value))
+                if any(len(name) > _MOST_NAME_CHARACTERS for name in value):
+                    return Measure(characters, _LONG_NAME)
                 inner += value.values()
             elif isinstance(value, list):
+                characters += 2
                 inner += value
             elif isinstance(value, str):
                 characters += len(value)
             elif isinstance(value, float) and not math.isfinite(value):
                 return Measure(characters, f"{value} is not a number in JSON")
+            elif isinstance(value, int) and value.bit_length() > _MOST_BITS:
+                return Measure(characters, "a number is too large")
             else:
                 characters += 8
         if not inner:
@@ -89,20 +108,52 @@ def check_arguments(
     properties: Mapping[str, Any] = schema.get("properties", {})
     if _plainly_valid(schema, properties, arguments):
         return arguments, None
-    coerced = {
-        name: _coerce(value, properties[name]) if name in properties else value
-        for name, value in arguments.items()
-    }
-    return coerced, _first_error(schema, properties, coerced)
+    try:
+        whole = validator(written(schema))
+    except UsageError as error:
+        raise UsageError(f"tool schema: {error}") from None
+    try:
+        return _mended(schema, properties, arguments, whole)
+    except TooMuchToCheck:
+        return {}, ArgumentError(
+            "wrong_type", "arguments: too many, or nested too deeply, to check"
+        )
+    except OverflowError:
+        # `multipleOf` divides by a float.
+        return {}, ArgumentError("wrong_type", "arguments: a number is too large")
+
+
+def _mended(
+    schema: Mapping[str, Any],
+    properties: Mapping[str, Any],
+    arguments: dict[str, Any],
+    whole: Validator,
+) -> tuple[dict[str, Any], ArgumentError | None]:
+    """Return arguments that are valid as they stand; what is not is mended first."""
+    required = schema.get("required", ())
+    problem = None
+    if whole.error(arguments) is not None:
+        arguments = {
+            name: _coerce(value, properties[name]) if name in properties else value
+            for name, value in arguments.items()
+            if not (
+                value is None
+                and name in properties
+                and name not in required
+                and not whole.takes(properties[name], None)
+            )
+        }
+        problem = _first_error(schema, properties, arguments, whole)
+    return {name: _whole(arguments[name], properties.get(name)) for name in arguments}, problem
 
 
 def _unfit(arguments: Any, characters: int | None) -> ArgumentError | None:
     measured = measure(arguments)
-    if measured.problem:
-        return ArgumentError("wrong_type", measured.problem)
     if characters is not None and measured.characters > characters:
         too_long = f"arguments of {measured.characters} characters; at most {characters}"
         return ArgumentError("arguments_too_long", too_long)
+    if measured.problem:
+        return ArgumentError("wrong_type", measured.problem)
     return None
 
 
@@ -114,16 +165,19 @@ def _plainly_valid(
         return False
     for name, value in arguments.items():
         wanted = properties.get(name)
-        if wanted is None or not wanted.keys() <= PLAIN_PROPERTY:
+        if not isinstance(wanted, Mapping) or not wanted.keys() <= PLAIN_PROPERTY:
             return False
         kind = wanted.get("type")
-        if kind not in PLAIN or type(value) not in PLAIN[kind]:
+        if not isinstance(kind, str) or type(value) not in PLAIN.get(kind, ()):
             return False
     return all(name in arguments for name in schema.get("required", ()))
 
 
 def _first_error(
-    schema: Mapping[str, Any], properties: Mapping[str, Any], arguments: dict[str, Any]
+    schema: Mapping[str, Any],
+    properties: Mapping[str, Any],
+    arguments: dict[str, Any],
+    whole: Validator,
 ) -> ArgumentError | None:
     missing = [name for name in schema.get("required", ()) if name not in arguments]
     if missing:
@@ -131,7 +185,7 @@ def _first_error(
             "missing_argument",
             f"missing {', '.join(map(repr, missing))}; {_expectation(properties, schema)}",
         )
-    if schema.get("additionalProperties") is False:
+    if schema.get("additionalProperties") is False and "patternProperties" not in schema:
         extra = [name for name in arguments if name not in properties]
         if extra:
             hint = did_you_mean(extra[0], properties)
@@ -139,64 +193,55 @@ def _first_error(
                 "extra_argument",
                 f"unexpected {extra[0][:80]!r}{hint}; {_expectation(properties, schema)}",
             )
-    try:
-        error = _schema_error(written(schema), arguments)
-    except OverflowError:
-        # `multipleOf` divides by a float.
-        return ArgumentError("wrong_type", "arguments: a number is too large")
+    error = whole.error(arguments)
     if error is None:
         return None
     place = ".".join(str(part) for part in error.absolute_path) or "arguments"
     return ArgumentError("wrong_type", f"{place}: {shorten(error.message)}")
 
 
-def _schema_error(schema: str, arguments: dict[str, Any]) -> Any:
-    import jsonschema  # noqa: PLC0415 - heavy; needed only when the fast check is not enough
-    import referencing.exceptions  # noqa: PLC0415 - likewise
+def _kinds(schema: Any) -> frozenset[str] | None:
+    """Return the JSON types that a schema takes, so far as it says so itself; None if it does not.
 
-    try:
-        return next(validator(schema).iter_errors(arguments), None)
-    except jsonschema.SchemaError as error:
-        raise UsageError(f"tool schema: {shorten(error.message)}") from None
-    except referencing.exceptions.Unresolvable as error:
-        raise UsageError(f"tool schema: {shorten(str(error))}") from None
-    except RecursionError:
-        raise UsageError("tool schema: it refers to itself without end") from None
+    Types that a reference or another condition would say are not looked for: what is not sure is
+    not mended.
+    """
+    if not isinstance(schema, Mapping):
+        return None
+    if (kind := schema.get("type")) is not None:
+        return frozenset([kind] if isinstance(kind, str) else kind)
+    if "const" in schema:
+        return frozenset([_json_type(schema["const"])])
+    if "enum" in schema:
+        return frozenset(map(_json_type, schema["enum"]))
+    for keyword in ("anyOf", "oneOf"):
+        if keyword in schema:
+            options = [_kinds(option) for option in schema[keyword]]
+            known = [kinds for kinds in options if kinds is not None]
+            return frozenset().union(*known) if len(known) == len(options) else None
+    return None
 
 
-def _coerce(value: Any, schema: Mapping[str, Any]) -> Any:
-    if "anyOf" in schema:
-        return _coerce_to_any(value, schema["anyOf"])
-    kind = schema.get("type")
-    if not isinstance(kind, str) or kind not in _TYPES or _is_of(value, kind):
+def _is_of(value: Any, kinds: frozenset[str]) -> bool:
+    """Say whether `value` has one of the JSON types; an integer is a number."""
+    kind = _json_type(value)
+    return kind in kinds or (kind == "integer" and "number" in kinds)
+
+
+def _coerce(value: Any, schema: Any) -> Any:
+    """Return the value of a type that `schema` takes, if there is one way only to read it so."""
+    kinds = _kinds(schema)
+    if kinds is None or _is_of(value, kinds):
         return value
     if isinstance(value, str):
-        return _coerce_text(value, kind)
-    if kind == "integer" and isinstance(value, float) and math.isfinite(value):
-        return int(value) if value == int(value) else value
-    if kind == "string" and isinstance(value, int | float) and not isinstance(value, bool):
+        return _coerce_text(value, kinds)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if number and kinds & {"string", "number", "integer"} == {"string"}:
         return json.dumps(value)
     return value
 
 
-def _coerce_to_any(value: Any, options: Sequence[Mapping[str, Any]]) -> Any:
-    if any(_is_of(value, option.get("type")) for option in options):
-        return value
-    for option in options:
-        coerced = _coerce(value, option)
-        if _is_of(coerced, option.get("type")):
-            return coerced
-    return value
-
-
-def _is_of(value: Any, kind: Any) -> bool:
-    """Say whether `value` has the JSON type `kind`; True is not an integer in JSON."""
-    if not isinstance(kind, str) or kind not in _TYPES:
-        return False
-    return isinstance(value, _TYPES[kind]) and (kind == "boolean") == isinstance(value, bool)
-
-
-def _coerce_text(text: str, kind: str) -> Any:
+def _coerce_text(text: str, kinds: frozenset[str]) -> Any:
     """Read a JSON text where the schema wants something else than a string."""
     if len(text) > 100_000:
         return text
@@ -204,22 +249,38 @@ def _coerce_text(text: str, kind: str) -> Any:
         value = json.loads(text.strip())
     except (ValueError, RecursionError):
         return text
-    if kind == "integer" and isinstance(value, float) and math.isfinite(value):
-        value = int(value) if value == int(value) else value
-    return value if _is_of(value, kind) else text
+    if isinstance(value, float) and value.is_integer() and "number" not in kinds:
+        value = int(value)
+    return value if _is_of(value, kinds) else text
+
+
+def _whole(value: Any, schema: Any) -> Any:
+    """Return `value` with 3.0 as 3 wherever `schema` asks for an integer."""
+    if not isinstance(value, float | list | dict) or not isinstance(schema, Mapping):
+        return value
+    kinds = _kinds(schema)
+    if isinstance(value, float):
+        asked = kinds is not None and "integer" in kinds and "number" not in kinds
+        return int(value) if asked and value.is_integer() else value
+    for keyword in ("anyOf", "oneOf"):
+        fitting = [each for each in schema.get(keyword, ()) if _is_of(value, _kinds(each) or _NONE)]
+        if len(fitting) == 1:
+            return _whole(value, fitting[0])
+    if isinstance(value, list):
+        return [_whole(item, schema.get("items")) for item in value]
+    properties, others = schema.get("properties", {}), schema.get("additionalProperties")
+    return {name: _whole(value[name], properties.get(name, others)) for name in value}
 
 
 def _expectation(properties: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
     required = set(schema.get("required", ()))
     parts = [
-        f"{name}: {entry.get('type', 'any')}" + ("" if name in required else " (optional)")
+        f"{name}: {'|'.join(sorted(_kinds(entry) or ['any']))}"
+        + ("" if name in required else " (optional)")
         for name, entry in properties.items()
     ]
     return "expected {" + ", ".join(parts) + "}"
 
 
 def _json_type(value: Any) -> str:
-    for name, kinds in _TYPES.items():
-        if name != "number" and isinstance(value, kinds):
-            return name
-    return type(value).__name__
+    return _TYPES.get(type(value), type(value).__name__)

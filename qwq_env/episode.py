@@ -118,7 +118,8 @@ class Episode:
         if self.outcome is not None:
             raise ResetNeeded(f"the episode has ended ({self.outcome.reason}); call reset first")
         if isinstance(turn, str):
-            turn = self.settings.dialect.parse(turn)
+            dialect = self.settings.dialect
+            turn = dialect.parse(dialect.first_turn(turn))
         self._write(turn)
         if limit := self._limit_reached(turn, cut):
             return await self._end(Outcome.cut(limit))

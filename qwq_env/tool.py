@@ -32,9 +32,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, overload
 
+from qwq_env.errors import InfrastructureError, UsageError, brief, describe_error
 from qwq_env.errors import ToolError as ToolError
-from qwq_env.errors import UsageError, brief
 from qwq_env.schema import check_parameters
+from qwq_env.shown import shown
 from qwq_env.signature import Signature, signature_of
 
 
@@ -126,7 +127,7 @@ class FunctionTool(Tool):
         return self.function(*args, **arguments)
 
     async def call(self, arguments: Mapping[str, Any]) -> ToolResult | str:
-        """Call the function; what it returns becomes text if it is not a `ToolResult`."""
+        """Call the function; what it returns becomes text (`shown`) if it is no `ToolResult`."""
         if self._is_async:
             value = await self.function(**arguments)
         elif self._blocking:
@@ -135,7 +136,7 @@ class FunctionTool(Tool):
             value = self.function(**arguments)
         if asyncio.iscoroutine(value):  # an async function, behind a decorator that hides it
             value = await value
-        return value if isinstance(value, ToolResult) else str(value)
+        return value if isinstance(value, ToolResult) else shown(value)
 
 
 async def _in_thread(function: Callable[[], Any]) -> Any:
@@ -168,7 +169,11 @@ async def _in_thread(function: Callable[[], Any]) -> Any:
             loop.call_soon_threadsafe(settle, value, failure)
 
     context = contextvars.copy_context()
-    threading.Thread(target=context.run, args=(work,), daemon=True, name="qwq-tool").start()
+    thread = threading.Thread(target=context.run, args=(work,), daemon=True, name="qwq-tool")
+    try:
+        thread.start()
+    except (RuntimeError, MemoryError) as error:
+        raise InfrastructureError(f"no thread can be started: {describe_error(error)}") from None
     return await future
 
 

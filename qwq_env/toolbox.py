@@ -8,11 +8,12 @@ wrong into a `CallResult` that the model can act on. One bad call never costs th
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 
 from qwq_env import portal
@@ -27,6 +28,8 @@ from qwq_env.errors import (
     describe_error,
     did_you_mean,
 )
+from qwq_env.escapes import lost_backslash
+from qwq_env.shown import shown
 from qwq_env.tool import Tool, ToolResult, checked_tools
 from qwq_env.truncation import Tokenizer, cut_characters, cut_tokens
 from qwq_env.turn import CallResult, MalformedCall, ToolCall
@@ -41,6 +44,12 @@ _ANSWER_PARTS: Final[tuple[tuple[str, type], ...]] = (
     ("content", str),
     ("error", str),
     ("metadata", Mapping),
+)
+_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM})
+_ENDING: Final = (
+    "can't start new thread",
+    "cannot schedule new futures after",
+    "Event loop is closed",
 )
 _CANCELLED_ITSELF: Final = "Error: the tool cancelled itself"
 
@@ -184,7 +193,9 @@ class Toolbox:
         if problem is not None:
             return _policy_error(tool.name, problem.kind, problem.message)
         call = self._call_instant if tool.instant else self._call
-        return await call(tool, arguments, time.perf_counter())
+        result = await call(tool, arguments, time.perf_counter())
+        note = lost_backslash(arguments, request.raw, failed=result.status != "ok")
+        return replace(result, content=result.content + note) if note else result
 
     def _too_many(self, request: ToolCall | MalformedCall) -> CallResult:
         name = request.name[:_NAME_CHARACTERS] if isinstance(request, ToolCall) else ""
@@ -228,6 +239,9 @@ class Toolbox:
             return self._failed(tool, "tool_error", f"Error: {error}", start)
         if isinstance(error, (InfrastructureError, UsageError)):
             raise error
+        if _is_exhaustion(error):
+            # The machine's lack, whichever tool met it first.
+            raise InfrastructureError(f"tool {tool.name}: {describe_error(error)}") from error
         return self._failed(tool, "crash", f"Error: {describe_error(error)}", start)
 
     def _answered(self, tool: Tool, result: ToolResult, start: float) -> CallResult:
@@ -294,12 +308,22 @@ async def _answer(tool: Tool, arguments: dict[str, Any]) -> ToolResult:
         # It would end the event loop, and every other episode with it.
         raise RuntimeError(f"the tool tried to exit with status {error.code}") from None
     if not isinstance(answer, ToolResult):
-        return ToolResult(str(answer))
+        return ToolResult(shown(answer))
     for part, kind in _ANSWER_PARTS:
         if not isinstance(value := getattr(answer, part), kind):
             found = type(value).__name__
             raise TypeError(f"ToolResult.{part} is {found}; expected {kind.__name__}")
     return answer
+
+
+def _is_exhaustion(error: BaseException) -> bool:
+    """Say whether an exception tells that this process, or its machine, has nothing left to give.
+
+    A lack of memory is not counted: what a tool asks for may be the model's choice.
+    """
+    if isinstance(error, OSError):
+        return error.errno in _EXHAUSTED
+    return isinstance(error, RuntimeError) and str(error).startswith(_ENDING)
 
 
 async def _cancel(task: asyncio.Task[Any], name: str) -> None:

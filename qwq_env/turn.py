@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
+
+MAX_REQUESTS: Final = 128
+"""Calls read of one turn: reading a broken one takes time in proportion to the whole turn."""
 
 
 @dataclass(frozen=True, slots=True)

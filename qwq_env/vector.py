@@ -18,6 +18,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from qwq_env import portal
+from qwq_env.bounds import check_whole
 from qwq_env.env import ToolEnv
 from qwq_env.errors import InfrastructureError, ResetNeeded, UsageError
 from qwq_env.outcome import Outcome
@@ -32,6 +33,9 @@ class ToolVectorEnv(VectorEnv[Texts, Texts, np.ndarray]):
     Observations and actions are tuples of texts; rewards, terminations and truncations arrays of
     shape (num_envs,). `info` is batched as Gymnasium does it. `reset(options=...)` takes what
     `ToolEnv.reset` does; `reset_mask`, (num_envs,) of bool, restricts it to some episodes.
+
+    `max_episode_steps` truncates an episode at that many steps, as `gym.make`'s keyword does; the
+    outcome names the limit `turns`. None and -1 mean no such limit.
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012 - Gymnasium's own declaration
@@ -39,10 +43,17 @@ class ToolVectorEnv(VectorEnv[Texts, Texts, np.ndarray]):
         "autoreset_mode": AutoresetMode.NEXT_STEP,
     }
 
-    def __init__(self, make: Callable[[], ToolEnv], num_envs: int) -> None:
+    def __init__(
+        self, make: Callable[[], ToolEnv], num_envs: int, *, max_episode_steps: int | None = None
+    ) -> None:
         if not isinstance(num_envs, int) or num_envs < 1:
             raise UsageError(f"num_envs: {num_envs!r}; expected a whole number, 1 or more")
+        if max_episode_steps == -1:
+            max_episode_steps = None
+        check_whole("max_episode_steps", max_episode_steps, optional=True)
         self.num_envs = num_envs
+        self._most_steps = max_episode_steps
+        self._steps = [0] * num_envs
         self.envs = [make() for _ in range(num_envs)]
         self.render_mode = self.envs[0].render_mode
         self.single_observation_space = self.envs[0].observation_space
@@ -120,6 +131,7 @@ class ToolVectorEnv(VectorEnv[Texts, Texts, np.ndarray]):
         infos: dict[str, Any] = {}
         for i, (observation, info) in zip(chosen, results, strict=True):
             self._observations[i] = observation
+            self._steps[i] = 0
             infos = self._add_info(infos, info, i)
         self._ended[mask] = False
         self._begun = True
@@ -151,14 +163,30 @@ class ToolVectorEnv(VectorEnv[Texts, Texts, np.ndarray]):
                 # Lost before its first turn; those beside it go on, and the next step tries again.
                 lost = Outcome.lost("infrastructure", str(error))
                 return "", math.nan, True, False, {"outcome": lost.to_json()}
+            self._steps[index] = 0
             return observation, 0.0, False, False, info
-        return await self.envs[index].astep(action)
+        observation, reward, terminated, truncated, info = await self.envs[index].astep(action)
+        self._steps[index] += 1
+        if self._most_steps is not None and self._steps[index] >= self._most_steps:
+            truncated = True
+            info.setdefault("outcome", Outcome.cut("turns").to_json())
+        return observation, reward, terminated, truncated, info
 
 
 def vector_of(environment: type[ToolEnv]) -> Callable[..., gym.vector.VectorEnv[Any, Any, Any]]:
-    """Return the vector entry point of an environment class, for `gymnasium.register`."""
+    """Return the vector entry point of an environment class, for `gymnasium.register`.
 
-    def make(num_envs: int = 1, **arguments: Any) -> ToolVectorEnv:
-        return ToolVectorEnv(lambda: environment(**arguments), num_envs)
+    It takes what the class does, and the keywords of `gym.make` itself.
+    """
+
+    def make(
+        num_envs: int = 1,
+        max_episode_steps: int | None = None,
+        disable_env_checker: bool | None = None,
+        **arguments: Any,
+    ) -> ToolVectorEnv:
+        return ToolVectorEnv(
+            lambda: environment(**arguments), num_envs, max_episode_steps=max_episode_steps
+        )
 
     return make

@@ -129,6 +129,54 @@ def test_vector_environment_resets_what_ended():
     assert infos["task_id"].shape == (2,)
 
 
+@pytest.mark.parametrize("mode", [None, "sync", "async", "vector_entry_point"])
+def test_make_vec_takes_the_keywords_of_make(mode):
+    call = calling("calculator", '{"expression": "1"}')
+    envs = gym.make_vec(
+        "qwq/MathTool-v0",
+        num_envs=2,
+        vectorization_mode=mode,
+        max_episode_steps=2,
+        disable_env_checker=True,
+        render_mode="ansi",
+    )
+    envs.reset(seed=0)
+    steps = [envs.step(["</think>1", call]), *(envs.step([call, call]) for _ in range(4))]
+    pages = envs.render() if mode != "async" else ()
+    envs.close()
+
+    assert [step[2].tolist() for step in steps] == [[True, False]] + [[False, False]] * 4
+    assert [step[3].tolist() for step in steps] == [
+        [False, False],
+        [False, True],
+        [False, False],
+        [True, False],
+        [False, True],
+    ]
+    assert steps[1][0][1].count("<tool_response>") == 1
+    assert all(isinstance(page, str) for page in pages)
+
+
+@pytest.mark.parametrize("steps", [0, -2, 1.5, True])
+def test_max_episode_steps_is_a_whole_number(steps):
+    with pytest.raises(UsageError, match="max_episode_steps"):
+        gym.make_vec("qwq/MathTool-v0", max_episode_steps=steps)
+
+
+def test_minus_one_step_means_no_limit_and_a_limit_is_named():
+    free = gym.make_vec("qwq/MathTool-v0", max_episode_steps=-1)
+    bound = gym.make_vec("qwq/MathTool-v0", max_episode_steps=1)
+    call = calling("calculator", '{"expression": "1"}')
+    for envs in (free, bound):
+        envs.reset(seed=0)
+    truncated, cut = free.step([call])[3], bound.step([call])
+    for envs in (free, bound):
+        envs.close()
+
+    assert (truncated.tolist(), cut[3].tolist()) == ([False], [True])
+    assert cut[4]["outcome"]["reason"].tolist() == ["turns"]
+
+
 def test_vector_environment_refuses_wrong_input():
     envs = gym.make_vec("qwq/MathTool-v0", num_envs=2)
     with pytest.raises(ResetNeeded):

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import json
+import time
 from typing import Annotated, Any, Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qwq_env.arguments import check_arguments, measure
 from qwq_env.errors import UsageError
+from qwq_env.schema import check_parameters
 from qwq_env.signature import signature_of
 
 
@@ -179,13 +182,242 @@ def test_anything_else_is_refused_with_what_was_wanted(given: Any, kind: str, wo
     assert len(problem.message) < 500
 
 
+OBJECT: dict[str, Any] = {"type": "object"}
+NODE = {
+    "type": "object",
+    "properties": {"value": {"type": "integer"}, "next": {"$ref": "#/$defs/node"}},
+}
+FORMS: dict[str, Any] = {
+    "a list of types": {"type": ["string", "null"]},
+    "one type in a list": {"type": ["integer"]},
+    "anything": True,
+    "nothing": False,
+    "no type": {"description": "whatever"},
+    "const": {"const": 3},
+    "enum": {"enum": ["a", 1, None]},
+    "an integer with bounds": {"type": "integer", "minimum": 0, "multipleOf": 2},
+    "anyOf": {"anyOf": [{"type": "integer"}, {"type": "array", "items": {"type": "integer"}}]},
+    "anyOf with a boolean": {"anyOf": [False, {"type": "number"}]},
+    "oneOf": {"oneOf": [{"type": "integer"}, {"type": "number", "minimum": 5}]},
+    "allOf": {"allOf": [{"type": "string"}, {"minLength": 1}]},
+    "not": {"not": {"type": "string"}},
+    "if": {"if": {"type": "string"}, "then": {"minLength": 2}, "else": {"type": "integer"}},
+    "a reference": {"$ref": "#/$defs/node"},
+    "a reference to the whole": {"type": "object", "properties": {"x": {"$ref": "#"}}},
+    "a reference to JSON Schema": {"$ref": "https://json-schema.org/draft/2020-12/schema"},
+    "an anchor": {"$ref": "#named"},
+    "patterns": {"patternProperties": {"^n": {"type": "integer"}}, "additionalProperties": False},
+    "names": {"propertyNames": {"pattern": "^[a-z]+$"}, "maxProperties": 2},
+    "dependencies": {
+        "dependentRequired": {"value": ["next"]},
+        "dependentSchemas": {"next": {"required": ["value"]}},
+    },
+    "tuples": {"prefixItems": [{"type": "integer"}, True], "items": False},
+    "sets": {"type": "array", "uniqueItems": True, "contains": {"type": "integer"}},
+    "no others": {"properties": {"value": True}, "unevaluatedProperties": False},
+    "a format": {"type": "string", "format": "date", "pattern": "^.*$"},
+}
+
+
+def whole(form: Any, **more: Any) -> dict[str, Any]:
+    named = {"$anchor": "named", "type": ["integer", "null"]}
+    return {**OBJECT, "properties": {"x": form}, "$defs": {"node": NODE, "named": named}, **more}
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_a_schema_of_any_sound_form_is_a_tools(form: Any) -> None:
+    check_parameters(whole(form))
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {**OBJECT, "$schema": "http://json-schema.org/draft-07/schema#",
+         "properties": {"x": {"items": [{"type": "integer"}], "$ref": "#/definitions/list"}},
+         "definitions": {"list": {"type": "array"}}},
+        {**OBJECT, "$schema": "http://json-schema.org/draft-04/schema#",
+         "properties": {"x": {"type": "integer", "minimum": 0, "exclusiveMinimum": True}}},
+        {**OBJECT, "$schema": "https://example.org/unknown", "properties": {"x": True}},
+    ],
+    ids=["draft-07", "draft-04", "unknown"],
+)  # fmt: skip
+def test_a_schema_may_name_its_draft(schema: dict[str, Any]) -> None:
+    check_parameters(schema)
+
+    assert (
+        check_arguments(schema, {"x": [1]})[1] is None
+        or check_arguments(schema, {"x": 1})[1] is None
+    )
+
+
+@pytest.mark.parametrize(
+    ("schema", "told"),
+    [
+        ({"allOf": [{"$ref": "#"}]}, "refers to itself without end"),
+        (whole({"$ref": "#/properties/x"}), "refers to itself without end"),
+        (whole({"anyOf": [{"type": "string"}, {"$ref": "#/properties/x"}]}), "without end"),
+        (whole({"if": True, "then": {"$ref": "#/properties/x"}}), "without end"),
+        (
+            whole({"$ref": "#/$defs/a"}, **{"$defs": {"a": {"$ref": "#/properties/x"}}}),
+            "without end",
+        ),
+        (whole({"$ref": "#/$defs/missing"}), "leads nowhere"),
+        (whole({"$ref": "#missing"}), "leads nowhere"),
+        (whole({"$ref": "http://127.0.0.1:9/schema.json"}), "leads nowhere"),
+        (whole({"$id": "urn:mine", "$ref": "#/$defs/missing"}), "leads nowhere"),
+        (whole({"$ref": "#/properties/x/description", "description": "text"}), "is not of type"),
+        (whole({"$ref": "#/other"}, other={"type": "integr"}), "'integr' is not valid"),
+        (whole({"type": "integr"}), "'integr' is not valid"),
+        (whole({"type": ["string", 3]}), "is not valid"),
+        (whole(3), "is not of type"),
+        (whole({"pattern": "("}), "is not a 'regex'"),
+        (whole({"pattern": "a{99999999999999999999}"}), "too large a number"),
+    ],
+)
+def test_a_schema_that_is_not_sound_is_refused_before_any_call(
+    schema: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(UsageError, match=r"^parameters: ") as refused:
+        check_parameters({**OBJECT, **schema})
+
+    assert told in str(refused.value) and "\n" not in str(refused.value)
+    with pytest.raises(UsageError):
+        check_arguments(schema, {"x": "text"})
+
+
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["value", "next", "x", "no"]), inner, max_size=3)
     ),
     max_leaves=8,
 )
+
+
+# No deadline: the first call of a schema makes its validator.
+@settings(deadline=None, max_examples=50)
+@given(
+    st.lists(st.sampled_from(sorted(FORMS)), min_size=1, max_size=3),
+    st.dictionaries(st.sampled_from(["0", "1", "2", "x"]), _JSON | st.sampled_from(["1", "null"])),
+    st.booleans(),
+)
+def test_any_arguments_are_taken_or_refused_by_any_schema(
+    forms: list[str], arguments: dict[str, Any], required: bool
+) -> None:
+    import jsonschema
+
+    properties = {str(index): FORMS[form] for index, form in enumerate(forms)}
+    schema = whole(True, properties=properties, required=["0"] if required else [])
+    taken, problem = check_arguments(schema, arguments)
+
+    if problem is None:
+        jsonschema.Draft202012Validator(schema).validate(taken)
+    else:
+        assert len(problem.message) < 600
+
+
+@pytest.mark.parametrize(
+    ("form", "given", "taken"),
+    [
+        ({"type": ["integer", "null"]}, "7", 7),
+        ({"type": ["integer", "null"]}, "null", None),
+        ({"type": ["integer", "string"]}, "7", "7"),
+        ({"type": ["string", "null"]}, 7, "7"),
+        ({"anyOf": [{"enum": ["1", "2"]}, {"type": "integer"}]}, "1", "1"),
+        ({"oneOf": [{"type": "boolean"}, {"type": "integer"}]}, "true", True),
+        ({"enum": [1, 2, 3]}, "2", 2),
+        ({"const": True}, "true", True),
+        ({"type": "integer"}, 2.0, 2),
+        ({"type": "array", "items": {"type": "integer"}}, [1.0, 2], [1, 2]),
+        (
+            {"anyOf": [{"type": "array", "items": {"type": "integer"}}, {"type": "null"}]},
+            [1.0],
+            [1],
+        ),
+        ({"properties": {"n": {"type": "integer"}}}, {"n": 3.0, "m": 3.0}, {"n": 3, "m": 3.0}),
+        ({"additionalProperties": {"type": "integer"}}, {"n": 3.0}, {"n": 3}),
+        ({"type": "number"}, 2.0, 2.0),
+        (True, "7", "7"),
+        ({"type": ["array", "object"]}, "[1]", [1]),
+        (NODE, '{"value": 1}', {"value": 1}),
+    ],
+)
+def test_a_value_is_mended_where_there_is_one_way_to_read_it(
+    form: Any, given: Any, taken: Any
+) -> None:
+    arguments, problem = check_arguments(whole(form), {"x": given})
+
+    assert problem is None
+    assert json.dumps(arguments["x"]) == json.dumps(taken)
+
+
+@pytest.mark.parametrize(
+    ("form", "kept"),
+    [
+        ({"type": "integer", "default": 3}, False),
+        ({"enum": ["C", "F"]}, False),
+        ({"$ref": "#/$defs/node"}, False),
+        ({"not": {"type": "null"}}, False),
+        ({"$ref": "#named"}, True),
+        ({"type": ["integer", "null"]}, True),
+        ({"anyOf": [{"type": "integer"}, {"type": "null"}]}, True),
+        (True, True),
+        ({}, True),
+    ],
+)
+def test_null_for_an_optional_argument_that_takes_none_is_its_default(
+    form: Any, kept: bool
+) -> None:
+    optional = check_arguments(whole(form), {"x": None})
+    demanded = check_arguments(whole(form, required=["x"]), {"x": None})
+
+    assert optional == ({"x": None} if kept else {}, None)
+    assert (demanded[1] is None) == kept
+
+
+def test_null_inside_an_object_is_a_value() -> None:
+    _, problem = check_arguments(whole(NODE), {"x": {"value": None}})
+
+    assert problem is not None and problem.message.startswith("x.value: None")
+
+
+def tower(depth: int) -> Any:
+    value: Any = {"value": "no integer"}
+    for _ in range(depth):
+        value = {"next": value}
+    return value
+
+
+def defined(definition: Any) -> dict[str, Any]:
+    return {**OBJECT, "properties": {"x": {"$ref": "#/$defs/d"}}, "$defs": {"d": definition}}
+
+
+NEXT = {"$ref": "#/$defs/d"}
+SLOW_PATTERN = "(x+)+y"
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        (whole({"uniqueItems": True}), [{"n": n} for n in range(9_000)]),
+        (defined({"properties": {"next": {"allOf": [{"allOf": [NEXT]}]}}}), tower(60)),
+        (defined({"properties": {"next": {"anyOf": [NEXT] * 2}}, "required": ["next"]}), tower(60)),
+        (whole({"items": {"not": {"type": "string"}}}), [[]] * 90_000),
+        (whole({"pattern": SLOW_PATTERN}), "x" * 20_000),
+        (whole({"propertyNames": {"pattern": SLOW_PATTERN}}), {"x" * 20_000: 1}),
+        (whole({"patternProperties": {SLOW_PATTERN: True}}), {"x" * 20_000: 1}),
+    ],
+    ids=["unique", "deep", "branching", "long", "pattern", "names", "named"],
+)
+def test_holding_arguments_against_a_schema_takes_bounded_work(
+    schema: dict[str, Any], value: Any
+) -> None:
+    check_parameters(schema)
+    start = time.process_time()
+    check_arguments(schema, {"x": value}, characters=200_000)
+
+    assert time.process_time() - start < 10
 
 
 @given(st.dictionaries(st.sampled_from(["city", "days", "unit", "tags", "detail"]), _JSON) | _JSON)
@@ -203,7 +435,7 @@ def test_nesting_is_measured_without_recursion() -> None:
         deep = [deep]
 
     assert measure(deep).problem == "nested deeper than 64 levels"
-    assert measure({"a": ["bc", {"d": "e"}]}).characters == 5
+    assert measure({"a": ["bc", {"d": "e"}]}).characters == 11
     while deep != "x":  # freed from the outside in: the destructor recurses
         deep = deep[0]
 

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import sys
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -54,6 +56,18 @@ async def behave(how: str) -> Any:
             raise ToolError("try smaller numbers")
         case "infrastructure":
             raise InfrastructureError("the server is gone")
+        case "thread":
+            raise RuntimeError("can't start new thread")
+        case "shutdown":
+            raise RuntimeError("cannot schedule new futures after shutdown")
+        case "files":
+            raise OSError(errno.EMFILE, "Too many open files")
+        case "fork":
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+        case "memory":
+            raise MemoryError
+        case "missing":
+            raise FileNotFoundError(errno.ENOENT, "No such file")
         case "usage":
             raise UsageError("sandbox level: A cannot be had here")
         case "bad_message":
@@ -136,7 +150,7 @@ async def test_a_bad_call_does_not_cost_the_good_ones() -> None:
     ("how", "status", "kind", "content"),
     [
         ("fine", "ok", "", "fine"),
-        ("none", "ok", "", "None"),
+        ("none", "ok", "", "null"),
         ("surrogate", "ok", "", "a?b"),
         ("partial", "tool_error", "python_error", "so far: 1"),
         ("tool_error", "tool_error", "tool_error", "Error: try smaller numbers"),
@@ -148,6 +162,13 @@ async def test_a_bad_call_does_not_cost_the_good_ones() -> None:
             "Error: RuntimeError: the tool tried to exit with status 3",
         ),
         ("cancelled", "tool_error", "crash", "Error: the tool cancelled itself"),
+        ("memory", "tool_error", "crash", "Error: MemoryError"),
+        (
+            "missing",
+            "tool_error",
+            "crash",
+            "Error: FileNotFoundError: [Errno 2] No such file",
+        ),
         ("bad_message", "tool_error", "crash", "Error: BadMessage"),
         ("bad_text", "tool_error", "crash", "Error: RuntimeError: no message"),
         (
@@ -196,7 +217,12 @@ async def test_a_call_has_a_deadline(how: str, caplog: pytest.LogCaptureFixture)
 
 
 @pytest.mark.parametrize(
-    ("how", "error"), [("infrastructure", InfrastructureError), ("usage", UsageError)]
+    ("how", "error"),
+    [
+        ("usage", UsageError),
+        *((how, InfrastructureError) for how in ("infrastructure", "thread", "shutdown", "files")),
+        ("fork", InfrastructureError),
+    ],
 )
 @pytest.mark.parametrize("beside", [0, 3])
 async def test_what_the_model_cannot_mend_is_raised(
@@ -207,6 +233,23 @@ async def test_what_the_model_cannot_mend_is_raised(
     with pytest.raises(error):
         await run(*others, call("behave", {"how": how}))
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_a_thread_that_cannot_be_started_is_not_the_tools_fault(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    @tool
+    def wait(seconds: float) -> float:
+        """Wait."""
+        return seconds
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+
+    with pytest.raises(InfrastructureError, match="can't start new thread"):
+        await Toolbox([wait]).run([call("wait", {"seconds": 0})])
 
 
 async def test_giving_up_a_turn_leaves_no_call_running() -> None:

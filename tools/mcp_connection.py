@@ -8,7 +8,7 @@ import itertools
 import json
 import os
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from qwq_env.errors import InfrastructureError
@@ -19,7 +19,35 @@ _METHOD_NOT_FOUND: Final = -32601
 
 
 class RemoteError(Exception):
-    """The other side answered a request with an error; its message says which."""
+    """The other side answered a request with an error; its message says which.
+
+    `code` is JSON-RPC's, or the status of an answer without one; `data` what came with it.
+    """
+
+    def __init__(self, message: str, code: object = None, data: object = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.data = data
+
+
+def error_of(error: Any, hidden: Callable[[str], str] = str) -> RemoteError:
+    """Return the exception for what stands in a message's `error`."""
+    if not isinstance(error, dict):
+        return RemoteError(hidden(str(error)))
+    return RemoteError(hidden(str(error.get("message"))), error.get("code"), error.get("data"))
+
+
+def answer_to(message: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the reply to a server's own request, None for a notification.
+
+    We are there, and can do nothing for it: no roots, no model, no person to ask.
+    """
+    if (number := message.get("id")) is None:
+        return None
+    if message.get("method") == "ping":
+        return {"id": number, "result": {}}
+    text = f"{message.get('method')!s:.80} is not supported"
+    return {"id": number, "error": {"code": _METHOD_NOT_FOUND, "message": text}}
 
 
 class Connection:
@@ -55,8 +83,10 @@ class Connection:
         """Whether a request may still be answered."""
         return not self._reading.done()
 
-    async def request(self, method: str, params: Mapping[str, Any]) -> Any:
-        """Send a request and return its result.
+    async def request(
+        self, method: str, params: Mapping[str, Any], headers: Mapping[str, str] | None = None
+    ) -> Any:
+        """Send a request and return its result; here there are no headers.
 
         Raises `RemoteError` for an error answered, `InfrastructureError` if the server is gone.
         """
@@ -99,8 +129,9 @@ class Connection:
                     message = json.loads(line)
                 except (ValueError, RecursionError):
                     continue  # servers are known to print a banner
-                if isinstance(message, dict):
-                    await self._take(message)
+                for each in message if isinstance(message, list) else [message]:
+                    if isinstance(each, dict):
+                        await self._take(each)
         except (ValueError, OSError, InfrastructureError):
             pass  # a line beyond the limit, or nobody there to be answered: it is of no more use
         finally:
@@ -109,28 +140,19 @@ class Connection:
                     answer.set_exception(self._gone())
 
     async def _take(self, message: dict[str, Any]) -> None:
-        number = message.get("id")
         if "method" in message:
-            if number is not None:
-                await self._reply(number, message["method"])
+            if (reply := answer_to(message)) is not None:
+                await self._send(reply)
             return
-        answer = self._waiting.get(number) if isinstance(number, int) else None
+        # Some servers echo the number as a text.
+        number = str(message.get("id"))
+        answer = self._waiting.get(int(number)) if number.isdecimal() else None
         if answer is None or answer.done():
             return
         if "error" in message:
-            error = message["error"]
-            text = error.get("message") if isinstance(error, dict) else error
-            answer.set_exception(RemoteError(str(text)))
+            answer.set_exception(error_of(message["error"]))
         else:
             answer.set_result(message.get("result"))
-
-    async def _reply(self, number: Any, method: Any) -> None:
-        """Answer the server's own request: we are there, and can do nothing for it."""
-        if method == "ping":
-            await self._send({"id": number, "result": {}})
-        else:
-            error = {"code": _METHOD_NOT_FOUND, "message": f"{method} is not supported"}
-            await self._send({"id": number, "error": error})
 
     async def aclose(self) -> None:
         """End the server with its whole process group; idempotent."""

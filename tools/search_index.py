@@ -1,4 +1,10 @@
-"""`LocalIndex`: BM25 over a corpus of passages on this machine, with tantivy."""
+"""`LocalIndex`: BM25 over a corpus of passages on this machine, with tantivy.
+
+A passage is found by its words, in whatever case and with or without accents (`zurich`, `Zürich`,
+`Zu` + `¨` + `rich`; `strasse`, `Straße`), English ones by their stems. Scripts that are written
+without blanks between words (Chinese, Japanese, Thai, ...), and Korean, whose words carry their
+particles, are found by their pairs of characters.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +13,7 @@ import json
 import re
 import tempfile
 import threading
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +21,17 @@ from typing import Any, Final
 from qwq_env.errors import UsageError
 from qwq_env.tools.search import Passage, SearchBackend
 
-_WORDS: Final = re.compile(r"[^\W_]+")
+# India's vowel signs are marks to Python, and parts of words.
+_WORDS: Final = re.compile("(?:[^\\W_]|[\u0900-\u0963\u0966-\u0dff])+")
+_ANALYZER: Final = "folded"
+_SCHEME: Final = 2
+"""How passages are indexed; kept indices of another scheme are not opened."""
+_UNSPACED: Final = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf"
+    "\u4e00-\u9fff\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff]+"
+)
+_MARKS: Final = re.compile("[\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0670]+")
+_TONES: Final = re.compile("[\u0e47-\u0e4e\u0ec8-\u0ecd]+")
 _MOST_WORDS: Final = 64
 _HEAP_BYTES: Final = 128 << 20
 _SPARE: Final = 16
@@ -52,10 +69,10 @@ class LocalIndex(SearchBackend):
         """Search, blocking; see `SearchBackend.search`."""
         index = self._opened()
         # Bare lower-case words leave nothing of the query language: no fields, no operators.
-        words = " ".join(_WORDS.findall(query.lower())[:_MOST_WORDS])
+        words = " ".join(_words(query)[:_MOST_WORDS])
         if not words:
             return []
-        parsed = index.parse_query(words, ["title", "text"])
+        parsed = index.parse_query(words, ["title_words", "words"])
         searcher = index.searcher()
         hits = [
             (-score, searcher.doc(address))
@@ -63,7 +80,8 @@ class LocalIndex(SearchBackend):
         ]
         hits.sort(key=lambda hit: (hit[0], hit[1]["number"][0]))
         return [
-            Passage(doc["text"][0], doc["title"][0], doc["source"][0]) for _, doc in hits[:count]
+            Passage(*(bytes(doc[field][0]).decode() for field in Passage._fields))
+            for _, doc in hits[:count]
         ]
 
     def build(self) -> None:
@@ -98,31 +116,96 @@ class LocalIndex(SearchBackend):
                 except OSError:
                     if not kept.is_dir():
                         raise
-        return tantivy.Index.open(str(kept))
+        return _with_analyzer(tantivy, tantivy.Index.open(str(kept)))
 
     def _stamp(self) -> str:
         status = self.corpus.stat()
-        return f"{self.corpus.stem}-{status.st_size}-{status.st_mtime_ns}"
+        return f"{self.corpus.stem}-{status.st_size}-{status.st_mtime_ns}-{_SCHEME}"
 
     def _filled(self, tantivy: Any, folder: str | None) -> Any:
         builder = tantivy.SchemaBuilder()
-        builder.add_text_field("title", stored=True, tokenizer_name="en_stem")
-        builder.add_text_field("text", stored=True, tokenizer_name="en_stem")
-        builder.add_text_field("source", stored=True, tokenizer_name="raw")
+        builder.add_text_field("title_words", tokenizer_name=_ANALYZER)
+        builder.add_text_field("words", tokenizer_name=_ANALYZER)
+        # What is shown, and not searched.
+        for field in Passage._fields:
+            builder.add_bytes_field(field, stored=True)
         builder.add_unsigned_field("number", stored=True)
-        index = tantivy.Index(builder.build(), path=folder)
+        index = _with_analyzer(tantivy, tantivy.Index(builder.build(), path=folder))
         # One thread: with several, the order of equal scores would change from build to build.
         writer = index.writer(heap_size=_HEAP_BYTES, num_threads=1)
         for number, passage in enumerate(read_corpus(self.corpus)):
+            shown = {name: text.encode() for name, text in passage._asdict().items()}
             writer.add_document(
                 tantivy.Document(
-                    title=passage.title, text=passage.text, source=passage.source, number=number
+                    title_words=_searchable(passage.title),
+                    words=_searchable(passage.text),
+                    number=number,
+                    **shown,
                 )
             )
         writer.commit()
         writer.wait_merging_threads()
         index.reload()
         return index
+
+
+def _with_analyzer(tantivy: Any, index: Any) -> Any:
+    """Return the index with the analyzer of its fields, which is not kept with it."""
+    filters = tantivy.Filter
+    analyzer = tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.simple())
+    for step in (
+        filters.remove_long(40),
+        filters.lowercase(),
+        filters.ascii_fold(),
+        filters.stemmer("english"),
+    ):
+        analyzer = analyzer.filter(step)
+    index.register_tokenizer(_ANALYZER, analyzer.build())
+    return index
+
+
+def _searchable(text: str) -> str:
+    """Return a passage's text as it is indexed: without marks, with characters and pairs of them
+    for words where a script has no blanks."""
+    if text.isascii():
+        return text
+    return _UNSPACED.sub(lambda run: f" {' '.join([*run[0], *_pairs(run[0])])} ", _folded(text))
+
+
+def _words(query: str) -> list[str]:
+    """Return the words, or pairs of characters, that a query asks for."""
+    folded = _folded(query)
+    words: list[str] = []
+    position = 0
+    for run in _UNSPACED.finditer(folded):
+        words += _WORDS.findall(folded[position : run.start()])
+        words += _pairs(run[0]) or [run[0]]
+        position = run.end()
+    return words + _WORDS.findall(folded[position:])
+
+
+def _folded(text: str) -> str:
+    """Return the text in lower case and without the marks over and under its letters.
+
+    Within unspaced scripts a mark makes another letter, but for tones.
+    """
+    if text.isascii():
+        return text.lower()
+    text = unicodedata.normalize("NFKC", text.encode("utf-8", "replace").decode()).casefold()
+    parts: list[str] = []
+    position = 0
+    for run in _UNSPACED.finditer(text):
+        parts += [_without_marks(text[position : run.start()]), _TONES.sub("", run[0])]
+        position = run.end()
+    return "".join([*parts, _without_marks(text[position:])])
+
+
+def _without_marks(text: str) -> str:
+    return _MARKS.sub("", unicodedata.normalize("NFD", text))
+
+
+def _pairs(run: str) -> list[str]:
+    return [run[start : start + 2] for start in range(len(run) - 1)]
 
 
 def read_corpus(path: Path) -> Iterator[Passage]:
@@ -140,12 +223,17 @@ def _passage(line: str, where: str) -> Passage:
         raise UsageError(f"{where}: not a JSON object: {error}") from None
     if not isinstance(row, dict):
         raise UsageError(f"{where}: {type(row).__name__}; expected a JSON object")
-    source = str(row.get("id", ""))
+    source = _shown(row.get("id"))
     if isinstance(row.get("contents"), str):
         return split_contents(row["contents"], source)
     if isinstance(row.get("text"), str):
-        return Passage(row["text"], str(row.get("title", "")), source)
+        return Passage(row["text"], _shown(row.get("title")), source)
     raise UsageError(f"{where}: no text; expected 'contents', or 'text' and 'title'")
+
+
+def _shown(value: Any) -> str:
+    """Return a title or an id as text; null is none."""
+    return "" if value is None else str(value)
 
 
 def split_contents(contents: str, source: str = "") -> Passage:

@@ -68,6 +68,15 @@ class Dialect(ABC):
         `closed` is the `Turn.closed` of the turn that made the requests.
         """
 
+    def first_turn(self, text: str) -> str:
+        """Return the turn that a decoded generation begins with.
+
+        Padding before it, and all that follows its end, are left out: texts may come out of a
+        padded batch, or of a model that went on. Override it where the end is not `end_of_turn`.
+        """
+        end = self.end_of_turn
+        return text[: text.index(end) + len(end)] if end and end in text else text
+
     @abstractmethod
     def parse(self, text: str) -> Turn:
         """Read a turn. Never raises: what cannot be read becomes a `MalformedCall`."""

@@ -15,9 +15,15 @@ from qwq_env.errors import UsageError, brief
 
 END = "<|im_end|>"
 ENDS = (END, "<|endoftext|>")
+PADS = ("<|endoftext|>", "<|begin_of_text|>", "<|startoftext|>", "<bos>", "<pad>")
 THINK, END_THINK = "<think>", "</think>"
 ROLES = ("system", "user", "assistant", "tool")
 ASSISTANT = "<|im_start|>assistant\n"
+UNSEEN = (
+    r"\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f"
+    r"\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e0fff"
+)
+"""Characters that do not show, for a regular expression's class; blank space is not in it."""
 
 
 def content_of(message: Message) -> str:
@@ -118,8 +124,15 @@ def thinking(content: str) -> Iterator[Piece]:
 
 
 def strip_end(text: str) -> tuple[str, bool]:
-    """Return the text without the control token that ends the turn, and whether it was there."""
-    for end in ENDS:
-        if text.endswith(end):
-            return text[: -len(end)], True
-    return text, False
+    """Return the text without the control token that ends the turn, and whether it was there.
+
+    Padding and blank space behind it are dropped with it: a batch is padded to its longest row.
+    """
+    body = position = len(text)
+    while True:
+        while position and text[position - 1].isspace():
+            position -= 1
+        end = next((end for end in ENDS if text.endswith(end, 0, position)), None)
+        if end is None:
+            return text[:body], body < len(text)
+        body = position = position - len(end)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from qwq_env.dialect import chatml
 from qwq_env.dialect.base import Message, Messages, Piece, Schemas
+from qwq_env.dialect.chatml import UNSEEN
 from qwq_env.errors import UsageError
 from qwq_env.turn import CallResult
 
@@ -76,9 +77,15 @@ def render_results(results: Sequence[CallResult], frame: Frame, *, closed: bool)
 
 
 def neutralised(text: str, markup: Sequence[str]) -> str:
-    """Return the text with the `<` of each such tag written as `&lt;`."""
-    tags = "|".join(map(re.escape, markup))
-    return re.sub(rf"<(?=\s{{0,9}}/?\s{{0,9}}(?:{tags})\b)", "&lt;", text, flags=re.IGNORECASE)
+    """Return the text with the `<` of each such tag written as `&lt;`.
+
+    Blanks and characters that do not show may stand in the tag, any number of them.
+    """
+    # Possessive: a run of them is gone through once, whatever follows it.
+    space, hidden = rf"[\s{UNSEEN}]*+", rf"[{UNSEEN}]*+"
+    tags = "|".join(hidden.join(map(re.escape, tag)) for tag in markup)
+    pattern = rf"<(?={space}/?{space}(?:{tags})(?!\w))"
+    return re.sub(pattern, "&lt;", text, flags=re.IGNORECASE)
 
 
 def _find_tool(frame: Frame, tools: Schemas) -> Mapping[str, Any] | None:

@@ -33,8 +33,8 @@ from typing import Any
 
 from qwq_env.dialect import chatml
 from qwq_env.dialect.base import Dialect, Message, Messages, Piece, Schemas
-from qwq_env.dialect.json_calls import end_of_json, read_call
-from qwq_env.dialect.scan import Reading, read_tagged, scan
+from qwq_env.dialect.json_calls import end_of_calls, read_calls
+from qwq_env.dialect.scan import Reading, first_turn, read_tagged, scan
 from qwq_env.turn import CallResult, MalformedCall, Turn
 
 _TOOLS_HEAD = (
@@ -87,6 +87,10 @@ class QwqDialect(Dialect):
         pieces.append(Piece(_GENERATION_PROMPT, control=True))
         return pieces
 
+    def first_turn(self, text: str) -> str:
+        """Return the turn that the text begins with; see `Dialect.first_turn`."""
+        return first_turn(text, _OPENING, _read)
+
     def parse(self, text: str) -> Turn:
         """Read a turn: what follows the thinking is the answer, its calls the requests.
 
@@ -104,12 +108,15 @@ class QwqDialect(Dialect):
 def _read(body: str, start: int) -> Reading:
     """Read the call at `start`. Its JSON says where it ends or, if that is broken, its tags."""
     inside = start + len(_OPEN)
-    end = end_of_json(body, inside)
+    raw: str | None
+    end = end_of_calls(body, inside)
     if end > inside and body.startswith(_CLOSE, end):
-        return Reading(read_call(body[inside:end]), end + len(_CLOSE))
-    raw, end = read_tagged(body, start, _OPEN, _CLOSE)
+        raw, end = body[inside:end], end + len(_CLOSE)
+    else:
+        raw, end = read_tagged(body, start, _OPEN, _CLOSE, behind=end)
     if raw is not None:
-        return Reading(read_call(raw), end)
+        first, *more = read_calls(raw)
+        return Reading(first, end, tuple(more))
     message = f"{_OPEN} was not closed with {_CLOSE}"
     return Reading(MalformedCall("unclosed_tag", message, body[start:end]), end)
 

@@ -17,7 +17,7 @@ turn holds behind it is not read.
 
 An observation ends with its turn, at a control token that no tool can spell. So that it cannot
 pass for two observations or for the model's own lines, lines of a result that begin with one of
-the labels are indented by two spaces. A task's text is shown as it is.
+the labels, however written, are indented by two spaces. A task's text is shown as it is.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from collections.abc import Iterator, Sequence
 from qwq_env.dialect import chatml
 from qwq_env.dialect.base import Dialect, Message, Messages, Piece, Schemas
 from qwq_env.dialect.json_calls import end_of_json, read_json
-from qwq_env.dialect.scan import Reading, scan
+from qwq_env.dialect.scan import Reading, first_turn, scan
 from qwq_env.turn import CallResult, MalformedCall, ToolCall, Turn
 
 
@@ -42,7 +42,13 @@ def _label(names: str) -> str:
 
 
 _NAMES = "Thought|Action Input|Action|Observation|Final Answer"
-_ANY = re.compile(_label(_NAMES), re.MULTILINE)
+# To a reader a line may begin behind more than a newline, and with what does not show.
+_SPOKEN = re.compile(
+    rf"(?:^|(?<=[\r\v\f\x1c-\x1e\x85\u2028\u2029])|(?<={chatml.END_THINK}))"
+    rf"[ \t\xa0\u1680\u2000-\u200a\u202f\u205f\u3000{chatml.UNSEEN}]*+"
+    rf"\**(?:{_NAMES})[ \t]*\d{{0,3}}\**[ \t]?[:：]",
+    re.MULTILINE | re.IGNORECASE,
+)
 _NEXT = re.compile(f"{chatml.END_THINK}|{_label(_NAMES)}", re.MULTILINE)
 _ACTION = re.compile(_label("Action"), re.MULTILINE)
 _INPUT = re.compile(_label("Action Input"), re.MULTILINE)
@@ -90,6 +96,10 @@ class ReactDialect(Dialect):
         pieces += _observations([result.content for result in results])
         pieces.append(Piece(chatml.ASSISTANT, control=True))
         return pieces
+
+    def first_turn(self, text: str) -> str:
+        """Return the turn that the text begins with; see `Dialect.first_turn`."""
+        return first_turn(text, _ACTION, _read)
 
     def parse(self, text: str) -> Turn:
         """Read a turn: its actions are the requests; in a final turn the answer is what
@@ -172,7 +182,7 @@ def _assistant(message: Message) -> Iterator[Piece]:
 
 
 def _observations(contents: Sequence[str]) -> list[Piece]:
-    indented = [_ANY.sub(lambda label: f"  {label[0]}", content) for content in contents]
+    indented = [_SPOKEN.sub(lambda label: f"  {label[0]}", content) for content in contents]
     return chatml.turn("user", "\n".join(f"Observation: {content}" for content in indented))
 
 

@@ -7,24 +7,29 @@ read, each in time linear in the text.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from qwq_env.dialect.chatml import END_THINK, THINK
-from qwq_env.turn import MalformedCall, ToolCall
+from qwq_env.dialect.chatml import END_THINK, ENDS, PADS, THINK
+from qwq_env.turn import MAX_REQUESTS, MalformedCall, ToolCall
 
 Request = ToolCall | MalformedCall
 
-MAX_REQUESTS = 128
-"""Calls read of one turn: reading a broken one takes time in proportion to the whole turn."""
+_ENDS = re.compile("|".join(map(re.escape, ENDS)))
+_LEADING_PADS = re.compile(rf"\s*(?:(?:{'|'.join(map(re.escape, PADS))})\s*)+(?=\S)")
 
 
 class Reading(NamedTuple):
-    """One call that was read, and where the text goes on behind it."""
+    """One call that was read, and where the text goes on behind it.
+
+    `more` are requests that stood in the place of one.
+    """
 
     request: Request
     end: int
+    more: tuple[Request, ...] = ()
 
 
 class Parts(NamedTuple):
@@ -61,6 +66,19 @@ def scan(body: str, opening: re.Pattern[str], read: Reader) -> Parts:
         # What comes before that call need not be thinking.
         position = 0
     return _scan(body, opening, read, position, sketches_count=False)
+
+
+def first_turn(text: str, opening: re.Pattern[str], read: Reader) -> str:
+    """Return the text from behind its leading padding to its first end that is in no call.
+
+    Of an end token in a call's string, as in a program that prints one, the call comes first.
+    """
+    if led := _LEADING_PADS.match(text):
+        text = text[led.end() :]
+    for found in itertools.islice(_ENDS.finditer(text), MAX_REQUESTS):
+        if not _is_inside_call(text, opening, read, found.start()):
+            return text[: found.end()]
+    return text
 
 
 def _is_inside_call(body: str, opening: re.Pattern[str], read: Reader, position: int) -> bool:
@@ -103,21 +121,24 @@ def _scan(
             found.append(MalformedCall("too_many_calls", message))
             position = len(body)
             break
-        request, position = read(body, mark.start())
-        found.append(request)
-        reads += 1
+        request, position, more = read(body, mark.start())
+        found += [request, *more][: MAX_REQUESTS - reads]
+        reads = min(reads + 1 + len(more), MAX_REQUESTS)
     prose.append(body[position:])
     return Parts(_thought(body[:edge]), edge, "".join(prose).strip(), tuple(found))
 
 
-def read_tagged(body: str, start: int, opening: str, closing: str) -> tuple[str | None, int]:
+def read_tagged(
+    body: str, start: int, opening: str, closing: str, *, behind: int = 0
+) -> tuple[str | None, int]:
     """Return what stands between two tags, and the end; None if `closing` does not come.
 
-    An unclosed call ends where the next one opens, where a thinking ends, or with the text.
+    A tag before `behind` is not looked for. An unclosed call ends where the next one opens, where a
+    thinking ends, or with the text.
     """
     inside = start + len(opening)
     boundary = re.compile("|".join(map(re.escape, (closing, opening, END_THINK))))
-    found = boundary.search(body, inside)
+    found = boundary.search(body, max(inside, behind))
     if found is None:
         return None, len(body)
     if found[0] != closing:

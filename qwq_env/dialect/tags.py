@@ -26,7 +26,7 @@ from collections.abc import Sequence
 
 from qwq_env.dialect import chatml, inline
 from qwq_env.dialect.base import Dialect, Messages, OneTool, Piece, Schemas
-from qwq_env.dialect.scan import Reading, answer_of, read_tagged, scan_anywhere
+from qwq_env.dialect.scan import Reading, answer_of, first_turn, read_tagged, scan_anywhere
 from qwq_env.turn import CallResult, MalformedCall, ToolCall, Turn
 
 _OPEN, _CLOSE = "<search>", "</search>"
@@ -73,6 +73,10 @@ class TagsDialect(Dialect):
     def render_results(self, results: Sequence[CallResult], *, closed: bool) -> list[Piece]:
         """Render each result between `<information>` tags; the model's turn goes on."""
         return inline.render_results(results, self._frame, closed=closed)
+
+    def first_turn(self, text: str) -> str:
+        """Return the turn that the text begins with; see `Dialect.first_turn`."""
+        return first_turn(text, _OPENING, self._read)
 
     def parse(self, text: str) -> Turn:
         """Read a turn: its searches are the requests, its `<answer>` the answer."""

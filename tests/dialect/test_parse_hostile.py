@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qwq_env.dialect import dialect_names, make_dialect
-from qwq_env.dialect.scan import MAX_REQUESTS
+from qwq_env.turn import MAX_REQUESTS
 
 PARTS = [
     "<think>", "</think>", "</THINK>", "<tool_call>", "</tool_call>", '{"name": "a"}', '{"name": "',

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from qwq_env.dialect.base import text_of
 from qwq_env.dialect.qwq import QwqDialect
-from qwq_env.turn import MalformedCall, ToolCall, Turn
+from qwq_env.turn import MAX_REQUESTS, MalformedCall, ToolCall, Turn
 
 ADD = '<tool_call>\n{"name": "add", "arguments": {"a": 1}}\n</tool_call>'
 SUB = '<tool_call>{"name": "sub"}</tool_call>'
@@ -33,6 +33,44 @@ def test_a_turn_with_a_call() -> None:
     assert turn.text[: turn.thinking_end] == "I add.\n</think>"
     (call,) = turn.calls
     assert (call.name, call.arguments) == ("add", {"a": 1})
+
+
+A, B = '{"name": "a", "arguments": {"s": "</tool_call>"}}', '{"name": "b"}'
+
+
+@pytest.mark.parametrize(
+    ("block", "expected"),
+    [
+        (f"{A}{B}", ["a", "b", "several_calls"]),
+        (f"\n{A}\n{B}\n", ["a", "b", "several_calls"]),
+        (f"{A}, {B}", ["a", "b", "several_calls"]),
+        (f"[{A}, {B}]", ["a", "b", "several_calls"]),
+        (f"[{A}]", ["a", "several_calls"]),
+        (f'[{A}, {{"name": 3}}, {B}]', ["a", "missing_name", "b", "several_calls"]),
+        (f"{A}{{oops", ["a", "malformed_json", "several_calls"]),
+        (f'{B}{{"name": "a", "arguments": [}}', ["b", "malformed_json", "several_calls"]),
+        (f"{B}}}", ["malformed_json"]),
+        (f"{B} and so on", ["malformed_json"]),
+        ("[]", ["malformed_json"]),
+        ("[1, 2]", ["malformed_json"]),
+        ('{"x": 1}{"y": 2}', ["malformed_json"]),
+    ],
+)
+def test_several_calls_in_one_block_are_read_and_the_model_is_told(
+    block: str, expected: list[str]
+) -> None:
+    turn = parse(f"</think><tool_call>{block}</tool_call>{SUB}<|im_end|>")
+
+    assert read(turn) == [*expected, "sub"]
+    assert turn.answer == ""
+    assert all("one call a tag" in e.message for e in turn.errors if e.kind == "several_calls")
+
+
+def test_calls_in_one_block_are_bounded_as_all_are() -> None:
+    for block in (f"[{', '.join([B] * 10_000)}]", B * 10_000):
+        turn = parse(f"</think><tool_call>{block}</tool_call>{SUB}")
+
+        assert len(turn.requests) <= MAX_REQUESTS + 1
 
 
 def test_a_final_turn() -> None:

@@ -69,6 +69,96 @@ def test_a_query_is_only_words(corpus: Path, text: str) -> None:
 _indexes: dict[str, LocalIndex] = {}
 
 
+WORLD = {
+    "Zürich": "Zürich liegt an der Limmat.",
+    "decomposed": "Zu\u0308rich in two code points, the Cafe\u0301 too.",
+    "zurich": "Zurich without marks.",
+    "Straße": "Die Große Straße in Łódź, São Paulo, Ålesund, İstanbul, Đà Nẵng.",
+    "Athens": "Η Αθήνα είναι πρωτεύουσα.",
+    "Moscow": "Ёлка стоит в Москве.",
+    "Tokyo": "東京都は日本の首都です。カメラを買う。ｱｲｽ",
+    "Beijing": "北京是中华人民共和国的首都。",
+    "Seoul": "서울은 대한민국의 수도이다.",
+    "Bangkok": "กรุงเทพมหานครเป็นเมืองหลวงของประเทศไทย",
+    "Delhi": "दिल्ली भारत की राजधानी है।",
+    "Cairo": "القَاهِرَة عاصمة مصر",
+    "wide": "ＡＢＣ １２３ ﬁnance",
+}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> LocalIndex:
+    path = tmp_path_factory.mktemp("world") / "world.jsonl"
+    rows = [{"id": name, "text": text} for name, text in WORLD.items()]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    folder = path.with_name("kept")
+    LocalIndex(path, folder=folder).build()
+    return LocalIndex(path, folder=folder)
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("zurich", {"Zürich", "decomposed", "zurich"}),
+        ("ZÜRICH", {"Zürich", "decomposed", "zurich"}),
+        ("Zu\u0308rich", {"Zürich", "decomposed", "zurich"}),
+        ("café", {"decomposed"}),
+        ("cafe", {"decomposed"}),
+        ("strasse", {"Straße"}),
+        ("STRASSE", {"Straße"}),
+        ("Straße", {"Straße"}),
+        ("Lodz", {"Straße"}),
+        ("sao", {"Straße"}),
+        ("alesund", {"Straße"}),
+        ("istanbul", {"Straße"}),
+        ("da nang", {"Straße"}),
+        ("αθηνα", {"Athens"}),
+        ("елка", {"Moscow"}),
+        ("東京", {"Tokyo"}),
+        ("日本", {"Tokyo"}),
+        ("カメラ", {"Tokyo"}),
+        ("ｶﾒﾗ", {"Tokyo"}),
+        ("アイス", {"Tokyo"}),
+        ("中华", {"Beijing"}),
+        ("首都", {"Tokyo", "Beijing"}),
+        ("都", {"Tokyo", "Beijing"}),
+        ("北京 zurich", {"Beijing", "Zürich", "decomposed", "zurich"}),
+        ("서울", {"Seoul"}),
+        ("대한민국", {"Seoul"}),
+        ("เมืองหลวง", {"Bangkok"}),
+        ("ประเทศไทย", {"Bangkok"}),
+        ("दिल्ली", {"Delhi"}),
+        ("القاهرة", {"Cairo"}),
+        ("abc 123", {"wide"}),
+        ("finance", {"wide"}),
+        ("大阪", set()),
+        ("ばなな", set()),
+    ],
+)
+def test_words_of_the_world_are_found(world: LocalIndex, query: str, found: set[str]) -> None:
+    passages = world.search_now(query, 10)
+
+    assert {passage.source for passage in passages} == found
+    assert all(passage.text == WORLD[passage.source] for passage in passages)
+
+
+def test_the_passage_with_the_whole_word_comes_first(tmp_path: Path) -> None:
+    path = tmp_path / "cities.jsonl"
+    rows = ["京 東 都", "東北と京都", "東京都の人口"]
+    path.write_text("\n".join(json.dumps({"id": text, "text": text}) for text in rows))
+
+    assert LocalIndex(path).search_now("東京都", 3)[0].source == "東京都の人口"
+
+
+async def test_a_null_title_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "null.jsonl"
+    path.write_text('{"id": null, "title": null, "text": "A whale."}')
+    answer = await SearchTool(LocalIndex(path)).call({"query": "whale"})
+
+    assert answer.content == "Doc 1 (Title: none) A whale."
+    assert answer.metadata["sources"] == [""]
+
+
 def test_equal_scores_stand_in_the_corpus_order(tmp_path: Path) -> None:
     path = tmp_path / "same.jsonl"
     path.write_text("\n".join(json.dumps({"id": n, "text": "same words"}) for n in range(500)))

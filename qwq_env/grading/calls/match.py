@@ -5,13 +5,15 @@ its own, in any order. `simple` and `multiple` are the case of one answer, `irre
 none. The pairing is a maximum matching: which call is tried first does not matter.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from qwq_env.errors import UsageError
 from qwq_env.grading.calls import java, javascript
 from qwq_env.grading.calls.call import Call, NoCalls, UnreadableCall, read_calls, show
 from qwq_env.grading.calls.document import FunctionDoc, Language, Parameter, read_documents
+from qwq_env.grading.calls.response import plain_name, read_response
 from qwq_env.grading.calls.source import parse_source_calls
 from qwq_env.grading.calls.value import OMITTED, Mismatch, check_value
 from qwq_env.grading.score import Score
@@ -31,9 +33,11 @@ def match_calls(
                                                 "required": ["side"]}}]
         match_calls([{"name": "area", "arguments": {"side": 3}}], [{"area": {"side": [3]}}], docs)
 
-    `calls` is anything that `read_calls` reads; for Java and JavaScript, texts are read as source
-    and the values of arguments are pieces of source. Each answer is `{name: {argument: allowed
-    values}}`, as published. No answers means that no call must be made.
+    `calls` is anything that `read_calls` reads, or a response that states calls in some form among
+    other words (`qwq_env.grading.calls.response` says where the line is); for Java and JavaScript,
+    texts are read as source and the values of arguments are pieces of source. Each answer is
+    `{name: {argument: allowed values}}`, as published; dots and underscores in names are one. No
+    answers means that no call must be made.
 
     The score is 1.0 (`match`, `no_call`) or 0.0; the reason names the first thing wrong with the
     best pairing: `not_calls`, `malformed`, `unexpected_call`, `wrong_count`, `wrong_function`,
@@ -43,8 +47,9 @@ def match_calls(
     documents = read_documents(function_docs, language)
     answers = [_read_answer(answer, documents) for answer in possible_answers]
     try:
-        if isinstance(calls, str) and language != "python":
-            given = parse_source_calls(calls)
+        if isinstance(calls, str):
+            parse = read_calls if language == "python" else parse_source_calls
+            given = read_response(calls, documents, parse)
         else:
             given = read_calls(calls)
     except NoCalls as problem:
@@ -57,7 +62,18 @@ def match_calls(
         return Score.wrong("wrong_count", f"{len(given)} calls, expected {len(answers)}")
     if any(parameter.python is set for doc, _ in answers for parameter in doc.parameters.values()):
         return Score.undecided("unsupported_type", ", ".join(sorted(java.UNSUPPORTED)))
-    return _pair(given, answers, language)
+    return _pair([_published(call, documents) for call in given], answers, language)
+
+
+def _published(call: Call, documents: Mapping[str, FunctionDoc]) -> Call:
+    """The call by its function's published name: many APIs take no dots, and write `_` for them.
+
+    Where two functions would then be one, each must be named as published.
+    """
+    if call.name in documents:
+        return call
+    alike = [name for name in documents if plain_name(name) == plain_name(call.name)]
+    return replace(call, name=alike[0]) if len(alike) == 1 else call
 
 
 Answer = tuple[FunctionDoc, dict[str, list[Any]]]

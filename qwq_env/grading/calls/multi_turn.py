@@ -105,7 +105,7 @@ def _read_turn(turn: object) -> list[Call]:
     calls: list[Call] = []
     for step in steps:
         try:
-            calls += read_calls(step)
+            calls += read_calls(step, words=False)
         except NoCalls:
             continue
     return calls
@@ -117,7 +117,7 @@ def _is_texts(value: object) -> TypeGuard[Sequence[str]]:
 
 def _gold_call(text: str) -> Call:
     try:
-        (call,) = parse_python_calls(text)
+        (call,) = parse_python_calls(text, words=False)
     except (UnreadableCall, NoCalls, ValueError) as problem:
         raise UsageError(f"gold: {text!r:.120} is not one call ({problem})") from None
     return call
