@@ -5,7 +5,7 @@ stop it; in a ProcessPoolExecutor it takes its slot for ever. Here every call ha
 wall time that are enforced from outside with SIGKILL, a fresh worker stands there milliseconds
 later, and what waited behind a slow call is graded by another.
 
-    pool = GraderPool(PoolSettings("qwq_env.grading.math.judge:judge_fully", cpu_s=1.5))
+    pool = GraderPool(PoolSettings("qwq_env.grading.math.judge:judge_fully", cpu_s=1))
     score = await pool.grade("1/2", "0.5")      # in a coroutine
     score = pool.run("1/2", "0.5")              # in a thread
     pool.close()

@@ -1,7 +1,8 @@
 """The verdict on one pair of texts: reading, guards, rules, and which failures decide what.
 
-What the policy wrote badly is wrong (`unparsed`, `no_answer`); what costs more than it is worth,
-and a reference that does not parse, is undecided.
+What the policy wrote badly is wrong (`unparsed`, `no_answer`); a reference that does not parse is
+undecided. So is a pair that costs more than it is worth (`too_complex`), until its reference is
+examined alone: see `MathGrader.grade`.
 """
 
 import re
@@ -11,7 +12,7 @@ from qwq_env.grading.math.compare import Comparison, Oracle
 from qwq_env.grading.math.latex import MAX_CHARACTERS, canonical
 from qwq_env.grading.math.oracle import FullOracle
 from qwq_env.grading.math.reference import examine
-from qwq_env.grading.math.structure import Answer, Listing, read_answer
+from qwq_env.grading.math.structure import Answer, Listing, read_answer, values
 from qwq_env.grading.math.tree import TooComplex, Unreadable
 from qwq_env.grading.score import Score
 
@@ -48,7 +49,8 @@ def judge(gold: str, answer: str, oracle: Oracle) -> Score:
 def judge_fully(gold: str, answer: str | None) -> Score:
     """`judge` with everything this package knows. For a worker that can be killed.
 
-    Without an answer the question is whether `gold` can be graded against at all.
+    Without an answer the question is whether `gold` can be graded against at all: whether it is
+    read, and has a value that is computed here.
     """
     if answer is None:
         return _examine(gold)
@@ -63,7 +65,18 @@ def judge_fully(gold: str, answer: str | None) -> Score:
 def _examine(gold: str) -> Score:
     from qwq_env.grading.math import symbolic  # noqa: PLC0415 - optional, heavy
 
-    return examine(gold, symbolic.parse)
+    score = examine(gold, symbolic.parse)
+    if score.value != 1.0:
+        return score
+    oracle = FullOracle()
+    try:
+        reading = _reading(_canonical(gold), True)
+        Comparison(oracle).equal(reading, reading)
+        for text in values(reading):
+            oracle.weigh(text)
+    except (TooComplex, RecursionError) as error:
+        return Score.undecided("too_complex", f"the reference: {error}")
+    return score
 
 
 def _equal(gold: str, answer: str, comparison: Comparison) -> bool:
