@@ -115,8 +115,8 @@ def test_nothing_that_a_model_writes_is_paid_or_runs_past_the_deadline(grader, b
     [
         ("5", "\\int_0^1 x^{x^{x^{x}}}\\,dx"), ("5", "\\sum_{k=1}^{10^{10}} \\sin(k)"),
         ("5", "((10!)!)!"), ("x+1", "\\frac{d}{dx}\\int_0^x \\sin(t^t)e^{t^2}dt"),
-        *((form.format("5"), form.format("9^{9^{9^9}}-9^{9^{9^9}}+5"))
-          for form in ("{}", "x={}", "{}, 2", "({},2)", "{}\\%", "[0,{})", "\\{{{},1\\}}", "{}x")),
+        *((form.format("\\pi"), form.format("9^{9^{9^\\pi}}-9^{9^{9^\\pi}}+5"))
+          for form in ("{}", "x={}", "{}, 2", "({},2)", "{}\\%", "[0,{})", "\\{{{},1\\}}", "{}+x")),
     ],
     ids=lambda text: text[:20],
 )  # fmt: skip
@@ -128,7 +128,7 @@ def test_no_answer_is_undecided_by_its_own_cost(grader, gold, answer):
 @pytest.mark.parametrize(
     ("gold", "answer"),
     [
-        ("2^{300000}", "9^{9^{9^9}}-9^{9^{9^9}}+5"), ("2^{300000}", "4^{150000}"),
+        ("2^{300000}", "4^{150000}"),
         ("\\sum_{n=1}^{10^{12}} \\frac{1}{n^2}", "1.6"), ("\\int_0^1 x^{x^{x^{x}}}\\,dx", "0.5"),
     ],
 )  # fmt: skip

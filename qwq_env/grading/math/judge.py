@@ -37,12 +37,15 @@ def judge(gold: str, answer: str, oracle: Oracle) -> Score:
         return Score.wrong("no_answer", "the answer is empty")
     if gold_text == answer_text or _plain(gold_text) == _plain(answer_text):
         return Score.right("equal", "the same text")
+    comparison = Comparison(oracle)
     try:
-        equal = _equal(gold_text, answer_text, Comparison(oracle))
+        equal = _equal(gold_text, answer_text, comparison)
     except (TooComplex, RecursionError) as error:
         return Score.undecided("too_complex", str(error))
     except Unreadable as error:
         return Score.wrong("unparsed", str(error))
+    if comparison.unevaluated and not equal:
+        return Score.wrong("unevaluated", "the answer leaves the number to be computed")
     return Score.right() if equal else Score.wrong()
 
 

@@ -103,7 +103,7 @@ _MULTIPLIER = re.compile(
     r"(?P<word>hundred|thousand|million|billion|trillion|dozen)(?![A-Za-z])\s*(?P<close>\})?"
 )
 _MULTIPLES = {"hundred": "10^{2}", "thousand": "10^{3}", "million": "10^{6}",
-              "billion": "10^{9}", "trillion": "10^{12}", "dozen": "12"}  # fmt: skip
+              "billion": "10^{9}", "trillion": "10^{12}", "dozen": "12^{1}"}  # fmt: skip
 _LOOSE_COMMA = re.compile(r"(?<=\d)\s*\{\s*,\s*\}\s*(?=\d{3})")
 _LONE_SIGN = re.compile(r"(?<![\^_])(?:\\text)?\{\s*([-+=<>])\s*\}")
 _NOT_EQUAL = re.compile(r"\\not\s*=")
