@@ -5,7 +5,6 @@ Paid 1.0 if the last boxed answer after the thinking is right, else 0.0, at the 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -18,6 +17,7 @@ from qwq_env.envs.arithmetic import INSTRUCTION, ArithmeticTaskSet
 from qwq_env.errors import UsageError
 from qwq_env.grading.answer import last_boxed
 from qwq_env.grading.math import BadReference, MathGrader, check_gold
+from qwq_env.grading.math.unevaluated import restates
 from qwq_env.grading.score import Score
 from qwq_env.outcome import EpisodeLimits
 from qwq_env.rubric import Component, FinalTurn, Rubric
@@ -28,12 +28,6 @@ from qwq_env.toolbox import ToolLimits
 from qwq_env.tools import make_tools
 from qwq_env.truncation import Tokenizer
 from qwq_env.vector import vector_of
-
-_NUMERAL = re.compile(
-    r"\$?[-+\u2212]?(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d*)?|\.\d+)(?:/\d+)?\$?"
-    r"|[-+\u2212]?\\[dt]?frac\{\d+\}\{\d+\}",
-    re.ASCII,
-)
 
 
 class MathToolEnv(ToolEnv):
@@ -120,14 +114,14 @@ def _check_answer(answer: Any) -> None:
 async def accuracy(final: FinalTurn) -> Score:
     """Pay 1.0 for a right boxed answer. Module-level, so that environments can be pickled.
 
-    A task that has `steps` asks for their result: the operation in the box, `\\boxed{759+839}`, is
-    equal to it and computes nothing, so it is not paid.
+    An expression of the task's own text is equal to its answer and computes nothing: not paid.
     """
-    if final.task.steps:
-        boxed = last_boxed(final.answer)
-        if boxed is not None and not _NUMERAL.fullmatch(boxed.replace(" ", "")):
-            return Score.wrong("no_numeral", "the box holds something else than one number")
-    return await _grader().grade(str(final.task.answer), final.answer, "response")
+    gold = str(final.task.answer)
+    score = await _grader().grade(gold, final.answer, "response")
+    boxed = last_boxed(final.answer) if score.value else None
+    if boxed is not None and restates(final.task.prompt, boxed, gold):
+        return Score.wrong("restated", "the box holds an expression of the task")
+    return score
 
 
 @lru_cache(maxsize=1)

@@ -59,7 +59,8 @@ class GraderPool:
     with the same settings. Calls never raise for what happens to a worker: more CPU time, memory or
     depth than allowed gives an undecided `too_complex`, which the call itself is to blame for. Over
     the wall deadline twice gives an undecided `timeout`, two workers lost in a row an undecided
-    `infra`: those are ours. Raises `PoolClosed` after `close`, and `GraderUnavailable` when the function cannot be imported at all.
+    `infra`: those are ours. Raises `PoolClosed` after `close`, and `GraderUnavailable` when the
+    function cannot be imported at all.
     """
 
     def __init__(self, settings: PoolSettings) -> None:

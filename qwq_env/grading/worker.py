@@ -6,8 +6,8 @@ that it receives. A fork of the warm server takes milliseconds where a new inter
 second, so that killing a worker costs nothing.
 
 A worker reads one JSON request a line, `{"arguments": [...]}`, and answers with one line,
-`{"score": [value, reason, detail], "cpu": seconds}`; `cpu` is what it has spent since it began. What
-it says first is `{"pid": n, "cpu": seconds}`.
+`{"score": [value, reason, detail], "cpu": seconds}`; `cpu` is what it has spent since it began.
+What it says first is `{"pid": n, "cpu": seconds}`.
 
 The function is anybody's, so two places catch all exceptions: where it is imported (the pool is
 told, and raises `GraderUnavailable`) and where it is called (the score is undecided, `infra`).

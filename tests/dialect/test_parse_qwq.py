@@ -42,7 +42,9 @@ def test_a_final_turn() -> None:
     assert (turn.answer, turn.requests, turn.closed) == ("\\boxed{4}", (), False)
 
 
-@pytest.mark.parametrize("text", ["\\boxed{4}", "so \\boxed{4}\n", "<think>so \\boxed{4}", "", " \n"])
+@pytest.mark.parametrize(
+    "text", ["\\boxed{4}", "so \\boxed{4}\n", "<think>so \\boxed{4}", "", " \n"]
+)
 @pytest.mark.parametrize("end", ["", "<|im_end|>", "<|endoftext|>"])
 def test_a_final_turn_that_never_closes_the_thinking_has_no_answer(text: str, end: str) -> None:
     turn = parse(text + end)
@@ -52,7 +54,9 @@ def test_a_final_turn_that_never_closes_the_thinking_has_no_answer(text: str, en
     assert turn.thinking == text.removeprefix("<think>").strip("\n")
 
 
-@pytest.mark.parametrize("text", [f"so {ADD}", f'<tool_call>{{"name": "</think>"}}</tool_call>{ADD}'])
+@pytest.mark.parametrize(
+    "text", [f"so {ADD}", f'<tool_call>{{"name": "</think>"}}</tool_call>{ADD}']
+)
 def test_calls_are_made_all_the_same(text: str) -> None:
     turn = parse(text)
 

@@ -6,8 +6,12 @@ answer must be written as references are: numerals, fractions, mixed numbers, ro
 scientific notation, constants, and sums and products of such parts in which nothing rational is
 left to be added or multiplied. A division that comes out even is left undone: `48/2` is not 24.
 What the reference itself leaves to be computed, the answer may leave too.
+
+An expression that the question holds is no answer to it either, whatever the reference is, unless
+it is the reference: `\\sqrt{117}` where that was to be simplified.
 """
 
+import re
 from collections.abc import Mapping
 from fractions import Fraction
 from functools import lru_cache
@@ -15,10 +19,11 @@ from typing import NamedTuple
 
 from qwq_env.grading.math.exact import exact_operation
 from qwq_env.grading.math.expression import is_proper_fraction
+from qwq_env.grading.math.latex import canonical
 from qwq_env.grading.math.oracle import read_or_leave
-from qwq_env.grading.math.tree import Call, Node, Number, TooComplex, Unreadable, symbols
+from qwq_env.grading.math.tree import Call, Node, Number, Unreadable, symbols
 
-__all__ = ["leaves_more_to_compute"]
+__all__ = ["leaves_more_to_compute", "restates"]
 
 _CONSTANTS = frozenset(["pi", "e", "i", "infty"])
 _WRITTEN = frozenset(["neg", "root", "exp", "degrees"])
@@ -31,6 +36,12 @@ _FAMILIES: Mapping[str, str] = {
     **dict.fromkeys(["sinh", "cosh", "tanh"], "hyperbolic"),
     **dict.fromkeys(["factorial", "factorial2", "binom"], "combinatorics"),
 }
+_FREELY_GIVEN = re.compile(
+    r"(?:[a-z]=)?[-+]?(?:[\d.,]+(?:/\d+)?|\\frac\{\d+\}\{\d+\}|[A-Za-z]|\\[A-Za-z]+)?"
+    r"(?:%|\^\\circ)?(?:\\text\{[^{}]*\})?"
+)
+"""What a question may hold by chance: one number, name or word."""
+_OPERATION = re.compile(r"[-+*/^!|=<>_]|\\(?!text|frac|circ)[A-Za-z]+")
 _TEN = Number(Fraction(10))
 
 
@@ -63,6 +74,18 @@ def leaves_more_to_compute(gold: str, answer: str) -> bool:
         return True
     # A rational number out of parts that are none: something must cancel.
     return not wanted.kinds and wanted.value is not None and found.value is None
+
+
+def restates(question: str, answer: str, gold: str) -> bool:
+    """Whether `answer` is an expression that the question holds, and not as `gold` writes it."""
+    written = _squeezed(answer)
+    if _FREELY_GIVEN.fullmatch(written) or not _OPERATION.search(written.lstrip("+-")):
+        return False
+    return written != _squeezed(gold) and written in _squeezed(question)
+
+
+def _squeezed(text: str) -> str:
+    return canonical(text).replace(" ", "")
 
 
 def _is_numeral(text: str) -> bool:
