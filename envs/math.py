@@ -34,8 +34,9 @@ class MathToolEnv(ToolEnv):
     """Math with tools.
 
     `tasks` is `"arithmetic"` (procedural, seeded, endless; graded by `difficulty`), a path to a
-    JSONL file in GSM8K's form or of `prompt`/`answer` rows, a Hugging Face dataset id such as
-    `"openai/gsm8k"` with its `split`, or a `TaskSet`. `tools` are names or `Tool`s.
+    JSONL file in any form of `qwq_env.task_rows` (MATH, GSM8K, DAPO, ...), a Hugging Face dataset
+    id such as `"openai/gsm8k"` with its `split`, or a `TaskSet`. Rows that cannot be graded against
+    are left out and told of; `strict` refuses the file instead. `tools` are names or `Tool`s.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class MathToolEnv(ToolEnv):
         difficulty: int = 1,
         split: str = "train",
         task_seed: int = 0,
+        strict: bool = False,
         dialect: str | Dialect = "qwq",
         limits: EpisodeLimits | None = None,
         tool_limits: ToolLimits | None = None,
@@ -54,7 +56,7 @@ class MathToolEnv(ToolEnv):
         render_mode: str | None = None,
     ) -> None:
         super().__init__(
-            math_tasks(tasks, difficulty=difficulty, split=split, seed=task_seed),
+            math_tasks(tasks, difficulty=difficulty, split=split, seed=task_seed, strict=strict),
             make_tools(tools),
             Rubric([Component("accuracy", accuracy)]),
             dialect=dialect,
@@ -71,18 +73,25 @@ class MathToolEnv(ToolEnv):
 
 
 def math_tasks(
-    tasks: str | Path | TaskSet, *, difficulty: int = 1, split: str = "train", seed: int = 0
+    tasks: str | Path | TaskSet,
+    *,
+    difficulty: int = 1,
+    split: str = "train",
+    seed: int = 0,
+    strict: bool = False,
 ) -> TaskSet:
     """Return the task set that `tasks` names; see `MathToolEnv`.
 
-    Raises `UsageError` for a reference answer that cannot be graded against: it must fail now,
-    not at the first reward.
+    A reference answer that cannot be graded against must show now, not at the first reward: its row
+    is left out (with `strict`: `UsageError`), and in a `TaskSet` it is refused.
     """
     made = {
         "arithmetic": lambda: ArithmeticTaskSet(seed=seed, difficulty=difficulty, split=split),
     }
     configuration = "main" if str(tasks) == "openai/gsm8k" else None
-    opened = open_tasks(tasks, made, reader=math_row, configuration=configuration, split=split)
+    opened = open_tasks(
+        tasks, made, reader=math_row, configuration=configuration, split=split, strict=strict
+    )
     if opened is tasks and isinstance(opened, ListTaskSet):
         for task in opened:
             try:
@@ -93,9 +102,9 @@ def math_tasks(
 
 
 def math_row(row: Mapping[str, Any], task_id: str) -> Task:
-    """Read a row of either form of `read_any_row`; ask for a boxed answer if it does not.
+    """Read a row of any form of `read_any_row`; ask for a boxed answer if it does not.
 
-    Raises `UsageError` for a row of neither form, and for an answer that cannot be graded against.
+    Raises `UsageError` for a row of none, and for an answer that cannot be graded against.
     """
     task = read_any_row(row, task_id)
     _check_answer(task.answer)
