@@ -1,8 +1,9 @@
 """How an episode ended, and why.
 
-`terminated`: the outcome is decided, for an answer was given, or the model ended without one. `truncated`: a limit cut the
-episode, and `reason` names the limit. `failed`: our own machinery lost it (a server, a sandbox, a
-grader that could not decide); such an episode has no reward at all, and training masks it.
+`terminated`: the outcome is decided, for an answer was given, or the model ended without one.
+`truncated`: a limit cut the episode, and `reason` names the limit. `failed`: our own machinery lost
+it (a server, a sandbox, a grader that could not decide); such an episode has no reward at all, and
+training masks it.
 """
 
 from __future__ import annotations

@@ -81,6 +81,8 @@ def answer_of(row: Mapping[str, Any]) -> Any:
 
     Raises `UsageError` for a row without one: a proof, a solution without a box.
     """
+    if "prompt" in row and row.get("answer") not in (None, ""):
+        return row["answer"]  # the house form: any JSON that the rubric knows
     columns = {str(name).lower(): row[name] for name in reversed(row)}
     given = [name for name in _ANSWERS if name in columns]
     for name in given:

@@ -39,8 +39,9 @@ class PoolSettings:
     `target` is `module:function`; the function takes what JSON can carry and returns a `Score`.
     `workers` processes, and up to four times as many while slow calls are waited for; `cpu_s`
     seconds of CPU time a call, None for no such bound; `deadline_s` wall seconds, counted from when
-    a worker begins it; `memory_mb` of address space above the warm image; a worker is replaced after `recycle_after`
-    calls; no more than `max_queued` calls wait, further callers wait before they are let in.
+    a worker begins it; `memory_mb` of address space above the warm image; a worker is replaced
+    after `recycle_after` calls; no more than `max_queued` calls wait, further callers wait before
+    they are let in.
     """
 
     target: str

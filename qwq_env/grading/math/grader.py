@@ -8,7 +8,7 @@ worker of the pool.
 from typing import Self
 
 from qwq_env.errors import UsageError
-from qwq_env.grading.math.judge import judge
+from qwq_env.grading.math.judge import is_list, judge
 from qwq_env.grading.math.oracle import ExactOracle, NeedsWorker
 from qwq_env.grading.math.reference import examine
 from qwq_env.grading.math.response import Kind, reference_answer, response_answer
@@ -63,7 +63,7 @@ class MathGrader:
         An answer that costs more than it is worth is wrong, `too_complex`; undecided it is only
         where the reference is the costly one.
         """
-        reference, found = reference_answer(gold), response_answer(answer, kind, self.boxed_only)
+        reference, found = self._taken(gold, answer, kind)
         score = self._at_once(reference, found)
         if score is None:
             score = await self.pool.grade(reference, found)
@@ -73,7 +73,7 @@ class MathGrader:
 
     def grade_sync(self, gold: str, answer: str, kind: Kind = "answer") -> Score:
         """`grade` for plain threads."""
-        reference, found = reference_answer(gold), response_answer(answer, kind, self.boxed_only)
+        reference, found = self._taken(gold, answer, kind)
         score = self._at_once(reference, found) or self.pool.run(reference, found)
         if score.reason != "too_complex":
             return score
@@ -111,6 +111,12 @@ class MathGrader:
 
     async def __aexit__(self, *exception: object) -> None:
         self.close()
+
+    def _taken(self, gold: str, answer: str, kind: Kind) -> tuple[str, str | None]:
+        """The texts that are compared; no answer is None."""
+        reference = reference_answer(gold)
+        several = kind != "answer" and len(reference) <= _INLINE_CHARACTERS and is_list(reference)
+        return reference, response_answer(answer, kind, self.boxed_only, several=several)
 
     def _at_once(self, gold: str, answer: str | None) -> Score | None:
         """The verdict that needs no worker, or None."""

@@ -16,10 +16,11 @@ from qwq_env.grading.math.structure import Answer, Listing, read_answer, values
 from qwq_env.grading.math.tree import TooComplex, Unreadable
 from qwq_env.grading.score import Score
 
-__all__ = ["judge", "judge_fully", "warm_up"]
+__all__ = ["is_list", "judge", "judge_fully", "warm_up"]
 
 _TEXT = re.compile(r"\\text\{([^{}]*)\}")
 _DECIMAL_COMMA = re.compile(r"^(-?0),(\d*[1-9])$|^(-?\d+),(\d{0,1}[1-9]|\d{3,}[1-9])$")
+_NEVER_A_LIST = re.compile(r"-?\d+,0\d+")
 
 
 def judge(gold: str, answer: str, oracle: Oracle) -> Score:
@@ -47,6 +48,14 @@ def judge(gold: str, answer: str, oracle: Oracle) -> Score:
     if comparison.unevaluated and not equal:
         return Score.wrong("unevaluated", "the answer leaves the number to be computed")
     return Score.right() if equal else Score.wrong()
+
+
+def is_list(gold: str) -> bool:
+    """Whether a reference holds several answers in no order, so that each may have its own box."""
+    try:
+        return isinstance(_reading(_canonical(gold), True), Listing)
+    except (TooComplex, RecursionError):
+        return False
 
 
 def judge_fully(gold: str, answer: str | None) -> Score:
@@ -86,12 +95,14 @@ def _equal(gold: str, answer: str, comparison: Comparison) -> bool:
     golds, answers = _reading(gold, True), _reading(answer, True)
     if comparison.equal(golds, answers):
         return True
-    # "100,200" is one number to some and two to others, "1,5" two to some and one to others; the
-    # other side says which was meant.
+    # "100,200" is one number to some and two to others; the other side says which was meant. "1,5"
+    # is one number as the answer to one; as a reference it is two, if it can be.
     if "," not in gold + answer or isinstance(golds, Listing) == isinstance(answers, Listing):
         return False
     if comparison.equal(_reading(gold, False), _reading(answer, False)):
         return True
+    if isinstance(golds, Listing) and not _NEVER_A_LIST.fullmatch(gold):
+        return False
     points = [_DECIMAL_COMMA.sub(r"\1\3.\2\4", text) for text in (gold, answer)]
     return points != [gold, answer] and comparison.equal(*(_reading(text, True) for text in points))
 
