@@ -5,7 +5,6 @@ Paid 1.0 if the last boxed answer after the thinking is right, else 0.0, at the 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -18,6 +17,7 @@ from qwq_env.envs.arithmetic import INSTRUCTION, ArithmeticTaskSet
 from qwq_env.errors import UsageError
 from qwq_env.grading.answer import last_boxed
 from qwq_env.grading.math import BadReference, MathGrader, check_gold
+from qwq_env.grading.math.unevaluated import restates
 from qwq_env.grading.score import Score
 from qwq_env.outcome import EpisodeLimits
 from qwq_env.rubric import Component, FinalTurn, Rubric
@@ -29,19 +29,14 @@ from qwq_env.tools import make_tools
 from qwq_env.truncation import Tokenizer
 from qwq_env.vector import vector_of
 
-_NUMERAL = re.compile(
-    r"\$?[-+\u2212]?(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d*)?|\.\d+)(?:/\d+)?\$?"
-    r"|[-+\u2212]?\\[dt]?frac\{\d+\}\{\d+\}",
-    re.ASCII,
-)
-
 
 class MathToolEnv(ToolEnv):
     """Math with tools.
 
     `tasks` is `"arithmetic"` (procedural, seeded, endless; graded by `difficulty`), a path to a
-    JSONL file in GSM8K's form or of `prompt`/`answer` rows, a Hugging Face dataset id such as
-    `"openai/gsm8k"` with its `split`, or a `TaskSet`. `tools` are names or `Tool`s.
+    JSONL file in any form of `qwq_env.task_rows` (MATH, GSM8K, DAPO, ...), a Hugging Face dataset
+    id such as `"openai/gsm8k"` with its `split`, or a `TaskSet`. Rows that cannot be graded against
+    are left out and told of; `strict` refuses the file instead. `tools` are names or `Tool`s.
     """
 
     def __init__(
@@ -52,6 +47,7 @@ class MathToolEnv(ToolEnv):
         difficulty: int = 1,
         split: str = "train",
         task_seed: int = 0,
+        strict: bool = False,
         dialect: str | Dialect = "qwq",
         limits: EpisodeLimits | None = None,
         tool_limits: ToolLimits | None = None,
@@ -60,7 +56,7 @@ class MathToolEnv(ToolEnv):
         render_mode: str | None = None,
     ) -> None:
         super().__init__(
-            math_tasks(tasks, difficulty=difficulty, split=split, seed=task_seed),
+            math_tasks(tasks, difficulty=difficulty, split=split, seed=task_seed, strict=strict),
             make_tools(tools),
             Rubric([Component("accuracy", accuracy)]),
             dialect=dialect,
@@ -77,18 +73,25 @@ class MathToolEnv(ToolEnv):
 
 
 def math_tasks(
-    tasks: str | Path | TaskSet, *, difficulty: int = 1, split: str = "train", seed: int = 0
+    tasks: str | Path | TaskSet,
+    *,
+    difficulty: int = 1,
+    split: str = "train",
+    seed: int = 0,
+    strict: bool = False,
 ) -> TaskSet:
     """Return the task set that `tasks` names; see `MathToolEnv`.
 
-    Raises `UsageError` for a reference answer that cannot be graded against: it must fail now,
-    not at the first reward.
+    A reference answer that cannot be graded against must show now, not at the first reward: its row
+    is left out (with `strict`: `UsageError`), and in a `TaskSet` it is refused.
     """
     made = {
         "arithmetic": lambda: ArithmeticTaskSet(seed=seed, difficulty=difficulty, split=split),
     }
     configuration = "main" if str(tasks) == "openai/gsm8k" else None
-    opened = open_tasks(tasks, made, reader=math_row, configuration=configuration, split=split)
+    opened = open_tasks(
+        tasks, made, reader=math_row, configuration=configuration, split=split, strict=strict
+    )
     if opened is tasks and isinstance(opened, ListTaskSet):
         for task in opened:
             try:
@@ -99,9 +102,9 @@ def math_tasks(
 
 
 def math_row(row: Mapping[str, Any], task_id: str) -> Task:
-    """Read a row of either form of `read_any_row`; ask for a boxed answer if it does not.
+    """Read a row of any form of `read_any_row`; ask for a boxed answer if it does not.
 
-    Raises `UsageError` for a row of neither form, and for an answer that cannot be graded against.
+    Raises `UsageError` for a row of none, and for an answer that cannot be graded against.
     """
     task = read_any_row(row, task_id)
     _check_answer(task.answer)
@@ -120,14 +123,14 @@ def _check_answer(answer: Any) -> None:
 async def accuracy(final: FinalTurn) -> Score:
     """Pay 1.0 for a right boxed answer. Module-level, so that environments can be pickled.
 
-    A task that has `steps` asks for their result: the operation in the box, `\\boxed{759+839}`, is
-    equal to it and computes nothing, so it is not paid.
+    An expression of the task's own text is equal to its answer and computes nothing: not paid.
     """
-    if final.task.steps:
-        boxed = last_boxed(final.answer)
-        if boxed is not None and not _NUMERAL.fullmatch(boxed.replace(" ", "")):
-            return Score.wrong("no_numeral", "the box holds something else than one number")
-    return await _grader().grade(str(final.task.answer), final.answer, "response")
+    gold = str(final.task.answer)
+    score = await _grader().grade(gold, final.answer, "response")
+    boxed = last_boxed(final.answer) if score.value else None
+    if boxed is not None and restates(final.task.prompt, boxed, gold):
+        return Score.wrong("restated", "the box holds an expression of the task")
+    return score
 
 
 @lru_cache(maxsize=1)

@@ -198,6 +198,10 @@ class Episode:
         return Step(pieces, results, None, None)
 
     async def _grade(self, turn: Turn) -> Step:
+        if turn.unclosed_thinking:
+            outcome = Outcome.unanswered()
+            self.reward = self.settings.rubric.refuse(outcome.reason)
+            return await self._end(outcome, self.reward.value or 0.0)
         start = time.perf_counter()
         final = FinalTurn(self.task, turn.answer, tuple(self.turns))
         try:

@@ -1,8 +1,9 @@
 """How an episode ended, and why.
 
-`terminated`: the outcome is decided, for an answer was given. `truncated`: a limit cut the
-episode, and `reason` names the limit. `failed`: our own machinery lost it (a server, a sandbox, a
-grader that could not decide); such an episode has no reward at all, and training masks it.
+`terminated`: the outcome is decided, for an answer was given, or the model ended without one.
+`truncated`: a limit cut the episode, and `reason` names the limit. `failed`: our own machinery lost
+it (a server, a sandbox, a grader that could not decide); such an episode has no reward at all, and
+training masks it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ Limit = Literal["turns", "tool_calls", "tokens", "seconds", "batch_deadline"]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The end of an episode. Made by `answered`, `cut` and `lost`."""
+    """The end of an episode. Made by `answered`, `unanswered`, `cut` and `lost`."""
 
     kind: Literal["terminated", "truncated", "failed"]
     reason: str
@@ -27,6 +28,11 @@ class Outcome:
     def answered(cls, detail: str = "") -> Outcome:
         """The model gave its final answer."""
         return cls("terminated", "answered", detail)
+
+    @classmethod
+    def unanswered(cls) -> Outcome:
+        """The model ended its final turn within its thinking; there is nothing to pay."""
+        return cls("terminated", "unclosed_thinking")
 
     @classmethod
     def cut(cls, limit: Limit, detail: str = "") -> Outcome:

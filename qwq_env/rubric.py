@@ -147,6 +147,10 @@ class Rubric:
                 total = None
         return Reward(None if total is None else self._bounded(factor * total), scores)
 
+    def refuse(self, reason: str) -> Reward:
+        """The reward of a final turn without an answer: 0 for everything, and nobody is asked."""
+        return Reward(self._bounded(0.0), dict.fromkeys(self.names, Score.wrong(reason)))
+
     async def _ask(self, part: Component, final: FinalTurn) -> Score:
         try:
             given = part.function(final)

@@ -7,8 +7,9 @@ answer is in `Task.answer`; it never reaches the model nor a process that runs i
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,9 @@ import numpy as np
 
 from qwq_env.errors import UsageError, brief
 from qwq_env.jsonl import read_objects
+from qwq_env.task_rows import answer_of, question_of
 
+_log = logging.getLogger(__name__)
 _ROLES = ("system", "user", "assistant", "tool")
 
 
@@ -124,69 +127,46 @@ RowReader = Callable[[Mapping[str, Any], str], Task]
 """Makes a `Task` of a row and the id it is to have; raises `UsageError` for a bad row."""
 
 
-def prompt_answer_row(row: Mapping[str, Any], task_id: str) -> Task:
-    """Read the house form: `{"prompt": str | messages, "answer": ..., ...}`."""
-    if row.get("answer") in (None, ""):
-        raise UsageError("answer: missing; expected the reference answer")
-    return prompted_row(row, task_id)
-
-
 def prompted_row(row: Mapping[str, Any], task_id: str) -> Task:
     """Read the house form where a row need not have an answer ("" then)."""
     prompt, answer = row.get("prompt"), row.get("answer", "")
     if not isinstance(prompt, str | list) or not prompt:
         raise UsageError(f"prompt: {brief(prompt)}; expected a text or a list of messages")
     metadata = {key: value for key, value in row.items() if key not in ("prompt", "answer", "id")}
-    identity = task_id if row.get("id") is None else str(row["id"])
+    identity = _identity(row, task_id)
     if isinstance(prompt, list):
         return Task(identity, _last_content(prompt), answer, tuple(prompt), metadata)
     return Task(identity, prompt, answer, metadata=metadata)
 
 
-def gsm8k_row(row: Mapping[str, Any], task_id: str) -> Task:
-    """Read GSM8K's public form: `question`, and `answer` whose last line is `#### number`.
-
-    Source: Cobbe et al. 2021, arXiv:2110.14168.
-    """
-    question, solution = row.get("question"), row.get("answer")
-    if not isinstance(question, str) or not question:
-        raise UsageError(f"question: {brief(question)}; expected a text")
-    if not isinstance(solution, str) or "####" not in solution:
-        raise UsageError(f"answer: {brief(solution)}; expected a text that ends in '#### number'")
-    answer = solution.rsplit("####", 1)[1].strip().replace(",", "")
-    if not answer:
-        raise UsageError("answer: nothing after '####'; expected a number")
-    return Task(task_id, question, answer, metadata={"solution": solution})
-
-
 def read_any_row(row: Mapping[str, Any], task_id: str) -> Task:
-    """Read a row of either form, told apart by its keys."""
+    """Read a row of any form in `task_rows`: a question, and the answer that it has.
+
+    Its other columns become metadata, but of a published form those that hold lists
+    (conversations, generations). Raises `UsageError` for a row that is no task.
+    """
+    question, answer = question_of(row), answer_of(row)
     if "prompt" in row:
-        return prompt_answer_row(row, task_id)
-    if "question" in row:
-        return gsm8k_row(row, task_id)
-    keys = brief(list(row)[:9])[1:-1] or "none"
-    raise UsageError(f"keys: {keys}; expected 'prompt' and 'answer', or 'question' and 'answer'")
+        return prompted_row({**row, "prompt": question, "answer": answer}, task_id)
+    metadata = {name: value for name, value in row.items() if not isinstance(value, list)}
+    return Task(_identity(row, task_id), question, answer, metadata=metadata)
 
 
-def load_jsonl(path: str | Path, reader: RowReader = read_any_row) -> ListTaskSet:
+def load_jsonl(
+    path: str | Path, reader: RowReader = read_any_row, *, strict: bool = False
+) -> ListTaskSet:
     """Load a file of one JSON object a line.
 
-    Raises `UsageError` that names the file and the line of the first bad row.
+    Rows that `reader` refuses are left out and told of in one line. Raises `UsageError` that names
+    the file and the line for a line that is no JSON object, for the first refused row if all are
+    or if `strict`, and for an id that is there twice.
     """
     path = Path(path)
-    tasks = []
-    for number, row in read_objects(path, field="tasks"):
-        try:
-            tasks.append(reader(row, f"{path.stem}/{number}"))
-        except UsageError as error:
-            raise UsageError(f"{path}:{number}: {error}") from None
-    if not tasks:
-        raise UsageError(f"tasks: {path}: no rows; expected at least one")
-    try:
-        return ListTaskSet(tasks)
-    except UsageError as error:
-        raise UsageError(f"{path}: {error}") from None
+    rows = (
+        (f"{path}:{number}", f"{path.stem}/{number}", row)
+        for number, row in read_objects(path, field="tasks")
+    )
+    return _load(str(path), rows, reader, strict)
 
 
 def load_huggingface(
@@ -195,25 +175,58 @@ def load_huggingface(
     configuration: str | None = None,
     split: str = "train",
     reader: RowReader = read_any_row,
+    strict: bool = False,
 ) -> ListTaskSet:
     """Load a dataset of the Hugging Face hub, or a local folder of the same layout.
 
-    Needs the `train` extra. Raises `UsageError` for a dataset that cannot be loaded.
+    Needs the `train` extra. Raises `UsageError` for a dataset that cannot be loaded, and for rows
+    as `load_jsonl` does.
     """
     import datasets  # noqa: PLC0415 - heavy, optional
 
     try:
-        rows = datasets.load_dataset(dataset, configuration, split=split)
+        loaded = datasets.load_dataset(dataset, configuration, split=split)
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UsageError(f"tasks: dataset {brief(dataset)} could not be loaded: {reason}") from None
-    tasks = []
-    for index, row in enumerate(rows):
+    name = f"{dataset}[{split}]"
+    rows = (
+        (f"{name} row {index}", f"{dataset}/{split}/{index}", row)
+        for index, row in enumerate(loaded)
+    )
+    return _load(name, rows, reader, strict)
+
+
+def _load(
+    name: str,
+    rows: Iterable[tuple[str, str, Mapping[str, Any]]],
+    reader: RowReader,
+    strict: bool,
+) -> ListTaskSet:
+    """Make the tasks of rows, each with where it stands and the id that it has if it says none."""
+    tasks, refused = [], []
+    for where, task_id, row in rows:
         try:
-            tasks.append(reader(row, f"{dataset}/{split}/{index}"))
+            tasks.append(reader(row, task_id))
         except UsageError as error:
-            raise UsageError(f"{dataset}[{split}] row {index}: {error}") from None
-    return ListTaskSet(tasks)
+            refused.append(f"{where}: {error}")
+            if strict:
+                break
+    if refused and (strict or not tasks):
+        raise UsageError(refused[0])
+    if not tasks:
+        raise UsageError(f"tasks: {name}: no rows; expected at least one")
+    if refused:
+        total = len(tasks) + len(refused)
+        _log.warning("%d of %d rows left out, the first: %s", len(refused), total, refused[0])
+    try:
+        return ListTaskSet(tasks)
+    except UsageError as error:
+        raise UsageError(f"{name}: {error}") from None
+
+
+def _identity(row: Mapping[str, Any], task_id: str) -> str:
+    return task_id if row.get("id") is None else str(row["id"])
 
 
 def _last_content(messages: Sequence[Any]) -> str:

@@ -25,13 +25,15 @@ def open_tasks(
     reader: RowReader = read_any_row,
     configuration: str | None = None,
     split: str = "train",
+    strict: bool = False,
 ) -> TaskSet:
     """Return the task set that `tasks` stands for.
 
     A `TaskSet` stands for itself, a name of `procedural` for what it makes, a path for a JSONL
     file, a folder with data files or `org/name` for a Hugging Face dataset (`configuration`,
     `split`). In a folder of JSONL files, that of the split is named after it
-    (`test.jsonl`). Rows are read with `reader`.
+    (`test.jsonl`). Rows are read with `reader`; those that it refuses are left out and told of,
+    or with `strict` end the loading.
 
     Raises `UsageError` for everything else, and for what cannot be loaded.
     """
@@ -42,19 +44,25 @@ def open_tasks(
     if not isinstance(tasks, str | Path) or not str(tasks).strip():
         raise UsageError(f"tasks: {brief(tasks)}; {expected}")
     name, path = str(tasks), Path(tasks)
+
+    def hub() -> TaskSet:
+        return load_huggingface(
+            name, configuration=configuration, split=split, reader=reader, strict=strict
+        )
+
     if name in procedural:
         return procedural[name]()
     if path.is_dir():
         if not any(True for pattern in _DATA for _ in path.rglob(pattern)):
             if lines := _lines_of(path, split):
-                return load_jsonl(lines, reader)
+                return load_jsonl(lines, reader, strict=strict)
             raise UsageError(f"tasks: {brief(name)} is a folder without data files; {expected}")
-        return load_huggingface(name, configuration=configuration, split=split, reader=reader)
+        return hub()
     if path.is_file() or path.suffix.lower() in _FILES:
-        return load_jsonl(path, reader)
+        return load_jsonl(path, reader, strict=strict)
     if not _DATASET_ID.fullmatch(name):
         raise UsageError(f"tasks: {brief(name)}; {expected}")
-    return load_huggingface(name, configuration=configuration, split=split, reader=reader)
+    return hub()
 
 
 def _lines_of(folder: Path, split: str) -> Path | None:

@@ -44,7 +44,8 @@ class Turn:
     `requests` is empty in a final turn. `answer` is the text after the thinking, without the
     requests. `thinking_end` is the offset in `text` at which the thinking ends, its closing tag
     included. `closed` says that the text ends with the dialect's end-of-turn marker, written by
-    the model itself.
+    the model itself. `unclosed_thinking` says that it ends within a thinking that was opened, by
+    the model or by its prompt, and never closed: it is thinking to the end and has no answer.
     """
 
     text: str
@@ -53,6 +54,7 @@ class Turn:
     requests: tuple[ToolCall | MalformedCall, ...] = ()
     thinking_end: int = 0
     closed: bool = False
+    unclosed_thinking: bool = False
 
     @property
     def calls(self) -> tuple[ToolCall, ...]:

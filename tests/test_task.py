@@ -38,7 +38,7 @@ def test_bad_row(tmp_path, row, words):
     file = tmp_path / "rows.jsonl"
     file.write_text(f"{GOOD}\n{row}\n")
     with pytest.raises(UsageError, match=words) as error:
-        load_jsonl(file)
+        load_jsonl(file, strict=True)
 
     assert f"{file}:2: " in str(error.value)
 

@@ -2,10 +2,13 @@
 
 | name     | of                             | a call                               | its result |
 |----------|--------------------------------|--------------------------------------|------------|
-| `qwq`    | QwQ-32B, Qwen2.5               | `<tool_call>` JSON `</tool_call>`    | next turn  |
+| `qwq`    | QwQ-32B                        | `<tool_call>` JSON `</tool_call>`    | next turn  |
 | `react`  | ReAct (arXiv:2210.03629)       | `Action:` and `Action Input:` lines  | next turn  |
 | `tags`   | Search-R1 (arXiv:2503.09516)   | `<search>` text `</search>`          | same turn  |
 | `fenced` | ReTool (arXiv:2504.11536)      | a ```` ```python ```` block           | same turn  |
+
+`qwq-direct` is `qwq` for models that may answer without thinking. In `qwq`, whose prompt opens the
+thinking, a final turn that never closes it has no answer and is paid nothing.
 
 `parse` never raises, reads the good calls beside a bad one, and keeps their order. A request
 that it cannot read becomes a `MalformedCall` of one of these kinds, which are stable:
@@ -39,6 +42,7 @@ from qwq_env.errors import UsageError, unknown
 
 _DIALECTS = {
     "qwq": "qwq_env.dialect.qwq:QwqDialect",
+    "qwq-direct": "qwq_env.dialect.qwq:QwqDirectDialect",
     "react": "qwq_env.dialect.react:ReactDialect",
     "tags": "qwq_env.dialect.tags:TagsDialect",
     "fenced": "qwq_env.dialect.fenced:FencedDialect",

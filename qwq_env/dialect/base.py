@@ -42,7 +42,8 @@ class Dialect(ABC):
     model writes them; a token that completes one may bring a few characters more).
     `end_of_turn` is the control text that closes the model's turn, or `""` where observations
     are fed back inside the same turn. `thinking_opening` is the text with which the prompt of a
-    turn opens the thinking for the model, if it does. `one_tool` is set where only that one can
+    turn opens the thinking for the model, if it does: `parse` takes a text for what was written
+    behind it, `parse_message` for one that stands alone. `one_tool` is set where only that one can
     be called.
     """
 
@@ -80,6 +81,13 @@ class Dialect(ABC):
     @abstractmethod
     def parse(self, text: str) -> Turn:
         """Read a turn. Never raises: what cannot be read becomes a `MalformedCall`."""
+
+    def parse_message(self, content: str) -> Turn:
+        """Read a message's content as a turn: no prompt has opened a thinking in it.
+
+        A chat server keeps thinking apart, and what it calls the content is an answer.
+        """
+        return self.parse(content)
 
 
 def text_of(pieces: Sequence[Piece]) -> str:

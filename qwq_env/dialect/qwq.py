@@ -52,9 +52,15 @@ _GENERATION_PROMPT = f"{chatml.ASSISTANT}{chatml.THINK}\n"
 
 
 class QwqDialect(Dialect):
-    """ChatML with Hermes tool calls, as QwQ-32B was trained to speak it."""
+    """ChatML with Hermes tool calls, as QwQ-32B was trained to speak it.
+
+    The prompt opens the thinking, and an answer stands behind its end: with `needs_thinking` a turn
+    that never ends it has no answer, for else a policy learns to leave thinking out of what it is
+    paid for.
+    """
 
     name = "qwq"
+    needs_thinking = True
     stop = chatml.ENDS
     end_of_turn = chatml.END
     thinking_opening = "<think>\n"
@@ -94,15 +100,37 @@ class QwqDialect(Dialect):
     def parse(self, text: str) -> Turn:
         """Read a turn: what follows the thinking is the answer, its calls the requests.
 
-        A turn that neither opens nor closes a thinking of its own is all answer; one that opens
-        it and never closes it has none.
+        A turn that never ends the thinking makes its calls all the same, unless it has opened the
+        thinking anew itself; without a call it has no answer.
         """
-        body, closed = chatml.strip_end(text)
-        thinking, thinking_end, prose, requests = scan(body, _OPENING, _read)
-        if not requests and _CLOSE in prose:
-            message = f"{_CLOSE} without {_OPEN} before it"
-            requests = (MalformedCall("unopened_tag", message),)
-        return Turn(text, thinking, prose, requests, thinking_end, closed)
+        return _parse(text, is_opened=self.needs_thinking)
+
+    def parse_message(self, content: str) -> Turn:
+        """Read a content, which need not hold a thinking; see `Dialect.parse_message`."""
+        return _parse(content, is_opened=False)
+
+
+class QwqDirectDialect(QwqDialect):
+    """The same, for models that may answer without thinking: their turn is all answer then.
+
+    For evaluation. What it is paid for, a policy that is trained with it need not think about.
+    """
+
+    name = "qwq-direct"
+    needs_thinking = False
+
+
+def _parse(text: str, *, is_opened: bool) -> Turn:
+    body, closed = chatml.strip_end(text)
+    thinking, thinking_end, prose, requests = scan(body, _OPENING, _read)
+    if not requests and _CLOSE in prose:
+        message = f"{_CLOSE} without {_OPEN} before it"
+        requests = (MalformedCall("unopened_tag", message),)
+    never_ended = not body[:thinking_end].endswith(chatml.END_THINK)
+    if never_ended and not requests and (is_opened or thinking_end):
+        thought = thinking or body.strip("\n")
+        return Turn(text, thought, "", (), len(body), closed, unclosed_thinking=True)
+    return Turn(text, thinking, prose, requests, thinking_end, closed)
 
 
 def _read(body: str, start: int) -> Reading:

@@ -147,6 +147,13 @@ async def _only_thought(episode: Episode, trick: Trick) -> Step:
     return await _say(episode, "I am done.", f"It is {answer}.\n</think>\n\n")
 
 
+async def _unclosed_thought(episode: Episode, trick: Trick) -> Step:
+    """Knows the answer, gives it and never closes the thinking that the prompt opened."""
+    if not trick.env.settings.dialect.thinking_opening:
+        return await _empty(episode, trick)
+    return await episode.step(trick.env.phrase_answer(str(trick.task.answer)))
+
+
 async def _box_the_operation(episode: Episode, trick: Trick) -> Step:
     """Writes down what is to be computed and computes nothing."""
     steps = trick.task.steps or ("1+1",)
@@ -174,6 +181,7 @@ CHEATS: dict[str, Cheat] = {
     "copy the tool output": _tool_output,
     "copy the prompt": _copy_prompt,
     "answer in the thinking": _only_thought,
+    "unclosed thinking": _unclosed_thought,
     "box the operation": _box_the_operation,
     "plead with the grader": _plead,
     "oracle": _oracle,

@@ -19,6 +19,8 @@ _TOKEN = re.compile(rf"\\(?P<box>{_BOX})(?![A-Za-z])|\\.|(?P<open>\{{)|(?P<close
 _BARE = re.compile(r"[ \t]*(?P<content>[0-9]+|[ \t][^$\n\\{}]{1,80})")
 _SPACE = re.compile(r"\s*")
 _NOTHING = re.compile(r"[\s$]*")
+_NO_CONTENT = re.compile(r"(?:[\s$~.…]|\\[,;:! ]|\\[lc]?dots(?![A-Za-z]))*")
+"""What stands in a box that is only spoken of: nothing, or dots."""
 _WHOLE_BOX = re.compile(rf"[\s$]*\\{_BOX}\s*\{{")
 
 
@@ -44,7 +46,8 @@ def last_boxed(text: str) -> str | None:
 
     Braces are balanced and escaped ones (`\\{`) do not count; of nested boxes the outermost wins,
     and a box that holds nothing but another box gives the inner content. `\\boxed 5` counts too.
-    A box that is never closed is passed over. Only the last `SEARCH_WINDOW` characters are looked
+    A box that is never closed is passed over, and so is an empty one ("put it inside `\\boxed{}`")
+    behind one that is not. Only the last `SEARCH_WINDOW` characters are looked
     at.
     """
     found = find_last_box(text[-SEARCH_WINDOW:])
@@ -81,7 +84,8 @@ def find_last_box(text: str) -> Box | None:
             start = open_braces.pop()
             if start is not None:
                 closed[start] = token.start()
-                best = (start, token.start())
+                if best is None or not _NO_CONTENT.fullmatch(text, start, token.start()):
+                    best = (start, token.start())
     if best is None:
         unclosed = any(start is not None for start in open_braces)
         return Box(None, len(text)) if unclosed else None

@@ -1,12 +1,15 @@
 """The thread behind a `GraderPool`: one event loop over the workers' sockets.
 
 Requests are written ahead, a few to a worker, so that no worker waits for this thread between two
-calls; a worker answers in order, so the first unanswered request is the one it works on. When that
-one passes its deadline, the worker is killed and only that request is lost: the others go back to
-the head of the queue.
+calls; a worker answers in order, so the first unanswered request is the one it works on. While that
+one is slow, what was written behind it goes back to the head of the queue, to a worker forked for
+it. A request that has used up its CPU time is too complex, whatever else the machine does; one that
+is late without having used it was late by our load, and is tried once more. Either way the worker
+is killed.
 """
 
 import json
+import math
 import os
 import selectors
 import signal
@@ -25,6 +28,9 @@ from qwq_env.grading.score import Score
 __all__ = ["Dispatcher", "GraderUnavailable", "PoolClosed"]
 
 _WRITTEN_AHEAD = 6
+_SLOW_S = 0.1
+_MOST_WORKERS = 4
+"""Times the workers wanted: so many may run while slow requests are waited for."""
 _START_S = 120.0
 _STARTS = 3
 _CHUNK = 1 << 16
@@ -68,8 +74,22 @@ class _Worker:
         self.incoming = b""
         self.outgoing = bytearray()
         self.began = time.monotonic()
+        self.looked_at = self.began
+        self.cpu_before = 0.0
         self.served = 0
         self.retiring = False
+
+    def begin(self) -> None:
+        """Note that the first of its jobs begins now."""
+        self.began = self.looked_at = time.monotonic()
+
+    def cpu_s(self) -> float:
+        """CPU seconds spent on the first job; 0 where the system does not tell (Linux does)."""
+        try:
+            # The id of the CPU clock of another process, as clock_getcpuclockid makes it.
+            return time.clock_gettime((~self.pid << 3) | 2) - self.cpu_before
+        except OSError:
+            return 0.0
 
     def kill(self) -> None:
         # Through a handle where the system has them: a number may belong to someone else by now.
@@ -100,11 +120,18 @@ class Dispatcher:
     """Owns the processes of one pool. All of its state but the queue belongs to its thread."""
 
     def __init__(
-        self, target: str, workers: int, deadline_s: float, memory_mb: int, recycle_after: int
+        self,
+        target: str,
+        workers: int,
+        deadline_s: float,
+        cpu_s: float | None,
+        memory_mb: int,
+        recycle_after: int,
     ) -> None:
         self._target = target
         self._wanted = workers
         self._deadline_s = deadline_s
+        self._cpu_s = math.inf if cpu_s is None else cpu_s
         self._memory_mb = memory_mb
         self._recycle_after = recycle_after
         self._queue: deque[_Job] = deque()
@@ -189,13 +216,13 @@ class Dispatcher:
             self._shut_down()
 
     def _patience(self) -> float | None:
-        """Seconds until the next deadline."""
-        begins = [
-            worker.began + (self._deadline_s if worker.pid else _START_S)
+        """Seconds until a worker has to be looked at."""
+        looks = [
+            worker.looked_at + (min(_SLOW_S, self._deadline_s) if worker.pid else _START_S)
             for worker in self._workers
             if worker.jobs or not worker.pid
         ]
-        return max(0.0, min(begins) - time.monotonic()) if begins else None
+        return max(0.0, min(looks) - time.monotonic()) if looks else None
 
     def _attend(self, key: selectors.SelectorKey, events: int) -> None:
         if key.fileobj is self._wake_read:
@@ -319,7 +346,7 @@ class Dispatcher:
                 if not job.begin():
                     continue
                 if not worker.jobs:
-                    worker.began = time.monotonic()
+                    worker.begin()
                 worker.jobs.append(job)
                 worker.outgoing += job.request
                 touched.add(worker)
@@ -351,12 +378,14 @@ class Dispatcher:
             return
         *lines, worker.incoming = (worker.incoming + data).split(b"\n")
         for line in lines:
-            self._hear(worker, json.loads(line))
+            if worker.jobs or not worker.pid:  # else: what was taken from it and given to another
+                self._hear(worker, json.loads(line))
         if worker.retiring and not worker.jobs:
             self._drop(worker)
 
     def _hear(self, worker: _Worker, message: dict[str, Any]) -> None:
-        worker.began = time.monotonic()
+        worker.begin()
+        worker.cpu_before = message["cpu"]
         if "pid" in message:
             worker.pid = message["pid"]
             if hasattr(os, "pidfd_open"):
@@ -373,13 +402,14 @@ class Dispatcher:
 
     def _lose(self, worker: _Worker) -> None:
         """A worker died by itself: the call that it worked on is tried once more."""
-        jobs = self._drop(worker)
-        if not jobs:
-            return
+        if jobs := self._drop(worker):
+            self._try_again(jobs, Score.undecided("infra", "two workers died on this answer"))
+
+    def _try_again(self, jobs: list[_Job], verdict: Score) -> None:
+        """Requeue a lost worker's jobs, but the first for the second time: it gets `verdict`."""
         jobs[0].losses += 1
         if jobs[0].losses > 1:
-            lost = jobs.pop(0)
-            lost.future.set_result(Score.undecided("infra", "two workers died on this answer"))
+            jobs.pop(0).future.set_result(verdict)
         self._requeue(jobs)
 
     def _requeue(self, jobs: list[_Job]) -> None:
@@ -393,12 +423,30 @@ class Dispatcher:
                 if now - worker.began > _START_S:
                     self._lose_server()
                     return
-            elif worker.jobs and now - worker.began > self._deadline_s:
-                late, *others = self._drop(worker)
-                late.future.set_result(
-                    Score.undecided("timeout", f"more than {self._deadline_s:g} s")
-                )
-                self._requeue(others)
+            elif worker.jobs and now - worker.looked_at >= min(_SLOW_S, self._deadline_s):
+                worker.looked_at = now
+                self._look_at(worker, now - worker.began)
+
+    def _look_at(self, worker: _Worker, seconds: float) -> None:
+        """Judge a worker whose first job has taken so many wall seconds."""
+        if worker.cpu_s() >= self._cpu_s:
+            first, *others = self._drop(worker)
+            reason = f"more than {self._cpu_s:g} s of CPU time"
+            first.future.set_result(Score.undecided("too_complex", reason))
+            self._requeue(others)
+        elif seconds > self._deadline_s:
+            late = Score.undecided("timeout", f"more than {self._deadline_s:g} s, twice")
+            self._try_again(self._drop(worker), late)
+        elif len(self._workers) < _MOST_WORKERS * self._wanted:
+            self._set_aside(worker)
+
+    def _set_aside(self, worker: _Worker) -> None:
+        """Let a worker end its slow job and nothing else, if anything waits for its place."""
+        first, *others = worker.jobs
+        if others or self._queue:
+            worker.retiring = True
+            worker.jobs = deque([first])
+            self._requeue(others)
 
     def _shut_down(self) -> None:
         unanswered = [job for worker in list(self._workers) for job in self._drop(worker)]

@@ -1,11 +1,11 @@
 """A pool of grading processes that can be killed: the sync and the async face.
 
 A grader that runs SymPy on what a model wrote will one day not come back. In a thread nothing can
-stop it; in a ProcessPoolExecutor it takes its slot for ever. Here every call has a wall deadline
-that is enforced from outside with SIGKILL, a fresh worker stands there milliseconds later, and
-what the killed one had queued is graded by another.
+stop it; in a ProcessPoolExecutor it takes its slot for ever. Here every call has bounds of CPU and
+wall time that are enforced from outside with SIGKILL, a fresh worker stands there milliseconds
+later, and what waited behind a slow call is graded by another.
 
-    pool = GraderPool("qwq_env.grading.math.judge:judge_fully", deadline_s=5)
+    pool = GraderPool(PoolSettings("qwq_env.grading.math.judge:judge_fully", cpu_s=1))
     score = await pool.grade("1/2", "0.5")      # in a coroutine
     score = pool.run("1/2", "0.5")              # in a thread
     pool.close()
@@ -37,14 +37,17 @@ class PoolSettings:
     """What a pool runs and what a worker may cost.
 
     `target` is `module:function`; the function takes what JSON can carry and returns a `Score`.
-    `workers` processes; `deadline_s` wall seconds a call, counted from when a worker begins it;
-    `memory_mb` of address space above the warm image; a worker is replaced after `recycle_after`
-    calls; no more than `max_queued` calls wait, further callers wait before they are let in.
+    `workers` processes, and up to four times as many while slow calls are waited for; `cpu_s`
+    seconds of CPU time a call, None for no such bound; `deadline_s` wall seconds, counted from when
+    a worker begins it; `memory_mb` of address space above the warm image; a worker is replaced
+    after `recycle_after` calls; no more than `max_queued` calls wait, further callers wait before
+    they are let in.
     """
 
     target: str
     workers: int = 2
     deadline_s: float = 5.0
+    cpu_s: float | None = None
     memory_mb: int = 512
     recycle_after: int = 5_000
     max_queued: int = 20_000
@@ -54,9 +57,11 @@ class GraderPool:
     """Persistent workers behind one function. Starts on first use; safe from every thread.
 
     In a forked child the pool is empty and starts workers of its own; a pickled pool is a pool
-    with the same settings. Calls never raise for what happens to a worker: over the deadline gives
-    an undecided `timeout`, two workers lost in a row an undecided `infra`. Raises `PoolClosed`
-    after `close`, and `GraderUnavailable` when the function cannot be imported at all.
+    with the same settings. Calls never raise for what happens to a worker: more CPU time, memory or
+    depth than allowed gives an undecided `too_complex`, which the call itself is to blame for. Over
+    the wall deadline twice gives an undecided `timeout`, two workers lost in a row an undecided
+    `infra`: those are ours. Raises `PoolClosed` after `close`, and `GraderUnavailable` when the
+    function cannot be imported at all.
     """
 
     def __init__(self, settings: PoolSettings) -> None:
@@ -117,6 +122,7 @@ class GraderPool:
                     self.settings.target,
                     workers=self.settings.workers,
                     deadline_s=self.settings.deadline_s,
+                    cpu_s=self.settings.cpu_s,
                     memory_mb=self.settings.memory_mb,
                     recycle_after=self.settings.recycle_after,
                 )

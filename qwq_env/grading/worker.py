@@ -6,7 +6,8 @@ that it receives. A fork of the warm server takes milliseconds where a new inter
 second, so that killing a worker costs nothing.
 
 A worker reads one JSON request a line, `{"arguments": [...]}`, and answers with one line,
-`{"score": [value, reason, detail]}`. What it says first is `{"pid": n}`.
+`{"score": [value, reason, detail], "cpu": seconds}`; `cpu` is what it has spent since it began.
+What it says first is `{"pid": n, "cpu": seconds}`.
 
 The function is anybody's, so two places catch all exceptions: where it is imported (the pool is
 told, and raises `GraderUnavailable`) and where it is called (the score is undecided, `infra`).
@@ -21,6 +22,7 @@ import resource
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -120,15 +122,18 @@ def _limit(memory_mb: int) -> None:
 
 
 def _serve(connection: socket.socket, function: Callable[..., Score], alarm_s: float) -> None:
-    connection.sendall(b'{"pid": %d}\n' % os.getpid())
+    connection.sendall(_line({"pid": os.getpid()}))
     requests = connection.makefile("rb")
     for line in requests:
         # The pool kills at the deadline; the alarm ends a worker whose pool is gone.
         signal.setitimer(signal.ITIMER_REAL, alarm_s)
         score = _grade(function, json.loads(line)["arguments"])
         signal.setitimer(signal.ITIMER_REAL, 0)
-        reply = {"score": [score.value, score.reason, score.detail[:500]]}
-        connection.sendall(json.dumps(reply).encode() + b"\n")
+        connection.sendall(_line({"score": [score.value, score.reason, score.detail[:500]]}))
+
+
+def _line(message: dict[str, Any]) -> bytes:
+    return json.dumps({**message, "cpu": time.process_time()}).encode() + b"\n"
 
 
 def _grade(function: Callable[..., Score], arguments: list[Any]) -> Score:

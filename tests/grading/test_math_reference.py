@@ -103,7 +103,7 @@ def test_tasks_with_it_are_refused_with_their_place(tmp_path, answer):
     source.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
     with pytest.raises(UsageError, match=r"rows\.jsonl:2: answer: "):
-        MathToolEnv(tasks=source)
+        MathToolEnv(tasks=source, strict=True)
     with pytest.raises(UsageError, match="task b: answer: "):
         MathToolEnv(tasks=ListTaskSet([Task("a", "x", "1"), Task("b", "x", answer)]))
 

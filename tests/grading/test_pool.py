@@ -71,20 +71,59 @@ def test_calls_from_many_threads_get_their_own_answers():
 
 
 async def test_a_stuck_call_loses_only_itself():
-    with pool(workers=1, deadline_s=0.4) as graders:
+    with pool(workers=1, cpu_s=0.2) as graders:
         calls = [graders.grade("echo", n) for n in range(20)]
         calls.insert(3, graders.grade("ignore_everything"))
         scores = await asyncio.gather(*calls)
 
-    assert scores.pop(3).reason == "timeout"
+    assert (scores[3].value, scores.pop(3).reason) == (None, "too_complex")
     assert [score.reason for score in scores] == [str(n) for n in range(20)]
 
 
-async def test_over_the_deadline_is_undecided():
-    with pool(deadline_s=0.2) as graders:
+async def test_late_without_having_used_the_cpu_is_undecided_by_our_fault():
+    with pool(deadline_s=0.2, cpu_s=0.1) as graders:
         score = await graders.grade("sleep", 60)
 
     assert (score.value, score.reason) == (None, "timeout")
+
+
+async def test_a_call_that_was_late_once_is_tried_again(tmp_path):
+    with pool(deadline_s=0.3, cpu_s=0.2) as graders:
+        score = await graders.grade("sleep_once", str(tmp_path / "slept"))
+
+    assert score == Score.right()
+
+
+async def test_the_cpu_time_of_earlier_calls_is_not_a_later_call_s():
+    with pool(workers=1, cpu_s=0.3) as graders:
+        scores = [await graders.grade("spin", 0.15) for _ in range(4)]
+
+    assert [score.value for score in scores] == [1.0] * 4
+
+
+async def test_calls_behind_slow_ones_do_not_wait_for_them():
+    """Three calls that would spin for a minute, on one worker, and quick ones behind them."""
+    with pool(workers=1, cpu_s=60) as graders:
+        slow = [asyncio.create_task(graders.grade("spin", 60)) for _ in range(3)]
+        quick = await asyncio.wait_for(
+            asyncio.gather(*(graders.grade("echo", n) for n in range(20))), 30
+        )
+
+        assert [score.reason for score in quick] == [str(n) for n in range(20)]
+        assert not any(call.done() for call in slow)
+        for call in slow:
+            call.cancel()
+
+
+async def test_a_slow_call_that_ends_is_answered_once_and_its_worker_goes():
+    with pool(workers=1) as graders:
+        slow = graders.grade("sleep", 0.4)
+        scores = await asyncio.gather(slow, *(graders.grade("pid") for _ in range(8)))
+        after = [await graders.grade("pid") for _ in range(3)]
+
+        assert scores[0] == Score.right()
+        assert len({score.reason for score in after}) == 1
+        assert len(graders.worker_pids()) == 1
 
 
 async def test_a_lost_worker_is_replaced_and_the_call_tried_again(tmp_path):

@@ -52,7 +52,7 @@ def test_the_thinking_ends_where_the_parser_says(codec, name, written, dropped):
         (["hm", "</think>", "4"], ["hm", "</think>"]),
         (["hm", "</think>", "or", "</think>", "4"], ["hm", "</think>", "or", "</think>"]),
         (PRINTED_IN_A_CALL, ["</think>"]),
-        (["4"], []),
+        (["4"], ["4"]),
     ],
 )
 def test_the_ids_of_the_thinking(codec, written, thinking):

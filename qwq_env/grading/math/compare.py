@@ -24,6 +24,8 @@ Values
 - Rational numbers are compared exactly. A decimal is exactly what it says: 0.33 is not 1/3; with
   ten significant digits it may stand for a fraction that has no finite decimal.
 - A number too large or too small to be computed is different where that is proved (`magnitude`).
+- Where the reference is a number, an answer that leaves it to be computed is none
+  (`unevaluated`); in a chain of equals one side must give it.
 - An answer with a symbol that the reference has not is different, unless the symbol cancels and
   nothing in the answer is a zero.
 - Everything else is compared by its values (`sampling`), or by math-verify where those rules end.
@@ -68,6 +70,7 @@ from qwq_env.grading.math.structure import (
     read_answer,
 )
 from qwq_env.grading.math.tree import TooComplex
+from qwq_env.grading.math.unevaluated import leaves_more_to_compute
 
 __all__ = ["Comparison", "Oracle"]
 
@@ -95,10 +98,15 @@ class Oracle(Protocol):
 
 
 class Comparison:
-    """The rules above, for one pair of answers, with an `Oracle` for the expressions in them."""
+    """The rules above, for one pair of answers, with an `Oracle` for the expressions in them.
 
-    def __init__(self, oracle: Oracle) -> None:
+    With `evaluated`, numbers have to be given; `unevaluated` says that one was not.
+    """
+
+    def __init__(self, oracle: Oracle, evaluated: bool = True) -> None:
         self.oracle = oracle
+        self.evaluated = evaluated
+        self.unevaluated = False
 
     def equal(self, gold: Answer, answer: Answer) -> bool:
         """Whether `answer` is `gold`. Not symmetric: the reference's shape is what was asked."""
@@ -199,7 +207,7 @@ class Comparison:
             )
         texts = [side.text for side in (gold, answer) if isinstance(side, Matrix | Value)]
         determinant = any(isinstance(side, Matrix) and side.determinant for side in (gold, answer))
-        if len(texts) == 2 and (determinant or all("matrix}" in text for text in texts)):
+        if len(texts) == 2 and "matrix}" in texts[0] and (determinant or "matrix}" in texts[1]):
             return self.oracle.same(texts[0], texts[1])  # a product, a multiple, a determinant
         golds, answers = _vector(gold), _vector(answer)
         return golds is not None and answers is not None and self._in_order(golds, answers)
@@ -213,9 +221,15 @@ class Comparison:
         if isinstance(gold, Ratio) and _is_time(gold):
             return False
         golds, answers = _quotient(gold), _quotient(answer)
-        if golds is None or answers is None:
+        if golds is None or answers is None or self._leaves_more(golds, answers):
             return False
         return self.oracle.same(golds, answers)
+
+    def _leaves_more(self, gold: str, answer: str) -> bool:
+        if not self.evaluated or not leaves_more_to_compute(gold, answer):
+            return False
+        self.unevaluated = True
+        return True
 
     def _values(self, gold: Value, answer: Value) -> bool:
         if gold.text == answer.text and gold.unit == answer.unit:
@@ -228,6 +242,8 @@ class Comparison:
         if digits and (gold.unit is None or answer.unit is None):
             # Without a conversion, so that thousands of digits cost nothing.
             return gold.text.lstrip("0") == answer.text.lstrip("0")
+        if self._leaves_more(gold.text, answer.text):
+            return False
         factors = unit_factors(gold, answer)
         numbers = self.oracle.number(gold.text), self.oracle.number(answer.text)
         if numbers[0] is not None and numbers[1] is not None:
@@ -252,9 +268,18 @@ class Comparison:
         ):
             return False  # a choice; another one beside it makes two
         sides = computed_sides(answer)
-        if not all(self.equal(gold, read_answer(side)) for side in sides):
+        if not self._gives(gold, sides):
             return False
         return all(self._approximates(side, sides[0]) for side in rough_sides(answer))
+
+    def _gives(self, gold: Answer, sides: Sequence[str]) -> bool:
+        """Whether all sides of a chain are the reference, and one of them is evaluated."""
+        answers = [read_answer(side) for side in sides]
+        if not any(self.equal(gold, answer) for answer in answers):
+            return False
+        return len(answers) == 1 or all(
+            Comparison(self.oracle, evaluated=False).equal(gold, answer) for answer in answers
+        )
 
     def _approximates(self, side: str, exact: str) -> bool:
         """Whether a number behind `\\approx` is one that the exact number may be rounded to."""
@@ -294,10 +319,10 @@ class Comparison:
     def _equations(self, gold: Relation, answer: Relation) -> bool:
         if named(gold) & named(answer):
             golds, answers = computed_sides(gold), computed_sides(answer)
-            if golds and answers:
-                reference = read_answer(golds[-1])
-                if all(self.equal(reference, read_answer(side)) for side in answers):
-                    return True
+            if golds and answers and self._gives(read_answer(golds[-1]), answers):
+                return True
+            if golds and any(self._leaves_more(golds[-1], side) for side in answers):
+                return False
         if len(gold.sides) == len(answer.sides) == 2:
             return self.oracle.proportional(difference(gold), difference(answer), False)
         return False

@@ -12,7 +12,7 @@ from fractions import Fraction
 from qwq_env.grading.math.tokens import tokens_of
 from qwq_env.grading.math.tree import Call, Node, Number, Symbol, TooComplex, Unreadable
 
-__all__ = ["COMMANDS", "read"]
+__all__ = ["COMMANDS", "is_proper_fraction", "read"]
 
 MAX_DEPTH = 40
 
@@ -203,7 +203,7 @@ class _Reader:
         if token.isdigit() and self.peek() == "\\frac":
             place = self.at
             part = self.command(level)
-            if isinstance(part, Call) and _is_proper(part):
+            if is_proper_fraction(part):
                 return Call("add", (node, part))
             self.at = place
         return node
@@ -370,9 +370,9 @@ class _Reader:
             node = Call("mul", (node, self.power(level + 1)))
 
 
-def _is_proper(part: Call) -> bool:
+def is_proper_fraction(part: Node) -> bool:
     """Whether a fraction after a whole number makes a mixed number with it (5 1/2)."""
-    if part.name != "div":
+    if not isinstance(part, Call) or part.name != "div":
         return False
     top, bottom = part.arguments
     return (

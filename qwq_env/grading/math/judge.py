@@ -1,7 +1,8 @@
 """The verdict on one pair of texts: reading, guards, rules, and which failures decide what.
 
-What the policy wrote badly is wrong (`unparsed`, `no_answer`); what costs more than it is worth,
-and a reference that does not parse, is undecided.
+What the policy wrote badly is wrong (`unparsed`, `no_answer`); a reference that does not parse is
+undecided. So is a pair that costs more than it is worth (`too_complex`), until its reference is
+examined alone: see `MathGrader.grade`.
 """
 
 import re
@@ -11,14 +12,15 @@ from qwq_env.grading.math.compare import Comparison, Oracle
 from qwq_env.grading.math.latex import MAX_CHARACTERS, canonical
 from qwq_env.grading.math.oracle import FullOracle
 from qwq_env.grading.math.reference import examine
-from qwq_env.grading.math.structure import Answer, Listing, read_answer
+from qwq_env.grading.math.structure import Answer, Listing, read_answer, values
 from qwq_env.grading.math.tree import TooComplex, Unreadable
 from qwq_env.grading.score import Score
 
-__all__ = ["judge", "judge_fully", "warm_up"]
+__all__ = ["is_list", "judge", "judge_fully", "warm_up"]
 
 _TEXT = re.compile(r"\\text\{([^{}]*)\}")
 _DECIMAL_COMMA = re.compile(r"^(-?0),(\d*[1-9])$|^(-?\d+),(\d{0,1}[1-9]|\d{3,}[1-9])$")
+_NEVER_A_LIST = re.compile(r"-?\d+,0\d+")
 
 
 def judge(gold: str, answer: str, oracle: Oracle) -> Score:
@@ -36,19 +38,31 @@ def judge(gold: str, answer: str, oracle: Oracle) -> Score:
         return Score.wrong("no_answer", "the answer is empty")
     if gold_text == answer_text or _plain(gold_text) == _plain(answer_text):
         return Score.right("equal", "the same text")
+    comparison = Comparison(oracle)
     try:
-        equal = _equal(gold_text, answer_text, Comparison(oracle))
+        equal = _equal(gold_text, answer_text, comparison)
     except (TooComplex, RecursionError) as error:
         return Score.undecided("too_complex", str(error))
     except Unreadable as error:
         return Score.wrong("unparsed", str(error))
+    if comparison.unevaluated and not equal:
+        return Score.wrong("unevaluated", "the answer leaves the number to be computed")
     return Score.right() if equal else Score.wrong()
+
+
+def is_list(gold: str) -> bool:
+    """Whether a reference holds several answers in no order, so that each may have its own box."""
+    try:
+        return isinstance(_reading(_canonical(gold), True), Listing)
+    except (TooComplex, RecursionError):
+        return False
 
 
 def judge_fully(gold: str, answer: str | None) -> Score:
     """`judge` with everything this package knows. For a worker that can be killed.
 
-    Without an answer the question is whether `gold` can be graded against at all.
+    Without an answer the question is whether `gold` can be graded against at all: whether it is
+    read, and has a value that is computed here.
     """
     if answer is None:
         return _examine(gold)
@@ -63,19 +77,32 @@ def judge_fully(gold: str, answer: str | None) -> Score:
 def _examine(gold: str) -> Score:
     from qwq_env.grading.math import symbolic  # noqa: PLC0415 - optional, heavy
 
-    return examine(gold, symbolic.parse)
+    score = examine(gold, symbolic.parse)
+    if score.value != 1.0:
+        return score
+    oracle = FullOracle()
+    try:
+        reading = _reading(_canonical(gold), True)
+        Comparison(oracle).equal(reading, reading)
+        for text in values(reading):
+            oracle.weigh(text)
+    except (TooComplex, RecursionError) as error:
+        return Score.undecided("too_complex", f"the reference: {error}")
+    return score
 
 
 def _equal(gold: str, answer: str, comparison: Comparison) -> bool:
     golds, answers = _reading(gold, True), _reading(answer, True)
     if comparison.equal(golds, answers):
         return True
-    # "100,200" is one number to some and two to others, "1,5" two to some and one to others; the
-    # other side says which was meant.
+    # "100,200" is one number to some and two to others; the other side says which was meant. "1,5"
+    # is one number as the answer to one; as a reference it is two, if it can be.
     if "," not in gold + answer or isinstance(golds, Listing) == isinstance(answers, Listing):
         return False
     if comparison.equal(_reading(gold, False), _reading(answer, False)):
         return True
+    if isinstance(golds, Listing) and not _NEVER_A_LIST.fullmatch(gold):
+        return False
     points = [_DECIMAL_COMMA.sub(r"\1\3.\2\4", text) for text in (gold, answer)]
     return points != [gold, answer] and comparison.equal(*(_reading(text, True) for text in points))
 

@@ -86,6 +86,10 @@ _ANNOUNCED = re.compile(
     r"\s*\\text\{\s*(?:the\s+)?(?:final\s+)?answer(?:\s+is)?\s*:?\s*\}\s*:?", re.IGNORECASE
 )
 _UPRIGHT_NAME = re.compile(r"\\(?:text|mathrm|operatorname)\{\s*(gcd|lcm|max|min)\s*\}")
+_ORDINAL = re.compile(
+    r"(?P<number>\d+)(?P<open>(?:[\s^{~]|\\text(?:superscript|rm)?(?=\s*\{)|\\mathrm(?=\s*\{))*)"
+    r"(?P<suffix>st|nd|rd|th)(?P<close>[\s}]*)(?![A-Za-z])"
+)
 _EMPTY_TEXT = re.compile(r"\\text\{\s*\}")
 _UPRIGHT_UNIT = re.compile(
     r"(?<=[\d}\s])\\mathrm\s*\{((?:~|\\ )+\s*[a-zA-Z]+|\s*[a-zA-Z]{2,}|[^{}\\]*[/^][^{}\\]*)\}"
@@ -103,7 +107,7 @@ _MULTIPLIER = re.compile(
     r"(?P<word>hundred|thousand|million|billion|trillion|dozen)(?![A-Za-z])\s*(?P<close>\})?"
 )
 _MULTIPLES = {"hundred": "10^{2}", "thousand": "10^{3}", "million": "10^{6}",
-              "billion": "10^{9}", "trillion": "10^{12}", "dozen": "12"}  # fmt: skip
+              "billion": "10^{9}", "trillion": "10^{12}", "dozen": "12^{1}"}  # fmt: skip
 _LOOSE_COMMA = re.compile(r"(?<=\d)\s*\{\s*,\s*\}\s*(?=\d{3})")
 _LONE_SIGN = re.compile(r"(?<![\^_])(?:\\text)?\{\s*([-+=<>])\s*\}")
 _NOT_EQUAL = re.compile(r"\\not\s*=")
@@ -145,6 +149,7 @@ def canonical(text: str) -> str:
     text = text.replace("\\\\", "\\cr ")
     text = _THIN_THOUSANDS.sub("", _LOOSE_COMMA.sub("{,}", text))
     text = _DOLLAR.sub(" ", _DELIMITERS.sub(" ", text))
+    text = _ORDINAL.sub(_cardinal, text)
     if "{" in text:
         text = _LONE_SIGN.sub(r"\1", text)
     if any(word in text for word in _MULTIPLES):
@@ -224,6 +229,15 @@ def _command(found: re.Match[str]) -> str:
         return " "
     following = found.string[found.end() : found.end() + 1]
     return "\\" + alias + (" " if alias[-1].isalpha() and following.isalnum() else "")
+
+
+def _cardinal(found: re.Match[str]) -> str:
+    """`12` for `12^{\\text{th}}`."""
+    number = found["number"]
+    teen = number[-2:-1] == "1"
+    suffix = "th" if teen else {"1": "st", "2": "nd", "3": "rd"}.get(number[-1], "th")
+    left = found["close"].count("}") - found["open"].count("{")
+    return found[0] if found["suffix"] != suffix or left < 0 else number + "}" * left + " "
 
 
 def _multiple(found: re.Match[str]) -> str:

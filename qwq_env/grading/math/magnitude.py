@@ -1,8 +1,9 @@
 """Bounds on numbers too large to compute: enough to say that they are not the reference.
 
-`9^{9^{9^9}}` cannot be written down, but it is above every number that can; so it is *wrong*, where
-"too complex" would be undecided and spare a policy the penalty. Only what is proved counts: a value
-without a bound here (cancelling sums, functions, symbols) stays undecided.
+`9^{9^{9^9}}` cannot be written down, but it is above every number that can; so it is another
+number, in the caller's process and at no cost, also where the reference is such a number. Only what
+is proved counts: a value without a bound here (cancelling sums, functions, symbols) is
+`too_complex`.
 """
 
 from collections.abc import Callable

@@ -1,11 +1,12 @@
 """Which part of a response, or of an answer field, is the answer that is compared.
 
-A response is searched in this order, after the thinking: the last box; the text behind the last
-`####` (GSM8K); what follows the last "answer is" or "answer:"; the number that a
-last sentence with "therefore" gives; the last formula; the last number. Alternatives ("$42$ or
-$43$") are taken together, and what is denied is not taken.
-Only one answer is ever taken. Training prompts ask for a box, and `boxed_only` accepts nothing
-else.
+A response is searched in this order, after the thinking: the last box (with those that stand by it,
+where several answers are asked for); the text behind the last `####` (GSM8K); what follows the last
+"answer is" or "answer:"; the number that a last sentence with "therefore" gives; the number that is
+said of the last formula, or this formula; the last number. Alternatives ("$42$ or $43$") are taken
+together, and what is denied is not taken. Markdown's emphasis says nothing, and the dollar of `$5`
+opens no formula. Only one answer is ever taken. Training prompts ask for a box, and `boxed_only`
+accepts nothing else.
 """
 
 import re
@@ -37,6 +38,7 @@ _OPENING_MARKS = re.compile(r'\A(?:[\s*_:]|\\?")+')
 _OPERATORS = frozenset("*/^+_\\")
 _OPEN_BOX = re.compile(r"\\boxed\s*\{")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
+_LIST_SIGN = re.compile(r"[,;]|\b(?:and|or)\b|\\q?quad")
 _BETWEEN_BOXES = re.compile(
     r"(?:[\s,;.$]|\\[()\[\]]|\\q?quad|\\text\{\s*(?:and|or)\s*\}|\b(?:and|or)\b)*"
 )
@@ -50,31 +52,48 @@ _DENIED_AFTER = re.compile(
     r"\s*(?:\?|(?:is|was|are)\s+(?:not|wrong|incorrect|false)\b|(?:isn't|wasn't|aren't|can't|cannot))",
     re.IGNORECASE,
 )
+_EMPHASIS = re.compile(
+    r"(?<![\w*])(?P<star>\*{1,3})(?=[^\s*])(?P<bold>[^*\n]*?)(?<=\S)(?P=star)(?![\w*])"
+    r"|(?<![\w\\])(?P<line>_{1,3})(?=[^\s_])(?P<slanted>[^_\n]*?)(?<=\S)(?P=line)(?!\w)"
+)
+# Between dollars: words of prose, which `\text{}` would hold in a formula.
+_PROSE = re.compile(r"(?<![\\A-Za-z{])[A-Za-z]{2,}")
+_SAID_OF_IT = re.compile(
+    r"\b(?:is|are|be|equals?|becomes?|gives?|gets?|leaves?|makes?)\b:?\s+"
+    r"(?:(?:about|exactly|only|just|then|now|therefore|thus|to|equal)\s+)*\$?"
+    rf"(?P<number>{_NUMBER.pattern})"
+)
 _CONCLUSION = re.compile(
     r"\b(?:Therefore|Thus|Hence|So|Consequently|In total|In conclusion|Altogether)\b"
 )
 
 
 def response_answer(
-    text: str, kind: Kind = "response", boxed_only: bool = False, thinking_end: str = "</think>"
+    text: str,
+    kind: Kind = "response",
+    boxed_only: bool = False,
+    thinking_end: str = "</think>",
+    *,
+    several: bool = False,
 ) -> str | None:
     """The text of the answer, or None when there is none.
 
     With kind "answer" the text is an answer already, and a box or a sentence around it is taken
     off; with "response" it is all that the model wrote; "boxed" is a response without a box of
-    which nothing is taken, as with `boxed_only`.
+    which nothing is taken, as with `boxed_only`. Of boxes that stand together the last one counts,
+    or with `several`, where more than one answer is asked for, all of them.
     """
     if kind == "answer":
         return field_answer(text)
     text = final_answer_text(text, thinking_end)[-SEARCH_WINDOW:]
     box = find_last_box(text)
-    if boxed_only or kind == "boxed":
-        return box and box.content
-    if box is not None:
-        if box.content is None:
-            return None  # cut off while the answer was being written
-        later = _FINAL_ANSWER.search(text, box.end)
-        return (later and _claimed(text[later.start() :])) or box.content
+    if box is not None or boxed_only or kind == "boxed":
+        if box is None or box.content is None:
+            return None  # none, or cut off while the answer was being written
+        content = _with_those_beside_it(text, box.content) if several else box.content
+        later = None if boxed_only or kind == "boxed" else _FINAL_ANSWER.search(text, box.end)
+        return (later and _claimed(_plain(text[later.start() :]))) or content
+    text = _plain(text)
     return _hashes(text) or _claimed(text) or _concluded(text) or _formula(text) or _number(text)
 
 
@@ -104,23 +123,30 @@ def reference_answer(gold: str) -> str:
     return field_answer(gold)
 
 
+def _plain(text: str) -> str:
+    """The text without the marks of Markdown's emphasis."""
+    return _EMPHASIS.sub(lambda found: found["bold"] or found["slanted"], text)
+
+
+def _with_those_beside_it(text: str, last: str) -> str:
+    """The last box with those that stand together with it: several answers, in one sentence."""
+    row: list[_Formula] = []
+    for box in _boxes(text):
+        row = [*row, box] if row and _stand_together(text, row[-1].end, box.start) else [box]
+    contents = list(dict.fromkeys(box.content for box in row if box.content))
+    return ", ".join(contents) if len(contents) > 1 and contents[-1] == last else last
+
+
+def _stand_together(text: str, start: int, end: int) -> bool:
+    between = _BETWEEN_BOXES.fullmatch(text, start, end)
+    return between is not None and ("\n" not in between[0] or bool(_LIST_SIGN.search(between[0])))
+
+
 def _boxes_side_by_side(text: str) -> list[str]:
     """The contents of all boxes; none when something else stands between two of them."""
-    contents: list[str] = []
-    position = 0
-    while begun := _OPEN_BOX.search(text, position):
-        if contents and not _BETWEEN_BOXES.fullmatch(text, position, begun.start()):
-            return []
-        level = 1
-        for brace in _BRACE.finditer(text, begun.end()):
-            level += {"{": 1, "}": -1}.get(brace[0], 0)
-            if level == 0:
-                contents.append(text[begun.end() : brace.start()].strip())
-                position = brace.end()
-                break
-        else:
-            return []
-    return contents
+    boxes = _boxes(text)
+    apart = any(not _BETWEEN_BOXES.fullmatch(text, a.end, b.start) for a, b in pairwise(boxes))
+    return [] if apart else [box.content for box in boxes]
 
 
 class _Formula(NamedTuple):
@@ -129,13 +155,33 @@ class _Formula(NamedTuple):
     content: str
 
 
+def _boxes(text: str) -> "list[_Formula]":
+    """All boxes with braces, the outermost of nested ones; none if one is never closed."""
+    found: list[_Formula] = []
+    position = 0
+    while begun := _OPEN_BOX.search(text, position):
+        level = 1
+        for brace in _BRACE.finditer(text, begun.end()):
+            level += {"{": 1, "}": -1}.get(brace[0], 0)
+            if level == 0:
+                content = text[begun.end() : brace.start()].strip()
+                position = brace.end()
+                found.append(_Formula(begun.start(), position, content))
+                break
+        else:
+            return []
+    return found
+
+
 def _formulas(text: str) -> list[_Formula]:
     """What stands between `$...$`, `$$...$$`, `\\(...\\)` and `\\[...\\]`, in one pass."""
     found: list[_Formula] = []
     opening, start = "", 0
     for delimiter in _DELIMITER.finditer(text):
         mark = delimiter[0]
-        if opening and mark == _CLOSING[opening]:
+        if opening == mark == "$" and _is_money(text, start + 1, delimiter.start()):
+            start = delimiter.start()
+        elif opening and mark == _CLOSING[opening]:
             content = text[start + len(opening) : delimiter.start()].strip()
             if content:
                 found.append(_Formula(start, delimiter.end(), content))
@@ -145,6 +191,13 @@ def _formulas(text: str) -> list[_Formula]:
         elif mark in _CLOSING and (not opening or opening[0] == mark[0]):
             opening, start = mark, delimiter.start()
     return found
+
+
+def _is_money(text: str, start: int, end: int) -> bool:
+    """Whether the dollar before `start` is that of an amount, not the opening of a formula."""
+    if not text[start : start + 1].isdigit():
+        return False
+    return text[end + 1 : end + 2].isdigit() or _PROSE.search(text, start, end) is not None
 
 
 def _hashes(text: str) -> str | None:
@@ -197,7 +250,15 @@ def _tidy(clause: str) -> str:
 
 
 def _formula(text: str) -> str | None:
-    return _last_formula(text, _formulas(text))
+    """The last formula, or the number that the words behind it give."""
+    formulas = _formulas(text)
+    if not formulas:
+        return None
+    rest = text[formulas[-1].end :][:2000]
+    said = list(_SAID_OF_IT.finditer(rest))
+    if said and not _DENIED_AFTER.match(rest, said[-1].end()):
+        return said[-1]["number"]
+    return _last_formula(text, formulas)
 
 
 def _last_formula(text: str, formulas: list[_Formula]) -> str | None:

@@ -18,7 +18,7 @@ from qwq_env.grading.math.exact import exact_value
 from qwq_env.grading.math.magnitude import Magnitude, magnitude
 from qwq_env.grading.math.tree import Call, Node, Number, TooComplex, symbols
 
-__all__ = ["proportional", "same_value"]
+__all__ = ["proportional", "same_value", "weigh"]
 
 _DIGITS = 50
 _DIGITS_SURE = 100
@@ -80,6 +80,13 @@ def same_value(gold: Node, answer: Node) -> bool:
     if not names and _is_rational(gold) and _is_rational(answer) and gold != answer:
         raise TooComplex("numbers that are too large to compare exactly")
     return True
+
+
+def weigh(gold: Node) -> None:
+    """Raise what `same_value` would raise for a reference, whatever the answer is."""
+    if _is_rational(gold) and exact_value(gold) is None:
+        raise TooComplex("a number that is too large to compare exactly")
+    same_value(gold, gold)
 
 
 def proportional(gold: Node, answer: Node, positive: bool = False) -> bool:

@@ -124,7 +124,8 @@ _CELL = re.compile(r"&")
 _WHOLE_TEXT = re.compile(r"\\text\{([^{}]*)\}")
 _WORDS = re.compile(r"(?:[A-Za-z]{3,}|[A-Za-z]{2,}(?:[ '-]+[A-Za-z]+)+|[Aa] [A-Za-z]{2,}.*)[.!?]?")
 _CHOICE = re.compile(
-    r"(?:[Oo]ption|[Cc]hoice|)\s*(?:\(([A-Za-z])\)|([A-Z])[).]|(?<=[a-z] )([A-Z])(?=$))(?=[\s.]|$)"
+    r"(?:[Oo]ption|[Cc]hoice|)\s*"
+    r"(?:\(([A-Za-z])\):?|([A-Z])[).:]|(?<=[a-z] )([A-Z])(?=$))(?=[\s.]|$)"
 )
 _HEDGED_CHOICE = re.compile(r"(?<![A-Za-z])(?:or|not|maybe|perhaps)(?![A-Za-z])")
 _CAPITAL = re.compile(r"(?<![A-Za-z])[A-Z](?![A-Za-z])")
