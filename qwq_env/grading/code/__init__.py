@@ -10,7 +10,7 @@ from typing import Any
 
 from qwq_env.errors import UsageError
 from qwq_env.grading.code.grader import CodeGrader
-from qwq_env.grading.code.problem import CallTest, CodeProblem, StdinTest
+from qwq_env.grading.code.problem import CallTest, CodeProblem, Script, StdinTest
 from qwq_env.grading.code.rows import read_problem
 from qwq_env.grading.score import Score
 
@@ -18,6 +18,7 @@ __all__ = [
     "CallTest",
     "CodeGrader",
     "CodeProblem",
+    "Script",
     "StdinTest",
     "check_row",
     "grade_row",
