@@ -9,13 +9,18 @@ from __future__ import annotations
 import ast
 import builtins
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from qwq_env.errors import UsageError
 from qwq_env.grading.code.problem import CodeProblem, Script
 
 _METHOD = re.compile(r"Solution\s*\(\s*\)\s*\.\s*(\w+)")
+_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+# MBPP's own solution of task 123 takes about five.
+MBPP_SECONDS = 15.0
 # Given to each module, and what the play names for itself.
 _GIVEN = {"__name__", "__file__", "__doc__", "__builtins__"}
 
@@ -49,32 +54,48 @@ def mbpp(row: Mapping[str, Any]) -> CodeProblem:
     imports = _joined(row.get("test_imports"))
     closing = _joined(row.get("test_setup_code"))
     source = row.get("test") or _joined(row["test_list"])
-    solved = set(_bound(_parsed(row["code"], "code").body)) if _is_code(row.get("code")) else set()
-    return asserted(source, imports, closing, solved)
+    reference = row["code"] if _is_code(row.get("code")) else ""
+    return replace(asserted(source, imports, closing, reference), seconds=MBPP_SECONDS)
 
 
-def asserted(
-    source: str, imports: str = "", closing: str = "", solved: Iterable[str] = ()
-) -> CodeProblem:
+def asserted(source: str, imports: str = "", closing: str = "", reference: str = "") -> CodeProblem:
     """Return the problem of bare test code; the solution's are the names that it does not define.
 
-    `solved` are names that the reference solution defines: they are the solution's even where
-    Python has a function of that name (MBPP asks for a `sum`).
+    A `reference` solution tells more: what it defines is the solution's even where Python has a
+    function of that name (MBPP asks for a `sum`), and what it imports the tests may use too.
     """
     tree, setting = _parsed(source, "tests"), _parsed(closing, "test_setup_code")
-    known = {*_bound(_parsed(imports, "test_imports").body), *_bound(tree.body)}
-    loaded, of_setting = _loaded(tree), _loaded(setting)
-    needed = of_setting - set(_bound(setting.body)) - known - _GIVEN - set(dir(builtins))
-    if not needed:
+    solved = _parsed(reference, "code").body
+    given = {*_GIVEN, *dir(builtins), *_bound(_parsed(imports, "test_imports").body)}
+    wanted = _loaded(setting) - given - set(_bound(setting.body))
+    if not wanted:
         # It stands by itself: both sides have it.
         imports = f"{imports}\n{closing}" if closing else imports
-        known |= set(_bound(setting.body))
+        given |= set(_bound(setting.body))
         closing = ""
-    functions = (loaded & set(solved)) | (loaded - known - _GIVEN - set(dir(builtins)))
+    free = _loaded(tree) - set(_bound(tree.body))
+    modules = _imports(free - given, [*solved, *_standard(tree)])
+    functions = free - given - set(_bound(_parsed(modules, "code").body))
+    defined = (each for each in solved if not isinstance(each, ast.Import | ast.ImportFrom))
+    functions |= free & {each.name for each in defined if isinstance(each, _DEFINITIONS)}
     if not functions:
         raise UsageError("tests: they call nothing that is not theirs; expected the solution")
-    script = Script((imports, source), tuple(sorted(functions)), closing)
+    script = Script((f"{imports}\n{modules}", source), tuple(sorted(functions)), closing)
     return CodeProblem((script,), imports)
+
+
+def _imports(names: set[str], statements: Iterable[ast.stmt]) -> str:
+    """Return, as code, those of the imports that bind one of the names."""
+    imports = (each for each in statements if isinstance(each, ast.Import | ast.ImportFrom))
+    return "\n".join(ast.unparse(each) for each in imports if names & set(_bound([each])))
+
+
+def _standard(tree: ast.AST) -> Iterator[ast.stmt]:
+    """Yield imports of the standard modules that are used by name, as in `math.isclose(...)`."""
+    for node in ast.walk(tree):
+        base = node.value if isinstance(node, ast.Attribute) else None
+        if isinstance(base, ast.Name) and base.id in sys.stdlib_module_names:
+            yield ast.Import([ast.alias(base.id)])
 
 
 def _joined(lines: Any) -> str:
@@ -117,7 +138,7 @@ def _bound(statements: Iterable[ast.stmt]) -> Iterator[str]:
     """Yield the names that statements bind, wherever in them: more than a scope holds."""
     for statement in statements:
         for node in ast.walk(statement):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            if isinstance(node, _DEFINITIONS):
                 yield node.name
             elif isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
                 yield node.id
@@ -139,4 +160,6 @@ def _loaded(tree: ast.AST) -> set[str]:
 
 def _calls(statement: ast.Expr, name: str) -> bool:
     value = statement.value
-    return isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id == name
+    return (
+        isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id == name
+    )

@@ -7,8 +7,8 @@ builtin type travels as the builtin value that it holds (a `Counter` is a dict),
 
 A question is `{"call": [path, arguments, arguments by name]}`. An argument may be a question
 itself, or `{"name": path}`: what a test makes of the solution's own classes stays in its process.
-An answer is `{"value": ...}`, `{"object": type}` for what is no plain value, and has `"after"`
-where the call changed its arguments.
+An answer is `{"value": ...}`, or `{"object": truth}` for what is no plain value (a match, say, of
+which a test wants to know no more), and has `"after"` where the call changed its arguments.
 """
 
 from __future__ import annotations
@@ -19,9 +19,7 @@ from collections.abc import Callable
 from typing import Any
 
 MOST_DEPTH = 200
-_KINDS: dict[str, Any] = {
-    kind.__name__: kind for kind in (list, tuple, set, frozenset)
-}
+_KINDS: dict[str, Any] = {kind.__name__: kind for kind in (list, tuple, set, frozenset)}
 
 
 class NotPlain(TypeError):
@@ -132,7 +130,7 @@ def answer(names: dict[str, Any], question: str) -> str:
     try:
         said["value"] = encode(value)
     except NotPlain:
-        said["object"] = type(value).__name__
+        said["object"] = bool(value)
     after = _mutable(arguments)
     if after != before:
         said["after"] = after

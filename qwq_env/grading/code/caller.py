@@ -29,11 +29,11 @@ MOST_AHEAD = 500
 """Calls that one play asks for: the test code may have gone astray without their values."""
 _MOST_ASKED = 2_000_000
 _OPERATIONS = """
-    bool len iter next reversed contains getitem setitem delitem call hash index int float complex
+    len iter next reversed contains getitem setitem delitem call hash index int float complex
     str repr format bytes abs neg pos invert round trunc floor ceil enter exit eq ne lt le gt ge add
     sub mul truediv floordiv mod divmod pow matmul and or xor lshift rshift radd rsub rmul rtruediv
     rfloordiv rmod rdivmod rpow rmatmul rand ror rxor iadd isub imul
-""".split()
+"""
 
 
 class _Waiting(BaseException):
@@ -64,10 +64,15 @@ class _Object:
     It may be passed on to another call of the solution, where `recipe` stands for it.
     """
 
-    def __init__(self, recipe: Any, why: BaseException) -> None:
-        self.__dict__.update(recipe=recipe, why=why)
+    recipe: Any = None
 
-    recipe: Any
+    def __init__(self, recipe: Any, why: BaseException, truth: bool | None = None) -> None:
+        self.__dict__.update(recipe=recipe, why=why, truth=truth)
+
+    def __bool__(self) -> bool:
+        if self.__dict__["truth"] is None:
+            raise self.__dict__["why"]
+        return bool(self.__dict__["truth"])
 
     def __getattr__(self, name: str) -> NoReturn:
         raise self.__dict__["why"]
@@ -80,12 +85,14 @@ def _refuse(self: _Object, *_arguments: Any) -> NoReturn:
     raise self.__dict__["why"]
 
 
-for _operation in _OPERATIONS:
+for _operation in _OPERATIONS.split():
     setattr(_Object, f"__{_operation}__", _refuse)
 
 
 class _Function:
     """A function of the solution, for the test code."""
+
+    recipe: Any = None
 
     def __init__(self, play: Play, path: str) -> None:
         self.recipe = {"name": path}
@@ -232,11 +239,11 @@ class _Doubting(ast.NodeTransformer):
         # Expressions hold no statements, and those of EvalPlus a megabyte of numbers.
         return node if isinstance(node, ast.expr) else super().visit(node)
 
-    def visit_Assert(self, node: ast.Assert) -> ast.AST:  # noqa: N802 - the name is ast's
+    def visit_Assert(self, node: ast.Assert) -> ast.AST:
         # HumanEval begins and ends its tests with `assert True`.
         return node if isinstance(node.test, ast.Constant) else _doubted(node, counted=True)
 
-    def visit_Expr(self, node: ast.Expr) -> ast.AST:  # noqa: N802 - the name is ast's
+    def visit_Expr(self, node: ast.Expr) -> ast.AST:
         return node if isinstance(node.value, ast.Constant) else _doubted(node, counted=False)
 
 
@@ -263,7 +270,8 @@ def _answered(recipe: Any, status: str, text: str, arguments: tuple[Any, ...]) -
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         _Raised.latest = TypeError(f"no plain value: {error}")
         raise _Raised.latest from None
-    return _Object(recipe, TypeError("an object of the solution's own"))
+    truth = said.get("object") is True
+    return _Object(recipe, TypeError("an object of the solution's own"), truth)
 
 
 def _change(argument: Any, after: Any) -> None:

@@ -45,9 +45,10 @@ class CodeGrader:
     if the first `first_k` pass (a cheap reward for long test suites). `numbers` says how numbers
     are compared: "tolerance" is for rewards, "livecodebench" does as that benchmark's own judge
     does, printed and returned, for figures that are held against published ones. `limits` bound a
-    single test; the problem's own time limit replaces their time. Before the first grade the sandbox has
-    to run programs known to be right and wrong: one that is broken must not read as wrong answers,
-    and a server whose maxima are below `limits` is a `UsageError` then, not at some later program.
+    single test; the problem's own time limit replaces their time. Before the first grade the
+    sandbox has to run programs known to be right and wrong: one that is broken must not read as
+    wrong answers, and a server whose maxima are below `limits` is a `UsageError` then, not at some
+    later program.
     """
 
     def __init__(

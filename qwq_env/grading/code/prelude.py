@@ -6,11 +6,11 @@ import re
 
 # Names that LeetCode's signatures and contest programs use without importing them. Builtins come
 # behind the modules that have functions of the same names (`pow` of math, `abs` of operator).
-_STARRED = (
-    "string re datetime collections heapq bisect copy math random statistics itertools functools "
-    "operator io sys json builtins typing"
-).split()
-_NAMED = [name for name in _STARRED if name not in ("builtins", "typing")]
+_STARRED = """
+    string re datetime collections heapq bisect copy math random statistics itertools functools
+    operator io sys json builtins typing
+"""
+_NAMED = [name for name in _STARRED.split() if name not in ("builtins", "typing")]
 # Python refuses to turn integers of more than 4,300 digits into text or back. A program's own CPU
 # limit bounds what that costs.
 _FREE_DIGITS = "__import__('sys').set_int_max_str_digits(0)"
@@ -24,7 +24,7 @@ def contest_prelude(recursion_limit: int, more: str = "") -> str:
     Those are star imports of the modules of contests, the modules by name, and a recursion limit
     (LiveCodeBench 50,000; PRIME, verl, DeepCoder and TACO 600,000). `more` is a line of others.
     """
-    lines = [f"from {name} import *" for name in _STARRED]
+    lines = [f"from {name} import *" for name in _STARRED.split()]
     lines.append(f"import {', '.join(_NAMED)}")
     if more:
         lines.append(more)

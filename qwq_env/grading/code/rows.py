@@ -76,7 +76,9 @@ def _unknown_form(row: Mapping[str, Any]) -> UsageError:
     if likeness(nearest)[0]:
         lacking = ", ".join(column for column in nearest if column not in found)
         hint = f"; nearest {_FORMS[nearest][0]}, which lacks {lacking}"
-    return UsageError(f"row: has {', '.join(sorted(found))!r:.200}; expected tests in {known}{hint}")
+    return UsageError(
+        f"row: has {', '.join(sorted(found))!r:.200}; expected tests in {known}{hint}"
+    )
 
 
 def _live_code_bench(row: Mapping[str, Any]) -> CodeProblem:

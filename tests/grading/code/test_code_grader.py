@@ -10,8 +10,9 @@ import pytest_asyncio
 
 from qwq_env.errors import UsageError
 from qwq_env.grading.code import CallTest, CodeGrader, CodeProblem, StdinTest, grade_row
-from qwq_env.grading.code.grader import program_of
-from qwq_env.grading.code.problem import equals, same, same_output
+from qwq_env.grading.code.fences import program_of
+from qwq_env.grading.code.output import same_output
+from qwq_env.grading.code.problem import equals, same
 from qwq_env.sandbox import (
     ExecutionResult,
     Limits,
