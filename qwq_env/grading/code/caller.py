@@ -133,6 +133,7 @@ class Play:
         self.failed: list[tuple[int, str]] = []
         self.unknown = False
         self.lost = ""
+        self.ends_at = 0
 
     def ask(self, path: str, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
         """Return what is known of this call, or an object that stands for it."""
@@ -162,14 +163,18 @@ class Play:
         self.lost = self.lost or status
         return _Lost(status)
 
-    def tolerated(self) -> tuple[type[BaseException], ...]:
+    def tolerated(self, in_assertion: bool) -> tuple[type[BaseException], ...]:
         """Return what may end a statement of the tests without ending the play."""
         error = sys.exc_info()[1]
         if _is_their_fault(error):
             return ()
         if self.unknown:
             return (Exception, _Waiting)
-        return (Exception, _Lost) if self.order["to_the_end"] else ()
+        if self.order["to_the_end"]:
+            return (Exception, _Lost)
+        if in_assertion:
+            self.ends_at = self.asserted
+        return ()
 
     def begin(self) -> None:
         """Count an assertion."""
@@ -192,7 +197,7 @@ class Play:
             except (Exception, _Lost) as error:  # noqa: BLE001 - the boundary to the test code
                 if _is_their_fault(error):
                     raise _Unusable(f"{type(error).__name__}: {error}") from None
-                self.failed.append((self.asserted, _reason(error)))
+                self.failed.append((self.ends_at or self.asserted + 1, _reason(error)))
                 return f"{type(error).__name__}: {error}"[:300]
         return None
 
@@ -208,7 +213,8 @@ class Play:
         except _Unusable as error:
             report["unusable"] = str(error)[:300]
         if self.lost and not self.failed:
-            self.failed.append((self.asserted, self.lost))  # a bare `except` has passed over it
+            # A bare `except` of the tests has passed over it.
+            self.failed.append((max(1, self.asserted), self.lost))
         report |= {"unknown": self.unknown, "agreed": self.agreed, "asserted": self.asserted}
         return report | {"failed": self.failed, "asked": self._to_ask()}
 
@@ -250,7 +256,8 @@ class _Doubting(ast.NodeTransformer):
 def _doubted(statement: ast.stmt, counted: bool) -> ast.AST:
     # A bare expression that ends by an exception counts as an assertion that has failed.
     begin, late = ("__begin__()", "") if counted else ("0", "__begin__();")
-    block = ast.parse(f"try:\n {begin}\nexcept __tolerated__():\n {late}__fail__()").body[0]
+    source = f"try:\n {begin}\nexcept __tolerated__({counted}):\n {late}__fail__()"
+    block = ast.parse(source).body[0]
     assert isinstance(block, ast.Try)
     block.body.append(statement)
     return ast.copy_location(block, statement)
