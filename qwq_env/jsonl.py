@@ -32,14 +32,15 @@ def read_objects(
                 if not line.strip():
                     continue
                 try:
-                    yield number, _object(line, constants)
+                    yield number, read_object(line, constants=constants)
                 except UsageError as error:
                     raise UsageError(f"{path}:{number}: {error}") from None
     except OSError as error:
         raise UsageError(f"{field}: {path}: {error.strerror}; expected a JSONL file") from None
 
 
-def _object(line: bytes, constants: bool) -> dict[str, Any]:
+def read_object(line: bytes, *, constants: bool = False) -> dict[str, Any]:
+    """Return the object that a line holds; raises `UsageError` that says what it holds instead."""
     try:
         value = json.loads(line, parse_constant=None if constants else _no_constant)
     except RecursionError:

@@ -3,7 +3,8 @@
 Fences are read as CommonMark reads them, in one pass, since the text is a policy's: three or more
 backticks or tildes, as far in as a list puts them, closed by a line of at least as many of the
 same that stands no more than three columns further in. So a docstring may show a fence of its
-own, and a longer fence may hold shorter ones.
+own, and a longer fence may hold shorter ones. Beyond CommonMark, a fence that is tagged as Python
+begins a block within any other: models wrap a whole answer in one of Markdown.
 """
 
 from __future__ import annotations
@@ -53,15 +54,23 @@ def blocks(text: str) -> Iterator[Block]:
     """Yield the closed blocks of a text in their order."""
     opening: re.Match[str] | None = None
     for fence in _FENCE.finditer(text):
-        if opening is None:
-            # Behind backticks there may be none in the same line: that is code in a sentence.
-            if not (fence["fence"][0] == "`" and "`" in fence["info"]):
-                opening = fence
-        elif _closes(fence, opening):
-            language = _LANGUAGE.match(opening["info"])
+        if opening is not None and _closes(fence, opening):
             body = text[opening.end() + 1 : fence.start()]
-            yield Block(language[1] if language else "", _outdented(body, _columns(opening)))
+            yield Block(_language(opening), _outdented(body, _columns(opening)))
             opening = None
+        elif fence["fence"][0] == "`" and "`" in fence["info"]:
+            continue  # code in a sentence
+        elif opening is None or (_is_python(fence) and not _is_python(opening)):
+            opening = fence
+
+
+def _language(fence: re.Match[str]) -> str:
+    found = _LANGUAGE.match(fence["info"])
+    return found[1] if found else ""
+
+
+def _is_python(fence: re.Match[str]) -> bool:
+    return _PYTHON.fullmatch(_language(fence)) is not None
 
 
 def _columns(fence: re.Match[str]) -> int:

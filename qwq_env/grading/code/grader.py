@@ -76,7 +76,7 @@ class CodeGrader:
     async def grade(self, problem: CodeProblem, response: str) -> Score:
         """Grade the last Python block of `response`.
 
-        Undecided where the sandbox failed, and, as `unusable_tests`, where the task's own test
+        Undecided where the sandbox failed, and, as `unusable`, where the task's own test
         code cannot be run, whatever the solution is.
         """
         code = program_of(response)
@@ -91,7 +91,7 @@ class CodeGrader:
             await self._test_self()
             return await self._grade(problem, program)
         except UnusableTests as error:
-            return Score.undecided("unusable_tests", str(error))
+            return Score.undecided("unusable", str(error))
         except (SandboxUnavailable, SandboxBusy, LateTests) as error:
             return Score.undecided("infra", str(error))
 

@@ -137,7 +137,8 @@ class ScriptRunner:
         if result.ok and not result.truncated and result.stdout.endswith("}"):
             report: dict[str, Any] = json.loads(result.stdout)
             return report
-        if result.status == "timeout" and result.cpu_seconds < self._limits.cpu_seconds / 2:
+        if result.status == "timeout" and result.cpu_seconds < 0.8 * self._limits.cpu_seconds:
+            # Nothing makes this process sleep, so it is our load that has made it late.
             raise LateTests("tests: out of time without having had the processor")
         if not self._known:
             # No solution has had a hand in it yet.
