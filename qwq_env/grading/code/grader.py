@@ -13,7 +13,8 @@ from qwq_env.grading.code.fences import program_of
 from qwq_env.grading.code.output import NUMBER_RULES, NumberRule, same_output
 from qwq_env.grading.code.prelude import with_prelude
 from qwq_env.grading.code.problem import CallTest, CodeProblem, Equals, Script, StdinTest, equals
-from qwq_env.grading.code.script import LateTests, ScriptRunner, UnusableTests, with_callee
+from qwq_env.grading.code.punctual import OurLoad, PunctualSandbox
+from qwq_env.grading.code.script import ScriptRunner, UnusableTests, with_callee
 from qwq_env.grading.score import Score
 from qwq_env.sandbox.errors import SandboxBusy, SandboxUnavailable
 from qwq_env.sandbox.interface import Sandbox
@@ -66,7 +67,7 @@ class CodeGrader:
             raise UsageError(f"first_k: {first_k!r}; expected 1 or more")
         if numbers not in NUMBER_RULES:
             raise UsageError(f"numbers: {numbers!r}; expected one of {NUMBER_RULES}")
-        self._sandbox = sandbox
+        self._sandbox = PunctualSandbox(sandbox)
         self._numbers: NumberRule = numbers
         self._reward, self._first_k = reward, first_k
         self._limits = limits or Limits(memory_mb=512, output_bytes=4 << 20)
@@ -76,8 +77,8 @@ class CodeGrader:
     async def grade(self, problem: CodeProblem, response: str) -> Score:
         """Grade the last Python block of `response`.
 
-        Undecided where the sandbox failed, and, as `unusable`, where the task's own test
-        code cannot be run, whatever the solution is.
+        Undecided where the sandbox failed, or our load made a program late, and, as `unusable`,
+        where the task's own test code cannot be run, whatever the solution is.
         """
         code = program_of(response)
         if code is None or not code.strip():
@@ -92,7 +93,7 @@ class CodeGrader:
             return await self._grade(problem, program)
         except UnusableTests as error:
             return Score.undecided("unusable", str(error))
-        except (SandboxUnavailable, SandboxBusy, LateTests) as error:
+        except (SandboxUnavailable, SandboxBusy, OurLoad) as error:
             return Score.undecided("infra", str(error))
 
     async def _grade(self, problem: CodeProblem, program: str) -> Score:

@@ -171,7 +171,7 @@ def open_stream(name: str) -> None:
 
 def _name(stream: io.TextIOWrapper, raw: io.FileIO, name: str) -> None:
     """Give a stream the name and the mode that contest programs ask for, and put it in `sys`."""
-    raw.name = f"<{name}>"  # type: ignore[misc]
+    raw.name = f"<{name}>"
     stream.mode = "r" if name == "stdin" else "w"  # type: ignore[misc]
     setattr(sys, name, stream)
     setattr(sys, f"__{name}__", stream)
