@@ -50,12 +50,13 @@ def read_objects(
             if not line.strip():
                 continue
             try:
-                yield number, _object(line, constants)
+                yield number, read_object(line, constants=constants)
             except UsageError as error:
                 raise UsageError(f"{path}:{number}: {error}") from None
 
 
-def _object(line: bytes, constants: bool) -> dict[str, Any]:
+def read_object(line: bytes, *, constants: bool = False) -> dict[str, Any]:
+    """Return the object that a line holds; raises `UsageError` that says what it holds instead."""
     if len(line) > _LONGEST:
         raise UsageError(f"a line of more than {_LONGEST} bytes; {_EXPECTED}")
     value = _parsed(line, constants)

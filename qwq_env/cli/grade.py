@@ -27,8 +27,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "grade",
         help="score answers that lie in a file",
         description="Score the rows of a JSONL file, or the stored episodes of a training run. "
-        "Each row comes out with `score` (null when undecided) and `reason` added. All rows are "
-        "checked first: a malformed one, or a file without rows, exits 2 and writes nothing.",
+        "Each row comes out with `score` (null when undecided) and `reason` added. A row that "
+        "cannot be used is told, counted and passed over: its score is null, its reason begins "
+        "with `unusable:`. Exit code 0: the file is graded, rows passed over included. 2: nothing "
+        "is written, because no row can be used, or with --strict because one cannot.",
     )
     parser.add_argument("kind", choices=list(KINDS), help="what the rows are")
     parser.add_argument("file", type=Path, help=_FORMS)
@@ -38,6 +40,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument(
         "--resume", action="store_true", help="continue an output that was interrupted"
+    )
+    parser.add_argument(
+        "--strict", action="store_true", help="end the run at the first row that cannot be used"
     )
     parser.set_defaults(run=run)
 
@@ -56,13 +61,27 @@ def run(arguments: argparse.Namespace) -> int:
                 resume=arguments.resume,
                 progress=line.show if line else None,
                 tasks=tasks,
+                strict=arguments.strict,
             )
         )
     finally:
         if line:
             line.clear()
+    _tell_unusable(summary)
     print(_table(summary))
     return 0
+
+
+def _tell_unusable(summary: Summary) -> None:
+    for complaint in summary.complaints:
+        # What stands in a foreign file may hold what a terminal obeys.
+        print(f"qwq: passed over: {_printable(complaint)}", file=sys.stderr)
+    if more := summary.unusable - len(summary.complaints):
+        print(f"qwq: passed over: {more} more", file=sys.stderr)
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 class _ProgressLine:
@@ -101,6 +120,7 @@ def _table(summary: Summary) -> str:
         f"rows       {summary.rows}{resumed}",
         f"mean score {_number(summary.mean)}",
         f"undecided  {summary.undecided}",
+        f"unusable   {summary.unusable}",
         f"seconds    {summary.seconds:.1f}",
         "",
         "reason                rows",

@@ -1,8 +1,9 @@
 """Scores for a file of rows: checked first, graded side by side, written in order, resumable.
 
 One JSON object a line goes in, the same object with `score` (null when undecided) and `reason`
-comes out, on the same line of the output. A stored episode of a training run is a row too: what
-was graded then is graded again (`stored`).
+comes out, on the same line of the output. A row that cannot be used is passed over, whatever its
+kind: its score is null and its reason `unusable: why`. A stored episode of a training run is a
+row too: what was graded then is graded again (`stored`).
 """
 
 import asyncio
@@ -18,7 +19,7 @@ from typing import IO, Any, NamedTuple
 from qwq_env.errors import UsageError, unknown
 from qwq_env.grading.score import Score
 from qwq_env.grading.stored import TaskRows, decided_by_outcome, graded_row
-from qwq_env.jsonl import read_objects
+from qwq_env.jsonl import read_object
 
 __all__ = ["KINDS", "Grader", "Summary", "grade_file", "load_grader"]
 
@@ -29,12 +30,26 @@ KINDS: Mapping[str, str] = {
     "calls": "qwq_env.grading.calls",
 }
 """Kind of row → module with `async def grade_row(row) -> Score` and `check_row(row)`, which refuses
-a malformed row by raising `UsageError` before anything is graded."""
+a row that cannot be used by raising `UsageError` before anything is graded."""
 
 IN_FLIGHT = 256
+MOST_COMPLAINTS = 10
+UNUSABLE = "unusable"
+"""The reason of a row that cannot be graded; in the output a colon and the detail follow."""
+
 _ADDED = ("score", "reason")
+_SHOWN_OF_A_LINE = 200
 
 Row = Mapping[str, Any]
+
+
+class _Line(NamedTuple):
+    """A line of the file: its number, the row as it is written, what is graded, or why not."""
+
+    number: int
+    row: Row
+    graded: Row
+    why: str | None
 
 
 class Grader(NamedTuple):
@@ -46,14 +61,19 @@ class Grader(NamedTuple):
 
 @dataclass(slots=True)
 class Summary:
-    """What a run counted: rows by verdict, reasons, the mean of the decided scores."""
+    """What a run counted: rows by verdict, reasons, the mean of the decided scores.
+
+    Unusable rows are undecided too; `complaints` are the first of them, as `FILE:LINE: why`.
+    """
 
     rows: int = 0
     resumed: int = 0
+    unusable: int = 0
     undecided: int = 0
     total: float = 0.0
     seconds: float = 0.0
     reasons: Counter[str] = field(default_factory=Counter)
+    complaints: list[str] = field(default_factory=list)
 
     @property
     def decided(self) -> int:
@@ -70,7 +90,16 @@ class Summary:
         self.rows += 1
         self.undecided += value is None
         self.total += value or 0.0
-        self.reasons[reason] += 1
+        unusable = value is None and reason.startswith(f"{UNUSABLE}: ")
+        self.unusable += unusable
+        self.reasons[UNUSABLE if unusable else reason] += 1
+
+    def complain(self, complaint: str, strict: bool) -> None:
+        """Note a row that cannot be used; `strict` raises `UsageError` instead."""
+        if strict:
+            raise UsageError(complaint)
+        if len(self.complaints) < MOST_COMPLAINTS:
+            self.complaints.append(complaint)
 
 
 def load_grader(kind: str) -> Grader:
@@ -91,26 +120,26 @@ async def grade_file(
     resume: bool = False,
     progress: Callable[[Summary, int], None] | None = None,
     tasks: TaskRows | None = None,
+    strict: bool = False,
 ) -> Summary:
     """Score every row of `source` into `out`, in order; `progress(summary, rows)` after each.
 
     With `resume`, rows whose scores stand in `out` already are kept; they must be those of the
-    same file. `tasks` completes stored episodes. Raises `UsageError` for a file without rows or
-    an `out` that cannot be written, and with `FILE:LINE` for a malformed row: then nothing of
-    this run stays in `out`.
+    same file. `tasks` completes stored episodes. A row that cannot be used, or a line that is no
+    row, is passed over; `strict` makes it end the run. Raises `UsageError` for a file without
+    rows or without one that can be used, for an `out` that cannot be written, and, with
+    `FILE:LINE`, for what ends the run: then nothing of this run stays in `out`.
     """
     summary = Summary()
     began = time.monotonic()
     _check_place(source, out)
-    rows = sum(1 for _ in _graded(source, grader, tasks))
-    if not rows:
-        raise UsageError(f"{source}: no rows; expected at least one")
+    rows = _check_rows(source, grader, tasks, strict)
     kept = _resumed(source, out, summary) if resume else _fresh(out)
     with out.open("r+b" if resume and out.exists() else "wb") as sink:
         sink.truncate(kept)
         sink.seek(kept)
         try:
-            await _stream(source, sink, grader, summary, rows, progress, tasks)
+            await _stream(source, sink, grader, summary, rows, progress, tasks, strict)
         except UsageError:
             sink.truncate(kept)
             raise
@@ -126,55 +155,103 @@ async def _stream(
     rows: int,
     progress: Callable[[Summary, int], None] | None,
     tasks: TaskRows | None,
+    strict: bool,
 ) -> None:
-    waiting: deque[tuple[int, Row, asyncio.Future[Score]]] = deque()
+    waiting: deque[tuple[_Line, asyncio.Future[Score]]] = deque()
 
     async def write_first() -> None:
-        number, row, task = waiting.popleft()
+        line, task = waiting.popleft()
         try:
             score = await task
         except UsageError as error:
-            raise UsageError(f"{source}:{number}: {error}") from error
-        summary.count(score.value, score.reason)
-        added = {"score": score.value, "reason": score.reason}
-        sink.write(json.dumps({**row, **added}).encode() + b"\n")
+            raise UsageError(f"{source}:{line.number}: {error}") from error
+        reason = score.reason
+        if reason == UNUSABLE:
+            reason = f"{UNUSABLE}: {score.detail}"
+            summary.complain(f"{source}:{line.number}: {score.detail}", strict)
+        summary.count(score.value, reason)
+        added = {"score": score.value, "reason": reason}
+        sink.write(json.dumps({**line.row, **added}).encode() + b"\n")
         sink.flush()
         if progress is not None:
             progress(summary, rows)
 
     try:
-        for place, (number, row) in enumerate(_rows(source)):
+        for place, line in enumerate(_lines(source, grader, tasks)):
             if place < summary.resumed:
                 continue
-            score = asyncio.ensure_future(_score(graded_row(row, tasks), grader))
-            waiting.append((number, row, score))
+            waiting.append((line, asyncio.ensure_future(_score(line, grader))))
             if len(waiting) >= IN_FLIGHT:
                 await write_first()
         while waiting:
             await write_first()
     finally:
-        for _, _, task in waiting:
+        for _, task in waiting:
             task.cancel()
 
 
-async def _score(row: Row, grader: Grader) -> Score:
-    return decided_by_outcome(row) or await grader.grade(row)
+async def _score(line: _Line, grader: Grader) -> Score:
+    if line.why is not None:
+        return Score.undecided(UNUSABLE, line.why)
+    return decided_by_outcome(line.graded) or await grader.grade(line.graded)
 
 
-def _rows(source: Path) -> Iterator[tuple[int, Row]]:
-    # A stored episode may hold what Python writes for a log-probability of no number.
-    return read_objects(source, constants=True)
+def _lines(source: Path, grader: Grader, tasks: TaskRows | None) -> Iterator[_Line]:
+    """The lines of the file, blank ones passed over, each as it is graded and checked.
+
+    Raises `UsageError` with `FILE:LINE` for an episode whose task is not among `tasks`: then it
+    is not the row that is wrong.
+    """
+    for number, text in _texts(source):
+        row, why = _row(text)
+        graded = row
+        if why is None:
+            try:
+                graded = graded_row(row, tasks)
+            except UsageError as error:
+                raise UsageError(f"{source}:{number}: {error}") from error
+            try:
+                grader.check(graded)
+            except UsageError as error:
+                why = str(error)
+        yield _Line(number, row, graded, why)
 
 
-def _graded(source: Path, grader: Grader, tasks: TaskRows | None) -> Iterator[Row]:
-    """The rows as they are graded, each checked. Raises `UsageError` with `FILE:LINE`."""
-    for number, row in _rows(source):
-        try:
-            graded = graded_row(row, tasks)
-            grader.check(graded)
-        except UsageError as error:
-            raise UsageError(f"{source}:{number}: {error}") from error
-        yield graded
+def _row(text: bytes) -> tuple[Row, str | None]:
+    """The object of a line; for a line that holds none, what is written in its place, and why."""
+    try:
+        # A stored episode may hold what Python writes for a log-probability of no number.
+        return read_object(text, constants=True), None
+    except UsageError as error:
+        shown = text.decode("utf-8", "backslashreplace").strip()
+        return {"line": shown[:_SHOWN_OF_A_LINE]}, str(error)
+
+
+def _texts(source: Path) -> Iterator[tuple[int, bytes]]:
+    try:
+        with source.open("rb") as lines:
+            for number, text in enumerate(lines, start=1):
+                if text.strip():
+                    yield number, text
+    except OSError as error:
+        raise UsageError(f"file: {source}: {error.strerror}; expected a JSONL file") from None
+
+
+def _check_rows(source: Path, grader: Grader, tasks: TaskRows | None, strict: bool) -> int:
+    """Count the rows. Raises `UsageError` if none can be used, or strictly if one cannot."""
+    rows, usable, first = 0, 0, ""
+    for line in _lines(source, grader, tasks):
+        rows += 1
+        usable += line.why is None
+        if line.why is not None:
+            first = first or f"{source}:{line.number}: {line.why}"
+        if strict and first:
+            raise UsageError(first)
+    if not rows:
+        raise UsageError(f"{source}: no rows; expected at least one")
+    if not usable:
+        raise UsageError(f"no row can be used; {first}")
+    return rows
 
 
 def _check_place(source: Path, out: Path) -> None:
@@ -196,14 +273,14 @@ def _resumed(source: Path, out: Path, summary: Summary) -> int:
         return 0
     whole = 0
     with out.open("rb") as written:
-        for (number, row), line in zip(_rows(source), written, strict=False):
+        for (number, text), line in zip(_texts(source), written, strict=False):
             if not line.endswith(b"\n"):
                 break  # the line that was being written when the run ended
             try:
                 scored = json.loads(line)
             except ValueError:
                 break
-            if not isinstance(scored, dict) or _bare(scored) != _bare(row):
+            if not isinstance(scored, dict) or _bare(scored) != _bare(_row(text)[0]):
                 raise UsageError(f"out: {out} is not from a run over {source} (line {number})")
             summary.count(scored.get("score"), str(scored.get("reason")))
             whole += len(line)

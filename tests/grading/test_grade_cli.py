@@ -54,14 +54,16 @@ def test_rows_come_out_in_order_with_score_and_reason(tmp_path, capsys):
         ('{"gold": true, "answer": "1"}', "gold"),
         ('{"gold": "1", "answer": "1", "kind": "x"}', "kind"),
         ("[" * 100_000, "not JSON"),
-        ("\xff", "not JSON"),
+        ("\xff", "not UTF-8"),
     ],
 )
-def test_a_malformed_row_stops_before_anything_is_written(tmp_path, capsys, line, complaint):
+def test_strictly_a_malformed_row_stops_before_anything_is_written(
+    tmp_path, capsys, line, complaint
+):
     source, out = write(tmp_path / "rows.jsonl", ROWS), tmp_path / "out.jsonl"
     with source.open("ab") as lines:
         lines.write(line.encode("latin-1") + b"\n")
-    code = main(["grade", "math", str(source), "--out", str(out)])
+    code = main(["grade", "math", str(source), "--out", str(out), "--strict"])
 
     assert code == 2
     error = capsys.readouterr().err
@@ -89,6 +91,20 @@ def test_resume_keeps_what_is_whole_and_goes_on(tmp_path, torn):
 
     assert code == 0
     assert out.read_bytes() == whole
+
+
+@pytest.mark.parametrize("kept", [1, 2, 3])
+def test_resume_goes_on_behind_rows_that_were_passed_over(tmp_path, kept):
+    source, out = write(tmp_path / "rows.jsonl", [ROWS[0], {"gold": 5}]), tmp_path / "out.jsonl"
+    with source.open("ab") as lines:
+        lines.write(b"\xff no row\n" + json.dumps(ROWS[1]).encode() + b"\n")
+    main(["grade", "math", str(source), "--out", str(out)])
+    whole = out.read_bytes()
+    out.write_bytes(b"".join(whole.splitlines(keepends=True)[:kept]))
+
+    assert main(["grade", "math", str(source), "--out", str(out), "--resume"]) == 0
+    assert out.read_bytes() == whole
+    assert [row["score"] for row in read(out)] == [1.0, None, None, 0.0]
 
 
 def test_resume_refuses_the_output_of_another_file(tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""`qwq grade`: each kind refuses malformed rows, with file and line, before anything is graded."""
+"""`qwq grade`: a row that cannot be used is told, with file and line, in every kind the same."""
 
 import copy
 import json
@@ -60,15 +60,81 @@ BAD = [
 
 
 @pytest.mark.parametrize(("kind", "change", "words"), BAD, ids=repr)
-def test_a_malformed_row_is_named_and_nothing_is_written(tmp_path, capsys, kind, change, words):
+def test_strictly_a_malformed_row_is_named_and_nothing_is_written(
+    tmp_path, capsys, kind, change, words
+):
     source, out = tmp_path / "rows.jsonl", tmp_path / "out.jsonl"
     source.write_text(json.dumps(GOOD[kind]) + "\n\n" + json.dumps({**GOOD[kind], **change}) + "\n")
-    code = main(["grade", kind, str(source), "--out", str(out)])
+    code = main(["grade", kind, str(source), "--out", str(out), "--strict"])
 
     error = capsys.readouterr().err
     assert code == 2
     assert f"{source}:3: " in error and words in error and error.count("\n") == 1
     assert not out.exists()
+
+
+FIRST_BAD = {kind: (kind, change, words) for kind, change, words in reversed(BAD)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "words"),
+    [*FIRST_BAD.values(), ("instructions", {"kwargs": [{}, {"nth_paragraph": None}]}, "num_words")],
+    ids=repr,
+)
+def test_a_malformed_row_is_passed_over_and_the_others_are_graded(
+    tmp_path, capsys, kind, change, words
+):
+    source, out = tmp_path / "rows.jsonl", tmp_path / "out.jsonl"
+    rows = [
+        json.dumps(GOOD[kind]),
+        "{",
+        json.dumps({**GOOD[kind], **change}),
+        json.dumps(GOOD[kind]),
+    ]
+    source.write_text("\n".join(rows) + "\n")
+    code = main(["grade", kind, str(source), "--out", str(out)])
+
+    printed = capsys.readouterr()
+    scored = [json.loads(line) for line in out.read_text().splitlines()]
+    assert code == 0
+    assert f"{source}:2: not JSON" in printed.err and f"{source}:3: " in printed.err
+    assert "unusable   2" in printed.out
+    assert [row["score"] for row in scored] == [1.0, None, None, 1.0]
+    assert scored[2]["reason"].startswith("unusable: ") and words in scored[2]["reason"]
+    assert {**GOOD[kind], **change}.items() <= scored[2].items()
+
+
+def test_a_row_whose_tests_turn_out_not_to_run_is_passed_over_too(tmp_path, capsys):
+    source, out = tmp_path / "rows.jsonl", tmp_path / "out.jsonl"
+    bad = {"test_list": ["import no_such\nassert f(1)"], "response": GOOD["code"]["response"]}
+    source.write_text(json.dumps(GOOD["code"]) + "\n" + json.dumps(bad) + "\n")
+
+    assert main(["grade", "code", str(source), "--out", str(out)]) == 0
+    assert f"{source}:2: tests: ModuleNotFoundError" in capsys.readouterr().err
+    assert json.loads(out.read_text().splitlines()[1])["reason"].startswith("unusable: tests")
+    options = ["--out", str(tmp_path / "other"), "--strict"]
+    assert main(["grade", "code", str(source), *options]) == 2
+    assert (tmp_path / "other").read_bytes() == b""
+
+
+def test_a_file_in_which_no_row_can_be_used_is_refused(tmp_path, capsys):
+    source, out = tmp_path / "rows.jsonl", tmp_path / "out.jsonl"
+    source.write_text('{"gold": "1"}\n{"gold": 2, "kind": "x"}\n')
+
+    assert main(["grade", "math", str(source), "--out", str(out)]) == 2
+    assert f"no row can be used; {source}:1: answer" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_what_a_foreign_file_says_does_not_reach_the_terminal_raw(tmp_path, capsys):
+    source, out = tmp_path / "rows.jsonl", tmp_path / "out.jsonl"
+    bad = {"gold": "1", "answer": "1", "kind": "\x1b]0;owned\x07"}
+    source.write_text("".join(json.dumps(row) + "\n" for row in (GOOD["math"], *([bad] * 12))))
+
+    assert main(["grade", "math", str(source), "--out", str(out)]) == 0
+    error = capsys.readouterr().err
+    assert "\x1b" not in error and "\x07" not in error
+    assert "passed over: 2 more" in error and error.count("\n") == 11
 
 
 def places(value, path=()):

@@ -4,13 +4,14 @@
 in which code tasks are published.
 """
 
+import asyncio
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from qwq_env.errors import UsageError
 from qwq_env.grading.code.grader import CodeGrader
-from qwq_env.grading.code.problem import CallTest, CodeProblem, StdinTest
+from qwq_env.grading.code.problem import CallTest, CodeProblem, Script, StdinTest
 from qwq_env.grading.code.rows import read_problem
 from qwq_env.grading.score import Score
 
@@ -18,6 +19,7 @@ __all__ = [
     "CallTest",
     "CodeGrader",
     "CodeProblem",
+    "Script",
     "StdinTest",
     "check_row",
     "grade_row",
@@ -45,8 +47,14 @@ def _read(row: Mapping[str, Any]) -> tuple[CodeProblem, str]:
     return read_problem(row), response
 
 
-@lru_cache(maxsize=1)
+# A sandbox belongs to the event loop in which it began.
+_graders: WeakKeyDictionary[asyncio.AbstractEventLoop, CodeGrader] = WeakKeyDictionary()
+
+
 def _grader() -> CodeGrader:
     from qwq_env.sandbox import LocalSandbox  # noqa: PLC0415 - grading starts without a sandbox
 
-    return CodeGrader(LocalSandbox())
+    loop = asyncio.get_running_loop()
+    if loop not in _graders:
+        _graders[loop] = CodeGrader(LocalSandbox())
+    return _graders[loop]

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import groupby, islice
-from typing import Literal
+from itertools import islice
+from typing import Any, Literal
 
 from qwq_env.errors import UsageError
-from qwq_env.grading.answer import final_answer_text
-from qwq_env.grading.code.problem import CallTest, CodeProblem, StdinTest, equals, same_output
+from qwq_env.grading.code.fences import program_of
+from qwq_env.grading.code.output import NUMBER_RULES, NumberRule, same_output
+from qwq_env.grading.code.prelude import with_prelude
+from qwq_env.grading.code.problem import CallTest, CodeProblem, Equals, Script, StdinTest, equals
+from qwq_env.grading.code.punctual import OurLoad, PunctualSandbox
+from qwq_env.grading.code.script import ScriptRunner, UnusableTests, with_callee
 from qwq_env.grading.score import Score
 from qwq_env.sandbox.errors import SandboxBusy, SandboxUnavailable
 from qwq_env.sandbox.interface import Sandbox
 from qwq_env.sandbox.result import Limits
 from qwq_env.sandbox.source import checked_code
 
-# Possessive: what a policy writes must not make it try every way to split a line.
-_FENCE = re.compile(r"^```[ \t]*+(\w*+)[^\n]*+\n(.*?)^```", re.DOTALL | re.MULTILINE)
-_FUTURE = re.compile(r"^from[ \t]++__future__[ \t]++import[ \t]++\w[^\n;(#]*+", re.MULTILINE)
-_LANGUAGES = ("", "python", "python3", "py")
 _AT_ONCE = 8
 # A server answers a request that takes longer than 600 s as lost, which is nobody's verdict.
 _REQUEST_SECONDS = 500.0
@@ -31,6 +30,8 @@ _REASONS = {
     "output": "output_limit",
     "killed": "runtime_error",
     "error": "runtime_error",
+    "load": "runtime_error",
+    "wrong": "wrong_answer",
     "unsupported": "wrong_answer",
 }
 
@@ -42,10 +43,13 @@ class CodeGrader:
     """Pays a program for the tests that it passes.
 
     `reward` "all" pays 1.0 if every test passes, "fraction" the share that passes, "first_k" 1.0
-    if the first `first_k` pass (a cheap reward for long test suites). `limits` bound a single
-    test; the problem's own time limit replaces their time. Before the first grade the sandbox has
-    to run programs known to be right and wrong: one that is broken must not read as wrong answers,
-    and a server whose maxima are below `limits` is a `UsageError` then, not at some later program.
+    if the first `first_k` pass (a cheap reward for long test suites). `numbers` says how numbers
+    are compared: "tolerance" is for rewards, "livecodebench" does as that benchmark's own judge
+    does, printed and returned, for figures that are held against published ones. `limits` bound a
+    single test; the problem's own time limit replaces their time. Before the first grade the
+    sandbox has to run programs known to be right and wrong: one that is broken must not read as
+    wrong answers, and a server whose maxima are below `limits` is a `UsageError` then, not at some
+    later program.
     """
 
     def __init__(
@@ -54,24 +58,32 @@ class CodeGrader:
         *,
         reward: Reward = "all",
         first_k: int = 10,
+        numbers: NumberRule = "tolerance",
         limits: Limits | None = None,
     ) -> None:
         if reward not in ("all", "fraction", "first_k"):
             raise UsageError(f"reward: {reward!r}; expected 'all', 'fraction' or 'first_k'")
         if first_k < 1:
             raise UsageError(f"first_k: {first_k!r}; expected 1 or more")
-        self._sandbox = sandbox
+        if numbers not in NUMBER_RULES:
+            raise UsageError(f"numbers: {numbers!r}; expected one of {NUMBER_RULES}")
+        self._sandbox = PunctualSandbox(sandbox)
+        self._numbers: NumberRule = numbers
         self._reward, self._first_k = reward, first_k
         self._limits = limits or Limits(memory_mb=512, output_bytes=4 << 20)
         self._tested = False
         self._testing = asyncio.Lock()
 
     async def grade(self, problem: CodeProblem, response: str) -> Score:
-        """Grade the last Python block of `response`; undecided if the sandbox failed."""
+        """Grade the last Python block of `response`.
+
+        Undecided where the sandbox failed, or our load made a program late, and, as `unusable`,
+        where the task's own test code cannot be run, whatever the solution is.
+        """
         code = program_of(response)
         if code is None or not code.strip():
             return Score.wrong("no_code", "no fenced Python block after the thinking")
-        program = _with_prelude(problem.prelude, code)
+        program = with_prelude(problem.prelude, code)
         try:
             checked_code(program)
         except UsageError as error:
@@ -79,27 +91,47 @@ class CodeGrader:
         try:
             await self._test_self()
             return await self._grade(problem, program)
-        except (SandboxUnavailable, SandboxBusy) as error:
+        except UnusableTests as error:
+            return Score.undecided("unusable", str(error))
+        except (SandboxUnavailable, SandboxBusy, OurLoad) as error:
             return Score.undecided("infra", str(error))
 
     async def _grade(self, problem: CodeProblem, program: str) -> Score:
-        tests = problem.tests[: self._first_k] if self._reward == "first_k" else problem.tests
         limits = replace(
             self._limits, cpu_seconds=problem.seconds, wall_seconds=3 * problem.seconds
         )
         stop_early = self._reward != "fraction"
-        if isinstance(tests[0], StdinTest):
+        most = self._first_k if self._reward == "first_k" else len(problem.tests)
+        tests = problem.tests[:most]
+        count = len(tests)
+        if isinstance(tests[0], Script):
+            failures, count = await self._run_script(program, tests[0], limits, stop_early)
+        elif isinstance(tests[0], StdinTest):
             failures = await self._run_stdin(program, tests, limits, stop_early)
         else:
             failures = await self._run_calls(program, tests, limits, stop_early)
         if not failures:
-            return Score.right("passed", f"{len(tests)} tests")
+            return Score.right("passed", f"{count} tests")
         reason, number = failures[0]
-        detail = f"test {number + 1} of {len(tests)}"
+        detail = f"test {number + 1} of {count}"
         if self._reward == "fraction":
-            passed = (len(tests) - len(failures)) / len(tests)
+            passed = max(0, count - len(failures)) / count
             return Score.partial(passed, reason, f"{detail}; {len(failures)} failed")
         return Score.wrong(reason, detail)
+
+    async def _run_script(
+        self, program: str, script: Script, limits: Limits, stop_early: bool
+    ) -> tuple[list[tuple[str, int]], int]:
+        runner = ScriptRunner(
+            self._sandbox,
+            script,
+            limits,
+            to_the_end=not stop_early,
+            most=self._first_k if self._reward == "first_k" else 0,
+            batch=_most_calls(limits.wall_seconds),
+        )
+        verdict = await runner.run(program)
+        return [(_REASONS[status], number) for status, number in verdict.failures], verdict.tests
 
     async def _run_stdin(
         self, program: str, tests: Sequence[StdinTest], limits: Limits, stop_early: bool
@@ -113,7 +145,9 @@ class CodeGrader:
             for number, (test, result) in enumerate(zip(chunk, results, strict=True), begin):
                 if not result.ok:
                     failures.append((_REASONS[result.status], number))
-                elif "stdout" in result.truncated or not same_output(result.stdout, test.output):
+                elif "stdout" in result.truncated or not same_output(
+                    result.stdout, test.output, self._numbers
+                ):
                     failures.append(("wrong_answer", number))
             if failures and stop_early:
                 break
@@ -123,6 +157,7 @@ class CodeGrader:
         self, program: str, tests: Sequence[CallTest], limits: Limits, stop_early: bool
     ) -> list[tuple[str, int]]:
         failures: list[tuple[str, int]] = []
+        program = with_callee(program)
         batches = _batches(tests, limits.wall_seconds, stop_early)
         at_once = 1 if stop_early else _AT_ONCE
         while group := list(islice(batches, at_once)):
@@ -135,16 +170,20 @@ class CodeGrader:
     async def _run_batch(
         self, program: str, batch: _Batch, limits: Limits
     ) -> list[tuple[str, int]]:
-        path = _path(program, batch[0][1].function)
-        arguments = [test.arguments for _, test in batch]
-        results = await self._sandbox.call(program, path, arguments, limits=limits)
+        asked = [(test.function, *test.arguments) for _, test in batch]
+        results = await self._sandbox.call(program, "_call_", asked, limits=limits)
         failures = []
         for (number, test), result in zip(batch, results, strict=True):
             if not result.ok:
                 failures.append((_REASONS[result.status], number))
-            elif not test.check(result.value):
+            elif not self._is_right(test, result.value):
                 failures.append(("wrong_answer", number))
         return failures
+
+    def _is_right(self, test: CallTest, value: Any) -> bool:
+        if self._numbers == "livecodebench" and isinstance(test.check, Equals):
+            return test.check.exactly(value)
+        return test.check(value)
 
     async def _test_self(self) -> None:
         """Run programs of known outcome, once; `SandboxUnavailable` if one comes out wrong."""
@@ -170,40 +209,20 @@ class CodeGrader:
             self._tested = True
 
 
-def program_of(response: str) -> str | None:
-    """Return the last fenced Python block after the thinking, None if there is none."""
-    answer = final_answer_text(response)
-    if answer is None:
-        return None
-    blocks = [code for language, code in _FENCE.findall(answer) if language.lower() in _LANGUAGES]
-    return blocks[-1] if blocks else None
-
-
-def _with_prelude(prelude: str, code: str) -> str:
-    """Put `prelude` before a program, but behind its imports from the future: Python insists."""
-    if not prelude:
-        return code
-    future = "".join(f"{line}\n" for line in _FUTURE.findall(code))
-    return f"{future}{prelude}\n{_FUTURE.sub('pass', code)}"
-
-
 def _batches(tests: Sequence[CallTest], seconds: float, stop_early: bool) -> Iterator[_Batch]:
     """Return the tests in their order, each with its number, as many as one request may hold.
 
     Where the first failure decides, the first request holds one test and each one after it twice
     as many: a solution that hangs is found out at the cost of about twice the tests up to there.
     """
-    # At worst each call overruns, and before it the loading of the solution almost does.
-    most = max(1, int(_REQUEST_SECONDS / (2 * seconds)))
+    most = _most_calls(seconds)
     size = 1 if stop_early else most
-    for _, group in groupby(enumerate(tests), key=lambda numbered: numbered[1].function):
-        while batch := list(islice(group, size)):
-            yield batch
-            size = min(most, 2 * size)
+    numbered = enumerate(tests)
+    while batch := list(islice(numbered, size)):
+        yield batch
+        size = min(most, 2 * size)
 
 
-def _path(program: str, function: str) -> str:
-    """Return where the function is: a solution may be a method of a class named `Solution`."""
-    in_class = re.search(r"^class Solution\b", program, re.MULTILINE)
-    at_top = re.search(rf"^(async )?def {re.escape(function)}\b", program, re.MULTILINE)
-    return f"Solution.{function}" if in_class and not at_top else function
+def _most_calls(seconds: float) -> int:
+    # At worst each call overruns, and before it the loading of the solution almost does.
+    return max(1, int(_REQUEST_SECONDS / (2 * seconds)))

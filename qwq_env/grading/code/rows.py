@@ -1,170 +1,208 @@
 """The forms in which code tasks are published, read to a `CodeProblem`.
 
-| form | its key |
+| form | its columns |
 |---|---|
 | the house's own | `tests`: `[{"input", "output"}]` or `[{"function", "arguments", "expected"}]` |
 | LiveCodeBench | `public_test_cases`, `private_test_cases`, `metadata` |
 | APPS, TACO | `input_output` |
-| PRIME, verl | `reward_model.ground_truth` |
-| DeepCoder | `tests` |
-| open-r1 | `verification_info` |
-| HumanEval, HumanEval+ | `test` and `entry_point` |
-| MBPP, MBPP+ | `test_list` (and `test_imports` or `test_setup_code`) |
+| PRIME, verl | `reward_model.ground_truth`, with `inputs` and `outputs` or `assert_case` |
+| DeepCoder | `tests`, each test with its `testtype` or `type`, or `{"functional": code}` |
+| open-r1 | `verification_info.test_cases` |
+| HumanEval, HumanEval+, LeetCodeDataset | `test`, `entry_point`, `prompt` |
+| MBPP, MBPP+ | `test_list` (and `test`, `test_imports`, `test_setup_code`, `code`) |
 
-Rows are foreign: their pickles are opened only as far as one string, their archives only up to a
-size, their tests are never executed.
+Arguments of a call come as a list, or as text with the JSON of one argument a line. Where a row
+could be read in two ways, it is read as the judge of its dataset does. Rows are foreign: pickles
+are opened only as far as one string, archives up to a size, and test code is only taken apart
+here; it runs in a sandbox.
 """
 
 from __future__ import annotations
 
-import ast
-import base64
-import binascii
-import io
 import json
-import pickle
-import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from qwq_env.errors import UsageError
-from qwq_env.grading.code.asserts import rewrite_asserts
-from qwq_env.grading.code.problem import CallTest, CodeProblem, StdinTest, equals
+from qwq_env.grading.code import prelude
+from qwq_env.grading.code.archive import unpack
+from qwq_env.grading.code.asserted import asserted, human_eval, mbpp
+from qwq_env.grading.code.problem import (
+    CallTest,
+    CodeProblem,
+    Equals,
+    StdinTest,
+    with_integer_keys,
+)
 
-_MOST_UNPACKED = 512 << 20
 # What taking a foreign row apart raises where a key is missing or holds something else.
 _MISSHAPEN = (KeyError, IndexError, TypeError, AttributeError, ValueError)
+_MOST_DIGITS = 100_000
 
 
 def read_problem(row: Mapping[str, Any]) -> CodeProblem:
-    """Return the problem of a row, its form told by its keys.
+    """Return the problem of a row, its form told by its columns.
 
-    Raises `UsageError` for a row of no known form, or whose tests cannot be used as they are.
+    Raises `UsageError` for a row of no known form, or whose tests cannot be used as they are; it
+    names the columns that there are, those that are wanted, and the nearest form.
     """
-    for key, reader in _READERS.items():
-        if row.get(key) is not None:
+    for columns, (name, reader) in _FORMS.items():
+        if all(row.get(column) is not None for column in columns):
             try:
                 problem = reader(row)
-            except UsageError:
-                raise
+            except UsageError as error:
+                raise UsageError(f"{error} (read as {name})") from None
             except _MISSHAPEN as error:
                 reason = f"{type(error).__name__}: {error}"
-                raise UsageError(f"{key}: not in its published form ({reason:.120})") from None
+                raise UsageError(
+                    f"{columns[0]}: not in its published form ({reason:.120}; read as {name})"
+                ) from None
             if not problem.tests:
-                raise UsageError(f"{key}: no tests; expected at least one")
+                raise UsageError(f"{columns[0]}: no tests; expected at least one")
             return problem
-    known = ", ".join(_READERS)
-    raise UsageError(f"row: keys {sorted(row)}; expected tests under one of: {known}")
+    raise _unknown_form(row)
+
+
+def _unknown_form(row: Mapping[str, Any]) -> UsageError:
+    found = [key for key, value in row.items() if value is not None]
+    known = "; ".join(f"{' and '.join(columns)} ({name})" for columns, (name, _) in _FORMS.items())
+
+    def likeness(form: tuple[str, ...]) -> tuple[int, int]:
+        return len(set(form) & set(found)), -len(form)
+
+    nearest = max(_FORMS, key=likeness)
+    hint = ""
+    if likeness(nearest)[0]:
+        lacking = ", ".join(column for column in nearest if column not in found)
+        hint = f"; nearest {_FORMS[nearest][0]}, which lacks {lacking}"
+    return UsageError(
+        f"row: has {', '.join(sorted(found))!r:.200}; expected tests in {known}{hint}"
+    )
 
 
 def _live_code_bench(row: Mapping[str, Any]) -> CodeProblem:
     cases = [*_cases(row["public_test_cases"]), *_cases(row.get("private_test_cases") or "[]")]
-    metadata = _json(row.get("metadata") or "{}", "metadata")
-    name = metadata.get("func_name")
-    if all(case.get("testtype") == "functional" for case in cases) and name:
-        # Its solutions are methods of a class, as on the site that the tasks come from.
-        return _problem(_lcb_call(name, case) for case in cases)
-    return CodeProblem(
-        tuple(StdinTest(_text(case["input"]), _text(case["output"])) for case in cases)
-    )
-
-
-def _lcb_call(name: str, case: Mapping[str, Any]) -> CallTest:
-    arguments = [_json(line, "input") for line in case["input"].split("\n") if line.strip()]
-    return CallTest(name, tuple(arguments), equals(_json(case["output"], "output")))
+    name = (_json(row.get("metadata") or "{}", "metadata") or {}).get("func_name")
+    return _cases_problem(cases, name, prelude.LIVE_CODE_BENCH)
 
 
 def _cases(packed: Any) -> list[dict[str, Any]]:
-    """Return LiveCodeBench's cases: JSON, or base64 of zlib of a pickle of a JSON text."""
-    if isinstance(packed, list):
-        return packed
-    try:
-        cases = json.loads(packed)
-    except ValueError:
-        cases = json.loads(_unpack(packed))
-    if not isinstance(cases, list):
+    """Return LiveCodeBench's cases: a list, JSON, or base64 of zlib of a pickle of JSON."""
+    if isinstance(packed, str):
+        try:
+            packed = _loads(packed)
+        except ValueError:
+            packed = _loads(unpack(packed))
+    if not isinstance(packed, list):
         raise UsageError("test cases: not a list")
-    return cases
-
-
-class _TextUnpickler(pickle.Unpickler):
-    """Opens a pickle of plain text and nothing else: no name in it is ever looked up."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        raise UsageError(f"private_test_cases: the pickle asks for {module}.{name}; refused")
-
-    def persistent_load(self, identity: Any) -> Any:
-        raise UsageError("private_test_cases: the pickle refers to something outside; refused")
-
-
-def _unpack(text: str) -> str:
-    try:
-        decompressor = zlib.decompressobj()
-        data = decompressor.decompress(base64.b64decode(text), _MOST_UNPACKED)
-        if decompressor.unconsumed_tail:
-            raise UsageError(f"private_test_cases: more than {_MOST_UNPACKED} bytes unpacked")
-        value = _TextUnpickler(io.BytesIO(data)).load()
-    except (binascii.Error, zlib.error, pickle.UnpicklingError, EOFError, ValueError) as error:
-        if isinstance(error, UsageError):
-            raise
-        raise UsageError(f"private_test_cases: cannot be unpacked: {error}") from None
-    if not isinstance(value, str):
-        raise UsageError("private_test_cases: the pickle holds no text")
-    return value
+    return packed
 
 
 def _apps(row: Mapping[str, Any]) -> CodeProblem:
-    return _inputs_outputs(_json(row["input_output"], "input_output"))
+    return _inputs_outputs(_json(row["input_output"], "input_output"), prelude.APPS)
 
 
 def _verl(row: Mapping[str, Any]) -> CodeProblem:
-    truth = row["reward_model"].get("ground_truth")
-    return _from_tests(_json(truth, "reward_model.ground_truth"))
+    reward = _json(row["reward_model"], "reward_model")
+    return _from_tests(_json(reward["ground_truth"], "reward_model.ground_truth"))
 
 
 def _open_r1(row: Mapping[str, Any]) -> CodeProblem:
-    return _from_tests(_json(row["verification_info"], "verification_info")["test_cases"])
+    info = _json(row["verification_info"], "verification_info")
+    language = info.get("language") or "python"
+    if language != "python":
+        raise UsageError(f"verification_info.language: {language!r:.80}; expected python")
+    return _from_tests(_json(info["test_cases"], "test_cases"), "")
 
 
 def _tests(row: Mapping[str, Any]) -> CodeProblem:
-    return _from_tests(_json(row["tests"], "tests"))
+    tests = _json(row["tests"], "tests")
+    if isinstance(tests, Mapping) and not {"inputs", "functional", "assert_case"} & tests.keys():
+        raise UsageError(f"tests: has {sorted(tests)!r:.120}; expected the tests themselves")
+    # The house's own tests are for programs as they are.
+    own = isinstance(tests, list) and not any({"testtype", "type"} & test.keys() for test in tests)
+    return _from_tests(tests, "" if own else prelude.CONTEST)
 
 
-def _from_tests(tests: Any) -> CodeProblem:
+def _from_tests(tests: Any, before: str = prelude.CONTEST) -> CodeProblem:
     if isinstance(tests, Mapping):
-        return _inputs_outputs(tests)
-    if not isinstance(tests, Sequence) or not tests:
+        if functional := tests.get("functional"):
+            return asserted(functional, before)
+        return _inputs_outputs(tests, before)
+    if not isinstance(tests, Sequence) or isinstance(tests, str) or not tests:
         raise UsageError("tests: expected a list of tests, or inputs and outputs")
-    if "arguments" in tests[0]:
-        return _problem(
-            CallTest(test["function"], tuple(test["arguments"]), equals(test["expected"]))
-            for test in tests
+    first = tests[0]
+    if isinstance(first, str):
+        return asserted("\n".join(tests), before)
+    if "arguments" in first:
+        return _calls(
+            [
+                CallTest(test["function"], tuple(test["arguments"]), Equals(test["expected"]))
+                for test in tests
+            ],
+            before,
         )
-    if tests[0].get("fn_name"):
-        return _problem(_call(test["fn_name"], test["input"], test["output"]) for test in tests)
-    return CodeProblem(
-        tuple(StdinTest(_text(test["input"]), _text(test["output"])) for test in tests)
-    )
+    name = first.get("fn_name")
+    if first.get("testtype") == "functional":
+        name = _json(first.get("metadata") or "{}", "metadata").get("func_name") or name
+        if not name:
+            raise UsageError("tests: functional, but no metadata.func_name names the function")
+    return _cases_problem(tests, name, before)
 
 
-def _inputs_outputs(value: Mapping[str, Any]) -> CodeProblem:
+def _cases_problem(cases: Sequence[Mapping[str, Any]], name: Any, before: str) -> CodeProblem:
+    """Read cases of `input` and `output`: calls where a function is named, else programs."""
+    if name:
+        return _calls([_call(name, case) for case in cases], before)
+    if any(case.get("testtype") == "functional" for case in cases):
+        raise UsageError("metadata: no func_name; expected one for functional test cases")
+    tests = [StdinTest(_text(case["input"]), _text(case["output"])) for case in cases]
+    return CodeProblem(tuple(tests), before)
+
+
+def _inputs_outputs(value: Mapping[str, Any], before: str) -> CodeProblem:
+    before = f"{before}\n{value.get('import_prefix') or ''}".rstrip()
+    asserts = value.get("assert_case") or []
+    asserts = [asserts] if isinstance(asserts, str) else asserts
+    if any(case and case.strip() for case in asserts):
+        return asserted("\n".join(asserts), before)
     inputs, outputs, name = value["inputs"], value["outputs"], value.get("fn_name")
     if len(inputs) != len(outputs):
         raise UsageError(f"tests: {len(inputs)} inputs and {len(outputs)} outputs")
     pairs = zip(inputs, outputs, strict=True)
-    if name:
-        return _problem(_call(name, given, wanted) for given, wanted in pairs)
-    return CodeProblem(tuple(StdinTest(_text(given), _text(wanted)) for given, wanted in pairs))
+    cases = [{"input": given, "output": wanted} for given, wanted in pairs]
+    return _cases_problem(cases, name, before)
 
 
-def _call(name: str, given: Any, wanted: Any) -> CallTest:
-    """Read a call as APPS writes it: the value wrapped in a list or not, tasks differ."""
-    arguments = tuple(given) if isinstance(given, list) else (given,)
-    bare = equals(wanted)
-    if isinstance(wanted, list) and len(wanted) == 1:
-        inner = equals(wanted[0])
-        return CallTest(name, arguments, lambda value: bare(value) or inner(value))
-    return CallTest(name, arguments, bare)
+def _call(name: str, case: Mapping[str, Any]) -> CallTest:
+    """Read a call in either layout.
+
+    As text, the input holds the JSON of one argument a line, and the output is JSON too; only
+    under `type: function_call` (PrimeIntellect) a text is the JSON of the list of arguments. As a
+    list, it holds the arguments, and the output is wrapped in a list or not: tasks differ.
+    """
+    given, wanted = case["input"], case["output"]
+    if not isinstance(given, str):
+        arguments = list(given) if isinstance(given, list) else [given]
+        return CallTest(name, _keyed(arguments), Equals(wanted, wrapped=True))
+    whole = _maybe_json(given) if case.get("type") == "function_call" else None
+    if isinstance(whole, list):
+        arguments = whole
+    else:
+        lines = [line for line in given.split("\n") if line.strip()]
+        arguments = [_maybe_json(line) for line in lines]
+        if any(argument is _NO_JSON for argument in arguments):
+            arguments = [given]
+    result = _maybe_json(wanted) if isinstance(wanted, str) else wanted
+    if result is _NO_JSON:
+        result = wanted
+    return CallTest(name, _keyed(arguments), Equals(result, wrapped=True))
+
+
+def _keyed(arguments: list[Any]) -> tuple[Any, ...]:
+    """Give a dictionary that comes first its integer keys back, as the judges of APPS do."""
+    return (with_integer_keys(arguments[0]), *arguments[1:]) if arguments else ()
 
 
 def _text(value: Any) -> str:
@@ -177,64 +215,54 @@ def _text(value: Any) -> str:
     return text
 
 
-def _human_eval(row: Mapping[str, Any]) -> CodeProblem:
-    entry = row["entry_point"]
-    if inputs := _evalplus(row["test"]):
-        return _problem(CallTest(entry, tuple(given), equals(wanted)) for given, wanted in inputs)
-    return _problem(rewrite_asserts(row["test"], {"candidate": entry}))
-
-
-def _evalplus(source: str) -> list[tuple[Any, Any]]:
-    """Return the pairs of EvalPlus's `inputs = [...]` and `results = [...]`, if it has them."""
-    found: dict[str, Any] = {}
-    try:
-        statements = [
-            statement
-            for node in ast.parse(source).body
-            for statement in (node.body if isinstance(node, ast.FunctionDef) else [node])
-        ]
-        for statement in statements:
-            if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
-                name = statement.targets[0].id
-                if name in ("inputs", "results"):
-                    found[name] = ast.literal_eval(statement.value)
-    except (SyntaxError, ValueError, MemoryError, RecursionError):
-        return []
-    if found.keys() != {"inputs", "results"}:
-        return []
-    return list(zip(found["inputs"], found["results"], strict=True))
-
-
-def _mbpp(row: Mapping[str, Any]) -> CodeProblem:
-    source = "\n".join(row["test_list"])
-    imports = row.get("test_imports") or row.get("test_setup_code") or ""
-    prelude = "\n".join(imports) if isinstance(imports, list) else imports
-    return _problem(rewrite_asserts(source, {}), prelude)
-
-
-def _problem(tests: Iterable[CallTest], prelude: str = "") -> CodeProblem:
+def _calls(tests: Iterable[CallTest], before: str = "") -> CodeProblem:
     read = tuple(tests)
     for test in read:
-        if not isinstance(test.function, str) or not test.function:
+        if not isinstance(test.function, str) or not all(
+            map(str.isidentifier, test.function.split("."))
+        ):
             raise UsageError(f"tests: function {test.function!r:.80}; expected a name")
-    return CodeProblem(read, prelude)
+    return CodeProblem(read, before)
+
+
+_NO_JSON = object()
+
+
+def _maybe_json(text: str) -> Any:
+    try:
+        return _loads(text)
+    except (ValueError, RecursionError):
+        return _NO_JSON
 
 
 def _json(value: Any, where: str) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return json.loads(value)
+        return _loads(value)
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{where}: not JSON: {error}") from None
 
 
-_READERS: dict[str, Callable[[Mapping[str, Any]], CodeProblem]] = {
-    "public_test_cases": _live_code_bench,
-    "input_output": _apps,
-    "reward_model": _verl,
-    "verification_info": _open_r1,
-    "entry_point": _human_eval,
-    "test_list": _mbpp,
-    "tests": _tests,
+def _loads(text: str) -> Any:
+    return json.loads(text, parse_int=_integer)
+
+
+def _integer(digits: str) -> int:
+    """Read an integer of any length up to a bound: Python itself stops at 4,300 digits."""
+    if len(digits) <= 4300:
+        return int(digits)
+    if len(digits) > _MOST_DIGITS:
+        raise ValueError(f"a number of more than {_MOST_DIGITS} digits")
+    return int(Decimal(digits))
+
+
+_FORMS: dict[tuple[str, ...], tuple[str, Callable[[Mapping[str, Any]], CodeProblem]]] = {
+    ("public_test_cases",): ("LiveCodeBench", _live_code_bench),
+    ("input_output",): ("APPS or TACO", _apps),
+    ("reward_model",): ("verl or PRIME", _verl),
+    ("verification_info",): ("open-r1", _open_r1),
+    ("entry_point", "test"): ("HumanEval", human_eval),
+    ("test_list",): ("MBPP", mbpp),
+    ("tests",): ("DeepCoder or the house's own", _tests),
 }

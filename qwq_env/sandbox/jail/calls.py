@@ -19,6 +19,7 @@ def serve(code: bytes, names: dict[str, Any]) -> int:
     read, write, dumps, loads = wire.read_frame, wire.write_frame, json.dumps, json.loads
     encode, decode, not_plain = plain.encode, plain.decode, plain.NotPlain
     names["__name__"] = "solution"
+    names["__file__"] = "solution.py"
     write(wire.CHANNEL, b"{}")
     ended = program.execute(code, names, f"{program.FILENAME_PREFIX}>", 0)
     first = read(wire.CHANNEL)

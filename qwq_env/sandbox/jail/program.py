@@ -39,6 +39,7 @@ class Ended(NamedTuple):
 
 def run(code: bytes, names: dict[str, Any], value_bytes: int) -> int:
     """Run a whole program; its last value and its error go to the report pipe."""
+    names["__file__"] = sys.argv[0]
     ended = execute(code, names, f"{FILENAME_PREFIX}>", value_bytes)
     if ended.error is not None or ended.value is not None:
         with contextlib.suppress(OSError):
@@ -149,14 +150,29 @@ def _print(
             os.write(wire.STDERR, f"{getattr(kind, '__name__', kind)}\n".encode()[:200])
 
 
+def open_stdin() -> None:
+    """Make `sys.stdin`, as an interpreter begins with it."""
+    raw = io.FileIO(0, "r", closefd=False)
+    stream = io.TextIOWrapper(io.BufferedReader(raw), encoding="utf-8", errors="replace")
+    _name(stream, raw, "stdin")
+
+
 def open_stream(name: str) -> None:
     """Make `sys.stdout` or `sys.stderr`, as an interpreter begins with them."""
+    raw = io.FileIO(_STREAMS[name], "w", closefd=False)
     stream = io.TextIOWrapper(
-        io.BufferedWriter(io.FileIO(_STREAMS[name], "w", closefd=False)),
+        io.BufferedWriter(raw),
         encoding="utf-8",
         errors="backslashreplace",
         line_buffering=name == "stderr",
     )
+    _name(stream, raw, name)
+
+
+def _name(stream: io.TextIOWrapper, raw: io.FileIO, name: str) -> None:
+    """Give a stream the name and the mode that contest programs ask for, and put it in `sys`."""
+    raw.name = f"<{name}>"
+    stream.mode = "r" if name == "stdin" else "w"  # type: ignore[misc]
     setattr(sys, name, stream)
     setattr(sys, f"__{name}__", stream)
 

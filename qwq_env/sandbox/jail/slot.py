@@ -11,7 +11,6 @@ import builtins
 import contextlib
 import fcntl
 import gc
-import io
 import os
 import random
 import resource
@@ -100,9 +99,7 @@ def _prepare(config: dict[str, Any], order: dict[str, Any]) -> None:
     sys.modules["__main__"] = main
     sys.path.insert(0, config["scratch"])
     sys.argv = ["program.py"]
-    sys.stdin = sys.__stdin__ = io.TextIOWrapper(  # type: ignore[misc]
-        io.BufferedReader(io.FileIO(0, "r", closefd=False)), encoding="utf-8", errors="replace"
-    )
+    program.open_stdin()
     program.open_stream("stdout")
     program.open_stream("stderr")
     # For the children; here it finds no frame of a program, and does nothing.

@@ -10,8 +10,7 @@ import pytest_asyncio
 
 from qwq_env.errors import UsageError
 from qwq_env.grading.code import CallTest, CodeGrader, CodeProblem, StdinTest, grade_row
-from qwq_env.grading.code.grader import program_of
-from qwq_env.grading.code.problem import equals, same, same_output
+from qwq_env.grading.code.problem import equals, same
 from qwq_env.sandbox import (
     ExecutionResult,
     Limits,
@@ -182,15 +181,6 @@ async def test_a_prelude_does_not_make_a_long_program_the_operators_error(grader
     assert (score.value, score.reason) == (0.0, "no_code")
 
 
-async def test_a_long_line_after_a_fence_is_read_once():
-    # Every split of the line tried, it would take an hour.
-    assert program_of("I think.\n</think>\n```" + "a" * 200_000 + "\n" + "b" * 200_000) is None
-
-
-async def test_last_block_counts():
-    assert program_of("```python\na\n```\n```json\n{}\n```\n```python\nb\n```") == "b\n"
-
-
 CHEATS = {
     "equal to everything": """
 class Any(int):
@@ -318,7 +308,12 @@ async def test_row_of_a_published_form():
         (123456788.5, 123456789, False),
         (123456789, 123456789.5, False),
         (10**12, 1e12 + 9e5, False),
-        (2**53 + 1, float(2**53), False),
+        (2**53 + 1, float(2**53), True),
+        (10**18 + 1, 1e18, True),
+        (10**18 + 1000, 1e18, False),
+        (1e18, 10**18 + 1, False),
+        (10**400, float("inf"), False),
+        ([10**18 + 1], [1e18], True),
         (1.0000001, 1, False),
         ([0.3000000001], [0.3], True),
         ({True: 1}, {1: 1}, False),
@@ -332,21 +327,3 @@ async def test_row_of_a_published_form():
 )
 async def test_same(value, expected, equal):
     assert same(value, expected) is equal
-
-
-@pytest.mark.parametrize(
-    ("printed", "expected", "equal"),
-    [
-        ("3\n", "3", True),
-        ("3 \n\n", "3", True),
-        ("1.50 x", "1.5 x", True),
-        ("3\n4", "3 4", False),
-        ("", "0", False),
-        ("nan", "nan", True),
-        ("inf", "Infinity", False),
-        ("1e3", "1000", True),
-        ("yes", "YES", False),
-    ],
-)
-async def test_same_output(printed, expected, equal):
-    assert same_output(printed, expected) is equal

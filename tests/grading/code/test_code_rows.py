@@ -10,7 +10,7 @@ import zlib
 import pytest
 
 from qwq_env.errors import UsageError
-from qwq_env.grading.code import CallTest, StdinTest, read_problem
+from qwq_env.grading.code import CallTest, Script, StdinTest, read_problem
 
 STDIN = [{"input": "1 2\n", "output": "3\n"}, {"input": "5 5\n", "output": "10\n"}]
 
@@ -44,6 +44,8 @@ ADDS = {
             {"language": "python", "test_cases": [{"fn_name": "add", "input": [1, 2], "output": 3}]}
         )
     },
+}
+SCRIPTS = {
     "humaneval": {
         "entry_point": "add",
         "test": (
@@ -60,6 +62,9 @@ ADDS = {
         ),
     },
     "mbpp": {"test_list": ["assert add(1, 2) == 3"], "test_imports": []},
+    "mbpp with a module": {"test_list": ["assert math.isclose(add(1, 2), 3)"]},
+    "verl": {"reward_model": {"ground_truth": {"assert_case": "assert add(1, 2) == 3"}}},
+    "deepcoder": {"tests": json.dumps({"functional": "assert add(1, 2) == 3"})},
 }
 PRINTS = {
     "own": {"tests": STDIN},
@@ -85,6 +90,14 @@ def test_forms_of_calls(form):
         assert test.check(3)
         assert not test.check(4)
         assert not test.check("3")
+
+
+@pytest.mark.parametrize("form", SCRIPTS)
+def test_forms_of_test_code(form):
+    [script] = read_problem(SCRIPTS[form]).tests
+
+    assert isinstance(script, Script)
+    assert script.functions == ("add",)
 
 
 @pytest.mark.parametrize("form", PRINTS)
@@ -117,76 +130,94 @@ def test_hostile_archives_are_refused(private, capsys):
 
 
 @pytest.mark.parametrize(
-    "row",
+    ("row", "words"),
     [
-        {"question": "?"},
-        {"tests": []},
-        {"input_output": "{"},
-        {"input_output": json.dumps({"inputs": ["1"], "outputs": []})},
-        {
-            "test_list": [
-                "import os; os.system('true')\nassert f(1) == 2",
-                "x = open('/etc/passwd')",
-            ]
-        },
-        {"test_list": ["assert f(open('/etc/passwd')) == 2"]},
-        {"test_list": ["for i in range(3): assert f(i) == i"]},
-        {"test_list": ["assert 1 == 1"]},
-        {"test_list": ["assert f(9**9**9) == 1"]},
-        {"test_list": ["assert f('a' * 10**12) == 1"]},
-        {"test_list": ["assert f(("]},
+        ({"question": "?", "prompt": None}, "has 'question'"),
+        ({"tests": []}, "expected a list"),
+        ({"input_output": "{"}, "not JSON"),
+        ({"input_output": ""}, "not JSON"),
+        ({"input_output": json.dumps({"inputs": ["1"], "outputs": []})}, "1 inputs and 0 outputs"),
+        ({"input_output": json.dumps({"inputs": [], "outputs": []})}, "no tests"),
+        ({"test_list": ["assert 1 == 1"]}, "nothing that is not theirs"),
+        ({"test_list": ["assert f(("]}, "not Python"),
+        ({"entry_point": "f(", "test": "assert f(1)"}, "entry_point"),
+        ({"entry_point": "f"}, "nearest HumanEval, which lacks test"),
+        ({"private_test_cases": "[]", "metadata": "{}"}, "public_test_cases (LiveCodeBench)"),
+        ({"tests": {"fname": "559.json", "md5": "0"}}, "['fname', 'md5']"),
+        ({"tests": [{"input": "1", "output": "2", "testtype": "functional"}]}, "func_name"),
+        ({"public_test_cases": [{"input": "1", "output": "2", "testtype": "functional"}]}, "func"),
+        ({"verification_info": {"language": "cpp", "test_cases": STDIN}}, "expected python"),
+        ({"reward_model": {"ground_truth": "42"}}, "expected a list of tests"),
+        ({"input_output": {"fn_name": "f(", "inputs": [[1]], "outputs": [1]}}, "expected a name"),
     ],
+    ids=str,
 )
-def test_rows_that_cannot_be_used(row):
-    with pytest.raises(UsageError):
+def test_rows_that_cannot_be_used(row, words):
+    with pytest.raises(UsageError) as refusal:
         read_problem(row)
+
+    assert words in str(refusal.value) and "\n" not in str(refusal.value)
+
+
+def call(**case) -> CallTest:
+    """The test of a row of verl's that calls `f`; `case` as its columns."""
+    truth = {"fn_name": "f", **{key: [value] for key, value in case.items()}}
+    [test] = read_problem({"reward_model": {"ground_truth": json.dumps(truth)}}).tests
+    return test
 
 
 @pytest.mark.parametrize(
-    ("statement", "right", "wrong"),
+    ("given", "arguments"),
     [
-        ("assert f(1) == [1, 2]", [1, 2], [2, 1]),
-        ("assert f(1) == (1, 2)", [1, 2], [1]),
-        ("assert [1, 2] == f(1)", [1, 2], [2]),
-        ("assert f(1)", True, 1),
-        ("assert not f(1)", False, True),
-        ("assert f(1) is None", None, 0),
-        ("assert f(1) is True", True, 1),
-        ("assert f(1) != 3", 4, 3),
-        ("assert f(1) < 3", 2, 3),
-        ("assert 3 <= f(1)", 3, 2),
-        ("assert abs(f(1) - 0.5) < 1e-6", 0.5, 0.51),
-        ("assert math.isclose(f(1), 2.5, rel_tol=0.01)", 2.51, 2.6),
-        ("assert set(f(1)) == {1, 2}", [2, 1, 1], [1]),
-        ("assert sorted(f(1)) == [1, 2]", [2, 1], [2, 2]),
-        ("assert len(f(1)) == 2", "ab", "abc"),
-        ("assert f(1)[0] == 5", [5, 6], []),
-        ("assert f(1) == [0] * 3", [0, 0, 0], [0]),
-        ("assert f(1) == -float('inf')", -float("inf"), 0.0),
-        ("assert f(1) in (1, 2)", 2, 3),
-        ("assert f(1) == {'a': 1}", {"a": 1}, {"a": 2}),
-        ("assert f(1) == True", True, 1),
-        ("assert f(1) == 1", 1, True),
-        ("assert f(1) == 5", 5.0, 5.0000001),
-        ("assert 3 in f(1)", [3], []),
-        ("assert 'abc' in f(1)", "xabcx", "a"),
-        ("assert 'abc' in f(1)", ["abc"], ["xabcx"]),
-        ("assert 'a' in f(1)", {"a": 0}, {"b": "a"}),
-        ("assert 1 in f(1)", (2, 1), [True]),
-        ("assert 3 in f(1)", {3}, 3),
-        ("assert f(1) in 'abc'", "ab", "ac"),
-        ("assert f(1) in 'abc'", "c", ["c"]),
-        ("assert f(1) in [[1], [2]]", (2,), [3]),
-        ("assert 3 not in f(1)", [4], [3]),
-        ("assert 'abc' not in f(1)", "a", "xabcx"),
-        ("assert 3 not in f(1)", [], 5),
-        ("assert f(1) not in (1, 2)", 3, 2),
-        ("assert f(1) not in 'abc'", "ca", 5),
+        ("1\n2", (1, 2)),
+        ("[1, 2]\n", ([1, 2],)),
+        ('"1"\n["a\\nb"]', ("1", ["a\nb"])),
+        ("not json", ("not json",)),
+        ([1, 2], (1, 2)),
+        ([[1, 2]], ([1, 2],)),
+        (["1\n2"], ("1\n2",)),
+        (5, (5,)),
+        ('{"1": 2}\n{"3": 4}', ({1: 2}, {"3": 4})),
+        ([{"a": 1}], ({"a": 1},)),
     ],
 )
-def test_asserts_become_checks(statement, right, wrong):
-    [test] = read_problem({"test_list": [statement]}).tests
+def test_arguments_in_both_layouts(given, arguments):
+    assert call(inputs=given, outputs="1").arguments == arguments
 
-    assert (test.function, test.arguments) == ("f", (1,))
-    assert test.check(right)
-    assert not test.check(wrong)
+
+@pytest.mark.parametrize(
+    ("given", "wanted", "right", "wrong"),
+    [
+        ("1", "[1, 2]", [1, 2], [2, 1]),
+        ("1", '"ab"', "ab", '"ab"'),
+        ("1", "plain", "plain", "other"),
+        ([1], [3], 3, 4),
+        ([1], [[3]], [3], 4),
+        ([1], [3, 4], [3, 4], 4),
+        ([1], "3", "3", 3),
+        ("1", '{"1": "a"}', {1: "a"}, {2: "a"}),
+        ("1", '{"1": "a"}', {"1": "a"}, {"1": "b"}),
+        ("1", "1e18", 10**18 + 1, 10**18 + 1000),
+    ],
+)
+def test_expected_values_in_both_layouts(given, wanted, right, wrong):
+    check = call(inputs=given, outputs=wanted).check
+
+    assert check(right)
+    assert not check(wrong)
+
+
+def test_a_text_that_primeintellect_calls_a_function_with_is_its_list_of_arguments():
+    case = {"type": "function_call", "fn_name": "f", "input": "[1, 2]", "output": "3"}
+    [test] = read_problem({"verification_info": {"test_cases": [case]}}).tests
+
+    assert test.arguments == (1, 2)
+
+
+def test_an_expected_integer_of_any_length():
+    check = call(inputs="1", outputs="1" + "0" * 5000).check
+
+    assert check(10**5000)
+    assert not check(10**5000 + 1)
+    with pytest.raises(UsageError, match="digits"):
+        read_problem({"input_output": '{"inputs": [' + "1" * 10**6 + '], "outputs": [1]}'})
