@@ -1,9 +1,17 @@
-"""For how long a busy server asks to be left alone: the header `Retry-After` (RFC 9110, 10.2.3)."""
+"""For how long a busy server asks to be left alone: the header `Retry-After` (RFC 9110, 10.2.3),
+and `retry-after-ms`, in which OpenAI and Azure say it in milliseconds."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
+
+
+def seconds_asked(headers: Mapping[str, str], *, now: float) -> float:
+    """Return the seconds that the headers of an answer ask for; 0 if they ask for none."""
+    exact = retry_seconds(headers.get("retry-after-ms"), now=now) / 1000
+    return exact or retry_seconds(headers.get("retry-after"), now=now)
 
 
 def retry_seconds(value: str | None, *, now: float) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from qwq_env.retry_after import retry_seconds
+from qwq_env.retry_after import retry_seconds, seconds_asked
 
 
 @pytest.mark.parametrize(
@@ -24,3 +24,17 @@ from qwq_env.retry_after import retry_seconds
 )
 def test_seconds_that_a_server_asks_for(value, seconds):
     assert retry_seconds(value, now=60.0) == seconds
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, 0.0),
+        ({"retry-after": "2"}, 2.0),
+        ({"retry-after-ms": "250"}, 0.25),
+        ({"retry-after-ms": "250", "retry-after": "1"}, 0.25),
+        ({"retry-after-ms": "soon", "retry-after": "1"}, 1.0),
+    ],
+)
+def test_headers_that_ask_for_a_pause(headers, seconds):
+    assert seconds_asked(headers, now=0.0) == seconds

@@ -108,7 +108,7 @@ class OpenAIChat(ChatModel):
         except Refused as error:
             if error.kind == "context":
                 return None
-            if error.kind == "request":
+            if error.kind in ("request", "filtered"):
                 raise Unwanted(str(error)) from None
             hint = f"check the address, the model, its settings and the key in {self._key_variable}"
             if "tools" in body:
