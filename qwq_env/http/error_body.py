@@ -49,14 +49,13 @@ def is_error(value: Any) -> bool:
     """Whether a JSON value that came where a reply was expected is an error."""
     if not isinstance(value, Mapping):
         return False
-    if value.get("error") or "error_type" in value or "error_message" in value:
+    if any(value.get(key) for key in ("error", "error_type", "error_message")):
         return True
     if "choices" in value:
         return False
-    named = value.get("code") is not None and "message" in value
-    return named or value.get("object") == "error" or value.get("type") == "error" or (
-        "detail" in value or "errors" in value
-    )  # fmt: skip
+    named = bool(value.get("code") and value.get("message"))
+    typed = "error" in (value.get("object"), value.get("type"))
+    return named or typed or bool(value.get("detail") or value.get("errors"))
 
 
 def read_error(body: str) -> ErrorBody:

@@ -39,7 +39,7 @@ def test_key_that_is_none_is_named_and_not_shown(monkeypatch, value):
         Failure(400, {"error": {"message": f"Bearer {KEY}"}}),
         Failure(400, json.dumps(f'"{KEY}"').replace("-", "\\u002d")),
         Failure(200, "", BROKEN_HEADER),
-        [{"error": {"message": f"Incorrect API key {KEY}"}}],
+        [{"error": {"message": f"lost {KEY}"}}],
         [{"error": {"message": "x" * 480 + KEY}}],
         Stream(f"data: {KEY}\n\n".encode()),
         Stream(b"data: " + b"x" * 85 + KEY.encode() + b"\n\n"),

@@ -29,9 +29,15 @@ async def reply(server: Server):
         await chat.aclose()
 
 
-@pytest.mark.parametrize("failure", [401, 403, 404, UNKNOWN])
-def test_error_of_the_operator_is_told_at_once_in_one_line(failure):
-    told = r"'qwq'\): 40\d: .*; check .*CHAT_KEY"
+SETTING = r"check top_k; extra=\{'top_k': None\} leaves it out"
+
+
+@pytest.mark.parametrize(
+    ("failure", "hint"),
+    [*((status, "check .*CHAT_KEY") for status in (301, 401, 403, 404)), (UNKNOWN, SETTING)],
+)
+def test_error_of_the_operator_is_told_at_once_in_one_line(failure, hint):
+    told = rf"'qwq'\): \d+: .*; {hint}"
     with Server([failure], repeat=True) as server, pytest.raises(UsageError, match=told) as caught:
         asyncio.run(reply(server))
 
