@@ -92,4 +92,6 @@ def _bounds(asked: Mapping[str, Any]) -> list[int]:
 
 
 def _names(asked: Mapping[str, Any]) -> frozenset[str]:
-    return frozenset(tool["function"]["name"] for tool in asked.get("tools") or ())
+    """Return the names of the tools; `extra` may hold some of a server's own without any."""
+    functions = (tool.get("function") or {} for tool in asked.get("tools") or ())
+    return frozenset(function.get("name", "") for function in functions)

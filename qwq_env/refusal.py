@@ -11,8 +11,9 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from qwq_env.http.blamed_setting import blamed_setting
 from qwq_env.http.error_body import ErrorBody, read_error
-from qwq_env.http.refusal_rules import RULES, RefusalKind, blamed_setting
+from qwq_env.http.refusal_rules import RULES, RefusalKind
 
 __all__ = ["Refusal", "RefusalKind", "read_refusal", "refusal_kind"]
 

@@ -12,23 +12,11 @@ import httpx
 from qwq_env.http.chat_calls import CallCollector, NativeCall, text_of
 from qwq_env.http.error_body import is_error
 from qwq_env.http.event_stream import DONE, Event, events
+from qwq_env.http.finish_reason import FinishReason, finish_reason
 from qwq_env.http_client import Rejection, Transient
-
-FinishReason = Literal["stop", "length", "content_filter", "malformed_call"]
 
 _THINKING_KEYS = ("reasoning_content", "reasoning", "thinking")
 _THINKING_PARTS = frozenset({"thinking", "reasoning", "reasoning_content", "reasoning_text"})
-_CUT = frozenset({"length", "max_tokens", "model_length", "max_output_tokens", "token_limit"})
-_FILTERED = frozenset(
-    {"content_filter", "content_filtered", "safety", "recitation", "prohibited_content", "refusal",
-     "blocklist", "spii", "sensitive", "guardrail_intervened"}
-)  # fmt: skip
-_GIVEN_UP = frozenset(
-    {"abort", "aborted", "error", "insufficient_system_resource", "network_error", "cancelled",
-     "timeout"}
-)  # fmt: skip
-"""Reasons with which servers (vLLM, SGLang, DeepSeek) end a reply that they could not finish."""
-_MALFORMED = re.compile("malformed_(?:function|tool)_call|unexpected_tool_call")
 
 
 class Completion(NamedTuple):
@@ -131,18 +119,13 @@ class _Collected:
 
     def _reason(self) -> FinishReason:
         """Say how the reply ended. Raises `Transient` if it did not."""
-        reason = (self._finish or "").lower()
         # The end of a stream is not the end of a reply: a server that fails sends it too. One that
         # has counted the tokens has finished, whether or not it has a word for it.
-        if not reason and not self._whole and not (self._done and self._counted_last):
+        if not self._finish and not self._whole and not (self._done and self._counted_last):
             raise Transient("the stream broke off before the reply was complete")
-        if reason in _GIVEN_UP:
-            raise Transient(f"the server gave up the reply: {reason}")
-        if _MALFORMED.search(reason):
-            return "malformed_call"
-        if reason in _CUT:
-            return "length"
-        return "content_filter" if reason in _FILTERED else "stop"
+        if (reason := finish_reason(self._finish or "")) is None:
+            raise Transient(f"the server gave up the reply: {self._finish}")
+        return reason
 
     def _add_event(self, event: Any) -> None:
         usage = event.get("usage") or (event.get("x_groq") or {}).get("usage")

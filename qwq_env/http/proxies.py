@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import urllib.request
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 

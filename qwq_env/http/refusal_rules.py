@@ -8,9 +8,10 @@ end a run are anchored there, for servers quote what task, tools and model wrote
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterator
+from collections.abc import Container
 from typing import Literal, NamedTuple
 
+from qwq_env.http.blamed_setting import STREAMING
 from qwq_env.http.error_body import ErrorBody
 
 RefusalKind = Literal[
@@ -56,7 +57,7 @@ RULES: tuple[Rule, ...] = (
             "insufficient_quota arrearage insufficient_balance invalid_api_key"
             " billing_hard_limit_reached billing_not_active account_deactivated"
         ),
-    ),  # fmt: skip
+    ),
     Rule(
         "operator",
         _words(
@@ -64,32 +65,33 @@ RULES: tuple[Rule, ...] = (
             r"|^you exceeded your current quota|^access denied.{0,60}(?:good standing|overdue)"
             r"|^api key not (?:valid|found)|^(?:invalid|incorrect) api key"
         ),
-    ),  # fmt: skip
+    ),
     # The model's own call: what a server that parses calls says of one that it cannot read.
     Rule("call", codes=_codes("tool_use_failed output_parse_failed malformed_function_call")),
     Rule(
         "call",
         _words(
-            r"^(?:failed to call a function|error parsing tool call|tool call validation failed"
+            r"^(?:failed to call a function|failed to parse input at pos"
+            r"|error parsing tool call|tool call validation failed"
             r"|failed to (?:parse|generate) (?:the )?(?:tool|function) calls?(?! arguments)"
             r"|(?:the )?model (?:produced|generated|output) (?:an? )?(?:invalid|malformed)"
             r" (?:tool|function) call)"
         ),
-    ),  # fmt: skip
+    ),
     Rule(
         "filtered",
         codes=_codes(
             "content_filter data_inspection_failed datainspectionfailed 1301"
             " content_policy_violation responsibleaipolicyviolation prohibited_content"
         ),
-    ),  # fmt: skip
+    ),
     Rule(
         "filtered",
         _words(
             r"^(?:content exists risk|(?:in|out)put (?:text )?data may contain inappropriate"
             r"|inappropriate content|the response was filtered)|content management policy"
         ),
-    ),  # fmt: skip
+    ),
     # Busy, whatever the status. A request that is larger than the rate allows stays so.
     Rule("request", _words(r"^request too large for .{0,120}tokens per min")),
     Rule(
@@ -101,7 +103,7 @@ RULES: tuple[Rule, ...] = (
             " overloaded engine_overloaded_error resource_exhausted unavailable"
             " service_unavailable server_overloaded"
         ),
-    ),  # fmt: skip
+    ),
     Rule("passing", status=(408, 409, 425, 429)),
     Rule(
         "context",
@@ -111,7 +113,7 @@ RULES: tuple[Rule, ...] = (
             r"|max_tokens must be at least 1, got -|exceeded model token limit"
             r"|inputs?`? tokens \+ `?max_new_tokens"
         ),
-    ),  # fmt: skip
+    ),
     # How long a reply may be, as a setting: the server's own limit, whatever the conversation.
     Rule(
         "tokens",
@@ -120,13 +122,13 @@ RULES: tuple[Rule, ...] = (
             r"(?:range|less than or equal|at most|maximum|<=|> ?\d|exceeds|too large|limit)"
             r"|range of max_tokens"
         ),
-    ),  # fmt: skip
+    ),
     Rule(
         "context",
         codes=_codes(
             "context_length_exceeded exceed_context_size_error contextwindowexceedederror 1261"
         ),
-    ),  # fmt: skip
+    ),
     Rule(
         "context",
         _words(
@@ -136,7 +138,7 @@ RULES: tuple[Rule, ...] = (
             r"|`inputs` must have less than|input token count|too many tokens"
             r"|reduce the length of"
         ),
-    ),  # fmt: skip
+    ),
     Rule("context", status=(413,)),
     Rule(
         "thinking_unwanted",
@@ -145,80 +147,36 @@ RULES: tuple[Rule, ...] = (
             r"|remove|unexpected|extra inputs|unrecognized)"
             r"|(?:unsupported|unknown|unexpected|extra|unrecognized|remove)\b.{0,40}" + _THOUGHT
         ),
-    ),  # fmt: skip
+    ),
     Rule(
         "thinking_wanted",
         _words(
             _THOUGHT + r".{0,120}(?:must be|missing|required|passed back|expected)"
             r"|(?:missing|requires?|expected)\b.{0,40}" + _THOUGHT
         ),
-    ),  # fmt: skip
+    ),
     Rule(
         "operator",
         codes=_codes(
             "model_not_found model_not_exist modelnotfound deploymentnotfound"
             " invalid_model model_decommissioned"
         ),
-    ),  # fmt: skip
+    ),
     Rule(
         "operator",
         _words(
             r"^(?:invalid model\b|(?:the )?(?:requested )?model\b.{0,100}\b(?:not exist"
             r"|not found|not available|decommissioned|no longer)|\S+ is not a valid model)"
         ),
-    ),  # fmt: skip
+    ),
     Rule(
         "operator",
         _words(
             r"^.{0,100}(?:tool choice requires|tools param requires|tools (?:are )?not supp"
             r"|not support (?:tools|tool (?:use|calling)|function calling))"
         ),
-    ),  # fmt: skip
+    ),
+    Rule("operator", STREAMING),
     Rule("passing", status=range(500, 600)),
 )
 """All that needs no parameter to be blamed. What none of them knows, a blamed setting decides."""
-
-SETTINGS = frozenset(
-    "temperature top_p top_k min_p seed max_tokens max_completion_tokens stream stream_options"
-    " tools tool_choice parallel_tool_calls enable_thinking chat_template_kwargs reasoning_effort"
-    " reasoning thinking thinking_budget response_format frequency_penalty presence_penalty"
-    " repetition_penalty logprobs top_logprobs logit_bias".split()
-)
-"""Settings that may be blamed by name in a message, beside those that were sent."""
-_CONVERSATION = frozenset({"messages", "prompt", "input", "inputs", "contents", "content", "role"})
-"""Parts of a request that hold what task, tools and model wrote."""
-_PLAIN_WORDS = frozenset({"model", "stop", "user", "n", "tools", "stream", "seed", "thinking"})
-"""Names of settings that a sentence may hold as words; they count in quotes only."""
-_BLAMED = (
-    _words(r"\b(?:unknown|unsupported|unrecognized|unexpected|invalid|extra|does not support|known"
-           r"|not supported)\b.{0,40}?\b(?:parameter|field|argument|name|key|property|input"
-           r"|value)s?\b(?: supplied| for)?[^\w]{0,6}(?P<name>\w+)"),
-    _words(r"^(?:the )?(?:parameter|property|field|argument|setting)?[ .]?"
-           r"(?P<quote>['\"`]?)(?P<name>[a-z]\w*)(?:\.\w+)*(?P=quote) ?:? .{0,80}?(?:unsupported"
-           r"|not (?:supported|permitted|allowed|valid)|must be|should be|invalid|range|required"
-           r"|extra inputs|less than|greater than|too (?:large|small|high|low)|does not support)"),
-    _words(r"(?:parameter|property|argument|field|range of|value for|into the target type:"
-           r"|validation errors? for \w+)\W{1,3}(?P<name>[a-z]\w*)"),
-)  # fmt: skip
-
-
-def blamed_setting(error: ErrorBody, sent: frozenset[str]) -> str:
-    """Return the setting that an error blames, `""` if none, or if it blames the conversation.
-
-    `sent` are the settings of the request.
-    """
-    if error.places:
-        parts = error.places[0]
-        return "" if parts[0].lower() in _CONVERSATION else parts[0]
-    known = (SETTINGS | sent) - _CONVERSATION
-    names = [name for head in error.heads for name in _named(head) if name in known]
-    return names[0] if names else ""
-
-
-def _named(head: str) -> Iterator[str]:
-    for pattern in _BLAMED:
-        if found := pattern.search(head):
-            name = found["name"].lower()
-            quoted = head[found.start("name") - 1 : found.start("name")] in {"'", '"', "`"}
-            if quoted or name not in _PLAIN_WORDS:
-                yield name

@@ -19,7 +19,10 @@ NO_OUTPUT = "(no output)"
 NO_TEXT = "(no text)"
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_-]{0,63}")
 _ODD = re.compile(r"[^a-zA-Z0-9_-]+")
-_CONTROL = re.compile(r"<(?=[|｜][^<>\s]{1,40}[|｜]>|/?(?:think|tool_call|tool_response)>)")
+_CONTROL = re.compile(
+    r"<(?=[|｜][^<>\s]{1,40}[|｜]>|/?(?:think|tool_call|tool_response)>"
+    r"|/s>|(?:start|end)_of_turn>)"
+)
 _LARGEST_DIGITS = 300
 """A number of more is beyond a float, which servers written in Go and Rust read numbers as."""
 
@@ -64,7 +67,8 @@ def without_control(text: str) -> str:
 
     A server tokenizes messages with its template around them, and many make a control token of
     whatever spells one: a web page could end its own turn and speak as the model. Known are
-    `<|...|>`, in which nearly all families write theirs, and the tags of QwQ's dialect.
+    `<|...|>`, in which nearly all families write theirs, `</s>`, Gemma's, and the tags of QwQ's
+    dialect.
     """
     return _CONTROL.sub("&lt;", text)
 

@@ -25,8 +25,9 @@ class ChatReply(NamedTuple):
     `thinking` is what came apart from the content, in the field `thinking_key`: None for
     `reasoning_content`, if there is any, and `""` for none that could hold it on the way back.
     Thinking that came inline is in the content still. `native` holds the wire form of the calls as
-    the model wrote them, one for each of the `requests`, or none. `tokens` is what the server counted of the reply, thinking included, and
-    `prompt_tokens` of all before it; None if it did not say.
+    the model wrote them, one for each of the `requests`, or none. `tokens` is what the server
+    counted of the reply, thinking included, and `prompt_tokens` of all before it; None if it did
+    not say.
     """
 
     thinking: str

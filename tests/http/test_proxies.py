@@ -124,5 +124,5 @@ def test_proxy_in_front_of_a_search_server_is_named():
         finally:
             await retriever.aclose()
 
-    with pytest.raises(InfrastructureError, match="through the proxy http://127.0.0.1:9"):
+    with pytest.raises(InfrastructureError, match=r"through the proxy http://127\.0\.0\.1:9"):
         asyncio.run(ask())

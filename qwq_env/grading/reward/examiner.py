@@ -90,6 +90,8 @@ class Examiner:
             return Score.undecided("infra", str(error))
         if completion.finish_reason == "length":
             return Score.undecided("unparsed", "the reply was cut off; raise max_tokens")
+        if completion.thinking and not completion.content.strip():
+            return Score.undecided("unparsed", "the reply was thinking alone")
         try:
             return read(completion.content)
         except Unparsed as error:
