@@ -22,10 +22,12 @@ from qwq_env.bounds import check_positive, check_whole
 from qwq_env.errors import InfrastructureError, UsageError
 from qwq_env.http.proxies import proxy_for, route
 from qwq_env.refusal import Refusal, RefusalKind, read_refusal
-from qwq_env.retry_after import seconds_asked
+from qwq_env.retry_after import seconds_asked, seconds_in_words
 
 _SHOWN = 500
 """Characters of a server's error that are passed on."""
+_READ = 4000
+"""Characters of it in which a time to wait is looked for."""
 
 Result = TypeVar("Result")
 
@@ -129,7 +131,9 @@ class HttpClient:
                         raise await _rejection(response)
                     return await read(response)
             except Rejection as error:
-                failure, after = self._passing(url, error, body), min(error.after, self._seconds)
+                failure = self._passing(url, error, body)
+                asked = error.after or seconds_in_words(error.body[:_READ])
+                after = min(asked, self._seconds)
             except (httpx.RequestError, httpx.StreamError, Transient) as error:
                 failure, after = self._shown(f"{type(error).__name__}: {error}"), 0.0
         raise InfrastructureError(f"{url}: {failure}{self._way(url)}")

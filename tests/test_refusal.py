@@ -118,6 +118,7 @@ SETTING = [
      "top_p"),
     (400, {"error": "streaming with tools is not supported"}, "stream"),
     (500, openai("This model does not support streaming"), "stream"),
+    (400, openai("tool_choice 'required' is incompatible with thinking enabled"), "tool_choice"),
     # OpenRouter
     (400, {"error": {"message": "Provider returned error", "code": 400, "metadata": {
         "raw": json.dumps(openai("Unknown parameter: 'seed'", param="seed"))}}}, "seed"),
@@ -224,6 +225,11 @@ def test_content_that_is_not_wanted(status, error):
     [
         (429, {"message": "Rate limit reached for tokens per min", "code": "rate_limit_exceeded"}),
         (400, {"code": "Throttling.RateQuota", "message": "Requests rate limit exceeded"}),
+        (429, {"code": "insufficient_quota", "type": "insufficient_quota", "message":
+               "You exceeded your current quota, please check your plan and billing details. For"
+               " details, see: https://help.aliyun.com/zh/model-studio/error-code#token-limit"}),
+        (429, {"code": 429, "status": "RESOURCE_EXHAUSTED", "message": "You exceeded your current"
+               " quota. For more, head to: https://ai.google.dev/gemini-api/docs/rate-limits."}),
         (429, {"code": "Throttling.AllocationQuota", "message": "Allocated quota exceeded"}),
         (529, {"type": "overloaded_error", "message": "Overloaded"}),
         (500, {"message": "Internal"}),
@@ -232,7 +238,7 @@ def test_content_that_is_not_wanted(status, error):
         (200, {"message": "upstream", "code": 502}),
         (200, "the engine died"),
     ],
-)
+)  # fmt: skip
 def test_what_passes(status, error):
     assert refusal_kind(status, json.dumps({"error": error})) == "passing"
 
@@ -250,6 +256,10 @@ GROQ = (
     [
         (openai(DEEPSEEK), "thinking_wanted"),
         (openai(KIMI), "thinking_wanted"),
+        (openai(f"Error code: 400 - {openai(KIMI)}"), "thinking_wanted"),
+        (openai("Param Incorrect", param=DEEPSEEK), "thinking_wanted"),
+        (openai("Provider returned error", metadata={"raw": json.dumps(openai(DEEPSEEK))}),
+         "thinking_wanted"),
         (openai(GROQ), "thinking_unwanted"),
         (openai("Please remove the reasoning_content from your message"), "thinking_unwanted"),
         ({"detail": [detail("body", "messages", 1, "assistant", "reasoning_content")]},
@@ -283,6 +293,9 @@ QUOTED = "the model is not found, maximum context length, Unknown parameter: 'to
         json.dumps({"detail": [detail("body", "messages", 1, message="no", value=QUOTED)]}),
         json.dumps({"detail": "no", "body": {"messages": [{"content": QUOTED}]}}),
         json.dumps(openai("x" * 500 + QUOTED)),
+        json.dumps(openai("Invalid 'messages[9].tool_calls[0].function.name': string does not match"
+                          " pattern", param="messages[9].tool_calls[0].function.name")),
+        json.dumps(openai("messages.5.content.0.tool_use.id: unknown parameter top_k")),
     ],
 )  # fmt: skip
 def test_what_one_request_alone_is_refused_for(body):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from qwq_env.retry_after import retry_seconds, seconds_asked
+from qwq_env.retry_after import retry_seconds, seconds_asked, seconds_in_words
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,18 @@ def test_seconds_that_a_server_asks_for(value, seconds):
 )
 def test_headers_that_ask_for_a_pause(headers, seconds):
     assert seconds_asked(headers, now=0.0) == seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("Rate limit reached. Please try again in 7.66s. Visit", 7.66),
+        ("Please retry in 30.638054576s.", 30.638054576),
+        ("try again in 250ms", 0.25),
+        ("Please try again in 6m0s", 0.0),
+        ("try again later", 0.0),
+        ("", 0.0),
+    ],
+)
+def test_pause_in_words(text, seconds):
+    assert seconds_in_words(text) == pytest.approx(seconds)

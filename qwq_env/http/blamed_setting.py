@@ -29,10 +29,14 @@ _BLAMED = (
     r"^(?:the )?(?:parameter|property|field|argument|setting)?[ .]?"
     r"(?P<quote>['\"`]?)(?P<name>[a-z]\w*)(?:\.\w+)*(?P=quote) ?:? .{0,80}?(?:unsupported"
     r"|not (?:supported|permitted|allowed|valid)|must be|should be|invalid|range|required"
-    r"|extra inputs|less than|greater than|too (?:large|small|high|low)|does not support)",
+    r"|extra inputs|less than|greater than|too (?:large|small|high|low)|does not support"
+    r"|incompatible)",
     r"(?:parameter|property|argument|field|range of|value for|into the target type:"
     r"|validation errors? for \w+)\W{1,3}(?P<name>[a-z]\w*)",
 )
+_OF_CONVERSATION = re.compile(r"^\W*(?:invalid )?\W*(?:messages?|inputs?|prompt|contents)\b", re.I)
+_REACH = 200
+"""Characters of a message in which a setting is named."""
 STREAMING = re.compile(
     r"^.{0,60}\bstream(?:ing|ed)?\b.{0,60}\b(?:not (?:yet |currently )?(?:be )?(?:supported|allowed"
     r"|available|implemented|possible)|unsupported)|^.{0,100}n(?:o|')t support stream",
@@ -58,8 +62,10 @@ def blamed_setting(error: ErrorBody, sent: frozenset[str]) -> str:
 
 
 def _named(head: str) -> Iterator[str]:
+    if _OF_CONVERSATION.search(head):
+        return
     for pattern in _PATTERNS:
-        if found := pattern.search(head):
+        if found := pattern.search(head[:_REACH]):
             name = found["name"].lower()
             quoted = head[found.start("name") - 1 : found.start("name")] in {"'", '"', "`"}
             if quoted or name not in _PLAIN_WORDS:

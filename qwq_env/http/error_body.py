@@ -9,6 +9,7 @@ LiteLLM), and no JSON at all (proxies).
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,8 @@ from typing import Any, NamedTuple
 _HEAD = 400
 """Characters of a message that are read: further on servers quote what they were sent."""
 _DEPTH = 8
+_INNER = 20_000
+"""Characters of an error within another that are read: as JSON, or as Python prints it."""
 _INSIDE = ("error", "detail", "message", "error_message", "errors")
 _CODES = ("code", "type", "error_type", "status", "__type", "error_code")
 _PREFIX = re.compile(
@@ -96,7 +99,8 @@ def _parts(value: Any, depth: int) -> Iterator[tuple[str, str]]:
             if isinstance(code := value.get(key), str | int) and code is not True:
                 yield "code", str(code)
         if isinstance(place := value.get("param"), str):
-            yield "place", place
+            # Some servers put their sentence there.
+            yield ("head" if " " in place else "place"), place
         if isinstance(loc := value.get("loc"), list):
             place = ".".join(map(str, loc))
             yield "place", place
@@ -115,11 +119,14 @@ def _within(text: str, depth: int) -> Iterator[tuple[str, str]]:
     inner = _PREFIX.sub("", text[:_HEAD]) + text[_HEAD:]
     if prefix := _PREFIX.match(text[:_HEAD]):
         yield from (("code", name) for name in _CLASS.findall(prefix[0]))
-    if inner.lstrip().startswith("{"):
-        try:
-            yield from _parts(json.loads(inner), depth)
-        except (ValueError, RecursionError):
-            pass
+    if inner.lstrip().startswith("{") and len(inner) <= _INNER:
+        for read in (json.loads, ast.literal_eval):
+            try:
+                value = read(inner)
+            except (ValueError, SyntaxError, MemoryError, RecursionError):
+                continue
+            yield from _parts(value, depth)
+            return
 
 
 def _head(message: str) -> str:

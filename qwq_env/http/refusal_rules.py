@@ -49,13 +49,21 @@ RULES: tuple[Rule, ...] = (
     Rule("operator", status=(401, 402, 405, 407, 501, *range(300, 400))),
     # Moderation by OpenRouter comes with 403, as a key without rights does elsewhere.
     Rule("filtered", _words(r"\bflagged\b|requires moderation"), status=(403,)),
-    Rule("operator", status=(403, 404)),
+    # DashScope and Gemini speak of a quota where a minute's share is used up.
+    Rule(
+        "passing",
+        _words(
+            r"#token-limit|/rate-limits\b|allocated quota exceeded|please (?:retry|try again) in"
+        ),
+        status=(200, 400, 403, 429, 0),
+    ),
     # No money: comes with 400, 403 or 429, and waiting does not help.
     Rule(
         "operator",
         codes=_codes(
             "insufficient_quota arrearage insufficient_balance invalid_api_key"
             " billing_hard_limit_reached billing_not_active account_deactivated"
+            " exceeded_current_quota_error 1113"
         ),
     ),
     Rule(
@@ -66,6 +74,7 @@ RULES: tuple[Rule, ...] = (
             r"|^api key not (?:valid|found)|^(?:invalid|incorrect) api key"
         ),
     ),
+    Rule("operator", status=(403, 404)),
     # The model's own call: what a server that parses calls says of one that it cannot read.
     Rule("call", codes=_codes("tool_use_failed output_parse_failed malformed_function_call")),
     Rule(

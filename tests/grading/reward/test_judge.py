@@ -188,8 +188,9 @@ def test_every_verdict_within_range_is_read(score, reason):
 @pytest.mark.parametrize(
     "form",
     [
-        "{}", "\n {} \n", "```json\n{}\n```", "```JSON\n{}\n```", "```\n{}\n```", "```json5\r\n{}\r\n```",
-        "``` json\n\n{}\n\n```\n", "```json {}```", "<think>\nhm\n</think>\n{}", "\ufeff{}",
+        "{}", "\n {} \n", "\ufeff{}", "<think>\nhm\n</think>\n{}",
+        "```json\n{}\n```", "```JSON\n{}\n```", "```\n{}\n```", "```json {}```",
+        "```json5\r\n{}\r\n```", "``` json\n\n{}\n\n```\n",
     ],
 )  # fmt: skip
 def test_thinking_and_a_fence_around_a_verdict_are_passed_over(form):
