@@ -115,8 +115,8 @@ class HttpClient:
         """Post `body` and return what `read` makes of the answer, an open stream of status 200.
 
         `read` raises `Transient` for an answer worth asking for again, and `Rejection` for one that
-        is an error after all. Raises `Refused` when the
-        server refuses, and another `InfrastructureError` when no attempt succeeded.
+        is an error after all. Raises `Refused` when the server refuses, and another
+        `InfrastructureError` when no attempt succeeded.
         """
         content = json.dumps(body, allow_nan=False).encode()
         client, slots = self._connections(url)
@@ -153,9 +153,13 @@ class HttpClient:
         words = self._shown(str(error))
         if refusal.kind == "passing":
             return words
-        message = self._shown(refusal.message)
+        # What the model wrote may hold a key that is a word, such as EMPTY.
         failed = self.key.hidden(refusal.failed) if self.key.distinctive else refusal.failed
-        known = refusal._replace(message=message, failed=failed)
+        known = refusal._replace(
+            setting=self._shown(refusal.setting),
+            message=self._shown(refusal.message),
+            failed=failed,
+        )
         raise Refused(url, words + self._way(url), known) from None
 
     @staticmethod

@@ -6,10 +6,13 @@ request that is refused for such a thing is asked again without it, and later on
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from qwq_env.refusal import Refusal
+
+_log = logging.getLogger(__name__)
 
 TOKEN_KEYS = ("max_tokens", "max_completion_tokens")
 THINKING_FIELDS = ("reasoning_content", "reasoning")
@@ -69,6 +72,11 @@ class Habits:
             allowed = [limit for limit in refusal.limits if 0 < limit < wanted]
             if allowed:
                 self._most_tokens = max(allowed)
+                # Not in silence: turns will now be cut where the settings do not say so.
+                _log.warning(
+                    "max_tokens: %d were asked for; the server gives a reply at most %d: %s",
+                    wanted, max(allowed), refusal.message,
+                )  # fmt: skip
         elif refusal.kind == "thinking_wanted":
             self._thinking = "always"
             named = [field for field in THINKING_FIELDS if field in refusal.message]

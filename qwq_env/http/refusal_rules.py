@@ -113,13 +113,14 @@ RULES: tuple[Rule, ...] = (
             " service_unavailable server_overloaded"
         ),
     ),
-    Rule("passing", status=(408, 409, 425, 429)),
+    Rule("passing", status=(408, 409, 424, 425, 429)),
     Rule(
         "context",
         _words(
             r"maximum (?:context|model|prompt|input) length|max_model_len"
             r"|context[_ ](?:length|limit)|exceeds? the available context"
-            r"|max_tokens must be at least 1, got -|exceeded model token limit"
+            r"|max_tokens\b.{0,60}(?:at least \d+, got|below (?:the )?minimum)"
+            r"|exceeded model token limit"
             r"|inputs?`? tokens \+ `?max_new_tokens"
         ),
     ),

@@ -19,16 +19,17 @@ class FirstRequests:
     """Watches the conversations that are begun first, in the order in which they are.
 
     One that is being served for long is waited for, so what others get meanwhile decides nothing.
+    `served` says that some request was answered.
     """
 
     def __init__(self, count: int = FIRST) -> None:
         self._count = count
         self._refused: dict[int, bool] = {}
-        self._served = False
+        self.served = False
 
     def begin(self, messages: Sequence[Mapping[str, Any]]) -> int:
         """Return a number for the conversation, by which it is spoken of afterwards."""
-        if self._served:
+        if self.served:
             return 0
         number = hash(json.dumps(messages, sort_keys=True))
         if len(self._refused) < self._count:
@@ -37,12 +38,12 @@ class FirstRequests:
 
     def serve(self) -> None:
         """Take note that one was answered: nothing is wrong with all of them."""
-        self._served = True
+        self.served = True
         self._refused.clear()
 
     def refuse(self, number: int) -> bool:
         """Take note of a refusal; True if all that are watched were refused, and none served."""
-        if self._served:
+        if self.served:
             return False
         if number in self._refused:
             self._refused[number] = True

@@ -111,18 +111,18 @@ class OpenAIChat(ChatModel):
 
     def _refused(self, error: Refused, conversation: int) -> NoReturn:
         """Raise what a refusal means: `Unwanted`, or `UsageError` if every one would be."""
-        if error.kind == "filtered":
-            raise Unwanted(str(error)) from None
-        told = f"{self!r}: {error.words}"
-        if error.kind != "operator" and error.kind != "tokens":
-            if not self._first.refuse(conversation):
+        setting, told = error.refusal.setting, f"{self!r}: {error.words}"
+        # All requests have the same settings: one that was served once is not wrong.
+        ours = error.kind in ("operator", "tokens") and not (setting and self._first.served)
+        if not ours:
+            if error.kind == "filtered" or not self._first.refuse(conversation):
                 raise Unwanted(str(error)) from None
             told += "; so were all conversations so far, and none was answered"
-        if setting := error.refusal.setting:
-            hint = f"check {setting}; extra={{{setting!r}: None}} leaves it out"
-        else:
+        if not setting or setting in ("model", "tools", "tool_choice"):
             hint = f"check the address, the model, its settings and the key in {self._key_variable}"
-        if "tools" in error.words and self.native_tools:
+        else:
+            hint = f"check {setting}; extra={{{setting!r}: None}} leaves it out"
+        if self.native_tools and "tool" in error.words.lower():
             hint += "; a server that takes no tools wants native_tools=False"
         raise UsageError(f"{told}; {hint}") from None
 

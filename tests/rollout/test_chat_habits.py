@@ -86,7 +86,7 @@ LIMITS = [
 
 @pytest.mark.parametrize(("message", "limit"), LIMITS)
 @pytest.mark.parametrize("inside", [False, True])
-def test_more_tokens_than_the_server_ever_gives(message, limit, inside):
+def test_more_tokens_than_the_server_ever_gives(message, limit, inside, caplog):
     def rule(body):
         refusal = refusing(message)
         refused = body.get("max_tokens", 0) > 100
@@ -96,6 +96,7 @@ def test_more_tokens_than_the_server_ever_gives(message, limit, inside):
         assert play(server, tries=1).reward == 1.0
 
     asked = [request.get("max_tokens") for request in server.requests]
+    assert ("at most 100" in caplog.text) is (limit is not None)
     # A limit that was learned is asked for at once.
     assert asked == ([1000, 100, 100] if limit else [1000, None, asked[2], None])
 

@@ -101,3 +101,12 @@ async def ask(chat: OpenAIChat):
         await chat.reply([], (), max_tokens=9, sampling=Sampling(), seed=0)
     finally:
         await chat.aclose()
+
+
+def test_key_in_the_place_of_a_setting(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "secret0123456789")
+    failure = Failure(400, {"error": {"message": "no", "param": "secret0123456789"}})
+    with Server([failure]) as server, pytest.raises(UsageError, match=r"check \*\*\*") as caught:
+        asyncio.run(ask(OpenAIChat(server.url, "qwq")))
+
+    assert "secret" not in str(caught.value)

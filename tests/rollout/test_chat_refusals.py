@@ -81,6 +81,29 @@ def test_unwanted_request_loses_its_episode_and_is_not_repeated():
     assert len(server.requests) == 2
 
 
+@pytest.mark.parametrize("told", ["top_k", "tools[0].function.name"])
+def test_setting_that_was_served_once_is_not_to_blame(told):
+    refusal = Failure(400, {"error": {"message": "no", "param": told}})
+    with Server([CALL, refusal], repeat=True) as server:
+        trajectory = play(server, attempts=3)
+
+    assert (trajectory.outcome.kind, trajectory.outcome.reason) == ("failed", "refused")
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"message": '"auto" tool choice requires --enable-auto-tool-choice'},
+        {"message": "no", "param": "tools[0].function.name"},
+    ],
+)
+def test_server_without_tools_is_told_how_to_do_without(error):
+    told = "check the address.*native_tools=False"
+    with Server([Failure(400, {"error": error})]) as server, pytest.raises(UsageError, match=told):
+        play(server)
+
+
 async def post(server: Server, **settings):
     client = HttpClient(backoff=0.001, **settings)
     try:
