@@ -13,13 +13,14 @@ from typing import NamedTuple
 
 from qwq_env.http.blamed_setting import blamed_setting
 from qwq_env.http.error_body import ErrorBody, read_error
-from qwq_env.http.refusal_rules import RULES, RefusalKind
+from qwq_env.http.refusal_rules import RULES, TOKENS, RefusalKind
 
 __all__ = ["Refusal", "RefusalKind", "read_refusal", "refusal_kind"]
 
 _NUMBER = re.compile(
     r"(?<![\w.-])(?P<digits>\d{1,3}(?:,\d{3}){1,2}|\d{1,9})(?!\w|\.\d)(?P<exclusive>\W{0,3}exclusive)?"
 )
+_LEAST_LIMIT = 64
 _REQUEST_WORDS = frozenset(
     {"invalid_request_error", "badrequesterror", "invalid_argument", "invalidparameter",
      "validation", "bad_request", "invalid_request"}
@@ -76,8 +77,11 @@ def refusal_kind(status: int, body: str) -> RefusalKind:
 
 
 def _limits(error: ErrorBody) -> tuple[int, ...]:
-    """Return the numbers that an error names, each the largest that is allowed."""
-    found = [match for head in error.heads for match in _NUMBER.finditer(head)]
-    return tuple(
-        int(match["digits"].replace(",", "")) - bool(match["exclusive"]) for match in found
-    )
+    """Return the numbers that an error names behind the setting, each the largest allowed.
+
+    Small ones are no limits of a reply: the other end of a range, or the number of an error.
+    """
+    heads = [head[named.end() :] for head in error.heads if (named := TOKENS.search(head))]
+    found = [match for head in heads for match in _NUMBER.finditer(head)]
+    numbers = (int(match["digits"].replace(",", "")) - bool(match["exclusive"]) for match in found)
+    return tuple(number for number in numbers if number >= _LEAST_LIMIT)

@@ -189,6 +189,14 @@ def test_more_tokens_than_it_ever_gives(body, limit):
         assert max(number for number in refusal.limits if number < 32768) == limit
 
 
+@pytest.mark.parametrize(
+    "message",
+    ["max_tokens must be in the range from 1 on", "code 1210: max_tokens exceeds the limit"],
+)
+def test_numbers_that_are_no_limit(message):
+    assert read_refusal(400, json.dumps(openai(message))).limits == ()
+
+
 CALL = [
     (400, {"error": {"message": "Failed to call a function. Please adjust your prompt.",
                      "code": "tool_use_failed", "failed_generation": "<function=f>{"}},

@@ -10,13 +10,13 @@ from typing import Any, Literal, NamedTuple
 import httpx
 
 from qwq_env.http.chat_calls import CallCollector, NativeCall, text_of
+from qwq_env.http.content_parts import content_parts
 from qwq_env.http.error_body import is_error
 from qwq_env.http.event_stream import DONE, Event, events
 from qwq_env.http.finish_reason import FinishReason, finish_reason
 from qwq_env.http_client import Rejection, Transient
 
 _THINKING_KEYS = ("reasoning_content", "reasoning", "thinking")
-_THINKING_PARTS = frozenset({"thinking", "reasoning", "reasoning_content", "reasoning_text"})
 
 
 class Completion(NamedTuple):
@@ -144,7 +144,7 @@ class _Collected:
         delta = choice.get("delta") or choice.get("message") or {}
         self._whole = self._whole or bool(choice.get("message"))
         self._add_thinking(delta)
-        for kind, text in _parts(delta.get("content") or delta.get("refusal")):
+        for kind, text in content_parts(delta.get("content") or delta.get("refusal")):
             if kind == "thinking":
                 self._thinking.append(text)
                 self._thinking_key = self._thinking_key or ""
@@ -158,7 +158,7 @@ class _Collected:
     def _add_thinking(self, delta: Mapping[str, Any]) -> None:
         for key in _THINKING_KEYS:
             if (thought := delta.get(key)) is not None and isinstance(thought, str | list):
-                pieces = [text for _, text in _parts(thought)]
+                pieces = [text for _, text in content_parts(thought)]
                 self._thinking += pieces
                 if any(pieces) or self._thinking_key is None:
                     self._thinking_key = key
@@ -182,26 +182,3 @@ class _Collected:
                 self._tokens = max(0, int(tokens))
             if (tokens := usage.get("prompt_tokens")) is not None:
                 self._prompt_tokens = max(0, int(tokens))
-
-
-def _parts(content: Any, kind: Literal["text", "thinking"] = "text") -> list[tuple[str, str]]:
-    """Return the texts of a content and which of them are thinking.
-
-    A content is a text or a list of parts, such as `{"type": "text", "text": ...}` and
-    `{"type": "thinking", "thinking": ...}`, in which parts stand again (Mistral). Raises
-    `TypeError` for anything else; a part of another kind, as a picture, holds no text.
-    """
-    if not isinstance(content, list):
-        return [(kind, text_of(content))]
-    found: list[tuple[str, str]] = []
-    for part in content:
-        if not isinstance(part, Mapping):
-            found += _parts(part, kind)
-            continue
-        name = part.get("type")
-        inner: Literal["text", "thinking"] = "thinking" if name in _THINKING_PARTS else kind
-        for key in ("text", "thinking", "reasoning", "summary", "refusal"):
-            if isinstance(value := part.get(key), str | list):
-                found += _parts(value, inner)
-                break
-    return found

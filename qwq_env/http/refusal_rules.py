@@ -43,6 +43,8 @@ def _codes(names: str) -> frozenset[str]:
     return frozenset(names.lower().split())
 
 
+TOKENS = _words(r"\bmax_?(?:(?:completion|output|new)_?)?tokens\b")
+"""The setting for the length of a reply, by its names."""
 _THOUGHT = r"\breasoning(?:_content)?\b"
 
 RULES: tuple[Rule, ...] = (
@@ -128,7 +130,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "tokens",
         _words(
-            r"\bmax_?(?:(?:completion|output|new)_?)?tokens\b.{0,160}"
+            TOKENS.pattern + r".{0,160}"
             r"(?:range|less than or equal|at most|maximum|<=|> ?\d|exceeds|too large|limit)"
             r"|range of max_tokens"
         ),
