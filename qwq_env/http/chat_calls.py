@@ -27,12 +27,13 @@ class NativeCall(NamedTuple):
 
 @dataclass(slots=True)
 class _Call:
-    """A call that may still grow."""
+    """A call that may still grow; `again` is the id of a piece that named its tool once more."""
 
     index: int | None
     id: str
     name: str
     arguments: str
+    again: str | None = None
 
     @property
     def whole(self) -> bool:
@@ -54,6 +55,9 @@ class CallCollector:
         index, id_ = _index(piece.get("index")), text_of(piece.get("id"))
         name, arguments = text_of(function.get("name")), _written(function.get("arguments"))
         call = self._latest(index)
+        if call is not None and call.again is not None and not name and arguments.strip():
+            # That piece was the first of another call of the same tool.
+            id_, name = call.again, call.name
         if call is None or self._begins(call, id_, name, arguments):
             self._calls.append(_Call(index, id_, name, arguments))
         else:
@@ -94,6 +98,8 @@ class CallCollector:
 
     @staticmethod
     def _extend(call: _Call, id_: str, name: str, arguments: str) -> None:
+        if name == call.name and call.whole:
+            call.again = id_
         call.id = call.id or id_
         if name and name != call.name and not call.arguments:
             call.name = name if name.startswith(call.name) else call.name + name

@@ -53,7 +53,7 @@ class Transcript:
     out of what the model reads, and templates such as QwQ's cut inline thinking out; that is
     theirs to decide, and a token policy is the way around it. With "strip" no thinking goes back.
     What a server would refuse, or take for its own markup, is mended in what is sent, see
-    `chat_history`; the opening is the operator's and goes as it is.
+    `chat_history`; the opening is the operator's, and may hold markup.
     """
 
     def __init__(
@@ -65,7 +65,11 @@ class Transcript:
     ) -> None:
         """`tools` are the names of those that the server is told of."""
         self.kept: list[Mapping[str, Any]] = list(opening)
-        self.sent: list[Mapping[str, Any]] = list(opening)
+        self.sent: list[Mapping[str, Any]] = [
+            {key: sendable_text(value) if isinstance(value, str) else value
+             for key, value in message.items()}
+            for message in opening
+        ]  # fmt: skip
         self._dialect, self._keeps, self._tools = dialect, thinking == "keep", tools
 
     def add_reply(self, reply: ChatReply) -> Turn:

@@ -34,11 +34,12 @@ def test_whole_calls_that_share_an_index_or_have_none(index, ids, names):
 
 @pytest.mark.parametrize("index", [0, None, ...])
 @pytest.mark.parametrize("again", [..., None, ""])
-def test_calls_in_pieces_that_share_an_index(index, again):
+@pytest.mark.parametrize("other", ["now", "add"])
+def test_calls_in_pieces_that_share_an_index(index, again, other):
     first = [(index, "c1", "add", ""), *((index, ..., again, part) for part in A_PARTS)]
-    second = [(index, "c2", "now", ""), *((index, ..., again, part) for part in B_PARTS)]
+    second = [(index, "c2", other, ""), *((index, ..., again, part) for part in B_PARTS)]
 
-    assert collected(*first, *second) == TWO
+    assert collected(*first, *second) == [TWO[0], ("c2", other, B)]
 
 
 @pytest.mark.parametrize("index", [0, None, ...])

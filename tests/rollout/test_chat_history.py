@@ -140,6 +140,12 @@ def test_text_that_utf8_cannot_write():
     assert trajectory.messages[1]["content"] == "so \ud800"
 
 
+def test_task_that_utf8_cannot_write():
+    _, messages = turns(env=environment(system_prompt="Think in <think>, \ud800."))
+
+    assert messages[0]["content"] == "Think in <think>, ?."
+
+
 def test_ids_are_unique_in_the_conversation():
     twice = [{"index": i, "id": "c1", "function": {"name": "double", "arguments": '{"number": 1}'}}
              for i in (0, 1)]  # fmt: skip
