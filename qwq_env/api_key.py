@@ -48,7 +48,7 @@ class ApiKey:
 
     def hidden(self, text: str) -> str:
         """Return a server's words with `***` for the key, also where it is written in escapes, in
-        another case, in hex or base64, or with a line broken inside it."""
+        another case, in hex or base64, as a list of codes, or with a line broken inside it."""
         return text if self._pattern is None else self._pattern.sub("***", text)
 
 
@@ -57,18 +57,32 @@ def _written(key: str) -> re.Pattern[str]:
     whole = [key, f"Bearer {key}"]
     encoded = [coded for text in whole for coded in _encoded(text.encode())]
     # Each repetition is bounded, or a reply of backslashes alone would take minutes.
-    spelled = r"\s{0,80}".join(map(_spelled, key))
-    return re.compile("|".join([spelled, *map(re.escape, encoded)]), re.IGNORECASE)
+    spelled = r"[\s,'\"]{0,80}".join(map(_spelled, key))
+    listed = [_listed(key, form) for form in ("x", "d", "o")]
+    forms = "|".join([spelled, *listed, *map(re.escape, encoded)])
+    # Nearly everywhere in a long text the first character rules all of them out.
+    begins = {f"\\%&{key[0]}ux0", *(f"{ord(key[0]):{form}}"[0] for form in "xdo"), *(
+        text[0] for text in encoded)}  # fmt: skip
+    first = "".join(map(re.escape, sorted(set("".join(begins)))))
+    return re.compile(f"(?=[{first}])(?:{forms})", re.IGNORECASE)
 
 
 def _spelled(character: str) -> str:
-    """Return a pattern for one character as JSON, a URL, HTML or `repr` may write it."""
+    """Return a pattern for one character as JSON, a URL, HTML, C or `repr` may write it."""
     code = ord(character)
     forms = {character, html.escape(character)}
     literal = "|".join(map(re.escape, sorted(forms, key=len, reverse=True)))
+    escaped = rf"u\{{?0{{0,6}}{code:02x}\}}?|x\{{?{code:02x}\}}?"
     return (
-        rf"\\{{0,8}}(?:u00{code:02x}|x{code:02x}|%{code:02x}|&\#x?0*(?:{code}|{code:x});|{literal})"
+        rf"(?:\\{{0,8}}(?:{escaped}|%(?:25){{0,4}}{code:02x}|&(?:amp;){{0,4}}\#x?0*(?:{code}|{code:x});"
+        rf"|{literal})|\\{{1,8}}0?{code:o})"
     )
+
+
+def _listed(key: str, form: str) -> str:
+    """Return a pattern for the codes of a key one by one: `73 6b`, `[115, 107]`, `0x73:0x6b`."""
+    between = r"[\s,;:_'\"-]{1,8}"
+    return between.join(rf"(?:0[xo]|\\{{1,4}}x?)?0?{ord(character):{form}}" for character in key)
 
 
 def _encoded(content: bytes) -> list[str]:

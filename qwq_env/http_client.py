@@ -20,36 +20,48 @@ import httpx
 from qwq_env.api_key import ApiKey
 from qwq_env.bounds import check_positive, check_whole
 from qwq_env.errors import InfrastructureError, UsageError
-from qwq_env.refusal import RefusalKind, refusal_kind
-from qwq_env.retry_after import retry_seconds
+from qwq_env.http.proxies import proxy_for, route
+from qwq_env.refusal import Refusal, RefusalKind, read_refusal
+from qwq_env.retry_after import seconds_asked, seconds_in_words
 
-_RETRIED_STATUS = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 _SHOWN = 500
 """Characters of a server's error that are passed on."""
+_READ = 4000
+"""Characters of it in which a time to wait is looked for."""
 
 Result = TypeVar("Result")
 
 
 class Transient(Exception):
-    """Failed on the way; may succeed when tried again. The message may be long and unclean.
+    """Failed on the way; may succeed when tried again. The message may be long and unclean."""
 
-    `after` is for how many seconds the server asked to be left alone.
+
+class Rejection(Exception):
+    """An error in place of an answer: as a status, or (200) inside of what began as one.
+
+    `body` may be long and unclean; `after` is for how many seconds the server asked to be left
+    alone.
     """
 
-    def __init__(self, message: str, after: float = 0.0) -> None:
-        super().__init__(message)
-        self.after = after
+    def __init__(self, status: int, body: str, after: float = 0.0) -> None:
+        super().__init__(f"{status}: {body}")
+        self.status, self.body, self.after = status, body, after
 
 
 class Refused(InfrastructureError):
     """The server understood and refused; asking again would only repeat it.
 
-    `kind` says whose affair that is, see `refusal_kind`; `words` are the status and the server's.
+    `refusal` says who has to act; `words` are the status and the server's.
     """
 
-    def __init__(self, url: str, words: str, kind: RefusalKind) -> None:
+    def __init__(self, url: str, words: str, refusal: Refusal) -> None:
         super().__init__(f"{url}: {words}")
-        self.words, self.kind = words, kind
+        self.words, self.refusal = words, refusal
+
+    @property
+    def kind(self) -> RefusalKind:
+        """See `Refusal`."""
+        return self.refusal.kind
 
 
 class _Connections(NamedTuple):
@@ -60,7 +72,7 @@ class _Connections(NamedTuple):
 
 
 class HttpClient:
-    """Posts JSON. Usable from several event loops; `aclose` in each before it ends.
+    """Posts JSON to one server. Usable from several event loops; `aclose` in each before it ends.
 
     At most `in_flight` requests are open at a time in each loop. What fails on the way
     (connection, 429, 5xx, an answer that breaks off) is tried `attempts` times, with waits that
@@ -102,11 +114,12 @@ class HttpClient:
     ) -> Result:
         """Post `body` and return what `read` makes of the answer, an open stream of status 200.
 
-        `read` raises `Transient` for an answer worth asking for again. Raises `Refused` when the
-        server refuses, and another `InfrastructureError` when no attempt succeeded.
+        `read` raises `Transient` for an answer worth asking for again, and `Rejection` for one that
+        is an error after all. Raises `Refused` when the server refuses, and another
+        `InfrastructureError` when no attempt succeeded.
         """
         content = json.dumps(body, allow_nan=False).encode()
-        client, slots = self._connections()
+        client, slots = self._connections(url)
         failure, after = "", 0.0
         for attempt in range(self._attempts):
             if attempt:
@@ -115,13 +128,15 @@ class HttpClient:
             try:
                 async with slots, client.stream("POST", url, content=content) as response:
                     if response.status_code != 200:
-                        await self._refuse(url, response)
+                        raise await _rejection(response)
                     return await read(response)
-            except (httpx.RequestError, httpx.StreamError, Transient) as error:
-                failure = self._shown(f"{type(error).__name__}: {error}")
-                asked = error.after if isinstance(error, Transient) else 0.0
+            except Rejection as error:
+                failure = self._passing(url, error, body)
+                asked = error.after or seconds_in_words(error.body[:_READ])
                 after = min(asked, self._seconds)
-        raise InfrastructureError(f"{url}: {failure}")
+            except (httpx.RequestError, httpx.StreamError, Transient) as error:
+                failure, after = self._shown(f"{type(error).__name__}: {error}"), 0.0
+        raise InfrastructureError(f"{url}: {failure}{self._way(url)}")
 
     async def post_json(self, url: str, body: Mapping[str, Any]) -> Any:
         """Post `body` and return the JSON that comes back; raises like `post`."""
@@ -132,13 +147,24 @@ class HttpClient:
         if (connections := self._of_loop.pop(asyncio.get_running_loop(), None)) is not None:
             await connections.client.aclose()
 
-    async def _refuse(self, url: str, response: httpx.Response) -> None:
-        status = response.status_code
-        words = (await response.aread()).decode("utf-8", "replace")
-        if status in _RETRIED_STATUS:
-            after = retry_seconds(response.headers.get("Retry-After"), now=time.time())
-            raise Transient(f"{status}: {words}", after)
-        raise Refused(url, self._shown(f"{status}: {words}"), refusal_kind(status, words))
+    def _passing(self, url: str, error: Rejection, body: Mapping[str, Any]) -> str:
+        """Return the words of an error that may pass. Raises `Refused` for any other."""
+        refusal = read_refusal(error.status, error.body, body)
+        words = self._shown(str(error))
+        if refusal.kind == "passing":
+            return words
+        # What the model wrote may hold a key that is a word, such as EMPTY.
+        failed = self.key.hidden(refusal.failed) if self.key.distinctive else refusal.failed
+        known = refusal._replace(
+            setting=self._shown(refusal.setting),
+            message=self._shown(refusal.message),
+            failed=failed,
+        )
+        raise Refused(url, words + self._way(url), known) from None
+
+    @staticmethod
+    def _way(url: str) -> str:
+        return f" ({proxy})" if (proxy := proxy_for(url)) else ""
 
     def _shown(self, words: str) -> str:
         """Return a server's words on one line, without the key, and only then cut to length."""
@@ -151,7 +177,7 @@ class HttpClient:
         except (ValueError, RecursionError):
             raise Transient("the answer is not JSON") from None
 
-    def _connections(self) -> _Connections:
+    def _connections(self, url: str) -> _Connections:
         loop = asyncio.get_running_loop()
         if loop not in self._of_loop:
             for ended in [known for known in self._of_loop if known.is_closed()]:
@@ -161,9 +187,15 @@ class HttpClient:
                 headers=headers,
                 timeout=self._timeout,
                 limits=httpx.Limits(max_connections=self._in_flight),
+                **route(url),
             )
             self._of_loop[loop] = _Connections(client, asyncio.Semaphore(self._in_flight))
         return self._of_loop[loop]
+
+
+async def _rejection(response: httpx.Response) -> Rejection:
+    body = (await response.aread()).decode("utf-8", "replace")
+    return Rejection(response.status_code, body, seconds_asked(response.headers, now=time.time()))
 
 
 def base_address(name: str, url: str) -> str:

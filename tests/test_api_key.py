@@ -54,6 +54,18 @@ def test_every_way_to_write_a_key_is_hidden(key, before, after):
         "HTML": html.escape(key),
         "upper case": key.upper(),
         "wrapped": key[:5] + "\n  " + key[5:],
+        "URL twice": urllib.parse.quote(urllib.parse.quote(f"%{key}", safe=""), safe=""),
+        "percents twice": "".join(f"%25{ord(c):02X}" for c in key),
+        "octal": "".join(f"\\{ord(c):03o}" for c in key),
+        "braces": "".join(f"\\u{{{ord(c):x}}}" for c in key),
+        "hex": key.encode().hex(),
+        "spaced hex": key.encode().hex(" "),
+        "hex with colons": key.encode().hex(":").upper(),
+        "C": ", ".join(f"0x{ord(c):02x}" for c in key),
+        "codes": str(list(key.encode())),
+        "octal codes": " ".join(f"{ord(c):o}" for c in key),
+        "characters": str(list(key)),
+        "HTML codes": "".join(f"&amp;#{ord(c)};" for c in key),
         "base64": base64.b64encode(key.encode()).decode(),
         "basic": base64.b64encode(f"Bearer {key}".encode()).decode(),
     }
@@ -69,7 +81,11 @@ def test_other_text_stays_as_it_is(text):
     assert ApiKey("sk-0123456789abcdef").hidden(text) == text
 
 
-@pytest.mark.parametrize("text", ["\\" * 200_000, "s" + " " * 200_000, "sk-secre" * 25_000])
+@pytest.mark.parametrize(
+    "text",
+    ["\\" * 200_000, "s" + " " * 200_000, "sk-secre" * 25_000, "115, 107, " * 9_000, "%25" * 60_000,
+     "&amp;" * 40_000, "0x73 " * 40_000],
+)  # fmt: skip
 def test_hostile_text_takes_no_longer_than_other_text(text):
     # With repetitions of any length the first of these took twenty minutes.
     assert ApiKey("sk-secret-0123456789").hidden(text) == text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from qwq_env.retry_after import retry_seconds
+from qwq_env.retry_after import retry_seconds, seconds_asked, seconds_in_words
 
 
 @pytest.mark.parametrize(
@@ -24,3 +24,32 @@ from qwq_env.retry_after import retry_seconds
 )
 def test_seconds_that_a_server_asks_for(value, seconds):
     assert retry_seconds(value, now=60.0) == seconds
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, 0.0),
+        ({"retry-after": "2"}, 2.0),
+        ({"retry-after-ms": "250"}, 0.25),
+        ({"retry-after-ms": "250", "retry-after": "1"}, 0.25),
+        ({"retry-after-ms": "soon", "retry-after": "1"}, 1.0),
+    ],
+)
+def test_headers_that_ask_for_a_pause(headers, seconds):
+    assert seconds_asked(headers, now=0.0) == seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("Rate limit reached. Please try again in 7.66s. Visit", 7.66),
+        ("Please retry in 30.638054576s.", 30.638054576),
+        ("try again in 250ms", 0.25),
+        ("Please try again in 6m0s", 0.0),
+        ("try again later", 0.0),
+        ("", 0.0),
+    ],
+)
+def test_pause_in_words(text, seconds):
+    assert seconds_in_words(text) == pytest.approx(seconds)

@@ -16,6 +16,7 @@ import httpx
 from qwq_env import portal
 from qwq_env.bounds import check_positive, check_whole
 from qwq_env.errors import InfrastructureError, UsageError
+from qwq_env.http.proxies import proxy_for, route
 
 _ATTEMPTS: Final = 4
 _PAUSE_SECONDS: Final = 0.5
@@ -56,7 +57,7 @@ class HttpClient:
         return await portal.reach(self._ask(method, url, parts))
 
     async def _ask(self, method: str, url: str, parts: dict[str, Any]) -> Any:
-        client, slots = self._open()
+        client, slots = self._open(url)
         failure = "no free connection"
         try:
             async with asyncio.timeout(self.settings.seconds), slots:
@@ -75,12 +76,13 @@ class HttpClient:
                         await asyncio.sleep(pause)
         except TimeoutError:
             failure = f"no answer within {self.settings.seconds:g} seconds; last: {failure}"
-        raise InfrastructureError(f"{self.name}: {url}: {failure}")
+        way = f" ({proxy})" if (proxy := proxy_for(url)) else ""
+        raise InfrastructureError(f"{self.name}: {url}: {failure}{way}")
 
-    def _open(self) -> tuple[httpx.AsyncClient, asyncio.Semaphore]:
+    def _open(self, url: str) -> tuple[httpx.AsyncClient, asyncio.Semaphore]:
         if self._client is None or self._slots is None or self._owner != os.getpid():
             self._owner = os.getpid()
-            self._client = httpx.AsyncClient(timeout=self.settings.seconds / 2)
+            self._client = httpx.AsyncClient(timeout=self.settings.seconds / 2, **route(url))
             # httpx slows down with the number of requests that wait inside it.
             self._slots = asyncio.Semaphore(self.settings.in_flight)
         return self._client, self._slots

@@ -17,11 +17,13 @@ from typing import Any
 from qwq_env.dialect.base import Messages, Schemas, text_of
 from qwq_env.episode import Episode, Step
 from qwq_env.errors import InfrastructureError
+from qwq_env.outcome import Outcome
 from qwq_env.rollout.chat_budget import ChatBudget
 from qwq_env.rollout.chat_messages import ChatReply, Transcript, text_stops, with_instructions
 from qwq_env.rollout.play import PlaySettings, end_at_deadline, nearest_deadline, trajectory_of
 from qwq_env.rollout.policy import Sampling
 from qwq_env.trajectory import Trajectory
+from qwq_env.turn import Turn
 
 __all__ = ["ChatModel", "ChatPlayer", "ChatReply", "Unwanted"]
 
@@ -84,6 +86,7 @@ class ChatPlayer:
         self._textual: Schemas = () if model.native_tools else schemas
         self._stop = text_stops(dialect) if self._textual else ()
         self._transcript = Transcript((), dialect, settings.thinking)
+        self._names = frozenset(tool.name for tool in episode.settings.tools)
         self._budget = ChatBudget(episode, settings, "")
 
     @property
@@ -106,7 +109,7 @@ class ChatPlayer:
         dialect = self.episode.settings.dialect
         prompt = text_of(self.episode.open())
         messages = with_instructions(self.episode.conversation(), self._textual, dialect)
-        self._transcript = Transcript(messages, dialect, self._settings.thinking)
+        self._transcript = Transcript(messages, dialect, self._settings.thinking, self._names)
         self._budget = ChatBudget(self.episode, self._settings, prompt)
 
     async def _play_until_deadline(self) -> Step:
@@ -137,7 +140,7 @@ class ChatPlayer:
         step = await self.episode.step(turn, cut=reply.finish_reason == "length")
         if step.outcome is None:
             self._budget.observe(self._transcript.add_results(reply, step.results))
-        return step
+        return _noted(step, turn)
 
     async def _reply(self, max_tokens: int) -> ChatReply:
         start = time.perf_counter()
@@ -152,3 +155,15 @@ class ChatPlayer:
             )
         finally:
             self.model_seconds += time.perf_counter() - start
+
+
+def _noted(step: Step, turn: Turn) -> Step:
+    """Return a step whose outcome says that there was no answer, if that was what was graded.
+
+    Some servers (vLLM with an ill-chosen reasoning parser) put the whole reply into the thinking;
+    without a word it would look like a policy that does not answer.
+    """
+    if step.outcome is None or step.outcome.kind != "terminated" or turn.answer.strip():
+        return step
+    what = "thinking alone, and no answer after it" if turn.thinking else "empty"
+    return step._replace(outcome=Outcome.answered(f"the last reply was {what}"))

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from qwq_env.dialect import chatml
 from qwq_env.dialect.base import Dialect, Messages, Piece, Schemas
+from qwq_env.rollout.chat_history import (
+    NO_OUTPUT,
+    NO_TEXT,
+    sendable_call,
+    sendable_name,
+    sendable_text,
+    without_control,
+)
 from qwq_env.turn import CallResult, MalformedCall, ToolCall, Turn
 
 
 class ChatReply(NamedTuple):
     """A reply: its thinking and its content as texts, and the calls it made natively.
 
-    `thinking` is what came apart from the content, in the field `thinking_key`; thinking that came
-    inline is in the content still. `native` holds the wire form of the calls, to be sent back with
-    their ids. `tokens` is what the server counted of the reply, thinking included, and
-    `prompt_tokens` of all before it; None if it did not say.
+    `thinking` is what came apart from the content, in the field `thinking_key`: None for
+    `reasoning_content`, if there is any, and `""` for none that could hold it on the way back.
+    Thinking that came inline is in the content still. `native` holds the wire form of the calls as
+    the model wrote them, one for each of the `requests`, or none. `tokens` is what the server
+    counted of the reply, thinking included, and `prompt_tokens` of all before it; None if it did
+    not say.
     """
 
     thinking: str
@@ -27,7 +37,7 @@ class ChatReply(NamedTuple):
     finish_reason: Literal["stop", "length"] = "stop"
     tokens: int | None = None
     prompt_tokens: int | None = None
-    thinking_key: str = "reasoning_content"
+    thinking_key: str | None = None
 
 
 class Transcript:
@@ -42,14 +52,25 @@ class Transcript:
     came in. Some servers demand the latter between a call and its result (DeepSeek), some leave it
     out of what the model reads, and templates such as QwQ's cut inline thinking out; that is
     theirs to decide, and a token policy is the way around it. With "strip" no thinking goes back.
+    What a server would refuse, or take for its own markup, is mended in what is sent, see
+    `chat_history`; the opening is the operator's, and may hold markup.
     """
 
     def __init__(
-        self, opening: Messages, dialect: Dialect, thinking: Literal["keep", "strip"]
+        self,
+        opening: Messages,
+        dialect: Dialect,
+        thinking: Literal["keep", "strip"],
+        tools: Collection[str] = (),
     ) -> None:
+        """`tools` are the names of those that the server is told of."""
         self.kept: list[Mapping[str, Any]] = list(opening)
-        self.sent: list[Mapping[str, Any]] = list(opening)
-        self._dialect, self._keeps = dialect, thinking == "keep"
+        self.sent: list[Mapping[str, Any]] = [
+            {key: sendable_text(value) if isinstance(value, str) else value
+             for key, value in message.items()}
+            for message in opening
+        ]  # fmt: skip
+        self._dialect, self._keeps, self._tools = dialect, thinking == "keep", tools
 
     def add_reply(self, reply: ChatReply) -> Turn:
         """Add a reply and return it as a turn: native calls as they are, textual ones parsed.
@@ -58,42 +79,63 @@ class Transcript:
         """
         parsed = self._dialect.parse_message(reply.content)
         thinking = "\n\n".join(filter(None, (reply.thinking, parsed.thinking)))
-        if reply.thinking or reply.content or reply.native:
-            calls = {"tool_calls": [dict(call) for call in reply.native]} if reply.native else {}
+        requests = reply.requests or parsed.requests or self._in_thinking(thinking, parsed.answer)
+        if reply.thinking or reply.content or requests:
             rest = reply.content[parsed.thinking_end :].lstrip("\n")
-            kept = {"role": "assistant", "content": rest}
-            self.kept.append(kept | ({"reasoning_content": thinking} if thinking else {}) | calls)
-            self.sent.append(self._assistant(reply, rest) | calls)
+            kept: dict[str, Any] = {"role": "assistant", "content": rest}
+            kept |= {"reasoning_content": thinking} if thinking else {}
+            kept |= {"tool_calls": [dict(call) for call in reply.native]} if reply.native else {}
+            self.kept.append(kept)
+            self.sent.append(self._assistant(reply, rest))
         head = f"<think>\n{reply.thinking}\n</think>\n\n" if reply.thinking else ""
         return Turn(
             head + reply.content,
             thinking,
             parsed.answer,
-            reply.requests or parsed.requests,
+            requests,
             len(head) + parsed.thinking_end,
             closed=True,
         )
 
     def add_results(self, reply: ChatReply, results: Sequence[CallResult]) -> str:
-        """Add what the calls of `reply` got, and return its text."""
-        if reply.native:
-            messages: list[dict[str, Any]] = [
-                {"role": "tool", "tool_call_id": call["id"], "name": result.name,
-                 "content": result.content}
-                for call, result in zip(reply.native, results, strict=True)
-            ]  # fmt: skip
-        else:
-            shown = _unwrapped(self._dialect.render_results(results, closed=True), self._dialect)
-            messages = [{"role": "user", "content": shown}]
-        self.kept += messages
-        self.sent += messages
-        return "\n".join(message["content"] for message in messages)
+        """Add what the calls of `reply` got, and return the text that is sent of it."""
+        if not reply.native:
+            pieces = self._dialect.render_results(results, closed=True)
+            self.kept.append({"role": "user", "content": _unwrapped(pieces, self._dialect)})
+            foreign = [p if p.control else Piece(without_control(p.text)) for p in pieces]
+            shown = sendable_text(_unwrapped(foreign, self._dialect), NO_OUTPUT)
+            self.sent.append({"role": "user", "content": shown})
+            return shown
+        shown_all = []
+        for call, result in zip(reply.native, results, strict=True):
+            name = sendable_name(call["function"]["name"], self._tools)
+            shown = sendable_text(without_control(result.content), NO_OUTPUT)
+            kept = {"role": "tool", "tool_call_id": call["id"], "name": result.name}
+            self.kept.append(kept | {"content": result.content})
+            self.sent.append(kept | {"name": name, "content": shown})
+            shown_all.append(shown)
+        return "\n".join(shown_all)
+
+    def _in_thinking(self, thinking: str, answer: str) -> tuple[MalformedCall, ...]:
+        """Return what is wrong with a turn that holds nothing but thinking, and a call in it."""
+        if answer.strip() or not self._dialect.parse(thinking).requests:
+            return ()
+        message = "a call inside the thinking is not run; end the thinking, then write the call"
+        return (MalformedCall("call_in_thinking", message, thinking),)
 
     def _assistant(self, reply: ChatReply, rest: str) -> dict[str, Any]:
-        if not self._keeps:
-            return {"role": "assistant", "content": rest}
-        apart = {reply.thinking_key: reply.thinking} if reply.thinking else {}
-        return {"role": "assistant", "content": reply.content, **apart}
+        content = reply.content if self._keeps else rest
+        message: dict[str, Any] = {"role": "assistant"}
+        if reply.native:
+            calls = zip(reply.native, reply.requests, strict=True)
+            message["content"] = sendable_text(content)
+            message["tool_calls"] = [sendable_call(*call, self._tools) for call in calls]
+        else:
+            message["content"] = sendable_text(content, NO_TEXT)
+        key = "reasoning_content" if reply.thinking_key is None else reply.thinking_key
+        if self._keeps and key and (reply.thinking or reply.thinking_key):
+            message[key] = sendable_text(reply.thinking)
+        return message
 
 
 def with_instructions(messages: Messages, tools: Schemas, dialect: Dialect) -> Messages:

@@ -6,15 +6,16 @@ Thinking comes apart from the content or inline between `<think>` tags; calls as
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from qwq_env.chat_client import ChatClient, Completion, NativeCall
 from qwq_env.dialect.base import Messages, Schemas
+from qwq_env.dialect.json_calls import read_json
 from qwq_env.errors import UsageError
 from qwq_env.http_client import Refused
 from qwq_env.rollout.chat import ChatModel, ChatReply, Unwanted
+from qwq_env.rollout.first_requests import FirstRequests
 from qwq_env.rollout.policy import Sampling
 from qwq_env.turn import MalformedCall, ToolCall
 
@@ -30,7 +31,9 @@ class OpenAIChat(ChatModel):
     a stream that breaks off) is tried `attempts` times, with waits that double. With
     `native_tools` off the server is not told of the tools; the dialect's instructions tell the
     model, and its calls are read from the text. `extra` is merged into every request, such as
-    `{"enable_thinking": true}`. OpenAI's own API knows no `top_k`, so it is sent only where it is
+    `{"enable_thinking": True}`: objects key by key, and None takes a key out, so that
+    `{"max_tokens": None, "max_completion_tokens": 4096}` is for models that know only the latter.
+    OpenAI's own API knows no `top_k`, so it is sent only where it is
     not 0; for vLLM, which then takes the checkpoint's, `{"top_k": 0}` in `extra` turns it off.
     """
 
@@ -56,12 +59,13 @@ class OpenAIChat(ChatModel):
             in_flight=in_flight,
             attempts=attempts,
             seconds=seconds,
+            extra=extra,
         )
         self.base_url = self._client.base_url
         self.model = model
         self.native_tools = native_tools
         self._key_variable = api_key_variable
-        self._extra = dict(extra or {})
+        self._first = FirstRequests()
 
     def __repr__(self) -> str:
         return f"OpenAIChat({self.base_url!r}, {self.model!r})"
@@ -78,8 +82,7 @@ class OpenAIChat(ChatModel):
     ) -> ChatReply:
         """Return one reply; see `ChatModel.reply`.
 
-        Where the messages leave less room than `max_tokens` and the server minds, it is asked
-        once more for as many as it can give.
+        A call that the server itself could not read is a malformed one of the model's.
         """
         body: dict[str, Any] = {
             "model": self.model,
@@ -90,48 +93,61 @@ class OpenAIChat(ChatModel):
             **({"top_k": sampling.top_k} if sampling.top_k else {}),
             "seed": seed & 0x7FFF_FFFF,
             **({"tools": list(tools)} if tools else {}),
-            **self._extra,
         }
-        completion = await self._complete(body, stop)
-        if completion is None and body.pop("max_tokens", None) is not None:
-            completion = await self._complete(body, stop)
-        if completion is None:
-            return ChatReply("", "", finish_reason="length", tokens=0)
-        if completion.finish_reason == "content_filter":
-            raise Unwanted(f"{self!r}: the reply was cut by the server's content filter")
-        return _reply_of(completion)
-
-    async def _complete(self, body: Mapping[str, Any], stop: Sequence[str]) -> Completion | None:
-        """Return the reply, None where the context is full; raises like `reply`."""
+        conversation = self._first.begin(body["messages"])
         try:
-            return await self._client.complete(body, stop)
+            completion = await self._client.complete(body, stop)
         except Refused as error:
             if error.kind == "context":
-                return None
-            if error.kind == "request":
+                return ChatReply("", "", finish_reason="length", tokens=0)
+            if error.kind == "call":
+                self._first.serve()
+                return _malformed_reply(error.refusal.failed, error.refusal.message)
+            self._refused(error, conversation)
+        self._first.serve()
+        if completion.finish_reason == "content_filter":
+            raise Unwanted(f"{self!r}: the reply was cut by the server's content filter")
+        return _reply_of(completion, messages)
+
+    def _refused(self, error: Refused, conversation: int) -> NoReturn:
+        """Raise what a refusal means: `Unwanted`, or `UsageError` if every one would be."""
+        setting, told = error.refusal.setting, f"{self!r}: {error.words}"
+        # All requests have the same settings: one that was served once is not wrong.
+        ours = error.kind in ("operator", "tokens") and not (setting and self._first.served)
+        if not ours:
+            if error.kind == "filtered" or not self._first.refuse(conversation):
                 raise Unwanted(str(error)) from None
+            told += "; so were all conversations so far, and none was answered"
+        if not setting or setting in ("model", "tools", "tool_choice"):
             hint = f"check the address, the model, its settings and the key in {self._key_variable}"
-            if "tools" in body:
-                hint += "; a server that takes no tools wants native_tools=False"
-            raise UsageError(f"{self!r}: {error.words}; {hint}") from None
+        else:
+            hint = f"check {setting}; extra={{{setting!r}: None}} leaves it out"
+        if self.native_tools and "tool" in error.words.lower():
+            hint += "; a server that takes no tools wants native_tools=False"
+        raise UsageError(f"{told}; {hint}") from None
 
     async def aclose(self) -> None:
         """Close the connections."""
         await self._client.aclose()
 
 
-def _reply_of(completion: Completion) -> ChatReply:
+def _reply_of(completion: Completion, messages: Messages) -> ChatReply:
+    ids = _unique_ids([call.id for call in completion.calls], messages)
+    requests: tuple[ToolCall | MalformedCall, ...] = tuple(map(_read_call, completion.calls))
+    if completion.finish_reason == "malformed_call" and not requests:
+        reply = _malformed_reply("", "")
+        requests = reply.requests
     return ChatReply(
         thinking=completion.thinking,
         content=completion.content,
-        requests=tuple(_read_call(call) for call in completion.calls),
+        requests=requests,
         native=tuple(
             {
-                "id": call.id,
+                "id": id_,
                 "type": "function",
-                "function": {"name": call.name, "arguments": _readable(call.arguments)},
+                "function": {"name": call.name, "arguments": call.arguments},
             }
-            for call in completion.calls
+            for id_, call in zip(ids, completion.calls, strict=True)
         ),
         finish_reason="length" if completion.finish_reason == "length" else "stop",
         tokens=completion.tokens,
@@ -140,25 +156,44 @@ def _reply_of(completion: Completion) -> ChatReply:
     )
 
 
+def _malformed_reply(written: str, message: str) -> ChatReply:
+    """Return the reply that ended in a call which the server could not read."""
+    told = f"the call could not be read: {message}" if message else "the call could not be read"
+    request = MalformedCall("malformed_call", f"{told}; write it again as the tools ask", written)
+    return ChatReply("", written, (request,))
+
+
+def _unique_ids(given: Sequence[str], messages: Messages) -> list[str]:
+    """Return ids that no other call of the conversation has: those given, or made-up ones.
+
+    Mistral takes ids of nine letters and digits only.
+    """
+    used = {call["id"] for message in messages for call in message.get("tool_calls") or ()}
+    ids: list[str] = []
+    for id_ in given:
+        number = len(used)
+        while not id_ or id_ in used:
+            id_ = f"call{number:05d}"
+            number += 1
+        used.add(id_)
+        ids.append(id_)
+    return ids
+
+
+_EXPECTED = "the arguments as one JSON object"
+
+
 def _read_call(call: NativeCall) -> ToolCall | MalformedCall:
-    raw = call.arguments or "{}"
-    try:
-        arguments = json.loads(raw, strict=False)
-    except (ValueError, RecursionError) as error:
-        return MalformedCall("malformed_json", f"the arguments are not JSON: {error}", raw)
-    if not call.name:
+    raw = call.arguments
+    arguments, problem = read_json(raw if raw.strip() else "{}", _EXPECTED)
+    if problem is None and isinstance(arguments, str):
+        # Encoded twice, or nothing at all written as a text.
+        arguments, problem = read_json(arguments if arguments.strip() else "{}", _EXPECTED)
+    if problem is not None:
+        return MalformedCall(problem.kind, f"the arguments are {problem.message}", raw)
+    if not call.name.strip():
         return MalformedCall("missing_name", "the call names no function", raw)
     return ToolCall(call.name, arguments, raw)
-
-
-def _readable(arguments: str) -> str:
-    """Return arguments as they may be sent back: servers refuse a conversation whose calls hold
-    no JSON object, since their templates have to print it."""
-    try:
-        sound = isinstance(json.loads(arguments), dict)
-    except (ValueError, RecursionError):
-        sound = False
-    return arguments if sound else json.dumps({"malformed": arguments} if arguments else {})
 
 
 def _plain(message: Mapping[str, Any]) -> dict[str, Any]:

@@ -67,6 +67,7 @@ class Server:
 
     def __init__(self, replies, *, repeat=False):
         self.replies, self.requests, self.headers = list(replies), [], []
+        self.repeat = repeat
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -74,8 +75,7 @@ class Server:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 outer.requests.append(json.loads(body))
                 outer.headers.append(dict(self.headers))
-                last = repeat and len(outer.replies) == 1
-                self.answer(outer.replies[0] if last else outer.replies.pop(0))
+                self.answer(outer.choose(outer.requests[-1]))
 
             def answer(self, reply):
                 if isinstance(reply, int):
@@ -100,6 +100,11 @@ class Server:
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}/v1"
 
+    def choose(self, body):
+        """Return the reply to a request."""
+        last = self.repeat and len(self.replies) == 1
+        return self.replies[0] if last else self.replies.pop(0)
+
     def __enter__(self):
         threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
         return self
@@ -115,7 +120,9 @@ def content_of(reply) -> bytes:
     if isinstance(reply, Stream):
         return reply.content
     if isinstance(reply, Failure):
-        return (reply.body if isinstance(reply.body, str) else json.dumps(reply.body)).encode()
+        body = reply.body if isinstance(reply.body, str) else json.dumps(reply.body)
+        # Compressed bodies come as text of one character a byte.
+        return body.encode("latin-1" if dict(reply.headers).get("Content-Encoding") else "utf-8")
     events = b"".join(f"data: {json.dumps(event)}\n\n".encode() for event in reply)
     return events + (b"data: [DONE]\n\n" if "finish_reason" in json.dumps(reply[-1:]) else b"")
 

@@ -39,7 +39,7 @@ def test_key_that_is_none_is_named_and_not_shown(monkeypatch, value):
         Failure(400, {"error": {"message": f"Bearer {KEY}"}}),
         Failure(400, json.dumps(f'"{KEY}"').replace("-", "\\u002d")),
         Failure(200, "", BROKEN_HEADER),
-        [{"error": {"message": f"Incorrect API key {KEY}"}}],
+        [{"error": {"message": f"lost {KEY}"}}],
         [{"error": {"message": "x" * 480 + KEY}}],
         Stream(f"data: {KEY}\n\n".encode()),
         Stream(b"data: " + b"x" * 85 + KEY.encode() + b"\n\n"),
@@ -101,3 +101,12 @@ async def ask(chat: OpenAIChat):
         await chat.reply([], (), max_tokens=9, sampling=Sampling(), seed=0)
     finally:
         await chat.aclose()
+
+
+def test_key_in_the_place_of_a_setting(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "secret0123456789")
+    failure = Failure(400, {"error": {"message": "no", "param": "secret0123456789"}})
+    with Server([failure]) as server, pytest.raises(UsageError, match=r"check \*\*\*") as caught:
+        asyncio.run(ask(OpenAIChat(server.url, "qwq")))
+
+    assert "secret" not in str(caught.value)

@@ -95,7 +95,7 @@ TOLD = {
 RESULTS = {
     "qwq": "<tool_response>\n42\n</tool_response>",
     "react": "Observation: 42",
-    "tags": "<information><|im_end|> 42 &lt;/information></information>",
+    "tags": "<information>&lt;|im_end|> 42 &lt;/information></information>",
     "fenced": "<interpreter>\n42\n\n</interpreter>",
 }
 

@@ -29,9 +29,15 @@ async def reply(server: Server):
         await chat.aclose()
 
 
-@pytest.mark.parametrize("failure", [401, 403, 404, UNKNOWN])
-def test_error_of_the_operator_is_told_at_once_in_one_line(failure):
-    told = r"'qwq'\): 40\d: .*; check .*CHAT_KEY"
+SETTING = r"check top_k; extra=\{'top_k': None\} leaves it out"
+
+
+@pytest.mark.parametrize(
+    ("failure", "hint"),
+    [*((status, "check .*CHAT_KEY") for status in (301, 401, 403, 404)), (UNKNOWN, SETTING)],
+)
+def test_error_of_the_operator_is_told_at_once_in_one_line(failure, hint):
+    told = rf"'qwq'\): \d+: .*; {hint}"
     with Server([failure], repeat=True) as server, pytest.raises(UsageError, match=told) as caught:
         asyncio.run(reply(server))
 
@@ -73,6 +79,29 @@ def test_unwanted_request_loses_its_episode_and_is_not_repeated():
     assert "inappropriate content" in trajectory.outcome.detail
     assert trajectory.reward is None
     assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("told", ["top_k", "tools[0].function.name"])
+def test_setting_that_was_served_once_is_not_to_blame(told):
+    refusal = Failure(400, {"error": {"message": "no", "param": told}})
+    with Server([CALL, refusal], repeat=True) as server:
+        trajectory = play(server, attempts=3)
+
+    assert (trajectory.outcome.kind, trajectory.outcome.reason) == ("failed", "refused")
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"message": '"auto" tool choice requires --enable-auto-tool-choice'},
+        {"message": "no", "param": "tools[0].function.name"},
+    ],
+)
+def test_server_without_tools_is_told_how_to_do_without(error):
+    told = "check the address.*native_tools=False"
+    with Server([Failure(400, {"error": error})]) as server, pytest.raises(UsageError, match=told):
+        play(server)
 
 
 async def post(server: Server, **settings):

@@ -69,7 +69,7 @@ def test_length_truncates():
         [{"choices": 5}, end()],
         [{"choices": [5]}, end()],
         [{"choices": [{"delta": 5}]}, end()],
-        [delta(content=["42"]), end()],
+        [delta(content=42), end()],
         [delta(tool_calls=[{"index": "first"}]), end()],
         [delta(tool_calls=[{"function": {"name": 5}}]), end()],
         [end(tokens="many")],

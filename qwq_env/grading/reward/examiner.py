@@ -44,7 +44,8 @@ class Examiner:
         extra: Mapping[str, Any] | None = None,
     ) -> None:
         """`max_tokens` bounds the reply, its thinking included; `max_characters` what is asked
-        about; `seconds` everything from the call to the verdict. `extra` goes into each request.
+        about; `seconds` everything from the call to the verdict. `extra` goes into each request,
+        see `ChatClient`.
         """
         check_whole("max_tokens", max_tokens)
         check_whole("max_characters", max_characters)
@@ -55,6 +56,7 @@ class Examiner:
             in_flight=in_flight,
             attempts=attempts,
             seconds=seconds,
+            extra=extra,
         )
         self.base_url, self.model = self._client.base_url, model
         self._fixed = {
@@ -62,7 +64,6 @@ class Examiner:
             "max_tokens": max_tokens,
             "temperature": 0,
             "seed": 0,
-            **(extra or {}),
         }
         self._max_characters = max_characters
         self._seconds = seconds
@@ -89,6 +90,8 @@ class Examiner:
             return Score.undecided("infra", str(error))
         if completion.finish_reason == "length":
             return Score.undecided("unparsed", "the reply was cut off; raise max_tokens")
+        if completion.thinking and not completion.content.strip():
+            return Score.undecided("unparsed", "the reply was thinking alone")
         try:
             return read(completion.content)
         except Unparsed as error:

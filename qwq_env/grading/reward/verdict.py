@@ -1,7 +1,8 @@
 """A judge's reply read strictly: one JSON object with the keys asked for, and nothing beside it.
 
 A reply in which a verdict must be searched for is no verdict: what is found there may be a
-quotation of the answer that was judged.
+quotation of the answer that was judged. Forgiven is only what judges often write inside a text, and
+what leaves nothing to choose: a backslash of LaTeX that is not doubled, and a line end.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from qwq_env.grading.answer import final_answer_text
 
-_FENCE = re.compile(r"```(?:json)?\s*\n(?P<body>.*)\n\s*```", re.DOTALL)
+_FENCE = re.compile(r"```\s*(?:\w+\s+)?(?P<body>\{.*\})\s*```", re.DOTALL)
+_BACKSLASH = re.compile(r"(?P<escape>\\(?:[\"\\/bfnrt]|u[0-9a-fA-F]{4}))|\\")
 
 
 class Unparsed(Exception):
@@ -55,11 +57,13 @@ def read_preference(reply: str) -> Preference:
 
 def _read(reply: str, key: str) -> dict[str, Any]:
     """Return the object that is the whole reply, thinking and a code fence around it aside."""
-    text = final_answer_text(reply).strip()
+    text = final_answer_text(reply).strip().lstrip("\ufeff")
     if fenced := _FENCE.fullmatch(text):
         text = fenced["body"]
+    # Outside of a text no backslash may stand, doubled or not.
+    text = _BACKSLASH.sub(lambda found: found["escape"] or r"\\", text)
     try:
-        verdict = json.loads(text, object_pairs_hook=_once, parse_constant=_refuse)
+        verdict = json.loads(text, strict=False, object_pairs_hook=_once, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
         raise Unparsed(f"not JSON: {error}") from None
     if not isinstance(verdict, dict) or set(verdict) != {key, "reason"}:

@@ -16,7 +16,7 @@ TEMPLATE = (
 class HandMadeServer:
     """Answers each POST with what `reply(body)` returns: a status to fail with, or JSON.
 
-    At `/chat/completions` a reply is the text of a chat model, sent as a stream.
+    At `/chat/completions` a reply that is a text is a chat model's, sent as a stream.
     """
 
     def __init__(self, reply):
@@ -32,7 +32,7 @@ class HandMadeServer:
                 if isinstance(answer, int):
                     self.send_error(answer, "no", "key sk-secret is wrong")
                     return
-                stream = self.path.endswith("/chat/completions")
+                stream = self.path.endswith("/chat/completions") and isinstance(answer, str)
                 self.send_response(200)
                 self.end_headers()
                 self.wfile.write(_events(answer) if stream else json.dumps(answer).encode())

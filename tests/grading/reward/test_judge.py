@@ -186,10 +186,53 @@ def test_every_verdict_within_range_is_read(score, reason):
 
 
 @pytest.mark.parametrize(
-    "form", ["{}", "\n {} \n", "```json\n{}\n```", "<think>\nhm\n</think>\n{}"]
-)
+    "form",
+    [
+        "{}", "\n {} \n", "\ufeff{}", "<think>\nhm\n</think>\n{}",
+        "```json\n{}\n```", "```JSON\n{}\n```", "```\n{}\n```", "```json {}```",
+        "```json5\r\n{}\r\n```", "``` json\n\n{}\n\n```\n",
+    ],
+)  # fmt: skip
 def test_thinking_and_a_fence_around_a_verdict_are_passed_over(form):
     assert read_rating(form.replace("{}", verdict(3)), 0, 10).score == 3
+
+
+@pytest.mark.parametrize(
+    ("written", "reason"),
+    [
+        (r"so \(x^2\) is \sqrt{4}", r"so \(x^2\) is \sqrt{4}"),
+        (r"\underline{x} and \u12", r"\underline{x} and \u12"),
+        (r"a \"word\" and \\( x \\)", r'a "word" and \( x \)'),
+        (r"C:\dir\ ", "C:\\dir\\ "),
+        ("over\ntwo lines", "over\ntwo lines"),
+    ],
+)
+@pytest.mark.parametrize("fence", ["{}", "```JSON\n{}\n```"])
+def test_reason_in_latex_or_over_lines_does_not_cost_the_verdict(written, reason, fence):
+    reply = fence.replace("{}", f'{{"score": 7, "reason": "{written}"}}')
+
+    assert read_rating(reply, 0, 10) == (7.0, reason)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        '{"score": 7, \\ "reason": ""}',
+        '{"score": 7, "reason": "a" \\(b)}',
+        r'{"score": \7, "reason": ""}',
+    ],
+)
+def test_backslash_outside_of_a_text_is_no_verdict(reply):
+    with pytest.raises(Unparsed):
+        read_rating(reply, 0, 10)
+
+
+def test_verdict_in_the_thinking_alone_is_told_apart(serve):
+    server = serve(lambda body: {"choices": [{"message": {"content": None, "reasoning": verdict(9)},
+                                              "finish_reason": "stop"}]})  # fmt: skip
+    [score] = judged(server, ASKED)
+
+    assert (score.reason, score.detail) == ("unparsed", "the reply was thinking alone")
 
 
 def test_transport_is_tried_again_and_refusals_are_not(serve):
