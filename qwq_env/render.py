@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import html as html_module
-import re
 from typing import TYPE_CHECKING
+
+from qwq_env.terminal import printable
 
 if TYPE_CHECKING:
     from qwq_env.episode import Episode
 
 _COLOURS = {"task": "36", "thinking": "90", "answer": "0", "tool": "33"}
-# Terminal control characters in a tool's output could forge or hide what a person reads.
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}
 pre{white-space:pre-wrap;overflow-wrap:anywhere;margin:.4rem 0;padding:.6rem .8rem;
@@ -21,11 +20,6 @@ border-left:4px solid #bbb;background:#f7f7f7}
 """
 
 
-def visible(text: str) -> str:
-    """Replace control characters by what names them."""
-    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
-
-
 def ansi(episode: Episode, *, last: bool = False) -> str:
     """Return the transcript with a colour for each author; `last` gives the newest part only."""
     segments = episode.segments
@@ -33,14 +27,14 @@ def ansi(episode: Episode, *, last: bool = False) -> str:
         start = max(i for i, (author, _) in enumerate(segments) if author in ("thinking", "answer"))
         start -= start > 0 and segments[start - 1][0] == "thinking"
         segments = segments[start:]
-    text = "".join(f"\x1b[{_COLOURS[a]}m{visible(t)}\x1b[0m" for a, t in segments)
+    text = "".join(f"\x1b[{_COLOURS[a]}m{printable(t)}\x1b[0m" for a, t in segments)
     return f"{text}\n\x1b[1m{_summary(episode)}\x1b[0m" if episode.outcome else text
 
 
 def html(episode: Episode) -> str:
     """Return a page without scripts or foreign resources; all text in it is escaped."""
     blocks = "".join(
-        f'<small>{author}</small><pre class="{author}">{html_module.escape(visible(text))}</pre>'
+        f'<small>{author}</small><pre class="{author}">{html_module.escape(printable(text))}</pre>'
         for author, text in episode.segments
         if text.strip()
     )

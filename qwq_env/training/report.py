@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from qwq_env.dialect.codec import TokenCodec
-from qwq_env.render import visible
+from qwq_env.terminal import printable
 from qwq_env.trajectory import Trajectory
 
 _STYLES = {"task": "cyan", "thinking": "dim", "answer": "default", "tool": "yellow"}
@@ -26,7 +26,7 @@ def print_episodes(
     for trajectory in trajectories[:count]:
         text = Text(_question(codec.decode(trajectory.prompt_ids)) + "\n", style=_STYLES["task"])
         for span in trajectory.spans[1:]:
-            words = visible(codec.decode(trajectory.ids[span.start : span.end]))
+            words = printable(codec.decode(trajectory.ids[span.start : span.end]))
             text.append(words, style=_STYLES[span.author])
         reward = "lost" if trajectory.reward is None else f"{trajectory.reward:g}"
         title = f"{trajectory.task_id}  reward {reward}  ({trajectory.outcome.reason})"
@@ -35,7 +35,7 @@ def print_episodes(
 
 def _question(prompt: str) -> str:
     """Return what the user says in the prompt; the tools' schemas would bury it."""
-    return visible(prompt.rsplit("user\n", 1)[-1].split("<|im_end|>", 1)[0].strip())
+    return printable(prompt.rsplit("user\n", 1)[-1].split("<|im_end|>", 1)[0].strip())
 
 
 def print_table(console: Console, summary: Mapping[str, Any]) -> None:
