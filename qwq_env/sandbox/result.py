@@ -16,8 +16,13 @@ program was stopped; `killed`: it died of a signal; `infra`: the sandbox failed 
 result travels, as in an HTTP answer: locally `SandboxUnavailable` is raised instead).
 """
 
-CallStatus = Literal["ok", "error", "timeout", "memory", "killed", "unsupported"]
-"""How one call ended; `unsupported` is a returned value that is not plain data."""
+CallStatus = Literal["ok", "error", "timeout", "memory", "killed", "unsupported", "skipped"]
+"""How one call ended.
+
+`unsupported`: the returned value is not plain data, or is larger than anybody's answer (a million
+numbers are not); `skipped`: it was not made, because the values of the calls before it fill what
+one request may hold. Ask for it in a request of its own, in which the first call is always made.
+"""
 
 STATUSES: tuple[str, ...] = get_args(Status)
 CALL_STATUSES: tuple[str, ...] = get_args(CallStatus)

@@ -23,6 +23,7 @@ _SOFT_SECONDS: Final = 1.0
 """Seconds that a step has to end after it was interrupted, before its interpreter is killed."""
 
 _LIFETIME_CPU_SECONDS: Final = 86_400.0
+_MOST_PEAK: Final = 1 << 42
 _ATTEMPTS: Final = 3
 
 
@@ -45,7 +46,9 @@ class _Interpreter:
         slot.on_flood = self._flooded
         life = dataclasses.replace(limits, cpu_seconds=_LIFETIME_CPU_SECONDS)
         job = job_of(wire.SESSION, life)
-        self._dialogue = Dialogue(slot, job, b"", limits, self._too_long)
+        self._dialogue = Dialogue(
+            slot, job, b"", limits, self._too_long, wire.ANSWER.size + wire.MOST_ACCOUNT_BYTES
+        )
 
     async def ready(self) -> None:
         """Wait for the child's first word; raises `SandboxUnavailable`."""
@@ -79,7 +82,7 @@ class _Interpreter:
         finally:
             self.slot.quieten()
         self.steps += 1
-        answer = _read(frame) if frame is not None else None
+        answer = _read(frame, limits) if frame is not None else None
         if answer is None:
             return await self._died(limits)
         if self._verdict is not None:
@@ -207,11 +210,15 @@ class LocalSession(SandboxSession):
             self._on_close(self)
 
 
-def _read(frame: bytes) -> _Answer | None:
+def _read(frame: bytearray, limits: Limits) -> _Answer | None:
+    """Read an answer; None for one that no interpreter gives, which is the program's own doing."""
     try:
         _, exit_code, peak = wire.ANSWER.unpack_from(frame)
-        value, error = wire.unpack_account(frame[wire.ANSWER.size :])
+        value, error = wire.unpack_account(bytes(frame[wire.ANSWER.size :]))
     except (struct.error, ValueError):
+        return None
+    too_long = value is not None and len(value) > value_bytes(limits)
+    if too_long or not 0 <= exit_code <= 255 or not 0 <= peak <= _MOST_PEAK:
         return None
     return _Answer(exit_code, value, error, peak)
 

@@ -13,6 +13,7 @@ from qwq_env.errors import UsageError
 from qwq_env.sandbox import plain
 from qwq_env.sandbox.dialogue import Dialogue
 from qwq_env.sandbox.errors import SandboxUnavailable
+from qwq_env.sandbox.foreign import Reader
 from qwq_env.sandbox.handle import SlotHandle, SlotLost
 from qwq_env.sandbox.jail import wire
 from qwq_env.sandbox.pool import SlotPool
@@ -22,9 +23,17 @@ from qwq_env.sandbox.verdict import job_of, judge
 
 _ATTEMPTS: Final = 3
 
+_MOST_BUILT: Final = 50 << 20
+"""Bytes that the text of one answer and the value made of it may take together: a million
+numbers, or three hundred thousand lists."""
+
+_MOST_HELD: Final = 8 << 20
+"""Bytes of values after which no further call of the same request is made."""
+
 
 async def call_solution(
     pool: SlotPool,
+    reader: Reader,
     code: bytes,
     function: str,
     arguments: Sequence[Sequence[Any]],
@@ -33,17 +42,17 @@ async def call_solution(
     """See `Sandbox.call`."""
     calls = checked_calls(function, arguments)
     questions = [_encoded(number, given) for number, given in enumerate(calls)]
-    results: list[CallResult] = []
+    results = _Results(len(questions))
     lost = 0
     while len(results) < len(questions):
         slot = await pool.take()
         try:
             if limits.disk_mb == pool.disk_mb:
-                await _converse(slot, code, function, questions, limits, results)
+                await _converse(slot, reader, code, function, questions, limits, results)
             else:
                 odd = await pool.open(limits.disk_mb)
                 try:
-                    await _converse(odd, code, function, questions, limits, results)
+                    await _converse(odd, reader, code, function, questions, limits, results)
                 finally:
                     odd.destroy()
         except SlotLost:
@@ -64,22 +73,39 @@ def _encoded(number: int, given: list[Any]) -> Any:
         raise UsageError(f"arguments[{number}]: {error}") from None
 
 
+class _Results(list[CallResult]):
+    """The results so far, and about how many bytes their values take."""
+
+    def __init__(self, wanted: int) -> None:
+        self._wanted = wanted
+        self._held = 0
+
+    def add(self, result: CallResult, size: int) -> None:
+        """Take the next result; once too much is held, what was not asked is skipped."""
+        self.append(result)
+        self._held += size
+        if self._held > _MOST_HELD:
+            error = "not called: the values before it fill what one request may hold"
+            self.extend([CallResult("skipped", None, error)] * (self._wanted - len(self)))
+
+
 async def _converse(
     slot: SlotHandle,
+    reader: Reader,
     code: bytes,
     function: str,
     questions: list[Any],
     limits: Limits,
-    results: list[CallResult],
+    results: _Results,
 ) -> None:
     """Load the solution and ask from where `results` ends; stops early when the child does."""
-    line = _Line(slot, code, limits, len(questions) - len(results))
+    line = _Line(slot, reader, code, limits, len(questions) - len(results))
     try:
-        loading = await line.load()
+        loading, _ = await line.load()
         if loading.status == "ok" and loading.error is None:
             while loading.status == "ok" and len(results) < len(questions):
-                answer = await line.call(function, questions[len(results)])
-                results.append(answer)
+                answer, size = await line.call(function, questions[len(results)])
+                results.add(answer, size)
                 if line.ended.done() or answer.status in ("timeout", "killed"):
                     break
         else:
@@ -98,18 +124,21 @@ async def _converse(
 class _Line:
     """The line to one loaded solution."""
 
-    def __init__(self, slot: SlotHandle, code: bytes, limits: Limits, calls: int) -> None:
+    def __init__(
+        self, slot: SlotHandle, reader: Reader, code: bytes, limits: Limits, calls: int
+    ) -> None:
         self._slot = slot
+        self._reader = reader
         self._limits = limits
         self._overrun = False
         whole = dataclasses.replace(
             limits, cpu_seconds=min(86_400.0, limits.cpu_seconds * (calls + 1))
         )
         job = job_of(wire.CALLS, whole)
-        self._dialogue = Dialogue(slot, job, code, limits, self._time_is_up)
+        self._dialogue = Dialogue(slot, job, code, limits, self._time_is_up, wire.MOST_ANSWER_BYTES)
         self.ended = self._dialogue.ended
 
-    async def load(self) -> CallResult:
+    async def load(self) -> tuple[CallResult, int]:
         """Wait until the solution is loaded; raises `SlotLost` where it did not even begin."""
         if not await self._dialogue.ready() and not self.ended.done():
             self._slot.destroy()
@@ -117,17 +146,21 @@ class _Line:
         nonce = os.urandom(8).hex()
         return await self._ask(nonce, nonce.encode())
 
-    async def call(self, function: str, arguments: Any) -> CallResult:
-        """Call a function of the solution and wait for what it returns."""
+    async def call(self, function: str, arguments: Any) -> tuple[CallResult, int]:
+        """Call a function of the solution; returns what it returned, and its size in bytes."""
         nonce = os.urandom(8).hex()
         return await self._ask(nonce, json.dumps([nonce, function, arguments]).encode())
 
-    async def _ask(self, nonce: str, question: bytes) -> CallResult:
+    async def _ask(self, nonce: str, question: bytes) -> tuple[CallResult, int]:
         opening = f'["{nonce}",'.encode()
         answer = await self._dialogue.ask(question, opening, self._limits)
         seconds = self._dialogue.watch.wall_seconds()
         if answer is not None:
-            return _read(answer, seconds)
+            return await _read(self._reader, answer, seconds)
+        return await self._ended(seconds), 0
+
+    async def _ended(self, seconds: float) -> CallResult:
+        """Return what a call came to under which the process ended."""
         if not self.ended.done():
             self._slot.kill_child()
         try:
@@ -159,13 +192,17 @@ class _Line:
             await asyncio.wait([self.ended])
 
 
-def _read(answer: bytes, seconds: float) -> CallResult:
+async def _read(reader: Reader, answer: bytearray, seconds: float) -> tuple[CallResult, int]:
     """Read an answer that bears the right nonce; the rest of it may still be a lie."""
     try:
-        _, status, payload, error = json.loads(answer)
-        if status not in CALL_STATUSES:
+        read, size = await reader.read(answer, plain.building, _MOST_BUILT)
+        _, status, value, error = read
+        if type(status) is not str or status not in CALL_STATUSES or status == "skipped":
             raise plain.NotPlain("not a status")
-        value = plain.decode(payload) if status == "ok" else None
-    except (ValueError, RecursionError, plain.NotPlain) as refusal:
-        return CallResult("unsupported", None, str(refusal)[:500], seconds)
-    return CallResult(status, value, str(error)[:500] if error is not None else None, seconds)
+        if error is not None and type(error) is not str:
+            raise plain.NotPlain("not the text of an error")
+    except (ValueError, TypeError, RecursionError) as refusal:
+        return CallResult("unsupported", None, str(refusal)[:500], seconds), 0
+    if status != "ok":
+        value, size = None, 0
+    return CallResult(status, value, error and error[:500], seconds), size

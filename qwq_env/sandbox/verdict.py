@@ -29,7 +29,7 @@ def job_of(kind: int, limits: Limits) -> wire.Job:
 
 def value_bytes(limits: Limits) -> int:
     """How much of a value's `repr` is kept: it must fit into the report pipe."""
-    return min(limits.output_bytes, 8192)
+    return min(limits.output_bytes, wire.MOST_VALUE_CHARACTERS)
 
 
 def judge(ended: Ended, limits: Limits) -> ExecutionResult:

@@ -1,6 +1,7 @@
 """Plain data: what goes through comes out equal and of exactly the same types; lies are refused."""
 
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -44,7 +45,7 @@ def shape(value):
 
 @given(_values)
 def test_plain_data_arrives_with_its_types(value):
-    arrived = plain.decode(json.loads(json.dumps(plain.encode(value))))
+    arrived = json.loads(json.dumps(plain.encode(value)), object_hook=plain.build)
 
     assert shape(arrived) == shape(value)
 
@@ -52,8 +53,8 @@ def test_plain_data_arrives_with_its_types(value):
 @given(_json)
 def test_a_lie_is_refused_or_plain(data):
     try:
-        value = plain.decode(data)
-    except plain.NotPlain:
+        value = json.loads(json.dumps(data), object_hook=plain.build)
+    except (plain.NotPlain, plain.TooCostly):
         return
 
     json.dumps(plain.encode(value))
@@ -80,5 +81,60 @@ def test_a_value_that_holds_itself_does_not_travel():
         plain.encode(value)
 
 
-def test_huge_integers_travel():
-    assert plain.decode(json.loads(json.dumps(plain.encode(7**9000)))) == 7**9000
+@pytest.mark.parametrize(
+    "value",
+    [7**9000, -(10**4305), (1 << (1 << 22)) - 1, -(1 << 1025)],
+    ids=["power", "just beyond decimal", "longest", "negative"],
+)
+def test_huge_integers_travel(value):
+    assert json.loads(json.dumps(plain.encode(value)), object_hook=plain.build) == value
+
+
+def test_an_integer_beyond_all_measure_does_not_travel():
+    with pytest.raises(plain.NotPlain, match="bits"):
+        plain.encode(1 << (1 << 22))
+
+
+P = 2**61 - 1
+"""The hashes of numbers are their rests by this prime, the same in every process."""
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        [i * P for i in range(5000)],
+        [{"t": [i * P]} for i in range(5000)],
+        [{"f": [i * P, 1]} for i in range(5000)],
+        [{"t": [i * P, {"t": [-i * P]}]} for i in range(5000)],
+        [*range(100_000), *(i * P for i in range(1, 5000))],
+        [7] * 5000,
+        # Sets in sets, of which each has to be looked for in each.
+        [
+            {"f": [{"f": [{"f": [a * P, b * P]} for b in range(40)]}, c]}
+            for a in range(9)
+            for c in (0, P)
+        ],
+    ],
+)
+@pytest.mark.parametrize("tag", ["s", "f", "d"])
+def test_members_of_one_hash_are_refused_in_no_time(members, tag):
+    text = json.dumps({tag: [[member, 0] for member in members] if tag == "d" else members})
+    began = time.thread_time()
+
+    with pytest.raises(plain.TooCostly, match="of one hash"):
+        json.loads(text, object_hook=plain.build)
+    assert time.thread_time() - began < 0.5
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {(x, y) for x in range(-100, 100) for y in range(-100, 100)},
+        {(x, y, z): 0 for x in range(-9, 9) for y in range(-9, 9) for z in range(-9, 9)},
+        {frozenset({x, y}) for x in range(-20, 20) for y in range(-20, 20)},
+        {-1, -2, 0, P, -P, "", 2 * P},
+        {float(i) for i in range(-1000, 1000)} | {2.0**i for i in range(1000)},
+    ],
+)
+def test_members_that_happen_to_share_a_hash_travel(value):
+    assert json.loads(json.dumps(plain.encode(value)), object_hook=plain.build) == value
