@@ -16,13 +16,9 @@ program was stopped; `killed`: it died of a signal; `infra`: the sandbox failed 
 result travels, as in an HTTP answer: locally `SandboxUnavailable` is raised instead).
 """
 
-CallStatus = Literal["ok", "error", "timeout", "memory", "killed", "unsupported", "skipped"]
-"""How one call ended.
-
-`unsupported`: the returned value is not plain data, or is larger than anybody's answer (a million
-numbers are not); `skipped`: it was not made, because the values of the calls before it fill what
-one request may hold. Ask for it in a request of its own, in which the first call is always made.
-"""
+CallStatus = Literal["ok", "error", "timeout", "memory", "killed", "unsupported"]
+"""How one call ended; `unsupported` is a returned value that is not plain data, or that is larger
+than anybody's answer (a million numbers are not)."""
 
 STATUSES: tuple[str, ...] = get_args(Status)
 CALL_STATUSES: tuple[str, ...] = get_args(CallStatus)
@@ -137,13 +133,15 @@ class CallResult:
     `value` is meaningful only when `status` is `ok`. It is built anew from plain data, so its
     type is exactly one of None, bool, int, float, str, bytes, list, tuple, dict, set, frozenset
     (all the way down): its `==` is Python's own and may be trusted. `error` names the exception
-    for the eye of a person.
+    for the eye of a person. `skipped` (then `unsupported`) says that the values of the calls
+    before this one fill what one request may hold: ask for it, and for those after it, in another.
     """
 
     status: CallStatus
     value: Any = None
     error: str | None = None
     wall_seconds: float = 0.0
+    skipped: bool = False
 
     @property
     def ok(self) -> bool:

@@ -7,7 +7,7 @@ import dataclasses
 import json
 import os
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from qwq_env.errors import UsageError
 from qwq_env.sandbox import plain
@@ -23,12 +23,9 @@ from qwq_env.sandbox.verdict import job_of, judge
 
 _ATTEMPTS: Final = 3
 
-_MOST_BUILT: Final = 50 << 20
-"""Bytes that the text of one answer and the value made of it may take together: a million
-numbers, or three hundred thousand lists."""
-
-_MOST_HELD: Final = 8 << 20
-"""Bytes of values after which no further call of the same request is made."""
+_MOST_BUILT: Final = 52 << 20
+"""Bytes that the values of one request and the text of an answer may take at a time: enough for a
+million numbers, or for a hundred thousand tuples."""
 
 
 async def call_solution(
@@ -73,20 +70,30 @@ def _encoded(number: int, given: list[Any]) -> Any:
         raise UsageError(f"arguments[{number}]: {error}") from None
 
 
+class _Answer(NamedTuple):
+    """What one call came to, about how many bytes its value takes, whether it takes too many."""
+
+    result: CallResult
+    size: int = 0
+    too_large: bool = False
+
+
 class _Results(list[CallResult]):
-    """The results so far, and about how many bytes their values take."""
+    """The results so far; `room` bytes are left for further values."""
 
     def __init__(self, wanted: int) -> None:
         self._wanted = wanted
-        self._held = 0
+        self.room = _MOST_BUILT
 
-    def add(self, result: CallResult, size: int) -> None:
-        """Take the next result; once too much is held, what was not asked is skipped."""
-        self.append(result)
-        self._held += size
-        if self._held > _MOST_HELD:
-            error = "not called: the values before it fill what one request may hold"
-            self.extend([CallResult("skipped", None, error)] * (self._wanted - len(self)))
+    def add(self, answer: _Answer) -> None:
+        """Add an answer; where it is too large beside those before it, the rest is skipped."""
+        if answer.too_large and self.room < _MOST_BUILT:
+            error = "skipped: the values before it fill the request, ask again"
+            skipped = CallResult("unsupported", None, error, skipped=True)
+            self.extend([skipped] * (self._wanted - len(self)))
+        else:
+            self.append(answer.result)
+            self.room -= answer.size
 
 
 async def _converse(
@@ -101,12 +108,12 @@ async def _converse(
     """Load the solution and ask from where `results` ends; stops early when the child does."""
     line = _Line(slot, reader, code, limits, len(questions) - len(results))
     try:
-        loading, _ = await line.load()
+        loading = await line.load()
         if loading.status == "ok" and loading.error is None:
             while loading.status == "ok" and len(results) < len(questions):
-                answer, size = await line.call(function, questions[len(results)])
-                results.add(answer, size)
-                if line.ended.done() or answer.status in ("timeout", "killed"):
+                answer = await line.call(function, questions[len(results)], results.room)
+                results.add(answer)
+                if line.ended.done() or answer.result.status in ("timeout", "killed"):
                     break
         else:
             status = "error" if loading.status == "ok" else loading.status
@@ -138,26 +145,26 @@ class _Line:
         self._dialogue = Dialogue(slot, job, code, limits, self._time_is_up, wire.MOST_ANSWER_BYTES)
         self.ended = self._dialogue.ended
 
-    async def load(self) -> tuple[CallResult, int]:
+    async def load(self) -> CallResult:
         """Wait until the solution is loaded; raises `SlotLost` where it did not even begin."""
         if not await self._dialogue.ready() and not self.ended.done():
             self._slot.destroy()
             raise SlotLost
         nonce = os.urandom(8).hex()
-        return await self._ask(nonce, nonce.encode())
+        return (await self._ask(nonce, nonce.encode(), _MOST_BUILT)).result
 
-    async def call(self, function: str, arguments: Any) -> tuple[CallResult, int]:
-        """Call a function of the solution; returns what it returned, and its size in bytes."""
+    async def call(self, function: str, arguments: Any, most: int) -> _Answer:
+        """Call a function of the solution; `most` bytes may be taken by the value it returns."""
         nonce = os.urandom(8).hex()
-        return await self._ask(nonce, json.dumps([nonce, function, arguments]).encode())
+        return await self._ask(nonce, json.dumps([nonce, function, arguments]).encode(), most)
 
-    async def _ask(self, nonce: str, question: bytes) -> tuple[CallResult, int]:
+    async def _ask(self, nonce: str, question: bytes, most: int) -> _Answer:
         opening = f'["{nonce}",'.encode()
         answer = await self._dialogue.ask(question, opening, self._limits)
         seconds = self._dialogue.watch.wall_seconds()
         if answer is not None:
-            return await _read(self._reader, answer, seconds)
-        return await self._ended(seconds), 0
+            return await _read(self._reader, answer, most, seconds)
+        return _Answer(await self._ended(seconds))
 
     async def _ended(self, seconds: float) -> CallResult:
         """Return what a call came to under which the process ended."""
@@ -192,17 +199,18 @@ class _Line:
             await asyncio.wait([self.ended])
 
 
-async def _read(reader: Reader, answer: bytearray, seconds: float) -> tuple[CallResult, int]:
+async def _read(reader: Reader, answer: bytearray, most: int, seconds: float) -> _Answer:
     """Read an answer that bears the right nonce; the rest of it may still be a lie."""
     try:
-        read, size = await reader.read(answer, plain.building, _MOST_BUILT)
+        read, size = await reader.read(answer, plain.building, most)
         _, status, value, error = read
-        if type(status) is not str or status not in CALL_STATUSES or status == "skipped":
+        if type(status) is not str or status not in CALL_STATUSES:
             raise plain.NotPlain("not a status")
         if error is not None and type(error) is not str:
             raise plain.NotPlain("not the text of an error")
     except (ValueError, TypeError, RecursionError) as refusal:
-        return CallResult("unsupported", None, str(refusal)[:500], seconds), 0
+        refused = CallResult("unsupported", None, str(refusal)[:500], seconds)
+        return _Answer(refused, too_large=isinstance(refusal, plain.TooCostly))
     if status != "ok":
         value, size = None, 0
-    return CallResult(status, value, error and error[:500], seconds), size
+    return _Answer(CallResult(status, value, error and error[:500], seconds), size)

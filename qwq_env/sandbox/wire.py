@@ -31,6 +31,7 @@ def write_call_result(result: CallResult) -> dict[str, Any]:
         "value": to_plain_json(result.value),
         "error": result.error,
         "wall_seconds": result.wall_seconds,
+        "skipped": result.skipped,
     }
 
 

@@ -2,13 +2,10 @@
 
 import asyncio
 import json
-import time
 
-import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from qwq_env.sandbox import foreign, plain
 from qwq_env.sandbox.foreign import Reader
 
 MOST = 50 << 20

@@ -140,6 +140,11 @@ class CodeGrader:
         results = await self._sandbox.call(program, path, arguments, limits=limits)
         failures = []
         for (number, test), result in zip(batch, results, strict=True):
+            if result.skipped:
+                # Large values, which are let go before more of them are asked for.
+                rest = batch[number - batch[0][0] :]
+                del results
+                return failures + await self._run_batch(program, rest, limits)
             if not result.ok:
                 failures.append((_REASONS[result.status], number))
             elif not test.check(result.value):
