@@ -9,6 +9,7 @@ counted before it is built, and short texts, which cannot cost much, are left to
 from __future__ import annotations
 
 import asyncio
+import codecs
 import json
 import re
 import sys
@@ -24,6 +25,7 @@ Building = Callable[[dict[str, Any]], Work[Any]]
 
 MOST_DEPTH: Final = 256
 _TURN_SECONDS: Final = 0.004
+_MOST_AT_ONCE: Final = 65_536
 _LIST: Final = 200
 _OBJECT: Final = 200
 _ITEM: Final = 40
@@ -99,6 +101,22 @@ async def in_turns(work: Work[T]) -> T:
         if time.perf_counter() > end:
             await asyncio.sleep(0)
             end = time.perf_counter() + _TURN_SECONDS
+
+
+async def text_of(data: bytes) -> str:
+    """Return what a program printed as text; what is not UTF-8 is replaced, which takes time."""
+    if len(data) <= _MOST_AT_ONCE:
+        return data.decode("utf-8", "replace")
+    return await in_turns(_decoding(data))
+
+
+def _decoding(data: bytes) -> Work[str]:
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    pieces = []
+    for begin in range(0, len(data), _MOST_AT_ONCE):
+        pieces.append(decoder.decode(data[begin : begin + _MOST_AT_ONCE]))
+        yield
+    return "".join(pieces) + decoder.decode(b"", final=True)
 
 
 class _Parse:

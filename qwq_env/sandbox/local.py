@@ -183,10 +183,10 @@ class LocalSandbox(Sandbox):
             slot = await pool.take()
             try:
                 if limits.disk_mb == pool.disk_mb:
-                    return judge(await self._once(slot, program, limits), limits)
+                    return await judge(await self._once(slot, program, limits), limits)
                 odd = await pool.open(limits.disk_mb)
                 try:
-                    return judge(await self._once(odd, program, limits), limits)
+                    return await judge(await self._once(odd, program, limits), limits)
                 finally:
                     odd.destroy()
             except SlotLost:

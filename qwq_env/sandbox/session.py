@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from qwq_env.sandbox.dialogue import Dialogue
 from qwq_env.sandbox.errors import SandboxUnavailable, SessionClosed
+from qwq_env.sandbox.foreign import text_of
 from qwq_env.sandbox.handle import SlotHandle, SlotLost
 from qwq_env.sandbox.interface import SandboxSession
 from qwq_env.sandbox.jail import wire
@@ -90,8 +91,8 @@ class _Interpreter:
         stdout, stderr, truncated = self.slot.take_output(limits.output_bytes)
         return ExecutionResult(
             status=_status(answer, self._verdict),
-            stdout=stdout.decode("utf-8", "replace"),
-            stderr=stderr.decode("utf-8", "replace"),
+            stdout=await text_of(stdout),
+            stderr=await text_of(stderr),
             value=answer.value,
             exit_code=answer.exit_code,
             cpu_seconds=self._dialogue.watch.cpu_seconds(),
@@ -104,7 +105,7 @@ class _Interpreter:
         if not self._dialogue.ended.done():
             self.slot.kill_child()
         try:
-            result = judge(await self._dialogue.ended, limits)
+            result = await judge(await self._dialogue.ended, limits)
         except SlotLost:
             if self._verdict is None:
                 raise

@@ -171,7 +171,7 @@ class _Line:
         if not self.ended.done():
             self._slot.kill_child()
         try:
-            result = judge(await self.ended, self._limits)
+            result = await judge(await self.ended, self._limits)
         except SlotLost:
             if not self._overrun:
                 raise

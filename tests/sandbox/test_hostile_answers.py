@@ -233,3 +233,18 @@ async def test_a_value_is_as_long_as_asked_for(bare, output_bytes):
         honest = await session.run("'x' * 10_000")
     assert forged.state_lost
     assert len(honest.value) == min(output_bytes, 8192)
+
+
+@pytest.mark.parametrize("piece", [b"\xff", b"\xe2\x28", "\u00e9\U0001f600".encode(), b"\0\n"])
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+async def test_what_is_printed_costs_the_host_little(bare, piece, stream):
+    code = f"import sys\nwhile True: sys.{stream}.buffer.write({piece!r} * 10**6)"
+    limits = Limits(output_bytes=4 << 20)
+
+    async with watched() as worst:
+        result = await bare.run(code, limits=limits)
+    printed = getattr(result, stream)
+    assert (result.status, result.truncated) == ("output", (stream,))
+    assert printed == (piece * (4 << 20))[: 4 << 20].decode("utf-8", "replace")
+    assert worst["stall"] < MOST_STALL
+    assert worst["growth"] < MOST_GROWTH
