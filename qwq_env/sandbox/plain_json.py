@@ -19,20 +19,20 @@ the sandbox); the rest is an object with one key that begins with `$`:
 from __future__ import annotations
 
 import base64
-import binascii
+import json
 import math
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any, Final
 
 from qwq_env.errors import UsageError
+from qwq_env.sandbox import plain
+from qwq_env.sandbox.plain import Work
 
 # Python refuses to write or read decimal integers of more than 4,300 digits.
 _DECIMAL_BITS: Final = 1024
-_COLLECTIONS: Final[dict[str, Callable[[Any], Any]]] = {
-    "$tuple": tuple,
-    "$set": set,
-    "$frozenset": frozenset,
-}
+_COLLECTIONS: Final = (tuple, set, frozenset)
+_PIECE: Final = 65_536
+_STRETCH: Final = 1024
 
 
 def to_plain_json(value: Any) -> Any:
@@ -43,12 +43,93 @@ def to_plain_json(value: Any) -> Any:
         raise UsageError("value: is nested too deeply") from None
 
 
-def from_plain_json(data: Any) -> Any:
-    """Return the plain data that `to_plain_json` wrote as `data`; `UsageError` if it did not."""
+def build(data: dict[str, Any]) -> Any:
+    """Return the plain data of one JSON object whose content was built already: an `object_hook`.
+
+    Raises `UsageError` for what `to_plain_json` never wrote, and `TooCostly` (see `plain`).
+    """
+    return plain.at_once(building(data))
+
+
+def building(data: dict[str, Any]) -> Work[Any]:
+    """`build` in short steps."""
+    if len(data) != 1 or not next(iter(data)).startswith("$"):
+        return data
+    ((tag, content),) = data.items()
     try:
-        return _decode(data)
-    except RecursionError:
-        raise UsageError("value: is nested too deeply") from None
+        return (yield from _building(tag, content))
+    except (TypeError, ValueError) as error:
+        if isinstance(error, plain.TooCostly):
+            raise
+        raise UsageError(f"value: {tag} does not hold what it should: {error}") from None
+
+
+def _building(tag: str, content: Any) -> Work[Any]:
+    if tag == "$bytes":
+        return base64.b64decode(content, validate=True)
+    if tag == "$float" and content in ("inf", "-inf", "nan"):
+        return float(content)
+    if tag == "$int":
+        return plain.integer(content)
+    if tag in ("$tuple", "$set", "$frozenset", "$dict") and type(content) is list:
+        if tag == "$tuple":
+            return tuple(content)
+        if tag == "$dict":
+            return (yield from plain.collect_pairs(content))
+        members = yield from plain.collect(content)
+        return members if tag == "$set" else frozenset(members)
+    raise UsageError(f"value: {tag!r:.80} is not a known kind of plain data")
+
+
+def writing(value: Any) -> Iterator[str]:
+    """Yield the JSON of `to_plain_json(value)` piece by piece, none of which takes long to make."""
+    kind = type(value)
+    if kind is str and len(value) > _PIECE:
+        yield '"'
+        for begin in range(0, len(value), _PIECE):
+            yield json.dumps(value[begin : begin + _PIECE])[1:-1]
+        yield '"'
+    elif kind is list:
+        yield from _items("[", value, "]")
+    elif kind in _COLLECTIONS:
+        yield from _items(f'{{"${kind.__name__}": [', list(value), "]}")
+    elif kind is dict and _has_names(value):
+        for number, (key, item) in enumerate(value.items()):
+            yield f"{', ' if number else '{'}{json.dumps(key)}: "
+            yield from writing(item)
+        yield "}" if value else "{}"
+    elif kind is dict:
+        yield from _items('{"$dict": [', [list(pair) for pair in value.items()], "]}")
+    else:
+        yield json.dumps(to_plain_json(value))
+
+
+def joined(value: Any) -> Work[str]:
+    """Make the whole of what `writing` yields."""
+    pieces = []
+    for piece in writing(value):
+        pieces.append(piece)
+        yield
+    return "".join(pieces)
+
+
+def _items(opening: str, items: list[Any], closing: str) -> Iterator[str]:
+    yield opening
+    for begin in range(0, len(items), _STRETCH):
+        stretch = items[begin : begin + _STRETCH]
+        kinds = set(map(type, stretch))
+        if kinds <= {int, bool} and plain.is_json(stretch):
+            yield f"{', ' if begin else ''}{json.dumps(stretch)[1:-1]}"
+            continue
+        for number, item in enumerate(stretch, begin):
+            if number:
+                yield ", "
+            yield from writing(item)
+    yield closing
+
+
+def _has_names(value: dict[Any, Any]) -> bool:
+    return all(type(key) is str and not key.startswith("$") for key in value)
 
 
 def _encode(value: Any) -> Any:
@@ -66,40 +147,12 @@ def _encode(value: Any) -> Any:
         return _encode_dict(value)
     if kind is bytes:
         return {"$bytes": base64.b64encode(value).decode("ascii")}
-    if kind in _COLLECTIONS.values():
+    if kind in _COLLECTIONS:
         return {f"${kind.__name__}": [_encode(item) for item in value]}
     raise UsageError(f"value: {kind.__name__} is not plain data")
 
 
 def _encode_dict(value: dict[Any, Any]) -> dict[str, Any]:
-    if all(type(key) is str and not key.startswith("$") for key in value):
+    if _has_names(value):
         return {key: _encode(item) for key, item in value.items()}
     return {"$dict": [[_encode(key), _encode(item)] for key, item in value.items()]}
-
-
-def _decode(data: Any) -> Any:
-    if isinstance(data, list):
-        return [_decode(item) for item in data]
-    if not isinstance(data, dict):
-        return data
-    if len(data) != 1 or not next(iter(data)).startswith("$"):
-        return {key: _decode(item) for key, item in data.items()}
-    ((tag, content),) = data.items()
-    try:
-        return _decode_tagged(tag, content)
-    except (TypeError, ValueError, binascii.Error) as error:
-        raise UsageError(f"value: {tag} does not hold what it should: {error}") from None
-
-
-def _decode_tagged(tag: str, content: Any) -> Any:
-    if tag in _COLLECTIONS and isinstance(content, list):
-        return _COLLECTIONS[tag](_decode(item) for item in content)
-    if tag == "$dict":
-        return {_decode(key): _decode(item) for key, item in content}
-    if tag == "$bytes":
-        return base64.b64decode(content, validate=True)
-    if tag == "$float" and content in ("inf", "-inf", "nan"):
-        return float(content)
-    if tag == "$int":
-        return int(content, 16)
-    raise UsageError(f"value: {tag!r} is not a known kind of plain data")
