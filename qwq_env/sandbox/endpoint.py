@@ -29,8 +29,9 @@ from qwq_env.sandbox.wire import CLIENT_HEADER
 MOST_BYTES: Final = 1 << 20
 """Of an answer for which nothing larger is allowed."""
 
-# What a server takes for a value counts for up to four times as much here, by how it is cut.
-_MOST_BUILT: Final = 256 << 20
+# By how the text is cut, and for the keys that it has here, a value may count for twice of what
+# the server counted: one that a server took must not be refused by its client.
+_MOST_BUILT: Final = 160 << 20
 _LONGEST_REASON: Final = 1000
 _PROBE_S: Final = 2.0
 _LONGEST_WAIT_S: Final = 60.0

@@ -1,15 +1,4 @@
-"""Answers that a program wrote itself, by the host's own frame: each costs bounded time and memory.
-
-The event loop is watched by a task that wakes all the time: what the loop's thread computes between
-two of its turns is a stall. It is counted in processor time, since this machine may be busy.
-"""
-
-import asyncio
-import contextlib
-import gc
-import time
-from contextlib import asynccontextmanager
-from pathlib import Path
+"""Answers that a program wrote itself, out of its caller's frame: what each costs the host."""
 
 import pytest
 
@@ -20,8 +9,6 @@ from qwq_env.sandbox import Limits
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 LIMITS = Limits(cpu_seconds=20, wall_seconds=60, memory_mb=512)
-MOST_STALL = 0.05
-MOST_GROWTH = 64 << 20
 
 # Answers any question with what `{answer}` makes: the frame that calls holds the nonce.
 FORGERY = """
@@ -76,61 +63,24 @@ SHAPES = {
 }
 
 
-@asynccontextmanager
-async def watched():
-    """Watch the event loop's longest stall and this process's memory while the body runs."""
-    worst = {"stall": 0.0, "growth": 0}
-    gc.collect()
-    gc.freeze()  # the tests' own objects are not searched for garbage on an answer's account
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")  # the peak counts from now on
-    began = _peak()
-
-    async def beat():
-        while True:
-            turn = time.thread_time()
-            await asyncio.sleep(0)
-            worst["stall"] = max(worst["stall"], time.thread_time() - turn)
-            await asyncio.sleep(0.0005)
-
-    beats = asyncio.create_task(beat())
-    try:
-        yield worst
-    finally:
-        await asyncio.sleep(0.002)
-        beats.cancel()
-        gc.unfreeze()
-        worst["growth"] = _peak() - began
-
-
-def _peak():
-    """Return the most memory that this process has held, in bytes."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) << 10
-
-
 @pytest.mark.parametrize("shape", SHAPES)
-async def test_a_forged_answer_costs_the_host_little(bare, shape):
+async def test_a_forged_answer_costs_the_host_little(bare, watch, shape):
     code = FORGERY.format(answer=SHAPES[shape])
 
-    async with watched() as worst:
+    async with watch():
         await bare.call(code, "add", [[2, 3]], limits=LIMITS)
-    assert worst["stall"] < MOST_STALL
-    assert worst["growth"] < MOST_GROWTH
 
 
-async def test_many_large_answers_in_one_request_cost_no_more_than_one(bare):
+async def test_many_large_answers_in_one_request_cost_no_more_than_one(bare, watch):
     """What is left is skipped; asked for again, it comes."""
     code = "def numbers(n):\n    return list(range(n))"
     wanted = [[300_000 + i] for i in range(8)]
 
-    async with watched() as worst:
+    async with watch():
         results = await bare.call(code, "numbers", wanted, limits=LIMITS)
     skipped = [result.skipped for result in results]
     first = skipped.index(True)
     rest = await bare.call(code, "numbers", wanted[first:], limits=LIMITS)
-    assert worst["growth"] < MOST_GROWTH
-    assert worst["stall"] < MOST_STALL
     assert first > 1
     assert all(skipped[first:])
     assert [len(result.value) for result in results[:first]] == [n for (n,) in wanted[:first]]
@@ -152,30 +102,26 @@ async def test_many_large_answers_in_one_request_cost_no_more_than_one(bare):
     ],
     ids=["numbers", "floats", "pairs", "tuples", "keys", "set", "text", "texts", "grid"],
 )
-async def test_an_honest_answer_may_be_large(bare, made, value):
-    async with watched() as worst:
+async def test_an_honest_answer_may_be_large(bare, watch, made, value):
+    async with watch():
         (result,) = await bare.call(f"def f():\n    return {made}", "f", [[]], limits=LIMITS)
 
     assert result.error is None
     assert result.value == value
     assert type(result.value) is type(value)
-    assert worst["stall"] < MOST_STALL
-    assert worst["growth"] < MOST_GROWTH
 
 
-async def test_a_grader_pays_forged_answers_nothing_and_large_honest_ones(bare):
+async def test_a_grader_pays_forged_answers_nothing_and_large_honest_ones(bare, watch):
     grader = CodeGrader(bare, reward="fraction")
     lengths = range(14 << 20, (14 << 20) + 3)
     problem = CodeProblem(tuple(CallTest("add", (n,), equals("x" * n)) for n in lengths))
     colliding = FORGERY.format(answer=SHAPES["set of one hash"])
 
-    async with watched() as worst:
+    async with watch():
         forged = await grader.grade(problem, f"```python\n{colliding}\n```")
     honest = await grader.grade(problem, "```python\ndef add(n):\n    return 'x' * n\n```")
     assert (forged.value, forged.reason) == (0.0, "wrong_answer")
     assert honest.value == 1.0
-    assert worst["growth"] < MOST_GROWTH
-    assert worst["stall"] < MOST_STALL
 
 
 async def test_an_error_is_a_text_or_none(bare):
@@ -210,17 +156,18 @@ VALUE = 'struct.pack("=ii", {length}, -1) + b"V" * {length}'
         (0, 2**62, VALUE.format(length=1)),
     ],
 )
-async def test_a_step_that_answers_for_the_interpreter_ends_it(bare, exit_code, peak, account):
+async def test_a_step_that_answers_for_the_interpreter_ends_it(
+    bare, watch, exit_code, peak, account
+):
     """Which is the program's own doing, and neither the sandbox's failure nor the host's cost."""
     code = STEP.format(exit_code=exit_code, peak=peak, account=account)
 
     async with await bare.open_session(limits=LIMITS) as session:
-        async with watched() as worst:
+        async with watch():
             result = await session.run(code)
         after = await session.run("6 * 7")
     assert (result.status, result.state_lost, result.value) == ("killed", True, None)
     assert after.value == "42"
-    assert worst["growth"] < 32 << 20
 
 
 @pytest.mark.parametrize("output_bytes", [0, 100, 65_536])
@@ -237,14 +184,12 @@ async def test_a_value_is_as_long_as_asked_for(bare, output_bytes):
 
 @pytest.mark.parametrize("piece", [b"\xff", b"\xe2\x28", "\u00e9\U0001f600".encode(), b"\0\n"])
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
-async def test_what_is_printed_costs_the_host_little(bare, piece, stream):
+async def test_what_is_printed_costs_the_host_little(bare, watch, piece, stream):
     code = f"import sys\nwhile True: sys.{stream}.buffer.write({piece!r} * 10**6)"
     limits = Limits(output_bytes=4 << 20)
 
-    async with watched() as worst:
+    async with watch():
         result = await bare.run(code, limits=limits)
     printed = getattr(result, stream)
     assert (result.status, result.truncated) == ("output", (stream,))
     assert printed == (piece * (4 << 20))[: 4 << 20].decode("utf-8", "replace")
-    assert worst["stall"] < MOST_STALL
-    assert worst["growth"] < MOST_GROWTH
