@@ -49,7 +49,7 @@ class Channel:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         self.peer_pid = 0
         self._buffer = bytearray()
-        self._unsent = b""
+        self._unsent = memoryview(b"")
         self._closed = False
         self._reads = self._frames = 0
         self._heard = select.poll()
@@ -70,9 +70,10 @@ class Channel:
                 return
             if sent == len(frame):
                 return
-            frame = frame[sent:]
+            self._unsent = memoryview(frame)[sent:]
             self._loop.add_writer(self._socket.fileno(), self._flush)
-        self._unsent += frame
+        else:
+            self._unsent = memoryview(bytes(self._unsent) + frame)
 
     def look_out(self, seconds: float) -> None:
         """Read what comes within `seconds` here and now, while the event loop stands still."""

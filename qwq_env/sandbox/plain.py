@@ -12,8 +12,9 @@ takes time in the square of their number. `collect` refuses such members before 
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
@@ -28,6 +29,10 @@ _MOST_BITS: Final = 1 << 22
 _AS_THEY_ARE: Final = frozenset((type(None), bool, str, float))
 _MOST_MEMBERS: Final = 150_000
 _STEP: Final = 1024
+_PIECE: Final = 65_536
+_MOST_NODES: Final = 4096
+_NUMBERS: Final = frozenset((int, float, bool, type(None)))
+_CONTAINERS: Final = (list, tuple, set, frozenset, dict)
 _COMPARISONS_EACH: Final = 16
 """Comparisons a member, on average, that members of equal hash may cost. Honest ones meet too:
 -1 and -2 have one hash, and so have points in a plane, or in space, that differ by them."""
@@ -85,6 +90,80 @@ def is_json(items: list[Any]) -> bool:
     if kinds == {int}:
         return max(items).bit_length() <= _DECIMAL_BITS and min(items).bit_length() <= _DECIMAL_BITS
     return kinds <= _AS_THEY_ARE
+
+
+def writing(value: Any, depth: int = 0) -> Iterator[str]:
+    """Yield the JSON of `encode(value)` piece by piece, none of which takes long to make."""
+    kind = type(value)
+    if depth > MAX_DEPTH or kind not in _CONTAINERS:
+        yield from writing_text(value) if kind is str else (json.dumps(_encode(value, depth)),)
+        return
+    items = [list(pair) for pair in value.items()] if kind is dict else list(value)
+    around = ("[", "]") if kind is list else (f'{{"{kind.__name__[0]}":[', "]}")
+    yield from writing_items(
+        around,
+        items,
+        lambda few: _encode_items(few, depth),
+        lambda item: writing(item, depth + 1),
+    )
+
+
+def writing_text(text: str) -> Iterator[str]:
+    """Yield the JSON of a text."""
+    yield '"'
+    for begin in range(0, len(text), _PIECE):
+        yield json.dumps(text[begin : begin + _PIECE])[1:-1]
+    yield '"'
+
+
+def writing_items(
+    around: tuple[str, str],
+    items: list[Any],
+    encode: Callable[[list[Any]], list[Any]],
+    write: Callable[[Any], Iterator[str]],
+) -> Iterator[str]:
+    """Yield `items` with what is to stand around them.
+
+    What is small is written at once, as `encode` has it; where an item may be large, `write` does
+    it.
+    """
+    yield around[0]
+    for begin in range(0, len(items), _STEP):
+        stretch = items[begin : begin + _STEP]
+        if _NUMBERS.issuperset(map(type, stretch)) or _nodes(stretch) <= _MOST_NODES:
+            yield f"{', ' if begin else ''}{json.dumps(encode(stretch))[1:-1]}"
+            continue
+        for number, item in enumerate(stretch, begin):
+            if number:
+                yield ", "
+            yield from write(item)
+    yield around[1]
+
+
+def _nodes(items: list[Any]) -> int:
+    """Return how many values are in `items` all the way down, or more than `_MOST_NODES`."""
+    count, left = 0, list(items)
+    while left and count <= _MOST_NODES:
+        value = left.pop()
+        kind = type(value)
+        count += 1
+        if kind is str or kind is bytes:
+            count += len(value) // 16
+        elif kind in _CONTAINERS:
+            count += len(value)
+            if count <= _MOST_NODES:
+                left += value
+                left += value.values() if kind is dict else ()
+    return count
+
+
+def joined(pieces: Iterator[str]) -> Work[str]:
+    """Put pieces together."""
+    parts = []
+    for piece in pieces:
+        parts.append(piece)
+        yield
+    return "".join(parts)
 
 
 def build(data: dict[str, Any]) -> Any:

@@ -31,8 +31,6 @@ from qwq_env.sandbox.plain import Work
 # Python refuses to write or read decimal integers of more than 4,300 digits.
 _DECIMAL_BITS: Final = 1024
 _COLLECTIONS: Final = (tuple, set, frozenset)
-_PIECE: Final = 65_536
-_STRETCH: Final = 1024
 
 
 def to_plain_json(value: Any) -> Any:
@@ -84,48 +82,30 @@ def _building(tag: str, content: Any) -> Work[Any]:
 def writing(value: Any) -> Iterator[str]:
     """Yield the JSON of `to_plain_json(value)` piece by piece, none of which takes long to make."""
     kind = type(value)
-    if kind is str and len(value) > _PIECE:
-        yield '"'
-        for begin in range(0, len(value), _PIECE):
-            yield json.dumps(value[begin : begin + _PIECE])[1:-1]
-        yield '"'
+    if kind is str:
+        yield from plain.writing_text(value)
     elif kind is list:
-        yield from _items("[", value, "]")
+        yield from plain.writing_items(("[", "]"), value, _encode_items, writing)
     elif kind in _COLLECTIONS:
-        yield from _items(f'{{"${kind.__name__}": [', list(value), "]}")
+        around = (f'{{"${kind.__name__}": [', "]}")
+        yield from plain.writing_items(around, list(value), _encode_items, writing)
     elif kind is dict and _has_names(value):
         for number, (key, item) in enumerate(value.items()):
             yield f"{', ' if number else '{'}{json.dumps(key)}: "
             yield from writing(item)
         yield "}" if value else "{}"
     elif kind is dict:
-        yield from _items('{"$dict": [', [list(pair) for pair in value.items()], "]}")
+        pairs = [list(pair) for pair in value.items()]
+        yield from plain.writing_items(('{"$dict": [', "]}"), pairs, _encode_items, writing)
     else:
         yield json.dumps(to_plain_json(value))
 
 
-def joined(value: Any) -> Work[str]:
-    """Make the whole of what `writing` yields."""
-    pieces = []
-    for piece in writing(value):
-        pieces.append(piece)
-        yield
-    return "".join(pieces)
-
-
-def _items(opening: str, items: list[Any], closing: str) -> Iterator[str]:
-    yield opening
-    for begin in range(0, len(items), _STRETCH):
-        stretch = items[begin : begin + _STRETCH]
-        kinds = set(map(type, stretch))
-        if kinds <= {int, bool} and plain.is_json(stretch):
-            yield f"{', ' if begin else ''}{json.dumps(stretch)[1:-1]}"
-            continue
-        for number, item in enumerate(stretch, begin):
-            if number:
-                yield ", "
-            yield from writing(item)
-    yield closing
+def _encode_items(items: list[Any]) -> list[Any]:
+    # Of floats some are written as no JSON number.
+    if set(map(type, items)) == {int} and plain.is_json(items):
+        return items
+    return [_encode(item) for item in items]
 
 
 def _has_names(value: dict[Any, Any]) -> bool:
@@ -142,7 +122,7 @@ def _encode(value: Any) -> Any:
     if kind is float:
         return value if math.isfinite(value) else {"$float": repr(value)}
     if kind is list:
-        return [_encode(item) for item in value]
+        return _encode_items(value)
     if kind is dict:
         return _encode_dict(value)
     if kind is bytes:

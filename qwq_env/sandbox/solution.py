@@ -13,7 +13,7 @@ from qwq_env.errors import UsageError
 from qwq_env.sandbox import plain
 from qwq_env.sandbox.dialogue import Dialogue
 from qwq_env.sandbox.errors import SandboxUnavailable
-from qwq_env.sandbox.foreign import Reader
+from qwq_env.sandbox.foreign import Reader, in_turns
 from qwq_env.sandbox.handle import SlotHandle, SlotLost
 from qwq_env.sandbox.jail import wire
 from qwq_env.sandbox.pool import SlotPool
@@ -38,7 +38,7 @@ async def call_solution(
 ) -> list[CallResult]:
     """See `Sandbox.call`."""
     calls = checked_calls(function, arguments)
-    questions = [_encoded(number, given) for number, given in enumerate(calls)]
+    questions = [await _written(number, given) for number, given in enumerate(calls)]
     results = _Results(len(questions))
     lost = 0
     while len(results) < len(questions):
@@ -63,9 +63,9 @@ async def call_solution(
     return results
 
 
-def _encoded(number: int, given: list[Any]) -> Any:
+async def _written(number: int, given: list[Any]) -> str:
     try:
-        return plain.encode(given)
+        return await in_turns(plain.joined(plain.writing(given)))
     except plain.NotPlain as error:
         raise UsageError(f"arguments[{number}]: {error}") from None
 
@@ -101,7 +101,7 @@ async def _converse(
     reader: Reader,
     code: bytes,
     function: str,
-    questions: list[Any],
+    questions: list[str],
     limits: Limits,
     results: _Results,
 ) -> None:
@@ -153,10 +153,11 @@ class _Line:
         nonce = os.urandom(8).hex()
         return (await self._ask(nonce, nonce.encode(), _MOST_BUILT)).result
 
-    async def call(self, function: str, arguments: Any, most: int) -> _Answer:
+    async def call(self, function: str, arguments: str, most: int) -> _Answer:
         """Call a function of the solution; `most` bytes may be taken by the value it returns."""
         nonce = os.urandom(8).hex()
-        return await self._ask(nonce, json.dumps([nonce, function, arguments]).encode(), most)
+        question = f'["{nonce}",{json.dumps(function)},{arguments}]'
+        return await self._ask(nonce, question.encode(), most)
 
     async def _ask(self, nonce: str, question: bytes, most: int) -> _Answer:
         opening = f'["{nonce}",'.encode()

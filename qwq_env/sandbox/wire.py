@@ -11,7 +11,8 @@ from typing import Any, Final
 from qwq_env.bounds import is_number
 from qwq_env.errors import UsageError
 from qwq_env.sandbox.foreign import in_turns
-from qwq_env.sandbox.plain_json import joined, to_plain_json
+from qwq_env.sandbox.plain import joined
+from qwq_env.sandbox.plain_json import to_plain_json, writing
 from qwq_env.sandbox.result import CALL_STATUSES, CallResult
 
 TOKEN_VARIABLE: Final = "QWQ_SANDBOX_TOKEN"
@@ -40,11 +41,11 @@ async def write_calls(results: Sequence[CallResult], capped: Sequence[str]) -> b
     texts: list[str] = []
     length = 0
     for number, result in enumerate(results):
-        text = await in_turns(joined(_as_object(result)))
+        text = await in_turns(joined(writing(_as_object(result))))
         if length + len(text) > MOST_REPLY_BYTES:
             error = "a value too large to carry"
             refused = CallResult("unsupported", None, error, 0.0, skipped=number > 0)
-            text = await in_turns(joined(_as_object(refused)))
+            text = await in_turns(joined(writing(_as_object(refused))))
             if refused.skipped:
                 texts += [text] * (len(results) - number)
                 break

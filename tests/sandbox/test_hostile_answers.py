@@ -193,3 +193,21 @@ async def test_what_is_printed_costs_the_host_little(bare, watch, piece, stream)
     printed = getattr(result, stream)
     assert (result.status, result.truncated) == ("output", (stream,))
     assert printed == (piece * (4 << 20))[: 4 << 20].decode("utf-8", "replace")
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        list(range(10**6)),
+        [[i, -i] for i in range(100_000)],
+        "x" * (8 << 20),
+        {i: i for i in range(10**5)},
+    ],
+    ids=["numbers", "pairs", "text", "keys"],
+)
+async def test_arguments_may_be_large(bare, watch, argument):
+    code = "import time\ntime.sleep(0.1)\ndef f(x): return len(x)"
+
+    async with watch():
+        (result,) = await bare.call(code, "f", [[argument]], limits=LIMITS)
+    assert result.value == len(argument)

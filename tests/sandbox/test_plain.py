@@ -45,9 +45,8 @@ def shape(value):
 
 @given(_values)
 def test_plain_data_arrives_with_its_types(value):
-    arrived = json.loads(json.dumps(plain.encode(value)), object_hook=plain.build)
-
-    assert shape(arrived) == shape(value)
+    for text in (json.dumps(plain.encode(value)), "".join(plain.writing(value))):
+        assert shape(json.loads(text, object_hook=plain.build)) == shape(value)
 
 
 @given(_json)
@@ -71,6 +70,8 @@ class Impostor(int):
 def test_what_is_not_plain_does_not_travel(value):
     with pytest.raises(plain.NotPlain):
         plain.encode(value)
+    with pytest.raises(plain.NotPlain):
+        "".join(plain.writing(value))
 
 
 def test_a_value_that_holds_itself_does_not_travel():
@@ -79,6 +80,8 @@ def test_a_value_that_holds_itself_does_not_travel():
 
     with pytest.raises(plain.NotPlain):
         plain.encode(value)
+    with pytest.raises(plain.NotPlain):
+        "".join(plain.writing(value))
 
 
 @pytest.mark.parametrize(

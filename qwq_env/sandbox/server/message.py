@@ -9,7 +9,8 @@ from typing import Any, Final, NamedTuple
 
 from qwq_env.errors import QwqError
 from qwq_env.sandbox.foreign import in_turns
-from qwq_env.sandbox.plain_json import joined
+from qwq_env.sandbox.plain import joined
+from qwq_env.sandbox.plain_json import writing
 
 JSON: Final = "application/json"
 
@@ -72,4 +73,4 @@ def json_response(
 
 async def slow_response(data: Any) -> Response:
     """Return `json_response(data)`, made in short steps: for what a program printed."""
-    return Response(200, (await in_turns(joined(data))).encode("ascii"))
+    return Response(200, (await in_turns(joined(writing(data)))).encode("ascii"))
