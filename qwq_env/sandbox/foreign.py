@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, TypeVar
 
-from qwq_env.sandbox.plain import TooCostly, Work, at_once
+from qwq_env.sandbox.collect import TooCostly, Work, at_once
 
 T = TypeVar("T")
 Building = Callable[[dict[str, Any]], Work[Any]]
@@ -128,7 +128,8 @@ class _Parse:
         self._text, self._building = text, building
         self._most, self._stretch = most, stretch
         self._at = 0
-        self._open: list[list[Any] | dict[str, Any]] = [[]]
+        self._outermost: list[Any] = []
+        self._open: list[list[Any] | dict[str, Any]] = [self._outermost]
         self._keys: list[str] = [""]
         self.size = 0
         self._count(len(text))
@@ -144,7 +145,7 @@ class _Parse:
             if expected == "end" and len(self._open) == 1:
                 if byte:
                     raise self._malformed()
-                return self._open[0][0]
+                return self._outermost[0]
             if expected in ("end", "first") and byte == closing:
                 self._at += 1
                 expected = yield from self._close()

@@ -26,7 +26,8 @@ from typing import Any, Final
 
 from qwq_env.errors import UsageError
 from qwq_env.sandbox import plain
-from qwq_env.sandbox.plain import Work
+from qwq_env.sandbox.collect import TooCostly, Work, at_once, collect, collect_pairs
+from qwq_env.sandbox.writing import write_items, write_text
 
 # Python refuses to write or read decimal integers of more than 4,300 digits.
 _DECIMAL_BITS: Final = 1024
@@ -44,9 +45,9 @@ def to_plain_json(value: Any) -> Any:
 def build(data: dict[str, Any]) -> Any:
     """Return the plain data of one JSON object whose content was built already: an `object_hook`.
 
-    Raises `UsageError` for what `to_plain_json` never wrote, and `TooCostly` (see `plain`).
+    Raises `UsageError` for what `to_plain_json` never wrote, and `TooCostly` (see `collect`).
     """
-    return plain.at_once(building(data))
+    return at_once(building(data))
 
 
 def building(data: dict[str, Any]) -> Work[Any]:
@@ -57,7 +58,7 @@ def building(data: dict[str, Any]) -> Work[Any]:
     try:
         return (yield from _building(tag, content))
     except (TypeError, ValueError) as error:
-        if isinstance(error, plain.TooCostly):
+        if isinstance(error, TooCostly):
             raise
         raise UsageError(f"value: {tag} does not hold what it should: {error}") from None
 
@@ -73,8 +74,8 @@ def _building(tag: str, content: Any) -> Work[Any]:
         if tag == "$tuple":
             return tuple(content)
         if tag == "$dict":
-            return (yield from plain.collect_pairs(content))
-        members = yield from plain.collect(content)
+            return (yield from collect_pairs(content))
+        members = yield from collect(content)
         return members if tag == "$set" else frozenset(members)
     raise UsageError(f"value: {tag!r:.80} is not a known kind of plain data")
 
@@ -83,12 +84,12 @@ def writing(value: Any) -> Iterator[str]:
     """Yield the JSON of `to_plain_json(value)` piece by piece, none of which takes long to make."""
     kind = type(value)
     if kind is str:
-        yield from plain.writing_text(value)
+        yield from write_text(value)
     elif kind is list:
-        yield from plain.writing_items(("[", "]"), value, _encode_items, writing)
+        yield from write_items(("[", "]"), value, _encode_items, writing)
     elif kind in _COLLECTIONS:
         around = (f'{{"${kind.__name__}": [', "]}")
-        yield from plain.writing_items(around, list(value), _encode_items, writing)
+        yield from write_items(around, list(value), _encode_items, writing)
     elif kind is dict and _has_names(value):
         for number, (key, item) in enumerate(value.items()):
             yield f"{', ' if number else '{'}{json.dumps(key)}: "
@@ -96,7 +97,7 @@ def writing(value: Any) -> Iterator[str]:
         yield "}" if value else "{}"
     elif kind is dict:
         pairs = [list(pair) for pair in value.items()]
-        yield from plain.writing_items(('{"$dict": [', "]}"), pairs, _encode_items, writing)
+        yield from write_items(('{"$dict": [', "]}"), pairs, _encode_items, writing)
     else:
         yield json.dumps(to_plain_json(value))
 

@@ -7,10 +7,11 @@ import dataclasses
 import json
 import os
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 from qwq_env.errors import UsageError
 from qwq_env.sandbox import plain
+from qwq_env.sandbox.collect import TooCostly
 from qwq_env.sandbox.dialogue import Dialogue
 from qwq_env.sandbox.errors import SandboxUnavailable
 from qwq_env.sandbox.foreign import Reader, in_turns
@@ -20,6 +21,7 @@ from qwq_env.sandbox.pool import SlotPool
 from qwq_env.sandbox.result import CALL_STATUSES, CallResult, CallStatus, ExecutionResult, Limits
 from qwq_env.sandbox.source import checked_calls
 from qwq_env.sandbox.verdict import job_of, judge
+from qwq_env.sandbox.writing import joined
 
 _ATTEMPTS: Final = 3
 
@@ -65,7 +67,7 @@ async def call_solution(
 
 async def _written(number: int, given: list[Any]) -> str:
     try:
-        return await in_turns(plain.joined(plain.writing(given)))
+        return await in_turns(joined(plain.writing(given)))
     except plain.NotPlain as error:
         raise UsageError(f"arguments[{number}]: {error}") from None
 
@@ -211,7 +213,8 @@ async def _read(reader: Reader, answer: bytearray, most: int, seconds: float) ->
             raise plain.NotPlain("not the text of an error")
     except (ValueError, TypeError, RecursionError) as refusal:
         refused = CallResult("unsupported", None, str(refusal)[:500], seconds)
-        return _Answer(refused, too_large=isinstance(refusal, plain.TooCostly))
+        return _Answer(refused, too_large=isinstance(refusal, TooCostly))
     if status != "ok":
         value, size = None, 0
-    return _Answer(CallResult(status, value, error and error[:500], seconds), size)
+    known = cast(CallStatus, status)
+    return _Answer(CallResult(known, value, error and error[:500], seconds), size)

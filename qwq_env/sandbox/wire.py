@@ -11,9 +11,9 @@ from typing import Any, Final
 from qwq_env.bounds import is_number
 from qwq_env.errors import UsageError
 from qwq_env.sandbox.foreign import in_turns
-from qwq_env.sandbox.plain import joined
 from qwq_env.sandbox.plain_json import to_plain_json, writing
 from qwq_env.sandbox.result import CALL_STATUSES, CallResult
+from qwq_env.sandbox.writing import joined
 
 TOKEN_VARIABLE: Final = "QWQ_SANDBOX_TOKEN"
 """The environment variable that holds the bearer token, on either side."""

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qwq_env.errors import UsageError
-from qwq_env.sandbox.plain import TooCostly
+from qwq_env.sandbox.collect import TooCostly
 from qwq_env.sandbox.plain_json import build, to_plain_json, writing
 
 hashable = st.recursive(

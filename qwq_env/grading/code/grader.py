@@ -138,7 +138,7 @@ class CodeGrader:
         path = _path(program, batch[0][1].function)
         arguments = [test.arguments for _, test in batch]
         results = await self._sandbox.call(program, path, arguments, limits=limits)
-        failures = []
+        failures: list[tuple[str, int]] = []
         for (number, test), result in zip(batch, results, strict=True):
             if result.skipped:
                 # Large values, which are let go before more of them are asked for.

@@ -9,8 +9,8 @@ from typing import Any, Final, NamedTuple
 
 from qwq_env.errors import QwqError
 from qwq_env.sandbox.foreign import in_turns
-from qwq_env.sandbox.plain import joined
 from qwq_env.sandbox.plain_json import writing
+from qwq_env.sandbox.writing import joined
 
 JSON: Final = "application/json"
 
