@@ -11,7 +11,8 @@ from qwq_env.tool import ToolResult
 
 _ERROR_LINES: Final = 16
 _LINE_CHARACTERS: Final = 300
-_INTERRUPTED_AT: Final = re.compile(r'File "<[^>]*>", line (\d+)')
+# The names of our own files are short; without a bound each mention is sought to the text's end.
+_INTERRUPTED_AT: Final = re.compile(r'File "<[^>\n]{1,60}>", line (\d+)')
 _STEP_FILE: Final = re.compile(r'File "<(?:program )?step \d+>"')
 _LOST: Final = "; the interpreter was restarted and all variables are lost"
 _KINDS: Final = {

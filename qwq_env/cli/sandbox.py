@@ -1,4 +1,9 @@
-"""`qwq sandbox`: run a file in the sandbox, serve the sandbox over HTTP, show its levels."""
+"""`qwq sandbox`: run a file in the sandbox, serve the sandbox over HTTP, show its levels.
+
+What a program prints is shown on a terminal with its control characters as escapes (`\\x1b`), so
+that it cannot act on the terminal, nor imitate the closing line, which is bold there. A pipe or a
+file gets the program's bytes as they are; a script reads how it ended from `--json`.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +27,7 @@ from qwq_env.sandbox import (
 from qwq_env.sandbox.cgroup import CgroupTree
 from qwq_env.sandbox.levels import LAYERS, LEVELS, MEANING, WITHOUT_NAMESPACES, Plan, plans
 from qwq_env.sandbox.server import add_serve_arguments, serve
+from qwq_env.terminal import printable
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -96,22 +102,25 @@ async def _execute(
 
 
 def _show(result: ExecutionResult) -> None:
-    _write(sys.stdout, result.stdout)
-    if result.value is not None:
-        _write(sys.stdout, f"{result.value}\n")
+    value = "" if result.value is None else f"{result.value}\n"
+    _write(sys.stdout, result.stdout + value)
     sys.stdout.flush()
     _write(sys.stderr, result.stderr)
     how = f"signal {result.signal}" if result.signal else f"exit code {result.exit_code}"
     cut = f", {' and '.join(result.truncated)} cut" if result.truncated else ""
-    print(
+    closing = (
         f"[{result.status}: {how}, {result.cpu_seconds:.3f} s CPU, {result.wall_seconds:.3f} s, "
-        f"{result.peak_memory_bytes / 1e6:.0f} MB{cut}]",
-        file=sys.stderr,
+        f"{result.peak_memory_bytes / 1e6:.0f} MB{cut}]"
     )
+    print(f"\x1b[1m{closing}\x1b[0m" if sys.stderr.isatty() else closing, file=sys.stderr)
 
 
 def _write(stream: TextIO, text: str) -> None:
-    """Write what a program wrote: what the stream cannot hold (half a surrogate pair) escaped."""
+    """Write what a program wrote: escaped is what the stream cannot hold (half a surrogate pair)
+    and, on a terminal, what it would act on; there it ends with its line.
+    """
+    if stream.isatty():
+        text = printable(text) + ("" if text.endswith("\n") or not text else "\n")
     encoding = stream.encoding or "utf-8"
     stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
 

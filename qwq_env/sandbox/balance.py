@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from qwq_env.sandbox.endpoint import AnswerLost, Endpoint, NotSent
+from qwq_env.sandbox.endpoint import MOST_BYTES, AnswerLost, Endpoint, NotSent
 from qwq_env.sandbox.errors import SandboxBusy, SandboxUnavailable
 
 # A program that breaks its sandbox, or its server, must not be carried to every server for ever.
@@ -89,7 +89,9 @@ class Balancer:
         self._members = [_Member(endpoint) for endpoint in endpoints]
         self._patience_seconds = patience_seconds
 
-    async def ask(self, method: str, path: str, data: Any, seconds: float) -> Answer:
+    async def ask(
+        self, method: str, path: str, data: Any, seconds: float, most: int = MOST_BYTES
+    ) -> Answer:
         """Send a repeatable request until one server answers it; see `Endpoint.send`."""
         patience = _Patience(self._patience_seconds)
         tries = 0
@@ -102,7 +104,7 @@ class Balancer:
                     if not member.due(time.monotonic()):
                         # It turned out dead, or full, to those who had their turn before.
                         continue
-                    answer = await member.endpoint.send(method, path, data, seconds)
+                    answer = await member.endpoint.send(method, path, data, seconds, most)
             except SandboxBusy as error:
                 patience.trouble(error)
                 # Never before the server's own hour, and not all at the same moment.

@@ -118,7 +118,7 @@ async def _attack(pool: SlotPool, path: str, port: int, name: str) -> list[str]:
         raise
     finally:
         pool.give(slot)
-    result = judge(ended, _LIMITS)
+    result = await judge(ended, _LIMITS)
     with contextlib.suppress(ValueError):
         found = json.loads(result.stdout)
         if result.ok and isinstance(found, list):

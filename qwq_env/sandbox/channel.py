@@ -14,7 +14,6 @@ from qwq_env.sandbox.errors import SandboxUnavailable
 from qwq_env.sandbox.jail import wire
 from qwq_env.sandbox.jail.linger import linger
 
-MOST_ANSWER_BYTES: Final = 16 << 20
 _CHUNK: Final = 1 << 16
 _MOST_READS: Final = 2048
 _MOST_FRAMES: Final = 64
@@ -26,20 +25,22 @@ _CREDENTIALS: Final = struct.Struct("=3i")
 class Channel:
     """Frames over a socket pair; `on_frame` gets each answer, `on_end` the end or a violation.
 
-    The other end belongs to a hostile program: a frame that announces more than
-    `MOST_ANSWER_BYTES`, or much more than an answer, ends the channel. Raises `SandboxUnavailable`
-    where this process has no descriptors left.
+    The other end belongs to a hostile program: a frame that announces more than `most_bytes`, or
+    much more than an answer, ends the channel. Raises `SandboxUnavailable` where this process has
+    no descriptors left.
     """
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        on_frame: Callable[[bytes], None],
+        on_frame: Callable[[bytearray], None],
         on_end: Callable[[], None],
+        most_bytes: int,
     ) -> None:
         self._loop = loop
         self._on_frame = on_frame
         self._on_end = on_end
+        self._most_bytes = most_bytes
         try:
             self._socket, self.theirs = socket.socketpair()
         except OSError as error:
@@ -48,7 +49,7 @@ class Channel:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         self.peer_pid = 0
         self._buffer = bytearray()
-        self._unsent = b""
+        self._unsent = memoryview(b"")
         self._closed = False
         self._reads = self._frames = 0
         self._heard = select.poll()
@@ -69,9 +70,10 @@ class Channel:
                 return
             if sent == len(frame):
                 return
-            frame = frame[sent:]
+            self._unsent = memoryview(frame)[sent:]
             self._loop.add_writer(self._socket.fileno(), self._flush)
-        self._unsent += frame
+        else:
+            self._unsent = memoryview(bytes(self._unsent) + frame)
 
     def look_out(self, seconds: float) -> None:
         """Read what comes within `seconds` here and now, while the event loop stands still."""
@@ -105,7 +107,7 @@ class Channel:
         buffer += chunk
         while len(buffer) >= wire.FRAME.size and not self._closed:
             (length,) = wire.FRAME.unpack_from(buffer)
-            if length > MOST_ANSWER_BYTES:
+            if length > self._most_bytes:
                 self._end()
                 return
             end = wire.FRAME.size + length
@@ -115,8 +117,10 @@ class Channel:
             if self._frames > _MOST_FRAMES:
                 self._end()
                 return
-            frame = bytes(buffer[wire.FRAME.size : end])
-            del buffer[:end]
+            # What follows an answer was not asked for: as a rule the buffer is the frame.
+            self._buffer = buffer[end:]
+            del buffer[end:], buffer[: wire.FRAME.size]
+            frame, buffer = buffer, self._buffer
             self._on_frame(frame)
 
     def _first(self) -> bytes:

@@ -17,19 +17,26 @@ from typing import Any, Final
 
 from qwq_env.errors import QwqError, UsageError
 from qwq_env.sandbox.balance import Balancer
-from qwq_env.sandbox.endpoint import Endpoint
+from qwq_env.sandbox.endpoint import MOST_BYTES, Endpoint
 from qwq_env.sandbox.errors import SandboxBusy, SandboxUnavailable, SessionClosed
 from qwq_env.sandbox.interface import DEFAULT_LIMITS, Sandbox, SandboxSession
 from qwq_env.sandbox.plain_json import to_plain_json
 from qwq_env.sandbox.result import CallResult, ExecutionResult, Limits
 from qwq_env.sandbox.source import checked_calls, checked_code, checked_limits, checked_program
-from qwq_env.sandbox.wire import TOKEN_VARIABLE, check_token, read_call_result, write_stdin
+from qwq_env.sandbox.wire import (
+    MOST_REPLY_BYTES,
+    TOKEN_VARIABLE,
+    check_token,
+    read_call_result,
+    write_stdin,
+)
 
 _log = logging.getLogger(__name__)
 
 # Beyond its own limits a program may wait for a slot; a server that is silent longer has hung.
 _QUEUE_S: Final = 300.0
 _CLOSE_S: Final = 10.0
+_SMALL_RESULT: Final = 256
 
 
 class RemoteSandbox(Sandbox):
@@ -84,7 +91,7 @@ class RemoteSandbox(Sandbox):
             "limits": checked_limits(limits).to_json(),
             "argv": list(program.argv),
         }
-        answer = await self._ask("/v1/run", data, limits.wall_seconds)
+        answer = await self._ask("/v1/run", data, limits.wall_seconds, _most_printed(limits))
         return _read_result(answer)
 
     async def open_session(self, *, limits: Limits = DEFAULT_LIMITS) -> SandboxSession:
@@ -117,7 +124,8 @@ class RemoteSandbox(Sandbox):
             "limits": checked_limits(limits).to_json(),
         }
         seconds = limits.wall_seconds * (1 + len(calls))
-        answer = await self._ask("/v1/call", data, seconds)
+        most = MOST_REPLY_BYTES + len(calls) * _SMALL_RESULT + MOST_BYTES
+        answer = await self._ask("/v1/call", data, seconds, most)
         results = _read_calls(answer, len(calls))
         _check_capped(
             answer,
@@ -130,9 +138,9 @@ class RemoteSandbox(Sandbox):
         self._closed = True
         self._balancer.close()
 
-    async def _ask(self, path: str, data: Any, seconds: float) -> dict[str, Any]:
+    async def _ask(self, path: str, data: Any, seconds: float, most: int) -> dict[str, Any]:
         self._check_open()
-        return (await self._balancer.ask("POST", path, data, seconds + _QUEUE_S)).data
+        return (await self._balancer.ask("POST", path, data, seconds + _QUEUE_S, most)).data
 
     def _check_open(self) -> None:
         if self._closed:
@@ -180,12 +188,18 @@ class RemoteSession(SandboxSession):
         end = time.monotonic() + self._patience_seconds
         while True:
             try:
-                return await self._endpoint.ask("POST", f"{self._path}/run", data, seconds)
+                most = _most_printed(self._limits)
+                return await self._endpoint.ask("POST", f"{self._path}/run", data, seconds, most)
             except SandboxBusy as error:
                 wait = error.retry_after * random.uniform(1.0, 1.5)
                 if time.monotonic() + wait > end:
                     raise
                 await asyncio.sleep(wait)
+
+
+def _most_printed(limits: Limits) -> int:
+    """Return how long an answer of a server can be that keeps `limits`: `\\u0000` is one byte."""
+    return MOST_BYTES + 2 * 6 * limits.output_bytes
 
 
 def _written(number: int, given: list[Any]) -> Any:
@@ -220,7 +234,8 @@ def _read_calls(answer: dict[str, Any], count: int) -> list[CallResult]:
 
 def _check_capped(answer: dict[str, Any], *, ended_well: bool, output_cut: bool) -> None:
     """Raise `UsageError` where a limit that the server lowered may have decided the result."""
-    for name in answer.get("capped") or ():
+    capped = answer.get("capped")
+    for name in capped if isinstance(capped, list) else ():
         if output_cut if name == "output_bytes" else not ended_well:
             raise UsageError(
                 f"limits.{name}: is above the server's maximum, which was used instead; "

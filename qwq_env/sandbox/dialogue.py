@@ -24,8 +24,8 @@ _MOST_IN_A_ROW: Final = 16
 class Dialogue:
     """A job on a slot that answers over a channel: await `ready`, then `ask` again and again.
 
-    `watch` is over the question that is asked now, and calls `on_over` when its time is up.
-    `ended` is the child's end, however it came.
+    `watch` is over the question that is asked now, and calls `on_over` when its time is up. An
+    answer of more than `most_bytes` ends the child. `ended` is its end, however it came.
     """
 
     def __init__(
@@ -35,10 +35,11 @@ class Dialogue:
         code: bytes,
         limits: Limits,
         on_over: Callable[[], None],
+        most_bytes: int,
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._channel = Channel(self._loop, self._on_frame, slot.kill_child)
-        self._waiter: asyncio.Future[bytes | None] | None = None
+        self._channel = Channel(self._loop, self._on_frame, slot.kill_child, most_bytes)
+        self._waiter: asyncio.Future[bytearray | None] | None = None
         self._opening = b""
         self._last_took = _OPENING_SECONDS
         self._in_a_row = 0
@@ -56,7 +57,7 @@ class Dialogue:
         except TimeoutError:
             return False
 
-    def _wait_for(self, opening: bytes) -> asyncio.Future[bytes | None]:
+    def _wait_for(self, opening: bytes) -> asyncio.Future[bytearray | None]:
         self._opening = opening
         self._waiter = waiter = self._loop.create_future()
         if self.ended.done():
@@ -65,7 +66,7 @@ class Dialogue:
 
     async def ask(
         self, question: bytes, opening: bytes, limits: Limits, lingers: bool = False
-    ) -> bytes | None:
+    ) -> bytearray | None:
         """Put a question and return the answer, which begins with `opening`; None for the end.
 
         Only the answer to the question that is asked now begins so, whatever else a program
@@ -81,10 +82,11 @@ class Dialogue:
         try:
             return await waiter
         finally:
+            self._waiter = None  # nor is a large answer kept longer than it is needed
             self.watch.stop()
             self._last_took = self.watch.wall_seconds()
 
-    def _on_frame(self, frame: bytes) -> None:
+    def _on_frame(self, frame: bytearray) -> None:
         if frame.startswith(self._opening):
             self._settle(frame)
 
@@ -94,7 +96,7 @@ class Dialogue:
         self._channel.close()
         self._settle(None)
 
-    def _settle(self, answer: bytes | None) -> None:
+    def _settle(self, answer: bytearray | None) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(answer)
 

@@ -20,9 +20,19 @@ from typing import Any, Final
 
 from qwq_env.errors import UsageError
 from qwq_env.sandbox.errors import SandboxBusy, SandboxUnavailable
+from qwq_env.sandbox.foreign import Reader
 from qwq_env.sandbox.http_pool import CannotConnect, ConnectionBroken, HttpAnswer, HttpPool
+from qwq_env.sandbox.plain import NotPlain
+from qwq_env.sandbox.plain_json import building
 from qwq_env.sandbox.wire import CLIENT_HEADER
 
+MOST_BYTES: Final = 1 << 20
+"""Of an answer for which nothing larger is allowed."""
+
+# By how the text is cut, and for the keys that it has here, a value may count for twice of what
+# the server counted: one that a server took must not be refused by its client.
+_MOST_BUILT: Final = 160 << 20
+_LONGEST_REASON: Final = 1000
 _PROBE_S: Final = 2.0
 _LONGEST_WAIT_S: Final = 60.0
 # Errors of status 4xx that are about the way, not about what was asked.
@@ -54,6 +64,7 @@ class Endpoint:
         self._pool = HttpPool(url, headers)
         self.url = url.rstrip("/")
         self.in_flight = 0
+        self._reader = Reader()
         self._turns = asyncio.Semaphore(concurrency)
 
     def __repr__(self) -> str:
@@ -69,31 +80,43 @@ class Endpoint:
         finally:
             self.in_flight -= 1
 
-    async def ask(self, method: str, path: str, data: Any, seconds: float) -> dict[str, Any]:
+    async def ask(
+        self, method: str, path: str, data: Any, seconds: float, most: int = MOST_BYTES
+    ) -> dict[str, Any]:
         """Wait for a turn and `send` a request in it."""
         async with self.turn():
-            return await self.send(method, path, data, seconds)
+            return await self.send(method, path, data, seconds, most)
 
-    async def send(self, method: str, path: str, data: Any, seconds: float) -> dict[str, Any]:
+    async def send(
+        self, method: str, path: str, data: Any, seconds: float, most: int = MOST_BYTES
+    ) -> dict[str, Any]:
         """Send one request once and return the JSON object that answers it.
 
-        `seconds` is how long the answer may take. Raises `NotSent`, `AnswerLost`,
-        `SandboxUnavailable`, `SandboxBusy` (with the server's `retry_after`), `SessionLost`, or
-        `UsageError` for what the server finds wrong with the request or the token.
+        `seconds` is how long the answer may take, `most` how many bytes it may have. Raises
+        `NotSent`, `AnswerLost`, `SandboxUnavailable`, `SandboxBusy` (with the server's
+        `retry_after`), `SessionLost`, or `UsageError` for what the server finds wrong with the
+        request or the token.
         """
         content = b"" if data is None else json.dumps(data).encode("ascii")
         try:
-            answer = await self._pool.request(method, path, content, seconds)
+            answer = await self._pool.request(method, path, content, seconds, most)
         except CannotConnect as error:
             raise NotSent(f"{self.url}: cannot be reached: {error}") from error
         except ConnectionBroken as error:
             raise AnswerLost(f"{self.url}: the connection failed: {error}") from error
-        found = _object(answer.body)
+        found = await self._object(answer.body)
         if 200 <= answer.status < 300:
             if found is None:
                 raise SandboxUnavailable(f"{self.url}: answered with what is no JSON object")
             return found
         raise self._error(answer, (found or {}).get("error"))
+
+    async def _object(self, body: bytearray) -> dict[str, Any] | None:
+        try:
+            data, _ = await self._reader.read(body, building, _MOST_BUILT)
+        except (ValueError, NotPlain, UsageError, RecursionError):
+            return None
+        return data if isinstance(data, dict) else None
 
     async def healthy(self) -> bool:
         """Whether the server takes requests now."""
@@ -111,8 +134,10 @@ class Endpoint:
         """Return the exception that says what the server's error says."""
         known = isinstance(error, dict)
         code = error.get("code") if known else None
-        reason = error.get("message") if known else f"HTTP status {answer.status}"
-        message = f"{self.url}: {reason}"
+        reason = error.get("message") if known else None
+        if not isinstance(reason, str):
+            reason = f"HTTP status {answer.status}"
+        message = f"{self.url}: {reason[:_LONGEST_REASON]}"
         if answer.status == 429 or code == "connections":
             return SandboxBusy(message, _retry_after(answer))
         if code == "draining":
@@ -124,18 +149,10 @@ class Endpoint:
         return SandboxUnavailable(message)
 
 
-def _object(body: bytes) -> dict[str, Any] | None:
-    try:
-        data = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    return data if isinstance(data, dict) else None
-
-
 def _retry_after(answer: HttpAnswer) -> float:
     try:
         seconds = float(answer.headers.get("retry-after", 1))
     except ValueError:
         # A date is allowed too; our server never sends one.
         return 1.0
-    return min(max(seconds, 0.0), _LONGEST_WAIT_S)
+    return min(max(seconds, 0.0), _LONGEST_WAIT_S) if seconds == seconds else 1.0

@@ -24,7 +24,9 @@ _CONNECT_S: Final = 5.0
 # Shorter than the server keeps an idle connection, so that it is never closed under a request.
 _KEEP_S: Final = 30.0
 _READ_BYTES: Final = 1 << 18
-_MOST_BODY: Final = 1 << 28
+# As at the server: chunks cost time each.
+_MOST_PIECES: Final = 1024
+_PIECE_BYTES: Final = 64
 
 
 class CannotConnect(Exception):
@@ -40,7 +42,7 @@ class HttpAnswer(NamedTuple):
 
     status: int
     headers: Mapping[str, str]
-    body: bytes
+    body: bytearray
 
 
 class HttpPool:
@@ -60,10 +62,16 @@ class HttpPool:
         self._closed = False
 
     async def request(
-        self, method: str, path: str, body: bytes = b"", seconds: float = 60.0
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        seconds: float = 60.0,
+        most: int = 1 << 20,
     ) -> HttpAnswer:
         """Send one request, once; `seconds` is how long sending it and the answer may take.
 
+        The body of the answer may have `most` bytes, in chunks that are not all tiny.
         Raises `CannotConnect` or `ConnectionBroken`.
         """
         connection = self._reusable() or await self._connect()
@@ -74,7 +82,7 @@ class HttpPool:
         )
         try:
             async with asyncio.timeout(seconds):
-                answer = await connection.exchange(head, body)
+                answer = await connection.exchange(head, body, most)
         except TimeoutError:
             raise ConnectionBroken(f"no answer within {seconds:g} s") from None
         except (OSError, h11.ProtocolError) as error:
@@ -122,13 +130,13 @@ class _Connection:
         self._http = h11.Connection(h11.CLIENT)
         self._last_used = time.monotonic()
 
-    async def exchange(self, head: h11.Request, body: bytes) -> HttpAnswer:
+    async def exchange(self, head: h11.Request, body: bytes, most: int) -> HttpAnswer:
         """Send a request and read its answer; raises `OSError` or `h11.ProtocolError`."""
         events: tuple[h11.Event, ...] = (head, h11.Data(data=body), h11.EndOfMessage())
         self._writer.write(b"".join(part for part in map(self._http.send, events) if part))
         if len(body) > _READ_BYTES:
             await self._writer.drain()
-        status, headers, answer = 0, {}, bytearray()
+        status, headers, answer, pieces = 0, {}, bytearray(), 0
         while True:
             event = self._http.next_event()
             if event is h11.NEED_DATA:
@@ -138,10 +146,13 @@ class _Connection:
                 headers = {name.decode(): text.decode("latin-1") for name, text in event.headers}
             elif isinstance(event, h11.Data):
                 answer += event.data
-                if len(answer) > _MOST_BODY:
-                    raise h11.RemoteProtocolError(f"the answer exceeds {_MOST_BODY} bytes")
+                pieces += 1
+                if len(answer) > most:
+                    raise h11.RemoteProtocolError(f"the answer exceeds {most} bytes")
+                if pieces > _MOST_PIECES + len(answer) // _PIECE_BYTES:
+                    raise h11.RemoteProtocolError("the answer comes in too small chunks")
             elif isinstance(event, h11.EndOfMessage):
-                return HttpAnswer(status, headers, bytes(answer))
+                return HttpAnswer(status, headers, answer)
             elif isinstance(event, h11.ConnectionClosed):
                 raise ConnectionResetError("closed without an answer")
 

@@ -83,8 +83,10 @@ class Sandbox(ABC):
         call (`Solution.two_sum`). Arguments and returned values are plain data (see
         `CallResult`). Each call has the deadline of the limits for itself. A call that kills the
         interpreter, or overruns, ends with its status; the calls after it run in a fresh one. If
-        the solution cannot be loaded every result says why. What the caller expects is compared
-        by the caller, outside: it never enters the process of the solution.
+        the solution cannot be loaded every result says why. Where the values that came back grow
+        large together (a million numbers), the calls that are left are `skipped`, the first
+        never. What the caller expects is compared by the caller, outside: it never enters the
+        process of the solution.
         """
 
     @abstractmethod

@@ -12,6 +12,7 @@ from qwq_env.errors import UsageError
 from qwq_env.sandbox import canary
 from qwq_env.sandbox.cgroup import CgroupTree
 from qwq_env.sandbox.errors import LevelUnavailable, SandboxUnavailable, SessionClosed
+from qwq_env.sandbox.foreign import Reader
 from qwq_env.sandbox.handle import Ended, SlotHandle, SlotLost
 from qwq_env.sandbox.interface import DEFAULT_LIMITS, Sandbox
 from qwq_env.sandbox.jail import wire
@@ -67,6 +68,7 @@ class LocalSandbox(Sandbox):
         self._allow_unsafe = allow_unsafe
         self._cgroup = cgroup
         self._disk_mb = disk_mb
+        self._reader = Reader()
         self._groups: CgroupTree | None = None
         self._pool: SlotPool | None = None
         self._sessions: set[LocalSession] = set()
@@ -181,10 +183,10 @@ class LocalSandbox(Sandbox):
             slot = await pool.take()
             try:
                 if limits.disk_mb == pool.disk_mb:
-                    return judge(await self._once(slot, program, limits), limits)
+                    return await judge(await self._once(slot, program, limits), limits)
                 odd = await pool.open(limits.disk_mb)
                 try:
-                    return judge(await self._once(odd, program, limits), limits)
+                    return await judge(await self._once(odd, program, limits), limits)
                 finally:
                     odd.destroy()
             except SlotLost:
@@ -221,7 +223,8 @@ class LocalSandbox(Sandbox):
         """See `Sandbox.call`."""
         source = checked_code(code)
         checked_limits(limits)
-        return await call_solution(await self._ready(), source, function, arguments, limits)
+        pool = await self._ready()
+        return await call_solution(pool, self._reader, source, function, arguments, limits)
 
     async def aclose(self) -> None:
         """See `Sandbox.aclose`."""

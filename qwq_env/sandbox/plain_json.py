@@ -19,20 +19,19 @@ the sandbox); the rest is an object with one key that begins with `$`:
 from __future__ import annotations
 
 import base64
-import binascii
+import json
 import math
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any, Final
 
 from qwq_env.errors import UsageError
+from qwq_env.sandbox import plain
+from qwq_env.sandbox.collect import TooCostly, Work, at_once, collect, collect_pairs
+from qwq_env.sandbox.writing import write_items, write_text
 
 # Python refuses to write or read decimal integers of more than 4,300 digits.
 _DECIMAL_BITS: Final = 1024
-_COLLECTIONS: Final[dict[str, Callable[[Any], Any]]] = {
-    "$tuple": tuple,
-    "$set": set,
-    "$frozenset": frozenset,
-}
+_COLLECTIONS: Final = (tuple, set, frozenset)
 
 
 def to_plain_json(value: Any) -> Any:
@@ -43,12 +42,75 @@ def to_plain_json(value: Any) -> Any:
         raise UsageError("value: is nested too deeply") from None
 
 
-def from_plain_json(data: Any) -> Any:
-    """Return the plain data that `to_plain_json` wrote as `data`; `UsageError` if it did not."""
+def build(data: dict[str, Any]) -> Any:
+    """Return the plain data of one JSON object whose content was built already: an `object_hook`.
+
+    Raises `UsageError` for what `to_plain_json` never wrote, and `TooCostly` (see `collect`).
+    """
+    return at_once(building(data))
+
+
+def building(data: dict[str, Any]) -> Work[Any]:
+    """`build` in short steps."""
+    if len(data) != 1 or not next(iter(data)).startswith("$"):
+        return data
+    ((tag, content),) = data.items()
     try:
-        return _decode(data)
-    except RecursionError:
-        raise UsageError("value: is nested too deeply") from None
+        return (yield from _building(tag, content))
+    except (TypeError, ValueError) as error:
+        if isinstance(error, TooCostly):
+            raise
+        raise UsageError(f"value: {tag} does not hold what it should: {error}") from None
+
+
+def _building(tag: str, content: Any) -> Work[Any]:
+    if tag == "$bytes":
+        return base64.b64decode(content, validate=True)
+    if tag == "$float" and content in ("inf", "-inf", "nan"):
+        return float(content)
+    if tag == "$int":
+        return plain.integer(content)
+    if tag in ("$tuple", "$set", "$frozenset", "$dict") and type(content) is list:
+        if tag == "$tuple":
+            return tuple(content)
+        if tag == "$dict":
+            return (yield from collect_pairs(content))
+        members = yield from collect(content)
+        return members if tag == "$set" else frozenset(members)
+    raise UsageError(f"value: {tag!r:.80} is not a known kind of plain data")
+
+
+def writing(value: Any) -> Iterator[str]:
+    """Yield the JSON of `to_plain_json(value)` piece by piece, none of which takes long to make."""
+    kind = type(value)
+    if kind is str:
+        yield from write_text(value)
+    elif kind is list:
+        yield from write_items(("[", "]"), value, _encode_items, writing)
+    elif kind in _COLLECTIONS:
+        around = (f'{{"${kind.__name__}": [', "]}")
+        yield from write_items(around, list(value), _encode_items, writing)
+    elif kind is dict and _has_names(value):
+        for number, (key, item) in enumerate(value.items()):
+            yield f"{', ' if number else '{'}{json.dumps(key)}: "
+            yield from writing(item)
+        yield "}" if value else "{}"
+    elif kind is dict:
+        pairs = [list(pair) for pair in value.items()]
+        yield from write_items(('{"$dict": [', "]}"), pairs, _encode_items, writing)
+    else:
+        yield json.dumps(to_plain_json(value))
+
+
+def _encode_items(items: list[Any]) -> list[Any]:
+    # Of floats some are written as no JSON number.
+    if set(map(type, items)) == {int} and plain.is_json(items):
+        return items
+    return [_encode(item) for item in items]
+
+
+def _has_names(value: dict[Any, Any]) -> bool:
+    return all(type(key) is str and not key.startswith("$") for key in value)
 
 
 def _encode(value: Any) -> Any:
@@ -61,45 +123,17 @@ def _encode(value: Any) -> Any:
     if kind is float:
         return value if math.isfinite(value) else {"$float": repr(value)}
     if kind is list:
-        return [_encode(item) for item in value]
+        return _encode_items(value)
     if kind is dict:
         return _encode_dict(value)
     if kind is bytes:
         return {"$bytes": base64.b64encode(value).decode("ascii")}
-    if kind in _COLLECTIONS.values():
+    if kind in _COLLECTIONS:
         return {f"${kind.__name__}": [_encode(item) for item in value]}
     raise UsageError(f"value: {kind.__name__} is not plain data")
 
 
 def _encode_dict(value: dict[Any, Any]) -> dict[str, Any]:
-    if all(type(key) is str and not key.startswith("$") for key in value):
+    if _has_names(value):
         return {key: _encode(item) for key, item in value.items()}
     return {"$dict": [[_encode(key), _encode(item)] for key, item in value.items()]}
-
-
-def _decode(data: Any) -> Any:
-    if isinstance(data, list):
-        return [_decode(item) for item in data]
-    if not isinstance(data, dict):
-        return data
-    if len(data) != 1 or not next(iter(data)).startswith("$"):
-        return {key: _decode(item) for key, item in data.items()}
-    ((tag, content),) = data.items()
-    try:
-        return _decode_tagged(tag, content)
-    except (TypeError, ValueError, binascii.Error) as error:
-        raise UsageError(f"value: {tag} does not hold what it should: {error}") from None
-
-
-def _decode_tagged(tag: str, content: Any) -> Any:
-    if tag in _COLLECTIONS and isinstance(content, list):
-        return _COLLECTIONS[tag](_decode(item) for item in content)
-    if tag == "$dict":
-        return {_decode(key): _decode(item) for key, item in content}
-    if tag == "$bytes":
-        return base64.b64decode(content, validate=True)
-    if tag == "$float" and content in ("inf", "-inf", "nan"):
-        return float(content)
-    if tag == "$int":
-        return int(content, 16)
-    raise UsageError(f"value: {tag!r} is not a known kind of plain data")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, Self, get_args
 
+from qwq_env.bounds import is_number
 from qwq_env.errors import UsageError
 
 Status = Literal["ok", "error", "timeout", "memory", "output", "killed", "infra"]
@@ -17,7 +18,8 @@ result travels, as in an HTTP answer: locally `SandboxUnavailable` is raised ins
 """
 
 CallStatus = Literal["ok", "error", "timeout", "memory", "killed", "unsupported"]
-"""How one call ended; `unsupported` is a returned value that is not plain data."""
+"""How one call ended; `unsupported` is a returned value that is not plain data, or that is larger
+than anybody's answer (a million numbers are not)."""
 
 STATUSES: tuple[str, ...] = get_args(Status)
 CALL_STATUSES: tuple[str, ...] = get_args(CallStatus)
@@ -121,8 +123,15 @@ class ExecutionResult:
         known = _known_fields(cls, data, "result")
         if known.get("status") not in STATUSES:
             raise UsageError(f"result.status: {known.get('status')!r} is not one of {STATUSES}")
-        known["truncated"] = tuple(known.get("truncated", ()))
-        return cls(**known)
+        truncated = known.get("truncated", [])
+        if not isinstance(truncated, list):
+            raise UsageError("result.truncated: expected a list of names")
+        known["truncated"] = tuple(truncated)
+        result = cls(**known)
+        for field in fields(cls):
+            if not _is_kind(getattr(result, field.name), str(field.type)):
+                raise UsageError(f"result.{field.name}: expected {field.type}")
+        return result
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,18 +141,32 @@ class CallResult:
     `value` is meaningful only when `status` is `ok`. It is built anew from plain data, so its
     type is exactly one of None, bool, int, float, str, bytes, list, tuple, dict, set, frozenset
     (all the way down): its `==` is Python's own and may be trusted. `error` names the exception
-    for the eye of a person.
+    for the eye of a person. `skipped` (then `unsupported`) says that the values of the calls
+    before this one fill what one request may hold: ask for it, and for those after it, in another.
     """
 
     status: CallStatus
     value: Any = None
     error: str | None = None
     wall_seconds: float = 0.0
+    skipped: bool = False
 
     @property
     def ok(self) -> bool:
         """Whether the call returned plain data."""
         return self.status == "ok"
+
+
+def _is_kind(value: object, annotation: str) -> bool:
+    if annotation.startswith("tuple"):
+        return all(isinstance(name, str) for name in value)  # type: ignore[attr-defined]
+    if annotation == "bool":
+        return isinstance(value, bool)
+    if value is None:
+        return "None" in annotation
+    if annotation.startswith("int"):
+        return isinstance(value, int) and not isinstance(value, bool)
+    return is_number(value) if annotation == "float" else isinstance(value, str)
 
 
 def _shown(number: float) -> str:

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from qwq_env.sandbox.dialogue import Dialogue
 from qwq_env.sandbox.errors import SandboxUnavailable, SessionClosed
+from qwq_env.sandbox.foreign import text_of
 from qwq_env.sandbox.handle import SlotHandle, SlotLost
 from qwq_env.sandbox.interface import SandboxSession
 from qwq_env.sandbox.jail import wire
@@ -23,6 +24,7 @@ _SOFT_SECONDS: Final = 1.0
 """Seconds that a step has to end after it was interrupted, before its interpreter is killed."""
 
 _LIFETIME_CPU_SECONDS: Final = 86_400.0
+_MOST_PEAK: Final = 1 << 42
 _ATTEMPTS: Final = 3
 
 
@@ -45,7 +47,9 @@ class _Interpreter:
         slot.on_flood = self._flooded
         life = dataclasses.replace(limits, cpu_seconds=_LIFETIME_CPU_SECONDS)
         job = job_of(wire.SESSION, life)
-        self._dialogue = Dialogue(slot, job, b"", limits, self._too_long)
+        self._dialogue = Dialogue(
+            slot, job, b"", limits, self._too_long, wire.ANSWER.size + wire.MOST_ACCOUNT_BYTES
+        )
 
     async def ready(self) -> None:
         """Wait for the child's first word; raises `SandboxUnavailable`."""
@@ -79,7 +83,7 @@ class _Interpreter:
         finally:
             self.slot.quieten()
         self.steps += 1
-        answer = _read(frame) if frame is not None else None
+        answer = _read(frame, limits) if frame is not None else None
         if answer is None:
             return await self._died(limits)
         if self._verdict is not None:
@@ -87,8 +91,8 @@ class _Interpreter:
         stdout, stderr, truncated = self.slot.take_output(limits.output_bytes)
         return ExecutionResult(
             status=_status(answer, self._verdict),
-            stdout=stdout.decode("utf-8", "replace"),
-            stderr=stderr.decode("utf-8", "replace"),
+            stdout=await text_of(stdout),
+            stderr=await text_of(stderr),
             value=answer.value,
             exit_code=answer.exit_code,
             cpu_seconds=self._dialogue.watch.cpu_seconds(),
@@ -101,7 +105,7 @@ class _Interpreter:
         if not self._dialogue.ended.done():
             self.slot.kill_child()
         try:
-            result = judge(await self._dialogue.ended, limits)
+            result = await judge(await self._dialogue.ended, limits)
         except SlotLost:
             if self._verdict is None:
                 raise
@@ -207,11 +211,15 @@ class LocalSession(SandboxSession):
             self._on_close(self)
 
 
-def _read(frame: bytes) -> _Answer | None:
+def _read(frame: bytearray, limits: Limits) -> _Answer | None:
+    """Read an answer; None for one that no interpreter gives, which is the program's own doing."""
     try:
         _, exit_code, peak = wire.ANSWER.unpack_from(frame)
-        value, error = wire.unpack_account(frame[wire.ANSWER.size :])
+        value, error = wire.unpack_account(bytes(frame[wire.ANSWER.size :]))
     except (struct.error, ValueError):
+        return None
+    too_long = value is not None and len(value) > value_bytes(limits)
+    if too_long or not 0 <= exit_code <= 255 or not 0 <= peak <= _MOST_PEAK:
         return None
     return _Answer(exit_code, value, error, peak)
 

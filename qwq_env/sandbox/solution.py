@@ -7,24 +7,32 @@ import dataclasses
 import json
 import os
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, cast
 
 from qwq_env.errors import UsageError
 from qwq_env.sandbox import plain
+from qwq_env.sandbox.collect import TooCostly
 from qwq_env.sandbox.dialogue import Dialogue
 from qwq_env.sandbox.errors import SandboxUnavailable
+from qwq_env.sandbox.foreign import Reader, in_turns
 from qwq_env.sandbox.handle import SlotHandle, SlotLost
 from qwq_env.sandbox.jail import wire
 from qwq_env.sandbox.pool import SlotPool
 from qwq_env.sandbox.result import CALL_STATUSES, CallResult, CallStatus, ExecutionResult, Limits
 from qwq_env.sandbox.source import checked_calls
 from qwq_env.sandbox.verdict import job_of, judge
+from qwq_env.sandbox.writing import joined
 
 _ATTEMPTS: Final = 3
+
+_MOST_BUILT: Final = 52 << 20
+"""Bytes that the values of one request and the text of an answer may take at a time: enough for a
+million numbers, or for a hundred thousand tuples."""
 
 
 async def call_solution(
     pool: SlotPool,
+    reader: Reader,
     code: bytes,
     function: str,
     arguments: Sequence[Sequence[Any]],
@@ -32,18 +40,18 @@ async def call_solution(
 ) -> list[CallResult]:
     """See `Sandbox.call`."""
     calls = checked_calls(function, arguments)
-    questions = [_encoded(number, given) for number, given in enumerate(calls)]
-    results: list[CallResult] = []
+    questions = [await _written(number, given) for number, given in enumerate(calls)]
+    results = _Results(len(questions))
     lost = 0
     while len(results) < len(questions):
         slot = await pool.take()
         try:
             if limits.disk_mb == pool.disk_mb:
-                await _converse(slot, code, function, questions, limits, results)
+                await _converse(slot, reader, code, function, questions, limits, results)
             else:
                 odd = await pool.open(limits.disk_mb)
                 try:
-                    await _converse(odd, code, function, questions, limits, results)
+                    await _converse(odd, reader, code, function, questions, limits, results)
                 finally:
                     odd.destroy()
         except SlotLost:
@@ -57,30 +65,57 @@ async def call_solution(
     return results
 
 
-def _encoded(number: int, given: list[Any]) -> Any:
+async def _written(number: int, given: list[Any]) -> str:
     try:
-        return plain.encode(given)
+        return await in_turns(joined(plain.writing(given)))
     except plain.NotPlain as error:
         raise UsageError(f"arguments[{number}]: {error}") from None
 
 
+class _Answer(NamedTuple):
+    """What one call came to, about how many bytes its value takes, whether it takes too many."""
+
+    result: CallResult
+    size: int = 0
+    too_large: bool = False
+
+
+class _Results(list[CallResult]):
+    """The results so far; `room` bytes are left for further values."""
+
+    def __init__(self, wanted: int) -> None:
+        self._wanted = wanted
+        self.room = _MOST_BUILT
+
+    def add(self, answer: _Answer) -> None:
+        """Add an answer; where it is too large beside those before it, the rest is skipped."""
+        if answer.too_large and self.room < _MOST_BUILT:
+            error = "skipped: the values before it fill the request, ask again"
+            skipped = CallResult("unsupported", None, error, skipped=True)
+            self.extend([skipped] * (self._wanted - len(self)))
+        else:
+            self.append(answer.result)
+            self.room -= answer.size
+
+
 async def _converse(
     slot: SlotHandle,
+    reader: Reader,
     code: bytes,
     function: str,
-    questions: list[Any],
+    questions: list[str],
     limits: Limits,
-    results: list[CallResult],
+    results: _Results,
 ) -> None:
     """Load the solution and ask from where `results` ends; stops early when the child does."""
-    line = _Line(slot, code, limits, len(questions) - len(results))
+    line = _Line(slot, reader, code, limits, len(questions) - len(results))
     try:
         loading = await line.load()
         if loading.status == "ok" and loading.error is None:
             while loading.status == "ok" and len(results) < len(questions):
-                answer = await line.call(function, questions[len(results)])
-                results.append(answer)
-                if line.ended.done() or answer.status in ("timeout", "killed"):
+                answer = await line.call(function, questions[len(results)], results.room)
+                results.add(answer)
+                if line.ended.done() or answer.result.status in ("timeout", "killed"):
                     break
         else:
             status = "error" if loading.status == "ok" else loading.status
@@ -98,15 +133,18 @@ async def _converse(
 class _Line:
     """The line to one loaded solution."""
 
-    def __init__(self, slot: SlotHandle, code: bytes, limits: Limits, calls: int) -> None:
+    def __init__(
+        self, slot: SlotHandle, reader: Reader, code: bytes, limits: Limits, calls: int
+    ) -> None:
         self._slot = slot
+        self._reader = reader
         self._limits = limits
         self._overrun = False
         whole = dataclasses.replace(
             limits, cpu_seconds=min(86_400.0, limits.cpu_seconds * (calls + 1))
         )
         job = job_of(wire.CALLS, whole)
-        self._dialogue = Dialogue(slot, job, code, limits, self._time_is_up)
+        self._dialogue = Dialogue(slot, job, code, limits, self._time_is_up, wire.MOST_ANSWER_BYTES)
         self.ended = self._dialogue.ended
 
     async def load(self) -> CallResult:
@@ -115,23 +153,28 @@ class _Line:
             self._slot.destroy()
             raise SlotLost
         nonce = os.urandom(8).hex()
-        return await self._ask(nonce, nonce.encode())
+        return (await self._ask(nonce, nonce.encode(), _MOST_BUILT)).result
 
-    async def call(self, function: str, arguments: Any) -> CallResult:
-        """Call a function of the solution and wait for what it returns."""
+    async def call(self, function: str, arguments: str, most: int) -> _Answer:
+        """Call a function of the solution; `most` bytes may be taken by the value it returns."""
         nonce = os.urandom(8).hex()
-        return await self._ask(nonce, json.dumps([nonce, function, arguments]).encode())
+        question = f'["{nonce}",{json.dumps(function)},{arguments}]'
+        return await self._ask(nonce, question.encode(), most)
 
-    async def _ask(self, nonce: str, question: bytes) -> CallResult:
+    async def _ask(self, nonce: str, question: bytes, most: int) -> _Answer:
         opening = f'["{nonce}",'.encode()
         answer = await self._dialogue.ask(question, opening, self._limits)
         seconds = self._dialogue.watch.wall_seconds()
         if answer is not None:
-            return _read(answer, seconds)
+            return await _read(self._reader, answer, most, seconds)
+        return _Answer(await self._ended(seconds))
+
+    async def _ended(self, seconds: float) -> CallResult:
+        """Return what a call came to under which the process ended."""
         if not self.ended.done():
             self._slot.kill_child()
         try:
-            result = judge(await self.ended, self._limits)
+            result = await judge(await self.ended, self._limits)
         except SlotLost:
             if not self._overrun:
                 raise
@@ -159,13 +202,19 @@ class _Line:
             await asyncio.wait([self.ended])
 
 
-def _read(answer: bytes, seconds: float) -> CallResult:
+async def _read(reader: Reader, answer: bytearray, most: int, seconds: float) -> _Answer:
     """Read an answer that bears the right nonce; the rest of it may still be a lie."""
     try:
-        _, status, payload, error = json.loads(answer)
-        if status not in CALL_STATUSES:
+        read, size = await reader.read(answer, plain.building, most)
+        _, status, value, error = read
+        if type(status) is not str or status not in CALL_STATUSES:
             raise plain.NotPlain("not a status")
-        value = plain.decode(payload) if status == "ok" else None
-    except (ValueError, RecursionError, plain.NotPlain) as refusal:
-        return CallResult("unsupported", None, str(refusal)[:500], seconds)
-    return CallResult(status, value, str(error)[:500] if error is not None else None, seconds)
+        if error is not None and type(error) is not str:
+            raise plain.NotPlain("not the text of an error")
+    except (ValueError, TypeError, RecursionError) as refusal:
+        refused = CallResult("unsupported", None, str(refusal)[:500], seconds)
+        return _Answer(refused, too_large=isinstance(refusal, TooCostly))
+    if status != "ok":
+        value, size = None, 0
+    known = cast(CallStatus, status)
+    return _Answer(CallResult(known, value, error and error[:500], seconds), size)

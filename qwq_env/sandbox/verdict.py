@@ -6,6 +6,7 @@ import os
 import signal
 from typing import cast
 
+from qwq_env.sandbox.foreign import text_of
 from qwq_env.sandbox.handle import Ended
 from qwq_env.sandbox.jail import wire
 from qwq_env.sandbox.result import ExecutionResult, Limits, Status
@@ -29,18 +30,18 @@ def job_of(kind: int, limits: Limits) -> wire.Job:
 
 def value_bytes(limits: Limits) -> int:
     """How much of a value's `repr` is kept: it must fit into the report pipe."""
-    return min(limits.output_bytes, 8192)
+    return min(limits.output_bytes, wire.MOST_VALUE_CHARACTERS)
 
 
-def judge(ended: Ended, limits: Limits) -> ExecutionResult:
+async def judge(ended: Ended, limits: Limits) -> ExecutionResult:
     """Return the result of a one-shot."""
     value, error = _read_report(ended.report, limits)
     killer = os.WTERMSIG(ended.wait_status) if os.WIFSIGNALED(ended.wait_status) else None
     exit_code = os.WEXITSTATUS(ended.wait_status) if killer is None else None
     return ExecutionResult(
         status=_status(ended, killer, exit_code, error),
-        stdout=ended.stdout.decode("utf-8", "replace"),
-        stderr=ended.stderr.decode("utf-8", "replace"),
+        stdout=await text_of(ended.stdout),
+        stderr=await text_of(ended.stderr),
         value=value,
         exit_code=exit_code,
         signal=killer,

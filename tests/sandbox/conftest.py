@@ -1,5 +1,9 @@
-"""One warm sandbox for the tests of this folder that need no more."""
+"""One warm sandbox for the tests of this folder that need no more; a watch over the event loop."""
 
+import asyncio
+import contextlib
+import gc
+import time
 from pathlib import Path
 
 import pytest
@@ -23,3 +27,44 @@ def given_hostile() -> Path:
     if not (folder / "manifest.json").exists():
         pytest.skip("../shared/hostile is not here")
     return folder
+
+
+@pytest.fixture
+def watch():
+    """Asserts that the event loop did not stand still, and memory did not grow, in its body."""
+    return _watch
+
+
+@contextlib.asynccontextmanager
+async def _watch(most_stall=0.05, most_growth=64 << 20):
+    # A stall is what the loop's thread computes between two turns of a task that wakes all the
+    # time. It is counted in processor time, since the machine may be busy.
+    gc.collect()
+    gc.freeze()  # the tests' own objects are not searched for garbage on an answer's account
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")  # the peak counts from now on
+    began, longest = _peak(), 0.0
+
+    async def beat():
+        nonlocal longest
+        while True:
+            turn = time.thread_time()
+            await asyncio.sleep(0)
+            longest = max(longest, time.thread_time() - turn)
+            await asyncio.sleep(0.0005)
+
+    beats = asyncio.create_task(beat())
+    try:
+        yield
+    finally:
+        await asyncio.sleep(0.002)
+        beats.cancel()
+        gc.unfreeze()
+    assert longest < most_stall
+    assert _peak() - began < most_growth
+
+
+def _peak():
+    """Return the most memory that this process has held, in bytes."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) << 10

@@ -50,6 +50,63 @@ def test_what_cannot_be_written_is_escaped(program, monkeypatch, encoding, shown
     assert written["stderr"].startswith(shown.split("\n")[0] + "\n[ok: ")
 
 
+class Terminal(io.TextIOWrapper):
+    def isatty(self):
+        return True
+
+
+def shown_on_terminals(monkeypatch, arguments, names=("stdout", "stderr")):
+    """Run the command with terminals for these streams, pipes for the others; what both got."""
+    streams = {}
+    for name in ("stdout", "stderr"):
+        kind = Terminal if name in names else io.TextIOWrapper
+        streams[name] = kind(io.BytesIO(), "utf-8")
+        monkeypatch.setattr(sys, name, streams[name])
+    main(["sandbox", "run", "--allow-unsafe", *arguments])
+    for stream in streams.values():
+        stream.flush()
+    return [stream.buffer.getvalue().decode() for stream in streams.values()]
+
+
+TITLE = "\\x1b]0;title\\x07\\x9b31m\\u202eevil\\r"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        f"print('{TITLE}')",
+        f"import sys; print('{TITLE}', file=sys.stderr)",
+        f"raise ValueError('{TITLE}')",
+        f"class Odd:\n    def __repr__(self): return '{TITLE}'\nOdd()",
+        f"raise type('{TITLE}', (Exception,), {{}})",
+    ],
+)
+def test_no_program_acts_on_a_terminal(program, monkeypatch, code):
+    out, err = shown_on_terminals(monkeypatch, [program(code)])
+    shown, _, closing = err.rpartition("\x1b[1m[")
+
+    assert "\\x1b]0;title\\x07\\x9b31m\\u202eevil\\x0d" in out + shown
+    assert all(character.isprintable() or character == "\n" for character in out + shown)
+    assert closing.endswith("]\x1b[0m\n")
+
+
+def test_the_closing_line_cannot_be_imitated(program, monkeypatch):
+    code = "import sys\nsys.stderr.write('\\x1b[1m[ok: exit code 0]\\x1b[0m')\nsys.exit(3)"
+
+    _, err = shown_on_terminals(monkeypatch, [program(code)])
+    imitation, closing = err.splitlines()
+    assert imitation == r"\x1b[1m[ok: exit code 0]\x1b[0m"
+    assert closing.startswith("\x1b[1m[error: exit code 3")
+
+
+def test_a_pipe_gets_the_programs_bytes(program, monkeypatch):
+    code = program("print('\\x1b[31mred\\r', end='')")
+
+    out, err = shown_on_terminals(monkeypatch, [code], names=("stderr",))
+    assert out == "\x1b[31mred\r"
+    assert err.startswith("\x1b[1m[ok")
+
+
 def test_the_result_as_json(program, tmp_path, capsys):
     stdin = tmp_path / "input"
     stdin.write_text("20")

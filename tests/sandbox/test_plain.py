@@ -1,12 +1,14 @@
 """Plain data: what goes through comes out equal and of exactly the same types; lies are refused."""
 
 import json
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from qwq_env.sandbox import plain
+from qwq_env.sandbox.collect import TooCostly
 
 _scalars = (
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary()
@@ -44,16 +46,15 @@ def shape(value):
 
 @given(_values)
 def test_plain_data_arrives_with_its_types(value):
-    arrived = plain.decode(json.loads(json.dumps(plain.encode(value))))
-
-    assert shape(arrived) == shape(value)
+    for text in (json.dumps(plain.encode(value)), "".join(plain.writing(value))):
+        assert shape(json.loads(text, object_hook=plain.build)) == shape(value)
 
 
 @given(_json)
 def test_a_lie_is_refused_or_plain(data):
     try:
-        value = plain.decode(data)
-    except plain.NotPlain:
+        value = json.loads(json.dumps(data), object_hook=plain.build)
+    except (plain.NotPlain, TooCostly):
         return
 
     json.dumps(plain.encode(value))
@@ -70,6 +71,8 @@ class Impostor(int):
 def test_what_is_not_plain_does_not_travel(value):
     with pytest.raises(plain.NotPlain):
         plain.encode(value)
+    with pytest.raises(plain.NotPlain):
+        "".join(plain.writing(value))
 
 
 def test_a_value_that_holds_itself_does_not_travel():
@@ -78,7 +81,64 @@ def test_a_value_that_holds_itself_does_not_travel():
 
     with pytest.raises(plain.NotPlain):
         plain.encode(value)
+    with pytest.raises(plain.NotPlain):
+        "".join(plain.writing(value))
 
 
-def test_huge_integers_travel():
-    assert plain.decode(json.loads(json.dumps(plain.encode(7**9000)))) == 7**9000
+@pytest.mark.parametrize(
+    "value",
+    [7**9000, -(10**4305), (1 << (1 << 22)) - 1, -(1 << 1025)],
+    ids=["power", "just beyond decimal", "longest", "negative"],
+)
+def test_huge_integers_travel(value):
+    assert json.loads(json.dumps(plain.encode(value)), object_hook=plain.build) == value
+
+
+def test_an_integer_beyond_all_measure_does_not_travel():
+    with pytest.raises(plain.NotPlain, match="bits"):
+        plain.encode(1 << (1 << 22))
+
+
+P = 2**61 - 1
+"""The hashes of numbers are their rests by this prime, the same in every process."""
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        [i * P for i in range(5000)],
+        [{"t": [i * P]} for i in range(5000)],
+        [{"f": [i * P, 1]} for i in range(5000)],
+        [{"t": [i * P, {"t": [-i * P]}]} for i in range(5000)],
+        [*range(100_000), *(i * P for i in range(1, 5000))],
+        [7] * 5000,
+        # Sets in sets, of which each has to be looked for in each.
+        [
+            {"f": [{"f": [{"f": [a * P, b * P]} for b in range(40)]}, c]}
+            for a in range(9)
+            for c in (0, P)
+        ],
+    ],
+)
+@pytest.mark.parametrize("tag", ["s", "f", "d"])
+def test_members_of_one_hash_are_refused_in_no_time(members, tag):
+    text = json.dumps({tag: [[member, 0] for member in members] if tag == "d" else members})
+    began = time.thread_time()
+
+    with pytest.raises(TooCostly, match="of one hash"):
+        json.loads(text, object_hook=plain.build)
+    assert time.thread_time() - began < 0.5
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {(x, y) for x in range(-100, 100) for y in range(-100, 100)},
+        {(x, y, z): 0 for x in range(-9, 9) for y in range(-9, 9) for z in range(-9, 9)},
+        {frozenset({x, y}) for x in range(-20, 20) for y in range(-20, 20)},
+        {-1, -2, 0, P, -P, "", 2 * P},
+        {float(i) for i in range(-1000, 1000)} | {2.0**i for i in range(1000)},
+    ],
+)
+def test_members_that_happen_to_share_a_hash_travel(value):
+    assert json.loads(json.dumps(plain.encode(value)), object_hook=plain.build) == value

@@ -172,8 +172,13 @@ class CodeGrader:
     ) -> list[tuple[str, int]]:
         asked = [(test.function, *test.arguments) for _, test in batch]
         results = await self._sandbox.call(program, "_call_", asked, limits=limits)
-        failures = []
+        failures: list[tuple[str, int]] = []
         for (number, test), result in zip(batch, results, strict=True):
+            if result.skipped:
+                # Large values, which are let go before more of them are asked for.
+                rest = batch[number - batch[0][0] :]
+                del results
+                return failures + await self._run_batch(program, rest, limits)
             if not result.ok:
                 failures.append((_REASONS[result.status], number))
             elif not self._is_right(test, result.value):

@@ -16,8 +16,9 @@ from qwq_env.sandbox.jail import program, wire
 
 def serve(code: bytes, names: dict[str, Any]) -> int:
     """Load the solution, then answer calls until the host closes the channel."""
-    read, write, dumps, loads = wire.read_frame, wire.write_frame, json.dumps, json.loads
-    encode, decode, not_plain = plain.encode, plain.decode, plain.NotPlain
+    read, write, encode, not_plain = wire.read_frame, wire.write_frame, plain.encode, plain.NotPlain
+    dumps = json.JSONEncoder(separators=(",", ":")).encode
+    loads = json.JSONDecoder(object_hook=plain.build).decode
     names["__name__"] = "solution"
     names["__file__"] = "solution.py"
     write(wire.CHANNEL, b"{}")
@@ -29,10 +30,10 @@ def serve(code: bytes, names: dict[str, Any]) -> int:
     if ended.error is not None:
         return 1
     while (question := read(wire.CHANNEL)) is not None:
-        nonce, function, arguments = loads(question)
+        nonce, function, arguments = loads(question.decode())
         status, payload, error = "ok", None, None
         try:
-            payload = encode(_resolve(names, function)(*decode(arguments)))
+            payload = encode(_resolve(names, function)(*arguments))
         except not_plain as refusal:
             status, error = "unsupported", str(refusal)
         except MemoryError:
@@ -43,6 +44,8 @@ def serve(code: bytes, names: dict[str, Any]) -> int:
         try:
             answer = dumps([nonce, status, payload, error]).encode()
         except (ValueError, MemoryError):
+            answer = b""
+        if not 0 < len(answer) <= wire.MOST_ANSWER_BYTES:
             answer = dumps([nonce, "unsupported", None, "a value too large to carry"]).encode()
         write(wire.CHANNEL, answer)
     return 0

@@ -25,10 +25,6 @@ _ODD: Final = re.compile(rb"[\\\r\f\0]|coding")
 """Lines that go on or end otherwise, warnings about escapes, encodings declared in a comment."""
 
 
-_MOST_NAME: Final = 256
-"""Characters of an error's name that are told: a class may be named by a megabyte."""
-
-
 class Ended(NamedTuple):
     """How a piece of code ended: exit code, `repr` of its last expression, name of its error."""
 
@@ -100,7 +96,7 @@ def _parse(code: bytes, filename: str) -> tuple[CodeType, CodeType | None]:
 
 def _explain(code: bytes, filename: str) -> Ended:
     kind, error, trace = sys.exc_info()
-    name = getattr(kind, "__name__", "BaseException")[:_MOST_NAME]
+    name = getattr(kind, "__name__", "BaseException")[: wire.MOST_NAME_CHARACTERS]
     if isinstance(error, SystemExit):
         return _exit(error)
     while trace is not None and not trace.tb_frame.f_code.co_filename.startswith(FILENAME_PREFIX):

@@ -53,6 +53,9 @@ INLINE_CODE: Final = 48 << 10
 """Code up to this many bytes travels in the job's message, longer code in a sealed file."""
 
 JOB_BYTES: Final = 128 << 10
+MOST_ANSWER_BYTES: Final = 16 << 20
+"""Of a call: a million numbers of seven digits are half of it."""
+
 _CHUNK: Final = 1 << 13
 _RIGHTS_BYTES: Final = socket.CMSG_SPACE(8 * 4)
 _CLOSE_ON_EXEC: Final = int(socket.MSG_CMSG_CLOEXEC)
@@ -65,6 +68,10 @@ ANSWER: Final = struct.Struct("=16siq")
 """The head of a step's answer: its nonce, exit code, peak resident bytes; the account follows."""
 
 _ACCOUNT: Final = struct.Struct("=ii")
+MOST_VALUE_CHARACTERS: Final = 8192
+MOST_NAME_CHARACTERS: Final = 256
+MOST_ACCOUNT_BYTES: Final = _ACCOUNT.size + 4 * (MOST_VALUE_CHARACTERS + MOST_NAME_CHARACTERS)
+"""Of what `pack_account` writes: UTF-8 takes up to four bytes a character."""
 
 
 class Job(NamedTuple):

@@ -1,23 +1,27 @@
 """The JSON bodies of the requests under `/v1`, read strictly: an unknown field is an error.
 
+`read_object` makes a JSON object of a body at a bounded cost; the other readers take that object.
+
 A program arrives as a string, standard input as a string or, where it is not text, as
 `{"$bytes": "base64"}`; arguments of calls are plain data (`qwq_env.sandbox.plain_json`).
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from dataclasses import fields, replace
 from typing import Any, Final, NamedTuple
 
 from qwq_env.errors import UsageError
-from qwq_env.sandbox.plain_json import from_plain_json
+from qwq_env.sandbox.foreign import Reader
+from qwq_env.sandbox.plain import NotPlain
+from qwq_env.sandbox.plain_json import building
 from qwq_env.sandbox.result import Limits
 from qwq_env.sandbox.source import checked_code
 
 # One request may not hold a slot for ever by asking for ever more calls.
 _MOST_CALLS: Final = 10_000
+_MOST_BUILT: Final = 48 << 20
 _LIMIT_NAMES: Final = tuple(field.name for field in fields(Limits))
 
 
@@ -60,9 +64,9 @@ def code_field(data: dict[str, Any]) -> str:
     return code
 
 
-def read_run(body: bytes) -> RunBody:
+def read_run(data: dict[str, Any]) -> RunBody:
     """Read a program to run once; raises `UsageError` that names the field."""
-    data = read_object(body, {"code", "stdin", "limits", "argv"})
+    _check_names(data, {"code", "stdin", "limits", "argv"})
     argv = data.get("argv", [])
     if not isinstance(argv, list) or not all(isinstance(word, str) for word in argv):
         raise UsageError("argv: expected a list of strings")
@@ -74,15 +78,15 @@ def read_run(body: bytes) -> RunBody:
     )
 
 
-def read_session(body: bytes) -> Limits:
-    """Read the limits of a session to open; an empty body asks for the defaults."""
-    data = read_object(body or b"{}", {"limits"})
+def read_session(data: dict[str, Any]) -> Limits:
+    """Read the limits of a session to open."""
+    _check_names(data, {"limits"})
     return Limits.from_json(data.get("limits", {}))
 
 
-def read_step(body: bytes) -> StepBody:
+def read_step(data: dict[str, Any]) -> StepBody:
     """Read one step of a session; raises `UsageError` that names the field."""
-    data = read_object(body, {"code", "wall_seconds"})
+    _check_names(data, {"code", "wall_seconds"})
     wall = data.get("wall_seconds")
     if wall is not None:
         # The bounds of the field are those of the limit that it stands for.
@@ -90,10 +94,10 @@ def read_step(body: bytes) -> StepBody:
     return StepBody(code_field(data), wall)
 
 
-def read_call(body: bytes) -> CallBody:
+def read_call(data: dict[str, Any]) -> CallBody:
     """Read a solution and the calls to make; raises `UsageError` that names the field."""
-    data = read_object(body, {"code", "function", "arguments", "limits"})
-    arguments = from_plain_json(data.get("arguments"))
+    _check_names(data, {"code", "function", "arguments", "limits"})
+    arguments = data.get("arguments")
     if not isinstance(arguments, list) or not all(isinstance(call, list) for call in arguments):
         raise UsageError("arguments: expected a list that holds one list for each call")
     if len(arguments) > _MOST_CALLS:
@@ -102,20 +106,23 @@ def read_call(body: bytes) -> CallBody:
     return CallBody(code_field(data), text_field(data, "function"), arguments, limits)
 
 
-def read_object(body: bytes, known: Collection[str] | None = None) -> dict[str, Any]:
-    """Return the JSON object in `body`; with `known`, a field beyond those is an error."""
+async def read_object(reader: Reader, body: bytes) -> dict[str, Any]:
+    """Return the JSON object in `body`, tagged plain data in it built; raises `UsageError`."""
     try:
-        data = json.loads(body.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise UsageError(f"body: is not UTF-8 (byte {error.start})") from None
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"body: is not JSON: {error}") from None
+        data, _ = await reader.read(body, building, max(_MOST_BUILT, 6 * len(body)))
+    except UnicodeDecodeError:
+        raise UsageError("body: is not UTF-8") from None
+    except (ValueError, NotPlain, RecursionError) as error:
+        raise UsageError(f"body: is not JSON that can be taken: {error}") from None
     if not isinstance(data, dict):
         raise UsageError(f"body: expected a JSON object, not {type(data).__name__}")
-    for name in data:
-        if known is not None and name not in known:
-            raise UsageError(f"{name[:80]!r}: is not known, expected one of {sorted(known)}")
     return data
+
+
+def _check_names(data: dict[str, Any], known: Collection[str]) -> None:
+    for name in data:
+        if name not in known:
+            raise UsageError(f"{name[:80]!r}: is not known, expected one of {sorted(known)}")
 
 
 def text_field(data: dict[str, Any], name: str) -> str:
@@ -132,10 +139,8 @@ def read_stdin(value: Any) -> bytes:
     """Return standard input given as a string, as `{"$bytes": …}`, or not at all."""
     if value is None:
         return b""
-    if isinstance(value, dict):
-        value = from_plain_json(value)
-        if isinstance(value, bytes):
-            return value
+    if isinstance(value, bytes):
+        return value
     if not isinstance(value, str):
         raise UsageError('stdin: expected a string or {"$bytes": "base64"}')
     return _utf8(value, "stdin").encode("utf-8")

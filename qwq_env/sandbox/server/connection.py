@@ -37,6 +37,10 @@ _log = logging.getLogger(__name__)
 _HEAD_BYTES: Final = 16_384
 # So much may be sent ahead of an answer before reading pauses.
 _EARLY_BYTES: Final = 65_536
+# Each chunk of a body costs time, and one byte may be a chunk: beyond the first ones they have to
+# be of some size on average.
+_MOST_PIECES: Final = 1024
+_PIECE_BYTES: Final = 64
 # How long a refused client may go on sending before the connection is cut.
 _LINGER_S: Final = 2.0
 _NO_REQUEST: Final = Request("", "", {}, "")
@@ -101,7 +105,7 @@ class HttpConnection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._ended = False
-        self._early = 0
+        self._pieces = self._early = 0
         self._writable = asyncio.Event()
         self._writable.set()
 
@@ -186,6 +190,9 @@ class HttpConnection(asyncio.Protocol):
                     self._begin(event)
                 elif isinstance(event, h11.Data):
                     self._body += event.data
+                    self._pieces += 1
+                    if self._pieces > _MOST_PIECES + len(self._body) // _PIECE_BYTES:
+                        raise ApiError(400, "bad_http", "the body comes in too small chunks")
                     if len(self._body) > self._application.max_body:
                         raise too_large(self._application.max_body)
                 elif isinstance(event, h11.EndOfMessage):
@@ -217,7 +224,7 @@ class HttpConnection(asyncio.Protocol):
         if self._http.they_are_waiting_for_100_continue:
             go_on = h11.InformationalResponse(status_code=100, headers=[])
             self._transport.write(self._http.send(go_on))
-        self._phase = "body"
+        self._phase, self._pieces = "body", 0
         self._arm(self._deadlines.body, self._too_slow)
 
     async def _serve(self) -> None:

@@ -15,15 +15,14 @@ from typing import Any, Final
 
 from qwq_env.errors import UsageError
 from qwq_env.sandbox.result import ExecutionResult, Limits
-from qwq_env.sandbox.server.bodies import RunBody, code_field, read_object, read_stdin
+from qwq_env.sandbox.server.bodies import RunBody, code_field, read_stdin
 
 _DEFAULT_RUN_TIMEOUT_S: Final = 10.0
 _UNSUPPORTED: Final = ("files", "fetch_files", "args")
 
 
-def read_run_code(body: bytes) -> RunBody:
+def read_run_code(data: dict[str, Any]) -> RunBody:
     """Read a `/run_code` request; raises `UsageError` that names the field."""
-    data = read_object(body)
     language = data.get("language", "python")
     if language != "python":
         raise UsageError(f"language: {str(language)[:80]!r} is not supported, expected 'python'")

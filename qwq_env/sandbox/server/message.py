@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from qwq_env.errors import QwqError
+from qwq_env.sandbox.foreign import in_turns
+from qwq_env.sandbox.plain_json import writing
+from qwq_env.sandbox.writing import joined
 
 JSON: Final = "application/json"
 
@@ -66,3 +69,8 @@ def json_response(
 ) -> Response:
     """Return `data` as JSON in ASCII, in which even half a surrogate pair survives."""
     return Response(status, json.dumps(data).encode("ascii"), headers=headers)
+
+
+async def slow_response(data: Any) -> Response:
+    """Return `json_response(data)`, made in short steps: for what a program printed."""
+    return Response(200, (await in_turns(joined(writing(data)))).encode("ascii"))

@@ -22,20 +22,28 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from qwq_env.errors import InfrastructureError, QwqError, UsageError
 from qwq_env.sandbox.errors import SandboxBusy, SessionClosed
+from qwq_env.sandbox.foreign import Reader
 from qwq_env.sandbox.interface import Sandbox
 from qwq_env.sandbox.result import ExecutionResult, Limits
 from qwq_env.sandbox.server import bodies, fusion
 from qwq_env.sandbox.server.address import host_of, is_loopback
 from qwq_env.sandbox.server.connection import HttpConnection
 from qwq_env.sandbox.server.fair_queue import FairQueue, QueueFull
-from qwq_env.sandbox.server.message import JSON, ApiError, Request, Response, json_response
+from qwq_env.sandbox.server.message import (
+    JSON,
+    ApiError,
+    Request,
+    Response,
+    json_response,
+    slow_response,
+)
 from qwq_env.sandbox.server.metrics import CONTENT_TYPE, Metrics
 from qwq_env.sandbox.server.session_table import SessionTable
-from qwq_env.sandbox.wire import CLIENT_HEADER, write_call_result
+from qwq_env.sandbox.wire import CLIENT_HEADER, write_calls
 
 _SESSIONS: Final = "/v1/sessions/"
 _LONGEST_CLIENT_NAME: Final = 64
@@ -107,6 +115,7 @@ class SandboxService:
         self.queue = FairQueue(limits.slots, limits.queue)
         self.metrics = Metrics()
         self._sandbox = sandbox
+        self._reader = Reader()
         self._limits = limits
         self._token = None if token is None else f"Bearer {token}".encode("latin-1")
         self._handlers: dict[str, Callable[[Request, Route], Awaitable[Response]]] = {
@@ -211,14 +220,17 @@ class SandboxService:
         self.metrics.execution(result.status)
         return result
 
+    async def _object(self, request: Request) -> dict[str, Any]:
+        return await bodies.read_object(self._reader, request.body)
+
     async def _run(self, request: Request, route: Route) -> Response:
-        body = bodies.read_run(request.body)
+        body = bodies.read_run(await self._object(request))
         limits, capped = bodies.cap(body.limits, self._limits.maxima)
         result = await self._execute(request, body, limits)
-        return json_response({"result": result.to_json(), "capped": capped})
+        return await slow_response({"result": result.to_json(), "capped": capped})
 
     async def _run_code(self, request: Request, route: Route) -> Response:
-        body = fusion.read_run_code(request.body)
+        body = fusion.read_run_code(await self._object(request))
         limits, _ = bodies.cap(body.limits, self._limits.maxima)
         try:
             result = await self._execute(request, body, limits)
@@ -226,10 +238,10 @@ class SandboxService:
             raise
         except InfrastructureError as error:
             return json_response(fusion.run_code_failure(str(error)))
-        return json_response(fusion.run_code_answer(result))
+        return await slow_response(fusion.run_code_answer(result))
 
     async def _call(self, request: Request, route: Route) -> Response:
-        body = bodies.read_call(request.body)
+        body = bodies.read_call(await self._object(request))
         limits, capped = bodies.cap(body.limits, self._limits.maxima)
         async with self._turn(request):
             results = await self._sandbox.call(
@@ -237,10 +249,11 @@ class SandboxService:
             )
         for result in results:
             self.metrics.execution(result.status)
-        return json_response({"results": [*map(write_call_result, results)], "capped": capped})
+        return Response(200, await write_calls(results, capped))
 
     async def _session_open(self, request: Request, route: Route) -> Response:
-        limits, capped = bodies.cap(bodies.read_session(request.body), self._limits.maxima)
+        asked = bodies.read_session(await self._object(request) if request.body else {})
+        limits, capped = bodies.cap(asked, self._limits.maxima)
         async with self._turn(request):
             # A program that has waited is run even so; a session would begin to be used only now.
             self._check_open()
@@ -248,13 +261,13 @@ class SandboxService:
         return json_response({"id": name, "capped": capped}, 201)
 
     async def _session_run(self, request: Request, route: Route) -> Response:
-        body = bodies.read_step(request.body)
+        body = bodies.read_step(await self._object(request))
         wall, highest = body.wall_seconds, self._limits.maxima.wall_seconds
         capped = ["wall_seconds"] if wall is not None and wall > highest else []
         # The session's own line first: a step that waits for the step before holds no slot.
         async with self.sessions.use(route.session) as session, self._turn(request):
             step = await session.run(body.code, wall_seconds=highest if capped else wall)
-        return json_response({"result": self._counted(step).to_json(), "capped": capped})
+        return await slow_response({"result": self._counted(step).to_json(), "capped": capped})
 
     async def _session_close(self, request: Request, route: Route) -> Response:
         await self.sessions.close(route.session)
