@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qwq_env.http.chat_calls import NativeCall
-from qwq_env.http.chat_habits import TOKEN_KEYS, Habits
+from qwq_env.http.chat_habits import Habits, token_bounds
 from qwq_env.http.chat_reply import Completion, read_completion
 from qwq_env.http_client import HttpClient, Refused, base_address
 
@@ -78,17 +78,13 @@ class ChatClient:
     async def _ask(self, asked: Mapping[str, Any], stop: Sequence[str]) -> Completion:
         read = functools.partial(read_completion, stop=stop, tools=_names(asked))
         completion = await self._http.post(f"{self.base_url}/chat/completions", asked, read)
-        completion = completion.within(min(_bounds(asked), default=None))
+        completion = completion.within(min(token_bounds(asked), default=None))
         key = self._http.key
         return completion.cleaned(key.hidden) if key.distinctive else completion
 
     async def aclose(self) -> None:
         """Close the connections of this event loop."""
         await self._http.aclose()
-
-
-def _bounds(asked: Mapping[str, Any]) -> list[int]:
-    return [asked[key] for key in TOKEN_KEYS if isinstance(asked.get(key), int)]
 
 
 def _names(asked: Mapping[str, Any]) -> frozenset[str]:

@@ -32,6 +32,11 @@ def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
     return result
 
 
+def token_bounds(asked: Mapping[str, Any]) -> list[int]:
+    """Return how many tokens a request asks for, by whichever names it does."""
+    return [asked[key] for key in TOKEN_KEYS if isinstance(asked.get(key), int)]
+
+
 class Habits:
     """Shapes the requests to one server, and learns from what it refuses.
 
@@ -68,7 +73,7 @@ class Habits:
         elif refusal.setting == "stream" and refusal.kind != "context":
             self._streams = False
         elif refusal.kind == "tokens":
-            wanted = max((asked[key] for key in TOKEN_KEYS if key in asked), default=0)
+            wanted = max(token_bounds(asked), default=0)
             allowed = [limit for limit in refusal.limits if 0 < limit < wanted]
             if allowed:
                 self._most_tokens = max(allowed)
@@ -96,20 +101,24 @@ class Habits:
         One that has thought in some turn and demands the field demands it in every turn, also in
         those without a thought: it is empty there.
         """
-        turns = [message for message in messages if message.get("role") == "assistant"]
         if self._thinking == "never":
             return [_without_thinking(message) for message in messages]
+        turns = [message for message in messages if message.get("role") == "assistant"]
         field = next((key for turn in turns for key in THINKING_FIELDS if key in turn), None)
         if self._thinking == "always":
-            field = field or self._thinking_field
+            field = self._thinking_field
         if field is None:
             return list(messages)
         return [
-            {**message, field: message.get(field, "")}
+            {**_without_thinking(message), field: _thought(message)}
             if message.get("role") == "assistant"
             else message
             for message in messages
         ]
+
+
+def _thought(message: Mapping[str, Any]) -> str:
+    return next((message[key] for key in THINKING_FIELDS if message.get(key)), "")
 
 
 def _without_thinking(message: Mapping[str, Any]) -> Mapping[str, Any]:

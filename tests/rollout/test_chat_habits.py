@@ -49,6 +49,7 @@ VARIANTS = {
     "the first without": ([CALL, [THOUGHT, *MORE]], ["", "hm"], "keep", 1),
     "empty thoughts": ([[delta(reasoning_content=""), *CALL], MORE], ["", ""], "keep", 0),
     "none at all": ([CALL, MORE], ["", ""], "keep", 1),
+    "in another field": ([[delta(reasoning="hm"), *CALL], MORE], ["hm", ""], "keep", 1),
     "stripped": ([[THOUGHT, *CALL], [THOUGHT, *MORE]], ["", ""], "strip", 1),
 }
 
