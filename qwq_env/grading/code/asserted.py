@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from qwq_env.errors import UsageError
+from qwq_env.grading.code.prelude import starred
 from qwq_env.grading.code.problem import CodeProblem, Script
 
 _METHOD = re.compile(r"Solution\s*\(\s*\)\s*\.\s*(\w+)")
@@ -78,6 +79,11 @@ def asserted(source: str, imports: str = "", closing: str = "", reference: str =
     functions = free - given - set(_bound(_parsed(modules, "code").body))
     defined = (each for each in solved if not isinstance(each, ast.Import | ast.ImportFrom))
     functions |= free & {each.name for each in defined if isinstance(each, _DEFINITIONS)}
+    if not functions:
+        # A solution may have the name of something that its judge imports for it (`gcd`).
+        calls = (each.func for each in ast.walk(tree) if isinstance(each, ast.Call))
+        called = {each.id for each in calls if isinstance(each, ast.Name)}
+        functions = (free & called) - _GIVEN - set(dir(builtins))
     if not functions:
         raise UsageError("tests: they call nothing that is not theirs; expected the solution")
     script = Script((f"{imports}\n{modules}", source), tuple(sorted(functions)), closing)
@@ -144,6 +150,8 @@ def _bound(statements: Iterable[ast.stmt]) -> Iterator[str]:
                 yield node.id
             elif isinstance(node, ast.arg):
                 yield node.arg
+            elif isinstance(node, ast.ImportFrom) and node.names[0].name == "*":
+                yield from starred(node.module or "")
             elif isinstance(node, ast.alias):
                 yield (node.asname or node.name).partition(".")[0]
             elif isinstance(node, ast.ExceptHandler) and node.name:

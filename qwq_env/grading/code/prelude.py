@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 
 # Names that LeetCode's signatures and contest programs use without importing them. Builtins come
@@ -30,6 +31,14 @@ def contest_prelude(recursion_limit: int, more: str = "") -> str:
         lines.append(more)
     lines.append(f"sys.setrecursionlimit({recursion_limit})")
     return "\n".join(lines)
+
+
+def starred(module: str) -> frozenset[str]:
+    """Return the names that a star import gives of one of those modules; of any other, none."""
+    if module not in _STARRED.split():
+        return frozenset()
+    names = vars(importlib.import_module(module))
+    return frozenset(names.get("__all__") or (each for each in names if not each.startswith("_")))
 
 
 LIVE_CODE_BENCH = contest_prelude(50_000)

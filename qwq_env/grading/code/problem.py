@@ -36,11 +36,11 @@ class CallTest:
 class Script:
     """Test code that calls `functions` of the solution, each assertion a test of its own.
 
-    `sources` are run one after the other in names of their own; `closing` is set-up code that
-    needs the names of the solution, and is put behind it.
+    `sources` are what the tests need (imports, helpers), and the tests. `closing` is set-up code
+    that needs the names of the solution, and is put behind it.
     """
 
-    sources: tuple[str, ...]
+    sources: tuple[str, str]
     functions: tuple[str, ...]
     closing: str = ""
 

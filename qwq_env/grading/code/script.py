@@ -30,6 +30,8 @@ for name, text in (("callee", {_CALLEE!r}), ("caller", {_CALLER!r})):
 module.main()
 """
 _MOST_ANSWERS = 8 << 20
+# Most scripts need two or three; one that waits for each value needs one for each call.
+MOST_PLAYS = 1000
 
 
 class UnusableTests(UsageError):
@@ -92,7 +94,7 @@ class ScriptRunner:
         """Return the verdict on a program. Raises `UnusableTests`."""
         program = with_callee(program, self._script.closing)
         tests = agreed = 0
-        while True:
+        for _ in range(MOST_PLAYS):
             report = await self._play()
             if isinstance(report, str):
                 return Verdict([(report, 0)], max(1, tests))
@@ -106,6 +108,7 @@ class ScriptRunner:
             await self._ask(program, report["asked"])
             if sum(len(answer.text) for answer in self._known) > _MOST_ANSWERS:
                 return Verdict([("output", 0)], tests)
+        return Verdict([("timeout", 0)], tests)
 
     def _verdict(self, report: dict[str, Any], tests: int) -> Verdict:
         if report["unusable"]:

@@ -218,6 +218,32 @@ async def test_what_a_value_costs_to_compare_is_not_paid_by_the_grader(grader, v
     assert time.process_time() - began < 1.0
 
 
+@pytest.mark.parametrize(
+    ("test", "code", "paid"),
+    [
+        ("assert gcd(4, 6) == 2", "def gcd(a, b): return 2", 1.0),
+        ("assert gcd(4, 6) == 2", "def gcd(a, b): return 3", 0.0),
+        ("assert f(4) == gcd(4, 6)", "def f(a): return 2", 1.0),
+        ("assert f(4) == inf", "def f(a): return inf", 1.0),
+        ("assert Counter(f('aa')) == Counter(a=2)", "def f(a): return list(a)", 1.0),
+        ("assert f(4) == eval('4')", "def f(a): return a", None),
+    ],
+)
+async def test_names_that_the_judge_imports(grader, test, code, paid):
+    problem = read_problem({"tests": {"functional": test}})
+
+    assert (await grader.grade(problem, fenced(code))).value == paid
+
+
+async def test_tests_that_wait_for_ever_come_to_an_end(grader, monkeypatch):
+    monkeypatch.setattr("qwq_env.grading.code.script.MOST_PLAYS", 6)
+    problem = read_problem({"test_list": ["n = 0\nwhile f(n) < 3: n += 1\nassert n == 3"]})
+
+    assert (await grader.grade(problem, returning("arguments[0]"))).value == 1.0
+    score = await grader.grade(problem, returning("0"))
+    assert (score.value, score.reason) == (0.0, "time_limit")
+
+
 HALF = "def f(x):\n    if x % 2: raise ValueError\n    return x"
 
 
