@@ -62,7 +62,7 @@ def question_of(row: Mapping[str, Any]) -> Any:
 
     Raises `UsageError` for a row of none of the forms above.
     """
-    columns = {str(name).lower(): row[name] for name in reversed(row)}
+    columns = _columns(row)
     name = next((name for name in _QUESTIONS if name in columns), None)
     if name is None or not ({*_ANSWERS, "solution"} & columns.keys()):
         raise UsageError(_no_form(row, columns))
@@ -83,7 +83,7 @@ def answer_of(row: Mapping[str, Any]) -> Any:
     """
     if "prompt" in row and row.get("answer") not in (None, ""):
         return row["answer"]  # the house form: any JSON that the rubric knows
-    columns = {str(name).lower(): row[name] for name in reversed(row)}
+    columns = _columns(row)
     given = [name for name in _ANSWERS if name in columns]
     for name in given:
         answer = _bare(columns[name], has_body="body" in columns)
@@ -104,6 +104,14 @@ def answer_of(row: Mapping[str, Any]) -> Any:
         raise UsageError(f"solution: {_show(solution)}; expected a text with a \\boxed answer")
     shown = f"{given[0]}: {_show(columns[given[0]])}" if given else "answer: missing"
     raise UsageError(f"{shown}; expected the reference answer")
+
+
+def _columns(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns by their names in small letters; of two that differ in case, the first."""
+    columns: dict[str, Any] = {}
+    for name, value in row.items():
+        columns.setdefault(str(name).lower(), value)
+    return columns
 
 
 def _bare(value: Any, has_body: bool = False) -> Any:

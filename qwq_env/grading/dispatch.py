@@ -29,6 +29,7 @@ __all__ = ["Dispatcher", "GraderUnavailable", "PoolClosed"]
 
 _WRITTEN_AHEAD = 6
 _SLOW_S = 0.1
+"""Of CPU time: ten times what most calls take. A call that only waits for a CPU is not slow."""
 _MOST_WORKERS = 4
 """Times the workers wanted: so many may run while slow requests are waited for."""
 _START_S = 120.0
@@ -429,7 +430,8 @@ class Dispatcher:
 
     def _look_at(self, worker: _Worker, seconds: float) -> None:
         """Judge a worker whose first job has taken so many wall seconds."""
-        if worker.cpu_s() >= self._cpu_s:
+        used = worker.cpu_s()
+        if used >= self._cpu_s:
             first, *others = self._drop(worker)
             reason = f"more than {self._cpu_s:g} s of CPU time"
             first.future.set_result(Score.undecided("too_complex", reason))
@@ -437,7 +439,7 @@ class Dispatcher:
         elif seconds > self._deadline_s:
             late = Score.undecided("timeout", f"more than {self._deadline_s:g} s, twice")
             self._try_again(self._drop(worker), late)
-        elif len(self._workers) < _MOST_WORKERS * self._wanted:
+        elif used >= _SLOW_S and len(self._workers) < _MOST_WORKERS * self._wanted:
             self._set_aside(worker)
 
     def _set_aside(self, worker: _Worker) -> None:

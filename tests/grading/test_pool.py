@@ -117,7 +117,7 @@ async def test_calls_behind_slow_ones_do_not_wait_for_them():
 
 async def test_a_slow_call_that_ends_is_answered_once_and_its_worker_goes():
     with pool(workers=1) as graders:
-        slow = graders.grade("sleep", 0.4)
+        slow = graders.grade("spin", 0.4)
         scores = await asyncio.gather(slow, *(graders.grade("pid") for _ in range(8)))
         after = [await graders.grade("pid") for _ in range(3)]
 
