@@ -105,7 +105,9 @@ def check_arguments(
     if not isinstance(arguments, dict):
         wanted = f"arguments must be a JSON object, not {_json_type(arguments)}"
         return {}, ArgumentError("arguments_type", wanted)
-    properties: Mapping[str, Any] = schema.get("properties", {})
+    properties = schema.get("properties", {})
+    if not isinstance(properties, Mapping):
+        raise UsageError(f"tool schema: properties: {properties!r:.80}; expected an object")
     if _plainly_valid(schema, properties, arguments):
         return arguments, None
     try:

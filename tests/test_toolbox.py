@@ -285,6 +285,38 @@ async def test_output_is_capped_in_tokens() -> None:
     assert result.content.count("x") == 30
 
 
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"type": ["string", "null"]},
+        {"type": ["integer", "string"]},
+        True,
+        False,
+        {},
+        {"$ref": "#"},
+        {"enum": [1, "a"]},
+        {"anyOf": [True, {"type": ["null"]}]},
+        {"uniqueItems": True, "items": {"$ref": "#/properties/a"}},
+        {"pattern": "^(a+)+b", "multipleOf": 0.1},
+    ],
+)
+async def test_a_call_never_raises_whatever_schema_and_arguments_are(form: Any) -> None:
+    class Ask(Tool):
+        name = "ask"
+        description = "Ask."
+        parameters: Mapping[str, Any] = {"type": "object", "properties": {"a": form}}
+
+        async def call(self, arguments: Mapping[str, Any]) -> str:
+            return "fine"
+
+    values = ["x", "7", "null", None, 1, 1.0, True, [], [[1], [1.0]], {"a": {"a": 1}}, 10**400]
+    requests = [call("ask", {"a": value}) for value in values] + [call("ask", {})]
+    results = await Toolbox([Ask()]).run(requests)
+
+    assert all(result.status in ("ok", "policy_error") for result in results)
+    assert (results[-1].content, any(r.content == "fine" for r in results)) == ("fine", True)
+
+
 async def test_input_is_capped_before_it_is_looked_at() -> None:
     deep: Any = "x"
     for _ in range(1_000):

@@ -67,9 +67,9 @@ async def _discover(connection: Connection | HttpConnection) -> str | None:
     _speak(connection, MODERN)
     asked = asyncio.ensure_future(connection.request("server/discover", {"_meta": _META}))
     try:
-        await asyncio.wait({asked}, timeout=None if _is_http(connection) else _PROBE_SECONDS)
+        await asyncio.wait({asked}, timeout=_PROBE_SECONDS)
         if asked.done():
-            return _spoken(await _outcome(asked), connection)
+            return _spoken(await _outcome(asked, connection), connection)
         # Silent, or slow to start: then this answer comes first, and decides.
         return await _initialize_or(asked, connection)
     finally:
@@ -85,17 +85,25 @@ async def _initialize_or(
     try:
         return await _initialize(connection)
     except RemoteError:
-        if asked.done() and (version := _spoken(await _outcome(asked), connection)):
+        if asked.done() and (version := _spoken(await _outcome(asked, connection), connection)):
             return version
         raise
 
 
-async def _outcome(asked: asyncio.Future[Any]) -> Any:
-    """Return what the probe was answered: a result, or an error."""
+async def _outcome(asked: asyncio.Future[Any], connection: Connection | HttpConnection) -> Any:
+    """Return what the probe was answered: a result, or an error.
+
+    Old servers are known to answer what they do not know with any status. One that is not there
+    will not be there for an `initialize` either.
+    """
     try:
         return await asked
     except RemoteError as error:
         return error
+    except InfrastructureError as error:
+        if not connection.alive or not isinstance(connection, HttpConnection):
+            raise
+        return RemoteError(str(error))
 
 
 def _spoken(answer: Any, connection: Connection | HttpConnection) -> str | None:
@@ -137,7 +145,3 @@ def _speak(connection: Connection | HttpConnection, version: str) -> None:
     """Let the headers of HTTP say which version is spoken."""
     if isinstance(connection, HttpConnection):
         connection.version, connection.modern = version, version == MODERN
-
-
-def _is_http(connection: Connection | HttpConnection) -> bool:
-    return isinstance(connection, HttpConnection)

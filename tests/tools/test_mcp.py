@@ -14,6 +14,7 @@ import pytest
 
 from qwq_env.errors import InfrastructureError, ToolError, UsageError
 from qwq_env.toolbox import Toolbox
+from qwq_env.tools import mcp_era
 from qwq_env.tools.mcp import McpServer, McpTool
 from qwq_env.turn import ToolCall
 
@@ -128,7 +129,9 @@ def served(era: str, pages: dict[str, Any] | None = None, **settings: Any) -> Mc
 
 
 @pytest.mark.parametrize("era", ERAS)
-def test_every_protocol_is_spoken_and_found_out(era: str) -> None:
+def test_every_protocol_is_spoken_and_found_out(era: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if era == "silent":
+        monkeypatch.setattr(mcp_era, "_PROBE_SECONDS", 0.3)
     server = served(era)
     tools = server.tools()
     (result,) = asyncio.run(Toolbox([tools[0]]).run([ToolCall("double", {"n": 4})]))
@@ -140,6 +143,19 @@ def test_every_protocol_is_spoken_and_found_out(era: str) -> None:
     assert (result.content, len(tools)) == ("8", 8)
     assert protocol == (era if era in (*OLD, MODERN) else OLD[-1])
     assert again == [tool.name for tool in tools]
+
+
+@pytest.mark.parametrize("era", [OLD[0], OLD[-1], MODERN, "silent"])
+def test_a_server_that_is_slow_to_start_is_found_out_too(
+    era: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mcp_era, "_PROBE_SECONDS", 0.001)
+    server = served(era)
+    tools = server.tools()
+    protocol = server.protocol
+    server.close()
+
+    assert (len(tools), protocol) == (8, OLD[-1] if era == "silent" else era)
 
 
 def test_a_server_without_a_common_version_is_named() -> None:

@@ -79,8 +79,8 @@ class Handler(BaseHTTPRequestHandler):
             return self.say(503)
         if "redirect" in site.how and not self.path.endswith("/"):
             return self.say(307, Location=f"{self.path}/")
-        if method == "server/discover" and not modern and "405" in site.how:
-            return self.say(405)
+        if method == "server/discover" and not modern and (odd := site.how & {"405", "500"}):
+            return self.say(int(odd.pop()))
         session = f"s{site.sessions}"
         if not modern and method not in ("initialize", "server/discover"):
             if headers.get("mcp-session-id") != session:
@@ -119,7 +119,7 @@ def site() -> Iterator[Site]:
 
 
 @pytest.mark.parametrize("era", [OLD[-1], MODERN])
-@pytest.mark.parametrize("how", [set(), {"sse"}, {"redirect"}, {"405"}, {"sse", "405"}])
+@pytest.mark.parametrize("how", [set(), {"sse"}, {"redirect"}, {"405"}, {"sse", "405"}, {"500"}])
 def test_a_server_at_an_address_is_asked(site: Site, era: str, how: set[str]) -> None:
     site.server.era, site.how = era, how
     server = McpServer(site.url)
