@@ -86,7 +86,7 @@ def _parsed(line: bytes, constants: bool) -> Any:
     except RecursionError:
         raise UsageError("not JSON that can be read: nested too deeply") from None
     except UnicodeDecodeError as error:
-        raise UsageError(f"not UTF-8 at byte {error.start}; {_EXPECTED}") from None
+        raise UsageError(f"not JSON: not UTF-8 at byte {error.start}; {_EXPECTED}") from None
     except _Refused as error:
         raise UsageError(str(error)) from None
     except ValueError as error:

@@ -40,6 +40,12 @@ class PrintableStream:
         return getattr(self._stream, name)
 
 
+def drawing_stream(stream: TextIO) -> TextIO:
+    """Return the stream behind `stream`, for whoever draws a bar; no foreign text goes there."""
+    found: TextIO = getattr(stream, "rich_proxied_file", stream)
+    return found
+
+
 @contextmanager
 def printable_streams() -> Iterator[None]:
     """Make what is written to standard error printable, and to standard output on a terminal.

@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from qwq_env.cli import main
 from qwq_env.outcome import Outcome
 from qwq_env.printable_stream import printable_streams
 from qwq_env.training.progress import Phase, Reporter
@@ -48,6 +49,16 @@ def test_whatever_is_printed_is_only_seen(monkeypatch):
     assert acting(out.getvalue()) == acting(err.getvalue()) == set()
     assert err.getvalue().count(r"\x1b]0;title\x07") == 4
     assert r"\xe9" in out.getvalue()
+
+
+def test_a_bar_is_drawn_on_the_stream_itself(monkeypatch, tmp_path):
+    rows, err = tmp_path / "rows.jsonl", Terminal()
+    rows.write_text('{"gold": "2", "answer": "2"}\n')
+    monkeypatch.setattr(sys, "stderr", err)
+
+    assert main(["grade", "math", str(rows), "--out", str(tmp_path / "out.jsonl")]) == 0
+    assert err.getvalue().startswith("\r[####")
+    assert err.getvalue().endswith("\r\x1b[K")
 
 
 def test_standard_output_that_is_no_terminal_is_data(capsys):

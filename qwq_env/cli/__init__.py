@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -53,6 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     0: done. 1: the check failed, or the work did. 2: the input was wrong. 130: interrupted.
     Nothing that a file, a server or a model wrote acts on the terminal.
     """
+    # Their bars are drawn with characters that are escaped here.
+    os.environ.setdefault("TQDM_DISABLE", "1")
     with printable_streams():
         return _main(list(sys.argv[1:] if argv is None else argv))
 

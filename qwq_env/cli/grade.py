@@ -10,6 +10,7 @@ from pathlib import Path
 
 from qwq_env.grading.batch import KINDS, Summary, grade_file, load_grader
 from qwq_env.grading.stored import TaskRows
+from qwq_env.printable_stream import drawing_stream
 from qwq_env.terminal import printable
 
 _REDRAW_S = 0.1
@@ -90,6 +91,7 @@ class _ProgressLine:
     def __init__(self) -> None:
         self.began = time.monotonic()
         self.drawn = 0.0
+        self.stream = drawing_stream(sys.stderr)
 
     def show(self, summary: Summary, rows: int) -> None:
         now = time.monotonic()
@@ -99,15 +101,15 @@ class _ProgressLine:
         filled = _BAR * summary.rows // max(rows, 1)
         rate = (summary.rows - summary.resumed) / max(now - self.began, 1e-9)
         bar = "#" * filled + "." * (_BAR - filled)
-        sys.stderr.write(
+        self.stream.write(
             f"\r[{bar}] {summary.rows}/{rows}  {rate:,.0f}/s  mean {_number(summary.mean)}"
             f"  undecided {summary.undecided}\x1b[K"
         )
-        sys.stderr.flush()
+        self.stream.flush()
 
     def clear(self) -> None:
-        sys.stderr.write("\r\x1b[K")
-        sys.stderr.flush()
+        self.stream.write("\r\x1b[K")
+        self.stream.flush()
 
 
 def _number(value: float | None) -> str:

@@ -176,7 +176,7 @@ def test_other_bad_input(recorded: Any, tmp_path: Path, capsys: pytest.CaptureFi
         ("qwk", recorded(row()), "did you mean 'qwq'"),
         ("qwq", str(tmp_path / "none"), "No such file or directory; expected a JSONL file"),
         ("qwq", str(tmp_path), "Is a directory; expected a JSONL file"),
-        ("qwq", str(binary), "binary:1: not UTF-8 at byte 0"),
+        ("qwq", str(binary), "binary:1: not JSON: not UTF-8 at byte 0"),
         ("qwq", recorded(""), "holds no rows"),
     ):
         code = main(["check", "dialect", name, path])
