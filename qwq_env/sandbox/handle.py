@@ -1,8 +1,8 @@
 """The host's hold on one slot: starting jobs on it, and the watch over what runs in it.
 
-A slot keeps its pipes for life; once a child and all it started are dead, what lies in them is
-that child's and nothing more can come. The common, short execution costs the host one message
-out and one in: streams are read while a program runs only if it runs for long.
+Each program is given pipes of its own; once it and all it started are dead, nothing more can come
+in them. The common, short execution costs the host one message out and one in: streams are read
+while a program runs only if it runs for long.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from qwq_env.sandbox.cgroup import Cgroup, CgroupTree
-from qwq_env.sandbox.ends import Ends
+from qwq_env.sandbox.ends import Ends, Streams
 from qwq_env.sandbox.errors import SandboxUnavailable
 from qwq_env.sandbox.forkserver import ForkServer
 from qwq_env.sandbox.jail import wire
@@ -85,6 +85,8 @@ class SlotHandle:
         self.on_flood: Callable[[], None] = self.kill_child
         """What is done about a program that writes far more than is kept."""
         self._ends = Ends()
+        self._streams: Streams | None = None
+        self._owner: int | None = None
 
     async def open(self, server: ForkServer, groups: CgroupTree | None) -> None:
         """Have the server fork the slot, and wait until it is confined.
@@ -95,6 +97,7 @@ class SlotHandle:
         try:
             server.request(self.disk_mb, self.shared, self._ends.theirs())
             self._ends.let_go()
+            self._owner = server.uid
             async with asyncio.timeout(_START_SECONDS):
                 message, pid = await self._hear_from_slot()
         except (OSError, TimeoutError) as error:
@@ -152,12 +155,17 @@ class SlotHandle:
         Raises `SandboxUnavailable` where this process has no descriptors left.
         """
         descriptors = _as_files(code if len(code) > wire.INLINE_CODE else b"", stdin)
+        try:
+            self._streams = streams = Streams(limits.output_bytes, self._owner)
+        except OSError as error:
+            _close(descriptors)
+            raise SandboxUnavailable(f"sandbox: no pipes for a program: {error}") from error
         job = job._replace(
             code_file=len(code) > wire.INLINE_CODE,
             stdin_file=bool(stdin),
             channel=channel is not None,
         )
-        passed = (*descriptors, channel.fileno()) if channel is not None else tuple(descriptors)
+        passed = (*streams.writers(), *descriptors, *([channel.fileno()] if channel else ()))
         self._limits, self._verdict = limits, None
         if self._group is not None:
             self._group.limit(limits.memory_mb, limits.processes)
@@ -168,8 +176,8 @@ class SlotHandle:
         except OSError:
             self.destroy()
         finally:
-            for descriptor in descriptors:
-                os.close(descriptor)
+            streams.let_go()
+            _close(descriptors)
         if watched and not future.done():
             self._timer = self._loop.call_later(_PATIENCE, self._watch)
         return future
@@ -180,22 +188,24 @@ class SlotHandle:
 
     def listen(self) -> None:
         """Read the streams as they fill, from now on."""
-        if not self._listening and self.alive:
+        if not self._listening and self._streams is not None:
             self._listening = True
-            for stream in self._ends.printed:
+            for stream in self._streams.all:
                 self._loop.add_reader(stream.reader, self._on_stream, stream)
 
     def quieten(self) -> None:
         """Stop reading the streams as they fill."""
-        if self._listening:
+        if self._listening and self._streams is not None:
             self._listening = False
-            for stream in self._ends.printed:
+            for stream in self._streams.all:
                 self._loop.remove_reader(stream.reader)
 
-    def take_output(self, limit: int) -> tuple[bytes, bytes, tuple[str, ...]]:
+    def take_output(self) -> tuple[bytes, bytes, tuple[str, ...]]:
         """Return what has come since the last time, and the names of the streams cut."""
-        self._ends.empty(limit)
-        return self._ends.take_printed(limit)
+        if self._streams is None:
+            return b"", b"", ()
+        self._streams.empty()
+        return self._streams.take_printed()
 
     def order(self, what: int, seconds: float = 0.0) -> None:
         """Tell the slot what to do with the child that runs now."""
@@ -242,8 +252,9 @@ class SlotHandle:
         self._set_timer(_GRACE, self.destroy)
 
     def _on_stream(self, stream: Stream) -> None:
-        stream.read(self._limits.output_bytes)
-        if stream.total > _FLOOD * max(self._limits.output_bytes, 1024) and not self._verdict:
+        if not stream.read():
+            self._loop.remove_reader(stream.reader)
+        if stream.total > _FLOOD * max(stream.limit, 1024) and not self._verdict:
             self._verdict = "output"
             self.on_flood()
 
@@ -265,11 +276,10 @@ class SlotHandle:
         self._serial += 1
         self._stop_watching()
         self._acknowledge()
-        limits = self._limits
-        # Nobody can write any more, so what is not gone after so many reads is not for the next.
-        reusable = self._ends.empty(limits.output_bytes) and reusable
-        stdout, stderr, truncated = self._ends.take_printed(limits.output_bytes)
-        report, began = self._ends.take_report(), self._ends.take_started()
+        stdout, stderr, truncated = self.take_output()
+        report = self._streams.take_report() if self._streams is not None else b""
+        began = self._ends.take_started()
+        self._close_streams()
         verdict = "timeout" if reason == wire.REASON_CPU else self._verdict
         killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
         if killed and verdict is None and self._group is not None and self._group.out_of_memory():
@@ -286,6 +296,11 @@ class SlotHandle:
             wall = time.perf_counter() - self._began
             ended = Ended(status, cpu, wall, peak, verdict, stdout, stderr, report, truncated)
             future.set_result(ended)
+
+    def _close_streams(self) -> None:
+        streams, self._streams = self._streams, None
+        if streams is not None:
+            streams.close()
 
     def _stop_watching(self) -> None:
         if self._timer is not None:
@@ -321,6 +336,7 @@ class SlotHandle:
                 future.set_exception(SlotLost())
             else:
                 future.set_result(self._ended_by_force())
+        self._close_streams()
         self._ends.close()
         if self._groups is not None and self._group is not None:
             self._groups.give_back(self._group)
@@ -328,7 +344,7 @@ class SlotHandle:
             self._on_lost(self)
 
     def _ended_by_force(self) -> Ended:
-        stdout, stderr, truncated = self.take_output(self._limits.output_bytes)
+        stdout, stderr, truncated = self.take_output()
         wall = time.perf_counter() - self._began
         return Ended(signal.SIGKILL, 0.0, wall, 0, self._verdict, stdout, stderr, b"", truncated)
 
@@ -339,10 +355,14 @@ def _as_files(*contents: bytes) -> list[int]:
     try:
         descriptors.extend(sealed_file(content) for content in contents if content)
     except OSError as error:
-        for descriptor in descriptors:
-            os.close(descriptor)
+        _close(descriptors)
         raise SandboxUnavailable(f"sandbox: no file for a program: {error}") from error
     return descriptors
+
+
+def _close(descriptors: list[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 def _settle(future: asyncio.Future[None]) -> None:

@@ -84,7 +84,7 @@ class _Interpreter:
             return await self._died(limits)
         if self._verdict is not None:
             await self.slot.interrupted()
-        stdout, stderr, truncated = self.slot.take_output(limits.output_bytes)
+        stdout, stderr, truncated = self.slot.take_output()
         return ExecutionResult(
             status=_status(answer, self._verdict),
             stdout=stdout.decode("utf-8", "replace"),

@@ -13,24 +13,29 @@ _ALL_SEALS: Final = 15
 
 
 class Stream:
-    """One pipe from the program: keeps the first bytes, counts and drops the rest."""
+    """One pipe from the program: keeps the first `limit` bytes, counts and drops the rest."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, limit: int) -> None:
         self.name = name
+        self.limit = limit
         self.reader, self.writer = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self.reader, False)
         self.kept = bytearray()
         self.total = 0
 
-    def read(self, limit: int) -> None:
-        """Read one piece of what is there, so that a flood cannot hold the event loop."""
+    def read(self) -> bool:
+        """Read one piece of what is there, so that a flood cannot hold the event loop.
+
+        False at the end, when nobody has it open for writing any more.
+        """
         try:
             chunk = os.read(self.reader, MOST_PER_READ)
         except BlockingIOError:
-            return
+            return True
         self.total += len(chunk)
-        if len(self.kept) < limit:
-            self.kept += chunk[: limit - len(self.kept)]
+        if len(self.kept) < self.limit:
+            self.kept += chunk[: self.limit - len(self.kept)]
+        return bool(chunk)
 
     def take(self) -> bytes:
         """Return what was kept, and begin anew."""
@@ -38,7 +43,7 @@ class Stream:
         return kept
 
     def close_writer(self) -> None:
-        """Leave the writing to the slot."""
+        """Leave the writing to the program."""
         if self.writer >= 0:
             os.close(self.writer)
             self.writer = -1

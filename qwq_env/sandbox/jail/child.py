@@ -43,12 +43,13 @@ def run(cradle: Cradle) -> NoReturn:
     """Run the next job."""
     if cradle.lone_filter:
         _stand_alone(cradle.scoped, cradle.lone_filter)
+    # Opened anew: what a program sets on the slot's would be there for the next.
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     taken = take_job(cradle)
     if taken is None:
         os._exit(0)
     job, argv, code, received = taken
-    if received:
-        code = _take_in(job, received) or code
+    code = _take_in(job, received) or code
     # The sockets of the slot, and whatever else came.
     os.closerange(wire.JOBS, wire.REPORT)
     os.closerange(wire.CHANNEL + job.channel, _DESCRIPTORS)
@@ -94,11 +95,13 @@ def interrupted(number: int, frame: FrameType | None) -> None:
 
 
 def _take_in(job: wire.Job, received: list[int]) -> bytes:
-    """Put the descriptors that came with a job in their places; returns the code, if in a file."""
+    """Put what came with a job in its place: streams, code, input, channel; returns code in a file."""
+    for place in (wire.STDOUT, wire.STDERR, wire.REPORT):
+        os.dup2(received.pop(0), place, inheritable=place != wire.REPORT)
     code = _read_file(received.pop(0)) if job.code_file else b""
     if job.stdin_file:
         os.dup2(received.pop(0), 0)
-    if job.channel and received[0] != wire.CHANNEL:
+    if job.channel:
         os.dup2(received[0], wire.CHANNEL, inheritable=False)
     return code
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import builtins
 import contextlib
-import fcntl
 import gc
 import io
 import os
@@ -29,12 +28,13 @@ from qwq_env.sandbox.jail.scratch import Scratch
 
 def start(config: dict[str, Any], order: dict[str, Any], descriptors: list[int]) -> NoReturn:
     """Become a slot: the first thing that runs in the process that the zygote forked."""
-    for place, descriptor in enumerate(descriptors):
-        os.dup2(descriptor, 100 + place)
-    for place, target in enumerate(
-        (wire.JOBS, wire.CONTROL, wire.STDOUT, wire.STDERR, wire.REPORT)
-    ):
-        os.dup2(100 + place, target, inheritable=target in (wire.STDOUT, wire.STDERR))
+    jobs, control_end = (os.dup2(descriptor, 100 + descriptor) for descriptor in descriptors)
+    os.dup2(jobs, wire.JOBS, inheritable=False)
+    os.dup2(control_end, wire.CONTROL, inheritable=False)
+    # What a child's streams are made of; each child puts pipes of its own in these places.
+    _, writer = os.pipe()
+    for target in (wire.STDOUT, wire.STDERR, wire.REPORT):
+        os.dup2(writer, target, inheritable=target != wire.REPORT)
     os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
     os.closerange(wire.CHANNEL, 4096)
     control = socket.socket(fileno=wire.CONTROL)
@@ -168,9 +168,6 @@ class Slot:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(-1, signal.SIGKILL)
                 syscalls.reap(0)
-        for descriptor in (wire.STDOUT, wire.STDERR, wire.REPORT):
-            # These outlive the child, and so would what it set on them.
-            fcntl.fcntl(descriptor, fcntl.F_SETFL, 0)
         return self._scratch.wipe()
 
 
