@@ -22,6 +22,7 @@ from qwq_env.sandbox.jail.syscalls import (
     CLONE_NEWUSER,
     CLONE_NEWUTS,
     MS_BIND,
+    MS_NOATIME,
     MS_NODEV,
     MS_NOEXEC,
     MS_NOSUID,
@@ -174,7 +175,7 @@ def enter_slot_jail(disk_mb: int, scratch: str) -> None:
         # Containers mask parts of /proc, and then the kernel refuses a new one: show none.
         syscalls.mount("none", "/proc", "tmpfs", flags | MS_NOEXEC | MS_RDONLY, "size=4k")
     options = f"size={disk_mb}m,nr_inodes={_INODES},mode=700"
-    syscalls.mount("tmpfs", scratch, "tmpfs", flags, options)
+    syscalls.mount("tmpfs", scratch, "tmpfs", flags | MS_NOATIME, options)
     syscalls.unshare(CLONE_NEWUSER)
     _map_identity(outside, uid, gid)
     os.close(outside)
