@@ -40,7 +40,7 @@ _CREDENTIALS: Final = struct.Struct("=3i")
 
 
 class SlotLost(Exception):
-    """The slot died under an execution; nothing is known about the program."""
+    """The slot died under an execution, by itself; see `blame` for whose doing that is."""
 
 
 class Ended(NamedTuple):
@@ -51,7 +51,7 @@ class Ended(NamedTuple):
     wall_seconds: float
     peak_bytes: int
     verdict: str | None
-    """`timeout`, `output` or `memory` where it was stopped, None where it ended by itself."""
+    """`timeout`, `output`, `memory` or `killed` where it was stopped, None where it ended itself."""
     stdout: bytes
     stderr: bytes
     report: bytes
@@ -69,6 +69,10 @@ class SlotHandle:
         self.shared = shared
         self.pid = 0
         self.alive = False
+        self.server: ForkServer | None = None
+        """The fork server that made it."""
+        self.began = False
+        """Whether a program was running when the slot was lost."""
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
         self._pidfd = -1
@@ -86,7 +90,6 @@ class SlotHandle:
         """What is done about a program that writes far more than is kept."""
         self._ends = Ends()
         self._streams: Streams | None = None
-        self._owner: int | None = None
 
     async def open(self, server: ForkServer, groups: CgroupTree | None) -> None:
         """Have the server fork the slot, and wait until it is confined.
@@ -97,7 +100,7 @@ class SlotHandle:
         try:
             server.request(self.disk_mb, self.shared, self._ends.theirs())
             self._ends.let_go()
-            self._owner = server.uid
+            self.server = server
             async with asyncio.timeout(_START_SECONDS):
                 message, pid = await self._hear_from_slot()
         except (OSError, TimeoutError) as error:
@@ -156,7 +159,7 @@ class SlotHandle:
         """
         descriptors = _as_files(code if len(code) > wire.INLINE_CODE else b"", stdin)
         try:
-            self._streams = streams = Streams(limits.output_bytes, self._owner)
+            self._streams = streams = Streams(limits.output_bytes, self._owner())
         except OSError as error:
             _close(descriptors)
             raise SandboxUnavailable(f"sandbox: no pipes for a program: {error}") from error
@@ -181,6 +184,9 @@ class SlotHandle:
         if watched and not future.done():
             self._timer = self._loop.call_later(_PATIENCE, self._watch)
         return future
+
+    def _owner(self) -> int | None:
+        return None if self.server is None else self.server.uid
 
     def begin_step(self) -> None:
         """Hold nothing against the session's next step that an earlier one did."""
@@ -215,7 +221,7 @@ class SlotHandle:
     def kill_child(self) -> None:
         """End the child, and the slot as well if that does not happen soon."""
         self.order(wire.KILL)
-        self._set_timer(_GRACE, self.destroy)
+        self._set_timer(_GRACE, self._end_by_force)
 
     def interrupt(self, seconds: float) -> None:
         """Interrupt the child as by Ctrl-C, and kill it if it still runs after `seconds`."""
@@ -229,7 +235,7 @@ class SlotHandle:
         """Wait until the interrupt has been delivered, so that it cannot hit what runs next."""
         if self._interruption is not None and not self._interruption.done():
             # Not the child is waited for now, but the slot, which may have to wait for a core.
-            self._set_timer(_START_SECONDS, self.destroy)
+            self._set_timer(_START_SECONDS, self._end_by_force)
             await self._interruption
         if self._timer is not None:
             self._timer.cancel()
@@ -249,7 +255,7 @@ class SlotHandle:
     def _overrun(self) -> None:
         self._verdict = "timeout"
         self.order(wire.STOP_GENTLY)
-        self._set_timer(_GRACE, self.destroy)
+        self._set_timer(_GRACE, self._end_by_force)
 
     def _on_stream(self, stream: Stream) -> None:
         if not stream.read():
@@ -282,7 +288,7 @@ class SlotHandle:
         self._close_streams()
         verdict = "timeout" if reason == wire.REASON_CPU else self._verdict
         killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
-        if killed and verdict is None and self._group is not None and self._group.out_of_memory():
+        if killed and verdict is None and self._ran_out_of_memory():
             verdict = "memory"
         future, self._future = self._future, None
         if not reusable:
@@ -296,6 +302,10 @@ class SlotHandle:
             wall = time.perf_counter() - self._began
             ended = Ended(status, cpu, wall, peak, verdict, stdout, stderr, report, truncated)
             future.set_result(ended)
+
+    def _ran_out_of_memory(self) -> bool:
+        """Whether the kernel has killed for memory among what runs here, be it the slot itself."""
+        return self._group is not None and self._group.out_of_memory()
 
     def _close_streams(self) -> None:
         streams, self._streams = self._streams, None
@@ -316,6 +326,11 @@ class SlotHandle:
         if self._interruption is not None and not self._interruption.done():
             self._interruption.set_result(None)
 
+    def _end_by_force(self) -> None:
+        """End a slot whose child will not die: that it was to be killed is its verdict."""
+        self._verdict = self._verdict or "killed"
+        self.destroy()
+
     def destroy(self) -> None:
         """End the slot and all in it; what runs fails with its verdict or `SlotLost`."""
         was_alive, self.alive = self.alive, False
@@ -332,6 +347,9 @@ class SlotHandle:
             self._loop.remove_reader(self._ends.control.fileno())
         future, self._future = self._future, None
         if future is not None and not future.done():
+            self.began = self._ends.take_started()
+            if self._verdict is None and self._ran_out_of_memory():
+                self._verdict = "memory"
             if self._verdict is None:
                 future.set_exception(SlotLost())
             else:

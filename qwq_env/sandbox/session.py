@@ -9,6 +9,7 @@ import struct
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from qwq_env.sandbox.blame import LOSSES, blame_program
 from qwq_env.sandbox.dialogue import Dialogue
 from qwq_env.sandbox.errors import SandboxUnavailable, SessionClosed
 from qwq_env.sandbox.handle import SlotHandle, SlotLost
@@ -23,7 +24,6 @@ _SOFT_SECONDS: Final = 1.0
 """Seconds that a step has to end after it was interrupted, before its interpreter is killed."""
 
 _LIFETIME_CPU_SECONDS: Final = 86_400.0
-_ATTEMPTS: Final = 3
 
 
 class _Answer(NamedTuple):
@@ -41,6 +41,7 @@ class _Interpreter:
     def __init__(self, slot: SlotHandle, limits: Limits) -> None:
         self.slot = slot
         self.steps = 0
+        self.resting = False
         self._verdict: Status | None = None
         slot.on_flood = self._flooded
         life = dataclasses.replace(limits, cpu_seconds=_LIFETIME_CPU_SECONDS)
@@ -100,13 +101,7 @@ class _Interpreter:
     async def _died(self, limits: Limits) -> ExecutionResult:
         if not self._dialogue.ended.done():
             self.slot.kill_child()
-        try:
-            result = judge(await self._dialogue.ended, limits)
-        except SlotLost:
-            if self._verdict is None:
-                raise
-            # The slot was too busy to end the interpreter in time, and was ended with it.
-            result = ExecutionResult(self._verdict)
+        result = judge(await self._dialogue.ended, limits)
         status: Status = self._verdict or ("error" if result.status == "ok" else result.status)
         seconds = self._dialogue.watch.wall_seconds()
         return dataclasses.replace(result, status=status, wall_seconds=seconds, state_lost=True)
@@ -170,10 +165,10 @@ class LocalSession(SandboxSession):
                 except SlotLost:
                     fresh = interpreter.steps <= 1 and not self._state_lost
                     self._discard()
-                    if fresh and attempts < _ATTEMPTS:
+                    if fresh and attempts < LOSSES:
                         continue
                     self._state_lost = True
-                    raise SandboxUnavailable("session: its slot and its state were lost") from None
+                    result = await self._explain_loss(interpreter)
                 except asyncio.CancelledError:
                     self._discard()
                     self._state_lost = True
@@ -193,6 +188,16 @@ class LocalSession(SandboxSession):
             return await interpreter.step(source, limits, pool.has_core_to_spare, pool.steps == 1)
         finally:
             pool.steps -= 1
+
+    async def _explain_loss(self, interpreter: _Interpreter) -> ExecutionResult:
+        """Return what a step came to whose slot was lost; raises where it was not its doing."""
+        try:
+            if interpreter.resting:
+                raise SandboxUnavailable("session: its slot was lost while it was at rest")
+            result = await blame_program(self._pool, interpreter.slot)
+        except SandboxUnavailable as error:
+            raise SandboxUnavailable(f"session: its state was lost ({error})") from error
+        return dataclasses.replace(result, state_lost=True)
 
     def _discard(self) -> None:
         if self._interpreter is not None:

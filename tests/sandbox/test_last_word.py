@@ -16,7 +16,7 @@ for number in range(600):
 
 
 async def test_no_program_runs_twice_because_its_slot_ended_on_an_order(bare, caplog):
-    # More files than are worth removing end the slot; after 5 ms its time is watched, by an order to the slot.
+    # So many files end the slot; after 5 ms its time is watched, by an order to the slot.
     with caplog.at_level(logging.INFO):
         for step in range(150):
             seconds = 0.002 + 0.00004 * step

@@ -95,7 +95,7 @@ def interrupted(number: int, frame: FrameType | None) -> None:
 
 
 def _take_in(job: wire.Job, received: list[int]) -> bytes:
-    """Put what came with a job in its place: streams, code, input, channel; returns code in a file."""
+    """Put what came with a job in its place; returns the code, if that is in a file."""
     for place in (wire.STDOUT, wire.STDERR, wire.REPORT):
         os.dup2(received.pop(0), place, inheritable=place != wire.REPORT)
     code = _read_file(received.pop(0)) if job.code_file else b""

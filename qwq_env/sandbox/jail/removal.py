@@ -34,13 +34,13 @@ def empty(top: int, most: int = sys.maxsize) -> bool:
     changed = True
     while changed:
         changed = False
-        for name in os.listdir(top):  # noqa: PTH208
+        for name in os.listdir(top):
             removed = _remove(top, name, most)
             most -= removed
             if most < 0:
                 return False
             changed |= removed > 0
-    return not os.listdir(top)  # noqa: PTH208
+    return not os.listdir(top)
 
 
 def _open(name: str, parent: int | None) -> int:
