@@ -51,7 +51,7 @@ class Ended(NamedTuple):
     wall_seconds: float
     peak_bytes: int
     verdict: str | None
-    """`timeout`, `output`, `memory` or `killed` where it was stopped, None where it ended itself."""
+    """`timeout`, `output`, `memory` or `killed` where it was stopped, None where it ended so."""
     stdout: bytes
     stderr: bytes
     report: bytes

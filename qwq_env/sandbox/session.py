@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import os
 import struct
+import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
@@ -22,6 +23,10 @@ from qwq_env.sandbox.verdict import job_of, judge, value_bytes
 
 _SOFT_SECONDS: Final = 1.0
 """Seconds that a step has to end after it was interrupted, before its interpreter is killed."""
+
+_REST_SECONDS: Final = 0.05
+"""Seconds after a step until its interpreter is stopped: steps that follow each other closely need
+not wait until it goes on again."""
 
 _LIFETIME_CPU_SECONDS: Final = 86_400.0
 
@@ -42,6 +47,10 @@ class _Interpreter:
         self.slot = slot
         self.steps = 0
         self.resting = False
+        """Whether it is stopped, with all it started, until the next step."""
+        self._running = False
+        self._last_step = 0.0
+        self._timer: asyncio.TimerHandle | None = None
         self._verdict: Status | None = None
         slot.on_flood = self._flooded
         life = dataclasses.replace(limits, cpu_seconds=_LIFETIME_CPU_SECONDS)
@@ -75,10 +84,12 @@ class _Interpreter:
         nonce, self._verdict = os.urandom(16), None
         question = wire.STEP.pack(nonce, value_bytes(limits), lingers) + code
         self.slot.begin_step()
+        self._go_on()
         try:
             frame = await self._dialogue.ask(question, nonce, limits, lingers and alone)
         finally:
             self.slot.quieten()
+            self._rest_soon()
         self.steps += 1
         answer = _read(frame) if frame is not None else None
         if answer is None:
@@ -106,8 +117,33 @@ class _Interpreter:
         seconds = self._dialogue.watch.wall_seconds()
         return dataclasses.replace(result, status=status, wall_seconds=seconds, state_lost=True)
 
+    def _go_on(self) -> None:
+        self._running = True
+        if self.resting and not self._dialogue.ended.done():
+            self.resting = False
+            self.slot.order(wire.GO_ON)
+
+    def _rest_soon(self) -> None:
+        self._running, self._last_step = False, time.perf_counter()
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_REST_SECONDS, self._rest)
+
+    def _rest(self) -> None:
+        """Stop it, unless there was a step since the timer was set: one serves many steps."""
+        self._timer = None
+        if self._running:
+            return
+        left = self._last_step + _REST_SECONDS - time.perf_counter()
+        if left > 0:
+            self._timer = asyncio.get_running_loop().call_later(left, self._rest)
+        elif not self._dialogue.ended.done():
+            self.resting = True
+            self.slot.order(wire.REST)
+
     def end(self) -> None:
         """Kill it."""
+        if self._timer is not None:
+            self._timer.cancel()
         self._dialogue.close()
         self.slot.destroy()
 

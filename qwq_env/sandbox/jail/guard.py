@@ -21,9 +21,17 @@ _SHORTEST_PAUSE: Final = 0.005
 """Seconds between two looks at the CPU time of many processes, which use up the rest together."""
 
 
+_FIRST_LOOK_AT_REST: Final = 0.05
+_LAZIEST_LOOK_AT_REST: Final = 6.4
+_CPU_AT_REST: Final = 0.2
+"""CPU seconds that a child may use while it is at rest before it is killed. One that was stopped
+uses none; but processes that wake each other, or timers, may undo that a few times."""
+
+
 class Guard:
     """Stands over one child after another; `wait` returns when one has ended or was told to.
 
+    A child at `rest` is stopped, with all it started: a session between two of its steps.
     `folder` is the scratch folder where no namespace surrounds the child: then the guard looks at
     the folder's size and at the child's threads, less and less often while the child does nothing.
     """
@@ -41,6 +49,8 @@ class Guard:
         self._allowance: float | None = None
         self._pause = _FIRST_LOOK
         self._cpu_at_last_look = 0.0
+        self._cpu_when_stopped: float | None = None
+        self._pause_at_rest = _FIRST_LOOK_AT_REST
         self._reason = wire.REASON_ENDED
 
     def wait(self, serial: int, pid: int) -> int:
@@ -52,7 +62,7 @@ class Guard:
             if self._folder is None and self._poll.poll()[0][0] == handle:
                 return wire.REASON_ENDED
             self._serial, self._pid, self._handle = serial, pid, handle
-            self._deadline = self._allowance = None
+            self._deadline = self._allowance = self._cpu_when_stopped = None
             self._pause, self._cpu_at_last_look = _FIRST_LOOK, 0.0
             self._reason = wire.REASON_ENDED
             self._watch()
@@ -75,11 +85,17 @@ class Guard:
             if self._control.fileno() in events:
                 if self._obey():
                     return
+            elif self._cpu_when_stopped is not None:
+                if self._too_busy_at_rest(self._cpu_when_stopped):
+                    self._kill()
+                    return
             elif self._folder is not None and self._too_much(self._folder):
                 self._kill()
                 return
 
     def _seconds_to_wait(self) -> float | None:
+        if self._cpu_when_stopped is not None:
+            return self._pause_at_rest
         pauses = []
         if self._deadline is not None:
             pauses.append(self._deadline - time.monotonic())
@@ -131,7 +147,34 @@ class Guard:
             wire.send(self._control, wire.INTERRUPTED)
         elif order == wire.WATCH_CPU:
             self._allowance = seconds
+        elif order == wire.REST:
+            self._signal_all(signal.SIGSTOP)
+            self._cpu_when_stopped = self._cpu_of_all()
+            self._pause_at_rest = _FIRST_LOOK_AT_REST
+        elif order == wire.GO_ON:
+            self._cpu_when_stopped = None
+            self._signal_all(signal.SIGCONT)
         return False
+
+    def _too_busy_at_rest(self, when_stopped: float) -> bool:
+        """Stop all of it once more; whether it has used too much since it was first stopped."""
+        self._signal_all(signal.SIGSTOP)
+        self._pause_at_rest = min(2 * self._pause_at_rest, _LAZIEST_LOOK_AT_REST)
+        return self._cpu_of_all() - when_stopped > _CPU_AT_REST
+
+    def _cpu_of_all(self) -> float:
+        used = usage.cpu_seconds(self._pid)
+        return (
+            used if self._folder is not None else used + usage.cpu_seconds_of_others(self._pid)[0]
+        )
+
+    def _signal_all(self, number: int) -> None:
+        """Signal the child, and in a namespace of its own all that descends from it."""
+        with contextlib.suppress(ProcessLookupError):
+            if self._folder is None:
+                os.kill(-1, number)
+            else:
+                signal.pidfd_send_signal(self._handle, number)
 
     def _interrupt(self) -> None:
         with contextlib.suppress(ProcessLookupError):

@@ -41,6 +41,8 @@ KILL: Final = 1
 INTERRUPT: Final = 2
 STOP_GENTLY: Final = 3
 WATCH_CPU: Final = 4
+REST: Final = 5
+GO_ON: Final = 6
 
 STARTED: Final = b"S"
 """A child's word on the job socket that it has its job: from here on the program is to blame."""

@@ -1,0 +1,106 @@
+"""Between its steps a session is at rest: what it left running is stopped until the next."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from qwq_env.sandbox import LevelUnavailable, LocalSandbox
+from qwq_env.sandbox.levels import plans
+
+PLANS = [plan for plan in plans() if plan.level != "D"]
+
+THREAD = """
+import threading
+def spin():
+    while True: pass
+threading.Thread(target=spin, daemon=True).start()
+"""
+
+CHILDREN = """
+import os
+for _ in range(3):
+    if os.fork() == 0:
+        while True: pass
+"""
+
+WAKERS = """
+import os, signal
+for _ in range(3):
+    if os.fork() == 0:
+        while True:
+            try: os.kill(-1, signal.SIGCONT)
+            except OSError: pass
+"""
+
+ALARM = (
+    """
+import ctypes, os, signal, struct
+libc, timer = ctypes.CDLL(None), ctypes.c_void_p()
+event = ctypes.create_string_buffer(struct.pack("Qii", 0, signal.SIGCONT, 0), 64)
+libc.timer_create(1, event, ctypes.byref(timer))
+every = ctypes.create_string_buffer(struct.pack("4q", 0, 1_000_000, 0, 1_000_000), 32)
+libc.timer_settime(timer, 0, every, None)
+"""
+    + THREAD
+)
+
+
+def cpu_seconds(slot):
+    """What the processes of a session have used; waking the machine's other tests counts not."""
+    ticks = 0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+            space = (stat.parent / "ns" / "pid").readlink()
+        except OSError:
+            continue
+        if space == slot or fields[1] == slot:
+            ticks += int(fields[11]) + int(fields[12])
+    return ticks / 100
+
+
+@pytest.mark.parametrize("plan", PLANS, ids=lambda plan: "-".join(plan.layers))
+@pytest.mark.parametrize(
+    "code", [THREAD, CHILDREN, WAKERS, ALARM], ids=["thread", "children", "wakers", "alarm"]
+)
+async def test_nothing_runs_while_no_step_does(plan, code):
+    if code in (CHILDREN, WAKERS) and not plan.namespaces:
+        pytest.skip("no children without namespaces")
+    async with LocalSandbox(slots=1, preload=(), plan=plan) as sandbox:
+        try:
+            await sandbox.start()
+        except LevelUnavailable as error:
+            pytest.skip(f"not on this machine: {error}")
+        async with await sandbox.open_session() as session:
+            await session.run(code)
+            space = (
+                Path(f"/proc/{session.pid}/ns/pid").readlink()
+                if plan.namespaces
+                else str(session.pid)
+            )
+            await asyncio.sleep(1.0)
+            before = cpu_seconds(space)
+            await asyncio.sleep(1.0)
+            used = cpu_seconds(space) - before
+            after = await session.run("1 + 1")
+
+    assert used < 0.2
+    assert after.value == "2"
+    if code in (THREAD, CHILDREN):
+        assert not after.state_lost
+
+
+async def test_a_background_thread_goes_on_with_the_next_step(bare):
+    async with await bare.open_session() as session:
+        await session.run(
+            "import threading, time\nn = 0\n"
+            "def count():\n    global n\n    while True:\n        n += 1\n        time.sleep(0.01)\n"
+            "threading.Thread(target=count, daemon=True).start()"
+        )
+        await asyncio.sleep(0.6)
+        first = int((await session.run("n")).value)
+        second = int((await session.run("time.sleep(0.3); n")).value)
+
+    assert first < 20
+    assert second > first
