@@ -164,9 +164,9 @@ class Guard:
 
     def _cpu_of_all(self) -> float:
         used = usage.cpu_seconds(self._pid)
-        return (
-            used if self._folder is not None else used + usage.cpu_seconds_of_others(self._pid)[0]
-        )
+        if self._folder is None:
+            used += usage.cpu_seconds_of_others(self._pid)[0]
+        return used
 
     def _signal_all(self, number: int) -> None:
         """Signal the child, and in a namespace of its own all that descends from it."""
