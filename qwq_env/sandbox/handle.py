@@ -36,6 +36,10 @@ takes a millisecond; to replace one that only waits for its turn makes a busy ma
 _FLOOD: Final = 8
 """How many times its output limit a program may write before it is stopped."""
 
+_CORES: Final = len(os.sched_getaffinity(0))
+_SHORTEST_PAUSE: Final = 0.02
+"""Seconds between two looks at the CPU time of a control group, which every core may add to."""
+
 _CREDENTIALS: Final = struct.Struct("=3i")
 
 
@@ -86,6 +90,10 @@ class SlotHandle:
         self._timer: asyncio.TimerHandle | None = None
         self._listening = False
         self._interruption: asyncio.Future[None] | None = None
+        self._watches = 0
+        self._allowance = 0.0
+        self._on_over: Callable[[], None] | None = None
+        self._meter_timer: asyncio.TimerHandle | None = None
         self.on_flood: Callable[[], None] = self.kill_child
         """What is done about a program that writes far more than is kept."""
         self._ends = Ends()
@@ -216,7 +224,44 @@ class SlotHandle:
     def order(self, what: int, seconds: float = 0.0) -> None:
         """Tell the slot what to do with the child that runs now."""
         with contextlib.suppress(OSError):
-            self._ends.control.send(wire.ORDER.pack(what, self._serial, seconds))
+            self._ends.control.send(
+                wire.ORDER.pack(what, self._serial, seconds, self._watches)
+            )
+
+    def watch_cpu(self, seconds: float, on_over: Callable[[], None]) -> None:
+        """Call `on_over` once all that runs in the slot has used so much CPU time from now on.
+
+        The slot counts, and where there is one the control group, which misses nothing.
+        """
+        self._watches += 1
+        self._on_over = on_over
+        self.order(wire.WATCH_CPU, seconds)
+        so_far = self._group.cpu_seconds() if self._group is not None else None
+        if so_far is not None:
+            self._allowance = so_far + seconds
+            self._meter()
+
+    def unwatch_cpu(self) -> None:
+        """Call nobody any more."""
+        self._on_over = None
+        if self._meter_timer is not None:
+            self._meter_timer.cancel()
+            self._meter_timer = None
+
+    def _meter(self) -> None:
+        so_far = self._group.cpu_seconds() if self._group is not None else None
+        left = self._allowance - (so_far or 0.0)
+        if left <= 0:
+            self._over()
+        else:
+            pause = max(left / _CORES, _SHORTEST_PAUSE)
+            self._meter_timer = self._loop.call_later(pause, self._meter)
+
+    def _over(self) -> None:
+        on_over = self._on_over
+        self.unwatch_cpu()
+        if on_over is not None:
+            on_over()
 
     def kill_child(self) -> None:
         """End the child, and the slot as well if that does not happen soon."""
@@ -248,8 +293,7 @@ class SlotHandle:
     def _watch(self) -> None:
         self.listen()
         limits = self._limits
-        if limits.cpu_seconds < limits.wall_seconds:
-            self.order(wire.WATCH_CPU, limits.cpu_seconds)
+        self.watch_cpu(limits.cpu_seconds, self._overrun)
         self._set_timer(max(0.0, limits.wall_seconds - _PATIENCE), self._overrun)
 
     def _overrun(self) -> None:
@@ -275,10 +319,14 @@ class SlotHandle:
         if message == wire.INTERRUPTED:
             self._acknowledge()
             return
+        if len(message) == wire.OVER.size:
+            if wire.OVER.unpack(message)[0] == self._watches:
+                self._over()
+            return
         if len(message) != wire.DONE.size:
             self.destroy()
             return
-        _, status, cpu, peak, reason, reusable = wire.DONE.unpack(message)
+        _, status, cpu, peak, reusable = wire.DONE.unpack(message)
         self._serial += 1
         self._stop_watching()
         self._acknowledge()
@@ -286,7 +334,7 @@ class SlotHandle:
         report = self._streams.take_report() if self._streams is not None else b""
         began = self._ends.take_started()
         self._close_streams()
-        verdict = "timeout" if reason == wire.REASON_CPU else self._verdict
+        verdict = self._verdict
         killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
         if killed and verdict is None and self._ran_out_of_memory():
             verdict = "memory"
@@ -316,6 +364,7 @@ class SlotHandle:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self.unwatch_cpu()
         self.quieten()
 
     def _fail(self, future: asyncio.Future[Ended] | None) -> None:

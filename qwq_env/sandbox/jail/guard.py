@@ -17,8 +17,9 @@ _GENTLE_SECONDS: Final = 0.03
 
 _FIRST_LOOK: Final = 0.02
 _LAZIEST_LOOK: Final = 0.4
-_SHORTEST_PAUSE: Final = 0.005
-"""Seconds between two looks at the CPU time of many processes, which use up the rest together."""
+_SHORTEST_PAUSE: Final = 0.01
+"""Seconds between two looks at the CPU time of many processes, which use up the rest together, or
+vanish before the next look."""
 
 
 _FIRST_LOOK_AT_REST: Final = 0.05
@@ -46,27 +47,28 @@ class Guard:
         self._pid = 0
         self._handle = -1
         self._deadline: float | None = None
+        self._meter = usage.Meter(0, False)
+        self._number = 0
         self._allowance: float | None = None
+        self._pause_of_meter = _SHORTEST_PAUSE
         self._pause = _FIRST_LOOK
         self._cpu_at_last_look = 0.0
         self._cpu_when_stopped: float | None = None
         self._pause_at_rest = _FIRST_LOOK_AT_REST
-        self._reason = wire.REASON_ENDED
 
-    def wait(self, serial: int, pid: int) -> int:
-        """Return why the child has ended, or is about to: one of `wire.REASON_…`."""
+    def wait(self, serial: int, pid: int) -> None:
+        """Return when the child has ended, or is about to."""
         handle = os.pidfd_open(pid)
         self._poll.register(handle, select.POLLIN)
         try:
             # Most children end by themselves before anyone has anything to say about them.
             if self._folder is None and self._poll.poll()[0][0] == handle:
-                return wire.REASON_ENDED
+                return
             self._serial, self._pid, self._handle = serial, pid, handle
             self._deadline = self._allowance = self._cpu_when_stopped = None
             self._pause, self._cpu_at_last_look = _FIRST_LOOK, 0.0
-            self._reason = wire.REASON_ENDED
+            self._meter = usage.Meter(pid, others=self._folder is None)
             self._watch()
-            return self._reason
         finally:
             self._poll.unregister(handle)
             os.close(handle)
@@ -76,9 +78,9 @@ class Guard:
         while True:
             pause = self._seconds_to_wait()
             if pause == 0.0:
-                if self._time_is_up():
-                    return
-                continue
+                # The time to end gently, after an interrupt, is over.
+                self._kill()
+                return
             events = dict(self._poll.poll(None if pause is None else pause * 1000 + 1))
             if self._handle in events:
                 return
@@ -99,57 +101,50 @@ class Guard:
         pauses = []
         if self._deadline is not None:
             pauses.append(self._deadline - time.monotonic())
-        elif self._allowance is not None:
-            pauses.append(self._seconds_of_allowance(self._allowance))
+        elif self._allowance is not None and (seconds := self._seconds_of_allowance()):
+            pauses.append(seconds)
         if self._folder is not None:
             pauses.append(self._pause)
         return max(0.0, min(pauses)) if pauses else None
 
-    def _seconds_of_allowance(self, allowance: float) -> float:
-        """Return for how long the CPU time that is left will last at least; 0 where none is."""
-        left = allowance - usage.cpu_seconds(self._pid)
+    def _seconds_of_allowance(self) -> float:
+        """Return for how long the CPU time that is left will last; where none is, say so once."""
+        meter = self._meter
+        left = (self._allowance or 0.0) - meter.cpu_seconds()
+        if left <= 0:
+            self._allowance = None
+            self._control.send(wire.OVER.pack(self._number))
+            return 0.0
         if self._folder is not None:
             return left
-        of_others, others = usage.cpu_seconds_of_others(self._pid)
-        left -= of_others
-        if left <= 0 or not others:
-            return left
-        return max(left / (others + 1), _SHORTEST_PAUSE)
-
-    def _time_is_up(self) -> bool:
-        """Interrupt first, kill after; whether it was killed."""
-        if self._deadline is None:
-            self._reason = wire.REASON_CPU
-            self._interrupt()
-            self._deadline = time.monotonic() + _GENTLE_SECONDS
-            return False
-        self._kill()
-        return True
+        # What vanishes between two looks is not counted: so these begin close to each other.
+        self._pause_of_meter = _SHORTEST_PAUSE if meter.churns else 2 * self._pause_of_meter
+        return max(min(left / (meter.living + 1), self._pause_of_meter), _SHORTEST_PAUSE)
 
     def _obey(self) -> bool:
         """Do what the host says; whether that ends the child."""
         message, _ = wire.receive(self._control)
         if not message:
             os._exit(0)
-        order, serial, seconds = wire.ORDER.unpack(message)
+        order, serial, seconds, number = wire.ORDER.unpack(message)
         if serial != self._serial:
             return False  # meant for a child that has ended meanwhile
         if order == wire.KILL:
-            self._reason = wire.REASON_KILLED
             self._kill()
             return True
         if order == wire.STOP_GENTLY:
-            self._reason = wire.REASON_KILLED
             self._interrupt()
             self._deadline = time.monotonic() + _GENTLE_SECONDS
         elif order == wire.INTERRUPT:
             self._interrupt()
             wire.send(self._control, wire.INTERRUPTED)
         elif order == wire.WATCH_CPU:
-            self._allowance = seconds
+            self._allowance, self._number = self._meter.cpu_seconds() + seconds, number
+            self._pause_of_meter = _SHORTEST_PAUSE
         elif order == wire.REST:
             self._signal_all(signal.SIGSTOP)
-            self._cpu_when_stopped = self._cpu_of_all()
+            self._allowance = None
+            self._cpu_when_stopped = self._meter.cpu_seconds()
             self._pause_at_rest = _FIRST_LOOK_AT_REST
         elif order == wire.GO_ON:
             self._cpu_when_stopped = None
@@ -160,13 +155,7 @@ class Guard:
         """Stop all of it once more; whether it has used too much since it was first stopped."""
         self._signal_all(signal.SIGSTOP)
         self._pause_at_rest = min(2 * self._pause_at_rest, _LAZIEST_LOOK_AT_REST)
-        return self._cpu_of_all() - when_stopped > _CPU_AT_REST
-
-    def _cpu_of_all(self) -> float:
-        used = usage.cpu_seconds(self._pid)
-        if self._folder is None:
-            used += usage.cpu_seconds_of_others(self._pid)[0]
-        return used
+        return self._meter.cpu_seconds() - when_stopped > _CPU_AT_REST
 
     def _signal_all(self, number: int) -> None:
         """Signal the child, and in a namespace of its own all that descends from it."""

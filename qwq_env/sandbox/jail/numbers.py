@@ -16,7 +16,8 @@ _GROUPS = {
         pwritev2:328:287 access:21:- faccessat:269:48 faccessat2:439 pipe:22:- pipe2:293:59
         dup:32:23 dup2:33:- dup3:292:24 sendfile:40:71 flock:73:32 fsync:74:82 fdatasync:75:83
         truncate:76:45 ftruncate:77:46 fallocate:285:47 getdents:78:- getdents64:217:61
-        getcwd:79:17 chdir:80:49 fchdir:81:50 rename:82:- renameat:264:38 renameat2:316:276 mkdir:83:- mkdirat:258:34
+        getcwd:79:17 chdir:80:49 fchdir:81:50 rename:82:- renameat:264:38 renameat2:316:276
+        mkdir:83:- mkdirat:258:34
         rmdir:84:- creat:85:- openat:257:56 openat2:437 link:86:- linkat:265:37 unlink:87:-
         unlinkat:263:35 symlink:88:- symlinkat:266:36 readlink:89:- readlinkat:267:78 umask:95:166
         mknod:133:- mknodat:259:33 statfs:137:43 fstatfs:138:44 getxattr:191:8 lgetxattr:192:9
