@@ -224,9 +224,7 @@ class SlotHandle:
     def order(self, what: int, seconds: float = 0.0) -> None:
         """Tell the slot what to do with the child that runs now."""
         with contextlib.suppress(OSError):
-            self._ends.control.send(
-                wire.ORDER.pack(what, self._serial, seconds, self._watches)
-            )
+            self._ends.control.send(wire.ORDER.pack(what, self._serial, seconds, self._watches))
 
     def watch_cpu(self, seconds: float, on_over: Callable[[], None]) -> None:
         """Call `on_over` once all that runs in the slot has used so much CPU time from now on.

@@ -44,6 +44,7 @@ SETTINGS: Final = (
 _NONE: Final[frozenset[int]] = frozenset()
 _PASSWD: Final = f"user:x:{INNER_ID}:{INNER_ID}::/tmp:/bin/sh\n"
 _INODES: Final = 4096
+_HOST_NAME: Final = "sandbox"
 
 
 def become(uid: int, keep: frozenset[int] = _NONE) -> None:
@@ -86,6 +87,7 @@ def enter_outer_jail(uid: int | None, readable: Iterable[str], scratch: str) -> 
     syscalls.unshare(everything)
     _map_identity(own, outer_uid, outer_gid)
     os.close(own)
+    syscalls.name_host(_HOST_NAME)
     if uid is None:
         _build_root(readable, scratch)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import socket
 from typing import Final
 
 from qwq_env.sandbox.jail.numbers import NUMBERS
@@ -101,6 +102,12 @@ def reap(flags: int) -> int:
 def unshare(flags: int) -> None:
     """Leave the namespaces that `flags` name for new ones."""
     checked(_libc.unshare(flags), "unshare")
+
+
+def name_host(name: str) -> None:
+    """Set what `uname` tells of this machine in its namespace: its name, and no domain."""
+    socket.sethostname(name)
+    checked(_libc.setdomainname(b"", ctypes.c_size_t(0)), "setdomainname")
 
 
 def setns(descriptor: int, kind: int) -> None:
