@@ -43,8 +43,10 @@ def run(cradle: Cradle) -> NoReturn:
     """Run the next job."""
     if cradle.lone_filter:
         _stand_alone(cradle.scoped, cradle.lone_filter)
-    # Opened anew: what a program sets on the slot's would be there for the next.
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    # Nothing to read, in a pipe of its own: what it sets on `/dev/null` would be there for all.
+    reader, writer = os.pipe()
+    os.dup2(reader, 0)
+    os.close(writer)
     taken = take_job(cradle)
     if taken is None:
         os._exit(0)

@@ -1,5 +1,5 @@
 # expect: ok error
-# then: import fcntl, os, struct; q = struct.pack("hhqqi", 1, 0, 0, 0, 0); d = ("/dev/null", 1, 2, "."); print([("LEFT BEHIND", i) for i in (1, 2, 5) if struct.unpack("hhqqi", fcntl.fcntl(i, fcntl.F_GETLK, q))[0] != 2 or os.fstat(i).st_mode & 0o777 != 0o600], [("LEFT BEHIND", i) for i in (0, 1, 2, 5, ".") if 424242 in (os.stat(i).st_mtime_ns % 10**6, os.stat(i).st_atime_ns % 10**6)]); [open(f"/dev/{n}", "a").close() for n in ("stdout", "stderr")]; fcntl.flock(os.open("/dev/null", 0), fcntl.LOCK_EX | fcntl.LOCK_NB); fcntl.flock(os.open("/dev/stdout", 1), fcntl.LOCK_EX | fcntl.LOCK_NB)
+# then: import fcntl, os, struct; q = struct.pack("hhqqi", 1, 0, 0, 0, 0); print([("LEFT BEHIND", i) for i in (1, 2, 5) if struct.unpack("hhqqi", fcntl.fcntl(i, fcntl.F_GETLK, q))[0] != 2 or os.fstat(i).st_mode & 0o777 != 0o600], [("LEFT BEHIND", i) for i in (0, 1, 2, 5, ".") if 424242 in (os.stat(i).st_mtime_ns % 10**6, os.stat(i).st_atime_ns % 10**6)]); [open(f"/dev/{n}", "a").close() for n in ("stdout", "stderr")]; fcntl.flock(os.open("/dev/null", 0), fcntl.LOCK_EX | fcntl.LOCK_NB); fcntl.flock(os.open("/dev/stdout", 1), fcntl.LOCK_EX | fcntl.LOCK_NB)
 # Whatever can be set on a descriptor and on what is behind it: locks, times, modes, flags, limits.
 import fcntl
 import os
