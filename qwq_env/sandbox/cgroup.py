@@ -146,7 +146,7 @@ def _own_group(controller: str) -> str | None:
 
 def _controllers() -> list[Path]:
     """The version 1 groups of this process; none where one is not writable."""
-    found = []
+    found: list[Path] = []
     for controller in ("memory", "pids", "cpuacct"):
         path = _own_group(controller)
         mount = _ROOT / controller

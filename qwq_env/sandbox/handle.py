@@ -295,7 +295,7 @@ class SlotHandle:
         self._set_timer(max(0.0, limits.wall_seconds - _PATIENCE), self._overrun)
 
     def _overrun(self) -> None:
-        self._verdict = "timeout"
+        self._verdict = self._verdict or "timeout"
         self.order(wire.STOP_GENTLY)
         self._set_timer(_GRACE, self._end_by_force)
 
@@ -332,9 +332,10 @@ class SlotHandle:
         report = self._streams.take_report() if self._streams is not None else b""
         began = self._ends.take_started()
         self._close_streams()
-        verdict = self._verdict
+        verdict, wall = self._verdict, time.perf_counter() - self._began
         killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
-        if killed and verdict is None and self._ran_out_of_memory():
+        # Asked of each that had the time to fill a group, so that none answers for another's.
+        if wall > _PATIENCE and self._ran_out_of_memory() and killed and verdict is None:
             verdict = "memory"
         future, self._future = self._future, None
         if not reusable:
@@ -345,7 +346,6 @@ class SlotHandle:
             self.destroy()
             return
         if not future.done():
-            wall = time.perf_counter() - self._began
             ended = Ended(status, cpu, wall, peak, verdict, stdout, stderr, report, truncated)
             future.set_result(ended)
 
