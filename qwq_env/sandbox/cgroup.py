@@ -29,6 +29,8 @@ class Cgroup:
     version: int
     kills_seen: int = 0
     limits: tuple[int, int] = field(default=(0, 0))
+    usage: int = -1
+    """The open counter of CPU time, which every program that lasts is asked for."""
 
     def folders(self) -> set[Path]:
         """Return its folders, each once."""
@@ -39,11 +41,19 @@ class Cgroup:
         if self.cpu is None:
             return None
         try:
-            if self.version == 1:
-                return int((self.cpu / "cpuacct.usage").read_text()) / 1e9
-            return int((self.cpu / "cpu.stat").read_text().split()[1]) / 1e6  # usage_usec
+            if self.usage < 0:
+                name = "cpuacct.usage" if self.version == 1 else "cpu.stat"
+                self.usage = os.open(self.cpu / name, os.O_RDONLY | os.O_CLOEXEC)
+            counts = os.pread(self.usage, 4096, 0).split()
+            return int(counts[0]) / 1e9 if self.version == 1 else int(counts[1]) / 1e6
         except (OSError, ValueError, IndexError):
             return None
+
+    def close(self) -> None:
+        """Close its counter."""
+        if self.usage >= 0:
+            os.close(self.usage)
+            self.usage = -1
 
     def adopt(self, pid: int) -> None:
         """Move a process (and all it forks from now on) into the group; raises OSError."""
@@ -123,6 +133,8 @@ class CgroupTree:
 
     def remove(self) -> bool:
         """Remove every group; False where some process is still in one."""
+        for group in self._made:
+            group.close()
         folders = [path for group in self._made for path in group.folders()]
         folders += {self._memory, self._pids} | ({self._cpu} if self._cpu is not None else set())
         empty = True

@@ -67,21 +67,24 @@ def _socket_pair(undo: contextlib.ExitStack) -> tuple[socket.socket, socket.sock
 
 
 class Streams:
-    """What one program writes to: stdout, stderr and its report. Raises OSError as `Ends` does.
+    """What one program writes to: stdout, stderr and, `with_report`, its report.
 
     Of each of the first two `limit` bytes are kept. `owner` is the user that programs run as
     where this process is another: so that they may open their streams by name, `/dev/stdout`.
+    Our copies of the program's ends stay open: the end of a stream is nothing to wake up for.
+    Raises OSError where no descriptors are left.
     """
 
-    def __init__(self, limit: int, owner: int | None) -> None:
+    def __init__(self, limit: int, owner: int | None, with_report: bool) -> None:
         with contextlib.ExitStack() as undo:
             stdout, stderr = (
                 undo.enter_context(Stream(name, limit)) for name in ("stdout", "stderr")
             )
-            report = undo.enter_context(Stream("report", MOST_PER_READ))
+            self._printed = (stdout, stderr)
+            self.all = self._printed
+            if with_report:
+                self.all += (undo.enter_context(Stream("report", MOST_PER_READ)),)
             undo.pop_all()
-        self.all = (stdout, stderr, report)
-        self._printed = (stdout, stderr)
         self._poll: select.poll | None = None
         if owner is not None:
             for stream in self._printed:
@@ -92,11 +95,6 @@ class Streams:
         """Return the program's ends, in the order in which it puts them in place."""
         return tuple(stream.writer for stream in self.all)
 
-    def let_go(self) -> None:
-        """Leave the program's ends to the program."""
-        for stream in self.all:
-            stream.close_writer()
-
     def empty(self) -> None:
         """Read until nothing is left, which a read that falls short does not tell."""
         if self._poll is None:
@@ -104,7 +102,7 @@ class Streams:
             for stream in self.all:
                 self._poll.register(stream.reader, select.POLLIN)
         for _ in range(_MOST_READS):
-            ready = {number for number, event in self._poll.poll(0) if event & select.POLLIN}
+            ready = dict(self._poll.poll(0))
             if not ready:
                 return
             for stream in self.all:
@@ -119,7 +117,7 @@ class Streams:
 
     def take_report(self) -> bytes:
         """Return what was read of the report."""
-        return self.all[2].take()
+        return self.all[2].take() if len(self.all) > 2 else b""
 
     def close(self) -> None:
         """Close every end; idempotent."""

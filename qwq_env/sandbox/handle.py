@@ -167,7 +167,7 @@ class SlotHandle:
         """
         descriptors = _as_files(code if len(code) > wire.INLINE_CODE else b"", stdin)
         try:
-            self._streams = streams = Streams(limits.output_bytes, self._owner())
+            self._streams = streams = Streams(limits.output_bytes, self._owner(), channel is None)
         except OSError as error:
             _close(descriptors)
             raise SandboxUnavailable(f"sandbox: no pipes for a program: {error}") from error
@@ -187,7 +187,6 @@ class SlotHandle:
         except OSError:
             self.destroy()
         finally:
-            streams.let_go()
             _close(descriptors)
         if watched and not future.done():
             self._timer = self._loop.call_later(_PATIENCE, self._watch)
@@ -300,8 +299,7 @@ class SlotHandle:
         self._set_timer(_GRACE, self._end_by_force)
 
     def _on_stream(self, stream: Stream) -> None:
-        if not stream.read():
-            self._loop.remove_reader(stream.reader)
+        stream.read()
         if stream.total > _FLOOD * max(stream.limit, 1024) and not self._verdict:
             self._verdict = "output"
             self.on_flood()
@@ -334,8 +332,7 @@ class SlotHandle:
         self._close_streams()
         verdict, wall = self._verdict, time.perf_counter() - self._began
         killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
-        # Asked of each that had the time to fill a group, so that none answers for another's.
-        if wall > _PATIENCE and self._ran_out_of_memory() and killed and verdict is None:
+        if killed and verdict is None and self._ran_out_of_memory():
             verdict = "memory"
         future, self._future = self._future, None
         if not reusable:

@@ -23,30 +23,20 @@ class Stream:
         self.kept = bytearray()
         self.total = 0
 
-    def read(self) -> bool:
-        """Read one piece of what is there, so that a flood cannot hold the event loop.
-
-        False at the end, when nobody has it open for writing any more.
-        """
+    def read(self) -> None:
+        """Read one piece of what is there, so that a flood cannot hold the event loop."""
         try:
             chunk = os.read(self.reader, MOST_PER_READ)
         except BlockingIOError:
-            return True
+            return
         self.total += len(chunk)
         if len(self.kept) < self.limit:
             self.kept += chunk[: self.limit - len(self.kept)]
-        return bool(chunk)
 
     def take(self) -> bytes:
         """Return what was kept, and begin anew."""
         kept, self.kept, self.total = bytes(self.kept), bytearray(), 0
         return kept
-
-    def close_writer(self) -> None:
-        """Leave the writing to the program."""
-        if self.writer >= 0:
-            os.close(self.writer)
-            self.writer = -1
 
     def __enter__(self) -> Self:
         return self
@@ -55,11 +45,11 @@ class Stream:
         self.close()
 
     def close(self) -> None:
-        """Close both ends."""
-        self.close_writer()
+        """Close both ends; idempotent."""
         if self.reader >= 0:
             os.close(self.reader)
-            self.reader = -1
+            os.close(self.writer)
+            self.reader = self.writer = -1
 
 
 def sealed_file(content: bytes) -> int:

@@ -53,7 +53,7 @@ def run(cradle: Cradle) -> NoReturn:
     job, argv, code, received = taken
     code = _take_in(job, received) or code
     # The sockets of the slot, and whatever else came.
-    os.closerange(wire.JOBS, wire.REPORT)
+    os.closerange(wire.JOBS, wire.REPORT + job.channel)
     os.closerange(wire.CHANNEL + job.channel, _DESCRIPTORS)
     for kind, bounds in limits_of(job, cradle):
         resource.setrlimit(kind, bounds)
@@ -98,7 +98,8 @@ def interrupted(number: int, frame: FrameType | None) -> None:
 
 def _take_in(job: wire.Job, received: list[int]) -> bytes:
     """Put what came with a job in its place; returns the code, if that is in a file."""
-    for place in (wire.STDOUT, wire.STDERR, wire.REPORT):
+    # Who answers over a channel makes no report.
+    for place in (wire.STDOUT, wire.STDERR, wire.REPORT)[: 2 if job.channel else 3]:
         os.dup2(received.pop(0), place, inheritable=place != wire.REPORT)
     code = _read_file(received.pop(0)) if job.code_file else b""
     if job.stdin_file:

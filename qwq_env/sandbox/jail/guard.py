@@ -17,6 +17,7 @@ _GENTLE_SECONDS: Final = 0.03
 
 _FIRST_LOOK: Final = 0.02
 _LAZIEST_LOOK: Final = 0.4
+_FIRST_METER_PAUSE: Final = 0.05
 _SHORTEST_PAUSE: Final = 0.01
 """Seconds between two looks at the CPU time of many processes, which use up the rest together, or
 vanish before the next look."""
@@ -50,7 +51,7 @@ class Guard:
         self._meter = usage.Meter(0, False)
         self._number = 0
         self._allowance: float | None = None
-        self._pause_of_meter = _SHORTEST_PAUSE
+        self._pause_of_meter = _FIRST_METER_PAUSE
         self._pause = _FIRST_LOOK
         self._cpu_at_last_look = 0.0
         self._cpu_when_stopped: float | None = None
@@ -118,8 +119,9 @@ class Guard:
         if self._folder is not None:
             return left
         # What vanishes between two looks is not counted: so these begin close to each other.
-        self._pause_of_meter = _SHORTEST_PAUSE if meter.churns else 2 * self._pause_of_meter
-        return max(min(left / (meter.living + 1), self._pause_of_meter), _SHORTEST_PAUSE)
+        pause = self._pause_of_meter
+        self._pause_of_meter = _SHORTEST_PAUSE if meter.churns else 2 * pause
+        return max(min(left / (meter.living + 1), pause), _SHORTEST_PAUSE)
 
     def _obey(self) -> bool:
         """Do what the host says; whether that ends the child."""
@@ -140,7 +142,7 @@ class Guard:
             wire.send(self._control, wire.INTERRUPTED)
         elif order == wire.WATCH_CPU:
             self._allowance, self._number = self._meter.cpu_seconds() + seconds, number
-            self._pause_of_meter = _SHORTEST_PAUSE
+            self._pause_of_meter = _FIRST_METER_PAUSE
         elif order == wire.REST:
             self._signal_all(signal.SIGSTOP)
             self._allowance = None
