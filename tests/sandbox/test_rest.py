@@ -84,10 +84,13 @@ async def test_nothing_runs_while_no_step_does(plan, code):
             used = cpu_seconds(slot) - before
             after = await session.run("1 + 1")
 
-    assert used < 0.2
     assert after.value == "2"
     if code in (THREAD, CHILDREN):
+        # A few ticks of the clock, for the slot that looks after them.
+        assert used < 0.05
         assert not after.state_lost
+    else:
+        assert used < 0.3
 
 
 @pytest.mark.asyncio(loop_scope="session")
