@@ -25,7 +25,15 @@ from qwq_env.sandbox import (
     SandboxUnavailable,
 )
 from qwq_env.sandbox.cgroup import CgroupTree
-from qwq_env.sandbox.levels import LAYERS, LEVELS, MEANING, WITHOUT_NAMESPACES, Plan, plans
+from qwq_env.sandbox.levels import (
+    EVERYWHERE,
+    LAYERS,
+    LEVELS,
+    MEANING,
+    WITHOUT_NAMESPACES,
+    Plan,
+    plans,
+)
 from qwq_env.sandbox.server import add_serve_arguments, serve
 from qwq_env.terminal import printable
 
@@ -152,8 +160,11 @@ def show_levels(arguments: argparse.Namespace) -> int:
         print(f" {mark} {layer}: {LAYERS[layer]}")
     print(
         f" {'*' if version else ' '} control groups ({version or 'cannot be made here'}): "
-        "memory and processes are counted for the whole program, not for each process"
+        "memory, processes and CPU time are counted for the whole program, not for each process"
     )
+    print("at every level:")
+    for line in EVERYWHERE:
+        print(f"   {line}")
     print("without namespaces (B, and C without them):")
     for line in WITHOUT_NAMESPACES:
         print(f"   {line}")

@@ -61,9 +61,6 @@ attack("runs as root", lambda: os.getuid() == 0)
 attack("reads the slot's memory", lambda: open(f"/proc/{os.getppid()}/mem", "rb"))
 attack("makes an inet socket", lambda: socket.socket())
 attack("has the kernel send signals to the host", own_by_a_descriptor)
-pipes = "changes the pipes that the next program writes to"
-attack(pipes, lambda: fcntl.fcntl(2, 1031, 4096))
-attack(pipes, lambda: fcntl.fcntl(2, fcntl.F_SETFL, os.O_DIRECT))
 with open("canary", "w") as scratch:
     scratch.write("x")
 print(json.dumps(sorted(set(found) - {""})))

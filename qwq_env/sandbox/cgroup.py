@@ -1,8 +1,9 @@
-"""Control groups, where this process may make them: limits on memory and processes as a whole.
+"""Control groups, where this process may make them: limits on what many processes use together.
 
 Without them the limits hold for each process on its own, so that a program of 32 processes may use
-32 times its memory. A control group counts them together. Version 1 (memory and pids, as root)
-and version 2 (a delegated group) are known; where neither can be had, nothing is lost but this.
+32 times its memory. A control group counts them together. Version 1 (memory, pids and, where it
+is there, cpuacct, as root) and version 2 (a delegated group) are known; where neither can be had,
+nothing is lost but this.
 """
 
 from __future__ import annotations
@@ -20,17 +21,43 @@ _IMAGE_BYTES: Final = 192 << 20
 
 @dataclass(slots=True)
 class Cgroup:
-    """The group of one slot: one folder per controller, or one for both."""
+    """The group of one slot: one folder per controller, or one for all."""
 
     memory: Path
     pids: Path
+    cpu: Path | None
     version: int
     kills_seen: int = 0
     limits: tuple[int, int] = field(default=(0, 0))
+    usage: int = -1
+    """The open counter of CPU time, which every program that lasts is asked for."""
+
+    def folders(self) -> set[Path]:
+        """Return its folders, each once."""
+        return {self.memory, self.pids} | ({self.cpu} if self.cpu is not None else set())
+
+    def cpu_seconds(self) -> float | None:
+        """Return the CPU seconds of all that ever was in it; None where nobody counts them."""
+        if self.cpu is None:
+            return None
+        try:
+            if self.usage < 0:
+                name = "cpuacct.usage" if self.version == 1 else "cpu.stat"
+                self.usage = os.open(self.cpu / name, os.O_RDONLY | os.O_CLOEXEC)
+            counts = os.pread(self.usage, 4096, 0).split()
+            return int(counts[0]) / 1e9 if self.version == 1 else int(counts[1]) / 1e6
+        except (OSError, ValueError, IndexError):
+            return None
+
+    def close(self) -> None:
+        """Close its counter."""
+        if self.usage >= 0:
+            os.close(self.usage)
+            self.usage = -1
 
     def adopt(self, pid: int) -> None:
         """Move a process (and all it forks from now on) into the group; raises OSError."""
-        for folder in {self.memory, self.pids}:
+        for folder in self.folders():
             (folder / "cgroup.procs").write_text(str(pid))
 
     def limit(self, memory_mb: int, processes: int) -> None:
@@ -58,9 +85,9 @@ class Cgroup:
 class CgroupTree:
     """The groups of one sandbox; they are reused from slot to slot."""
 
-    def __init__(self, folders: dict[str, Path], version: int) -> None:
+    def __init__(self, memory: Path, pids: Path, cpu: Path | None, version: int) -> None:
         self.version = version
-        self._folders = folders
+        self._memory, self._pids, self._cpu = memory, pids, cpu
         self._free: list[Cgroup] = []
         self._made: list[Cgroup] = []
 
@@ -77,7 +104,8 @@ class CgroupTree:
                 if made:
                     if version == 2:
                         (made[0] / "cgroup.subtree_control").write_text("+memory +pids")
-                    return cls({"memory": made[0], "pids": made[-1]}, version)
+                        made *= 3
+                    return cls(made[0], made[1], made[2] if len(made) > 2 else None, version)
             except OSError:
                 for folder in made:
                     with contextlib.suppress(OSError):
@@ -92,10 +120,9 @@ class CgroupTree:
                 self._free.remove(group)
                 return group
         number = str(len(self._made))
-        group = Cgroup(
-            self._folders["memory"] / number, self._folders["pids"] / number, self.version
-        )
-        for folder in {group.memory, group.pids}:
+        cpu = self._cpu / number if self._cpu is not None else None
+        group = Cgroup(self._memory / number, self._pids / number, cpu, self.version)
+        for folder in group.folders():
             folder.mkdir()
         self._made.append(group)
         return group
@@ -106,8 +133,10 @@ class CgroupTree:
 
     def remove(self) -> bool:
         """Remove every group; False where some process is still in one."""
-        folders = [path for group in self._made for path in {group.memory, group.pids}]
-        folders += list(set(self._folders.values()))
+        for group in self._made:
+            group.close()
+        folders = [path for group in self._made for path in group.folders()]
+        folders += {self._memory, self._pids} | ({self._cpu} if self._cpu is not None else set())
         empty = True
         for folder in folders:
             try:
@@ -128,13 +157,15 @@ def _own_group(controller: str) -> str | None:
 
 
 def _controllers() -> list[Path]:
-    """The version 1 groups of this process, memory first; none where one is not writable."""
-    found = []
-    for controller in ("memory", "pids"):
+    """The version 1 groups of this process; none where one is not writable."""
+    found: list[Path] = []
+    for controller in ("memory", "pids", "cpuacct"):
         path = _own_group(controller)
+        mount = _ROOT / controller
+        if controller == "cpuacct" and (path is None or not os.access(mount, os.W_OK)):
+            return found  # all is bounded without it, but CPU time counted a little less well
         if path is None:
             return []
-        mount = _ROOT / controller
         folder = mount / path if (mount / path).is_dir() else mount
         if not os.access(folder, os.W_OK):
             return []

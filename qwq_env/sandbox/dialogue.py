@@ -43,7 +43,10 @@ class Dialogue:
         self._opening = b""
         self._last_took = _OPENING_SECONDS
         self._in_a_row = 0
-        self.watch = Stopwatch(slot.listen, on_over)
+        self._slot = slot
+        self._on_over = on_over
+        self._cpu_seconds = limits.cpu_seconds
+        self.watch = Stopwatch(self._on_long, on_over)
         theirs = self._channel.theirs
         self.ended = slot.start(job, code, b"", theirs, limits, False)
         self.ended.add_done_callback(self._on_ended)
@@ -84,7 +87,12 @@ class Dialogue:
         finally:
             self._waiter = None  # nor is a large answer kept longer than it is needed
             self.watch.stop()
+            self._slot.unwatch_cpu()
             self._last_took = self.watch.wall_seconds()
+
+    def _on_long(self) -> None:
+        self._slot.listen()
+        self._slot.watch_cpu(self._cpu_seconds, self._on_over)
 
     def _on_frame(self, frame: bytearray) -> None:
         if frame.startswith(self._opening):

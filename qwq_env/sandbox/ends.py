@@ -1,12 +1,14 @@
-"""The host's ends of the lines to a slot: two sockets, and a pipe for each stream of a program.
+"""The host's ends of the lines to a slot, and of those to one program in it.
 
-They are made all or none, and emptied after each program to the last byte: what one leaves in
-them would be read as the next one's.
+Two sockets live as long as the slot, and no program ever holds their other ends. What a program
+writes to is made for it and ends with it: whatever it sets on a pipe (locks, times, modes, flags),
+or leaves in it, is gone with the pipe.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import select
 import socket
 from typing import Final
@@ -19,55 +21,22 @@ _MOST_READS: Final = 32
 
 
 class Ends:
-    """The ends of one slot's lines. Raises OSError where this process has no descriptors left."""
+    """Both ends of one slot's sockets. Raises OSError where no descriptors are left."""
 
     def __init__(self) -> None:
         with contextlib.ExitStack() as undo:
             self.jobs, self._their_jobs = _socket_pair(undo)
             self.control, self._their_control = _socket_pair(undo)
-            self.printed = tuple(undo.enter_context(Stream(name)) for name in ("stdout", "stderr"))
-            self._report = undo.enter_context(Stream("report"))
             undo.pop_all()
-        self._streams = {stream.reader: stream for stream in (*self.printed, self._report)}
-        self._written = select.poll()
-        for descriptor in self._streams:
-            self._written.register(descriptor, select.POLLIN)
 
-    def theirs(self) -> tuple[int, ...]:
+    def theirs(self) -> tuple[int, int]:
         """Return the slot's ends, in the order in which it puts them in place."""
-        writers = (stream.writer for stream in (*self.printed, self._report))
-        return (self._their_jobs.fileno(), self._their_control.fileno(), *writers)
+        return self._their_jobs.fileno(), self._their_control.fileno()
 
     def let_go(self) -> None:
         """Leave the slot's ends to the slot."""
         self._their_jobs.close()
         self._their_control.close()
-        for stream in self._streams.values():
-            stream.close_writer()
-
-    def empty(self, limit: int) -> bool:
-        """Read until nothing is left, which a read that falls short does not tell; whether so.
-
-        Of what is printed `limit` bytes are kept of each stream.
-        """
-        for _ in range(_MOST_READS):
-            ready = self._written.poll(0)
-            if not ready:
-                return True
-            for descriptor, _ in ready:
-                stream = self._streams[descriptor]
-                stream.read(MOST_PER_READ if stream is self._report else limit)
-        return False
-
-    def take_printed(self, limit: int) -> tuple[bytes, bytes, tuple[str, ...]]:
-        """Return what was read of stdout and stderr, and the names of those that were cut."""
-        truncated = tuple(stream.name for stream in self.printed if stream.total > limit)
-        stdout, stderr = (stream.take() if stream.total else b"" for stream in self.printed)
-        return stdout, stderr, truncated
-
-    def take_report(self) -> bytes:
-        """Return what was read of the report."""
-        return self._report.take()
 
     def take_started(self) -> bool:
         """Whether a child has said that it took its job, where no program can take it back."""
@@ -86,8 +55,6 @@ class Ends:
         self.let_go()
         self.jobs.close()
         self.control.close()
-        for stream in self._streams.values():
-            stream.close()
 
 
 def _socket_pair(undo: contextlib.ExitStack) -> tuple[socket.socket, socket.socket]:
@@ -97,3 +64,62 @@ def _socket_pair(undo: contextlib.ExitStack) -> tuple[socket.socket, socket.sock
     undo.enter_context(ours)
     undo.enter_context(theirs)
     return ours, theirs
+
+
+class Streams:
+    """What one program writes to: stdout, stderr and, `with_report`, its report.
+
+    Of each of the first two `limit` bytes are kept. `owner` is the user that programs run as
+    where this process is another: so that they may open their streams by name, `/dev/stdout`.
+    Our copies of the program's ends stay open: the end of a stream is nothing to wake up for.
+    Raises OSError where no descriptors are left.
+    """
+
+    def __init__(self, limit: int, owner: int | None, with_report: bool) -> None:
+        with contextlib.ExitStack() as undo:
+            stdout, stderr = (
+                undo.enter_context(Stream(name, limit)) for name in ("stdout", "stderr")
+            )
+            self._printed = (stdout, stderr)
+            self.all: tuple[Stream, ...] = self._printed
+            if with_report:
+                self.all += (undo.enter_context(Stream("report", MOST_PER_READ)),)
+            undo.pop_all()
+        self._poll: select.poll | None = None
+        if owner is not None:
+            for stream in self._printed:
+                with contextlib.suppress(PermissionError):
+                    os.fchown(stream.writer, owner, owner)
+
+    def writers(self) -> tuple[int, ...]:
+        """Return the program's ends, in the order in which it puts them in place."""
+        return tuple(stream.writer for stream in self.all)
+
+    def empty(self) -> None:
+        """Read until nothing is left, which a read that falls short does not tell."""
+        if self._poll is None:
+            self._poll = select.poll()
+            for stream in self.all:
+                self._poll.register(stream.reader, select.POLLIN)
+        for _ in range(_MOST_READS):
+            ready = dict(self._poll.poll(0))
+            if not ready:
+                return
+            for stream in self.all:
+                if stream.reader in ready:
+                    stream.read()
+
+    def take_printed(self) -> tuple[bytes, bytes, tuple[str, ...]]:
+        """Return what was read of stdout and stderr, and the names of those that were cut."""
+        truncated = tuple(stream.name for stream in self._printed if stream.total > stream.limit)
+        stdout, stderr = (stream.take() if stream.total else b"" for stream in self._printed)
+        return stdout, stderr, truncated
+
+    def take_report(self) -> bytes:
+        """Return what was read of the report."""
+        return self.all[2].take() if len(self.all) > 2 else b""
+
+    def close(self) -> None:
+        """Close every end; idempotent."""
+        for stream in self.all:
+            stream.close()

@@ -41,7 +41,8 @@ class ForkServer:
         self._control: socket.socket | None = None
         self._numbers = itertools.count()
         self._folder: str | None = None
-        self._uid: int | None = None
+        self.uid: int | None = None
+        """The user that programs run as, where this process is root."""
 
     async def start(self) -> None:
         """Start and wait until it is warm; raises `SandboxUnavailable` with what it said."""
@@ -65,7 +66,7 @@ class ForkServer:
             raise SandboxUnavailable(f"the fork server did not start: {reason}")
 
     def _execute(self, theirs: socket.socket) -> subprocess.Popen[bytes]:
-        self._uid = uid = unprivileged_user()
+        self.uid = uid = unprivileged_user()
         if not self.plan.namespaces:
             self._folder = tempfile.mkdtemp(prefix="qwq-sandbox-")
             if uid is not None:
@@ -116,14 +117,9 @@ class ForkServer:
     def request(self, disk_mb: int, huge_pages: bool, descriptors: tuple[int, ...]) -> None:
         """Ask for a slot that uses these descriptors; raises OSError where the server is gone.
 
-        They are the sockets for jobs and control, then stdout, stderr and the report.
+        They are the sockets for jobs and for control.
         """
         order = {"slot": next(self._numbers), "disk_mb": disk_mb, "huge_pages": huge_pages}
-        if self._uid is not None:
-            # So that a program may open them by name, as `/dev/stdout`.
-            for stream in descriptors[2:4]:
-                with contextlib.suppress(PermissionError):
-                    os.fchown(stream, self._uid, self._uid)
         self._send(json.dumps(order).encode(), descriptors)
 
     def _send(self, message: bytes, descriptors: tuple[int, ...] = ()) -> None:

@@ -1,8 +1,8 @@
 """The host's hold on one slot: starting jobs on it, and the watch over what runs in it.
 
-A slot keeps its pipes for life; once a child and all it started are dead, what lies in them is
-that child's and nothing more can come. The common, short execution costs the host one message
-out and one in: streams are read while a program runs only if it runs for long.
+Each program is given pipes of its own; once it and all it started are dead, nothing more can come
+in them. The common, short execution costs the host one message out and one in: streams are read
+while a program runs only if it runs for long.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from qwq_env.sandbox.cgroup import Cgroup, CgroupTree
-from qwq_env.sandbox.ends import Ends
+from qwq_env.sandbox.ends import Ends, Streams
 from qwq_env.sandbox.errors import SandboxUnavailable
 from qwq_env.sandbox.forkserver import ForkServer
 from qwq_env.sandbox.jail import wire
@@ -36,11 +36,15 @@ takes a millisecond; to replace one that only waits for its turn makes a busy ma
 _FLOOD: Final = 8
 """How many times its output limit a program may write before it is stopped."""
 
+_CORES: Final = len(os.sched_getaffinity(0))
+_SHORTEST_PAUSE: Final = 0.02
+"""Seconds between two looks at the CPU time of a control group, which every core may add to."""
+
 _CREDENTIALS: Final = struct.Struct("=3i")
 
 
 class SlotLost(Exception):
-    """The slot died under an execution; nothing is known about the program."""
+    """The slot died under an execution, by itself; see `blame` for whose doing that is."""
 
 
 class Ended(NamedTuple):
@@ -51,7 +55,7 @@ class Ended(NamedTuple):
     wall_seconds: float
     peak_bytes: int
     verdict: str | None
-    """`timeout`, `output` or `memory` where it was stopped, None where it ended by itself."""
+    """`timeout`, `output`, `memory` or `killed` where it was stopped, None where it ended so."""
     stdout: bytes
     stderr: bytes
     report: bytes
@@ -69,6 +73,10 @@ class SlotHandle:
         self.shared = shared
         self.pid = 0
         self.alive = False
+        self.server: ForkServer | None = None
+        """The fork server that made it."""
+        self.began = False
+        """Whether a program was running when the slot was lost."""
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
         self._pidfd = -1
@@ -82,9 +90,14 @@ class SlotHandle:
         self._timer: asyncio.TimerHandle | None = None
         self._listening = False
         self._interruption: asyncio.Future[None] | None = None
+        self._watches = 0
+        self._allowance = 0.0
+        self._on_over: Callable[[], None] | None = None
+        self._meter_timer: asyncio.TimerHandle | None = None
         self.on_flood: Callable[[], None] = self.kill_child
         """What is done about a program that writes far more than is kept."""
         self._ends = Ends()
+        self._streams: Streams | None = None
 
     async def open(self, server: ForkServer, groups: CgroupTree | None) -> None:
         """Have the server fork the slot, and wait until it is confined.
@@ -95,6 +108,7 @@ class SlotHandle:
         try:
             server.request(self.disk_mb, self.shared, self._ends.theirs())
             self._ends.let_go()
+            self.server = server
             async with asyncio.timeout(_START_SECONDS):
                 message, pid = await self._hear_from_slot()
         except (OSError, TimeoutError) as error:
@@ -152,12 +166,17 @@ class SlotHandle:
         Raises `SandboxUnavailable` where this process has no descriptors left.
         """
         descriptors = _as_files(code if len(code) > wire.INLINE_CODE else b"", stdin)
+        try:
+            self._streams = streams = Streams(limits.output_bytes, self._owner(), channel is None)
+        except OSError as error:
+            _close(descriptors)
+            raise SandboxUnavailable(f"sandbox: no pipes for a program: {error}") from error
         job = job._replace(
             code_file=len(code) > wire.INLINE_CODE,
             stdin_file=bool(stdin),
             channel=channel is not None,
         )
-        passed = (*descriptors, channel.fileno()) if channel is not None else tuple(descriptors)
+        passed = (*streams.writers(), *descriptors, *([channel.fileno()] if channel else ()))
         self._limits, self._verdict = limits, None
         if self._group is not None:
             self._group.limit(limits.memory_mb, limits.processes)
@@ -168,11 +187,13 @@ class SlotHandle:
         except OSError:
             self.destroy()
         finally:
-            for descriptor in descriptors:
-                os.close(descriptor)
+            _close(descriptors)
         if watched and not future.done():
             self._timer = self._loop.call_later(_PATIENCE, self._watch)
         return future
+
+    def _owner(self) -> int | None:
+        return None if self.server is None else self.server.uid
 
     def begin_step(self) -> None:
         """Hold nothing against the session's next step that an earlier one did."""
@@ -180,32 +201,69 @@ class SlotHandle:
 
     def listen(self) -> None:
         """Read the streams as they fill, from now on."""
-        if not self._listening and self.alive:
+        if not self._listening and self._streams is not None:
             self._listening = True
-            for stream in self._ends.printed:
+            for stream in self._streams.all:
                 self._loop.add_reader(stream.reader, self._on_stream, stream)
 
     def quieten(self) -> None:
         """Stop reading the streams as they fill."""
-        if self._listening:
+        if self._listening and self._streams is not None:
             self._listening = False
-            for stream in self._ends.printed:
+            for stream in self._streams.all:
                 self._loop.remove_reader(stream.reader)
 
-    def take_output(self, limit: int) -> tuple[bytes, bytes, tuple[str, ...]]:
+    def take_output(self) -> tuple[bytes, bytes, tuple[str, ...]]:
         """Return what has come since the last time, and the names of the streams cut."""
-        self._ends.empty(limit)
-        return self._ends.take_printed(limit)
+        if self._streams is None:
+            return b"", b"", ()
+        self._streams.empty()
+        return self._streams.take_printed()
 
     def order(self, what: int, seconds: float = 0.0) -> None:
         """Tell the slot what to do with the child that runs now."""
         with contextlib.suppress(OSError):
-            self._ends.control.send(wire.ORDER.pack(what, self._serial, seconds))
+            self._ends.control.send(wire.ORDER.pack(what, self._serial, seconds, self._watches))
+
+    def watch_cpu(self, seconds: float, on_over: Callable[[], None]) -> None:
+        """Call `on_over` once all that runs in the slot has used so much CPU time from now on.
+
+        The slot counts, and where there is one the control group, which misses nothing.
+        """
+        self._watches += 1
+        self._on_over = on_over
+        self.order(wire.WATCH_CPU, seconds)
+        so_far = self._group.cpu_seconds() if self._group is not None else None
+        if so_far is not None:
+            self._allowance = so_far + seconds
+            self._meter()
+
+    def unwatch_cpu(self) -> None:
+        """Call nobody any more."""
+        self._on_over = None
+        if self._meter_timer is not None:
+            self._meter_timer.cancel()
+            self._meter_timer = None
+
+    def _meter(self) -> None:
+        so_far = self._group.cpu_seconds() if self._group is not None else None
+        left = self._allowance - (so_far or 0.0)
+        if left <= 0:
+            self._over()
+        else:
+            pause = max(left / _CORES, _SHORTEST_PAUSE)
+            self._meter_timer = self._loop.call_later(pause, self._meter)
+
+    def _over(self) -> None:
+        on_over = self._on_over
+        self.unwatch_cpu()
+        if on_over is not None:
+            on_over()
 
     def kill_child(self) -> None:
         """End the child, and the slot as well if that does not happen soon."""
         self.order(wire.KILL)
-        self._set_timer(_GRACE, self.destroy)
+        self._set_timer(_GRACE, self._end_by_force)
 
     def interrupt(self, seconds: float) -> None:
         """Interrupt the child as by Ctrl-C, and kill it if it still runs after `seconds`."""
@@ -219,7 +277,7 @@ class SlotHandle:
         """Wait until the interrupt has been delivered, so that it cannot hit what runs next."""
         if self._interruption is not None and not self._interruption.done():
             # Not the child is waited for now, but the slot, which may have to wait for a core.
-            self._set_timer(_START_SECONDS, self.destroy)
+            self._set_timer(_START_SECONDS, self._end_by_force)
             await self._interruption
         if self._timer is not None:
             self._timer.cancel()
@@ -232,18 +290,17 @@ class SlotHandle:
     def _watch(self) -> None:
         self.listen()
         limits = self._limits
-        if limits.cpu_seconds < limits.wall_seconds:
-            self.order(wire.WATCH_CPU, limits.cpu_seconds)
+        self.watch_cpu(limits.cpu_seconds, self._overrun)
         self._set_timer(max(0.0, limits.wall_seconds - _PATIENCE), self._overrun)
 
     def _overrun(self) -> None:
-        self._verdict = "timeout"
+        self._verdict = self._verdict or "timeout"
         self.order(wire.STOP_GENTLY)
-        self._set_timer(_GRACE, self.destroy)
+        self._set_timer(_GRACE, self._end_by_force)
 
     def _on_stream(self, stream: Stream) -> None:
-        stream.read(self._limits.output_bytes)
-        if stream.total > _FLOOD * max(self._limits.output_bytes, 1024) and not self._verdict:
+        stream.read()
+        if stream.total > _FLOOD * max(stream.limit, 1024) and not self._verdict:
             self._verdict = "output"
             self.on_flood()
 
@@ -258,21 +315,24 @@ class SlotHandle:
         if message == wire.INTERRUPTED:
             self._acknowledge()
             return
+        if len(message) == wire.OVER.size:
+            if wire.OVER.unpack(message)[0] == self._watches:
+                self._over()
+            return
         if len(message) != wire.DONE.size:
             self.destroy()
             return
-        _, status, cpu, peak, reason, reusable = wire.DONE.unpack(message)
+        _, status, cpu, peak, reusable = wire.DONE.unpack(message)
         self._serial += 1
         self._stop_watching()
         self._acknowledge()
-        limits = self._limits
-        # Nobody can write any more, so what is not gone after so many reads is not for the next.
-        reusable = self._ends.empty(limits.output_bytes) and reusable
-        stdout, stderr, truncated = self._ends.take_printed(limits.output_bytes)
-        report, began = self._ends.take_report(), self._ends.take_started()
-        verdict = "timeout" if reason == wire.REASON_CPU else self._verdict
+        stdout, stderr, truncated = self.take_output()
+        report = self._streams.take_report() if self._streams is not None else b""
+        began = self._ends.take_started()
+        self._close_streams()
+        verdict, wall = self._verdict, time.perf_counter() - self._began
         killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
-        if killed and verdict is None and self._group is not None and self._group.out_of_memory():
+        if killed and verdict is None and self._ran_out_of_memory():
             verdict = "memory"
         future, self._future = self._future, None
         if not reusable:
@@ -283,14 +343,23 @@ class SlotHandle:
             self.destroy()
             return
         if not future.done():
-            wall = time.perf_counter() - self._began
             ended = Ended(status, cpu, wall, peak, verdict, stdout, stderr, report, truncated)
             future.set_result(ended)
+
+    def _ran_out_of_memory(self) -> bool:
+        """Whether the kernel has killed for memory among what runs here, be it the slot itself."""
+        return self._group is not None and self._group.out_of_memory()
+
+    def _close_streams(self) -> None:
+        streams, self._streams = self._streams, None
+        if streams is not None:
+            streams.close()
 
     def _stop_watching(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self.unwatch_cpu()
         self.quieten()
 
     def _fail(self, future: asyncio.Future[Ended] | None) -> None:
@@ -300,6 +369,11 @@ class SlotHandle:
     def _acknowledge(self) -> None:
         if self._interruption is not None and not self._interruption.done():
             self._interruption.set_result(None)
+
+    def _end_by_force(self) -> None:
+        """End a slot whose child will not die: that it was to be killed is its verdict."""
+        self._verdict = self._verdict or "killed"
+        self.destroy()
 
     def destroy(self) -> None:
         """End the slot and all in it; what runs fails with its verdict or `SlotLost`."""
@@ -317,10 +391,14 @@ class SlotHandle:
             self._loop.remove_reader(self._ends.control.fileno())
         future, self._future = self._future, None
         if future is not None and not future.done():
+            self.began = self._ends.take_started()
+            if self._verdict is None and self._ran_out_of_memory():
+                self._verdict = "memory"
             if self._verdict is None:
                 future.set_exception(SlotLost())
             else:
                 future.set_result(self._ended_by_force())
+        self._close_streams()
         self._ends.close()
         if self._groups is not None and self._group is not None:
             self._groups.give_back(self._group)
@@ -328,7 +406,7 @@ class SlotHandle:
             self._on_lost(self)
 
     def _ended_by_force(self) -> Ended:
-        stdout, stderr, truncated = self.take_output(self._limits.output_bytes)
+        stdout, stderr, truncated = self.take_output()
         wall = time.perf_counter() - self._began
         return Ended(signal.SIGKILL, 0.0, wall, 0, self._verdict, stdout, stderr, b"", truncated)
 
@@ -339,10 +417,14 @@ def _as_files(*contents: bytes) -> list[int]:
     try:
         descriptors.extend(sealed_file(content) for content in contents if content)
     except OSError as error:
-        for descriptor in descriptors:
-            os.close(descriptor)
+        _close(descriptors)
         raise SandboxUnavailable(f"sandbox: no file for a program: {error}") from error
     return descriptors
+
+
+def _close(descriptors: list[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 def _settle(future: asyncio.Future[None]) -> None:

@@ -27,6 +27,10 @@ class SandboxSession(ABC):
         interpreter is killed, `state_lost` is true, and the next `run` starts a fresh interpreter
         and says so by `state_lost` as well. Steps of one session run one after another.
         Raises `SessionClosed` after `aclose`.
+
+        Between its steps a session is at rest: a twentieth of a second after the last one, what
+        it left running (threads, processes) is stopped, and goes on with the next step. So no
+        session uses CPU while a model thinks; one that has itself woken again is killed.
         """
 
     @abstractmethod
@@ -50,7 +54,8 @@ class Sandbox(ABC):
     ```
     Bad input (code that is empty, not UTF-8 or above 4 MiB, limits out of bounds) raises
     `UsageError`, a machinery that failed `SandboxUnavailable`, a full queue `SandboxBusy`;
-    whatever the program does is a result.
+    whatever the program does is a result. A sandbox that dies under a program, and under no
+    other, is that program's doing: its status is `killed`.
     """
 
     @abstractmethod

@@ -31,6 +31,14 @@ LAYERS: Final[dict[str, str]] = {
     "limits": "CPU, memory, processes, file size, descriptors; wall time and output from outside",
 }
 
+EVERYWHERE: Final = (
+    "programs that run at the same time may see each other's locks on files that both may read",
+    "CPU time of children that nobody waits for is counted by control groups; without them only "
+    "what was seen of it every 10 ms, so that wall time and the count of processes bound the rest",
+    "`/proc/self/mountinfo` tells where on the host's disks the interpreter and the system lie",
+)
+"""What is not bounded, or not hidden, at any level; the last two are about namespaces only."""
+
 WITHOUT_NAMESPACES: Final = (
     "disk and threads are counted while a program runs, every 20 ms: it is ended after the fact",
     "space of files that it unlinked and still holds is in no count; their number (about 60 open, "
@@ -38,6 +46,7 @@ WITHOUT_NAMESPACES: Final = (
     "modes, owners and times of files are not its to change: those calls do nothing",
     "whether a file of the host exists, its size and its times can be asked for; not its content",
     "programs share the count of their user's processes, and have no processes of their own",
+    "`uname` tells the host's name",
 )
 """What is otherwise, and what is not bounded, where no namespace surrounds a program."""
 

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 
 from qwq_env.errors import UsageError
 from qwq_env.sandbox import canary
+from qwq_env.sandbox.blame import LOSSES, blame_program
 from qwq_env.sandbox.cgroup import CgroupTree
 from qwq_env.sandbox.errors import LevelUnavailable, SandboxUnavailable, SessionClosed
 from qwq_env.sandbox.foreign import Reader
@@ -26,7 +27,6 @@ from qwq_env.sandbox.verdict import job_of, judge
 
 _log = logging.getLogger(__name__)
 
-_ATTEMPTS: Final = 3
 _MOST_DEFAULT_SLOTS: Final = 32
 """Each slot holds its own copy of the warm image, some 60 MB with numpy and sympy."""
 
@@ -179,21 +179,19 @@ class LocalSandbox(Sandbox):
         program = checked_program(code, stdin, argv)
         checked_limits(limits)
         pool = await self._ready()
-        for _ in range(_ATTEMPTS):
-            slot = await pool.take()
+        for _ in range(LOSSES):
+            turn = slot = await pool.take()
             try:
-                if limits.disk_mb == pool.disk_mb:
-                    return await judge(await self._once(slot, program, limits), limits)
-                odd = await pool.open(limits.disk_mb)
-                try:
-                    return await judge(await self._once(odd, program, limits), limits)
-                finally:
-                    odd.destroy()
+                if limits.disk_mb != pool.disk_mb:
+                    slot = await pool.open(limits.disk_mb)
+                return await judge(await self._once(slot, program, limits), limits)
             except SlotLost:
-                _log.warning("sandbox: a slot was lost under a program, which is run again")
+                _log.warning("sandbox: a slot was lost under a program")
             finally:
-                pool.give(slot)
-        raise SandboxUnavailable(f"sandbox: the slot was lost {_ATTEMPTS} times under this program")
+                pool.give(turn)
+                if slot is not turn:
+                    slot.destroy()
+        return await blame_program(pool, slot)
 
     async def _once(self, slot: SlotHandle, program: Program, limits: Limits) -> Ended:
         code, stdin, argv = program

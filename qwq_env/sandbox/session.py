@@ -6,9 +6,11 @@ import asyncio
 import dataclasses
 import os
 import struct
+import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from qwq_env.sandbox.blame import LOSSES, blame_program
 from qwq_env.sandbox.dialogue import Dialogue
 from qwq_env.sandbox.errors import SandboxUnavailable, SessionClosed
 from qwq_env.sandbox.foreign import text_of
@@ -23,9 +25,12 @@ from qwq_env.sandbox.verdict import job_of, judge, value_bytes
 _SOFT_SECONDS: Final = 1.0
 """Seconds that a step has to end after it was interrupted, before its interpreter is killed."""
 
+_REST_SECONDS: Final = 0.05
+"""Seconds after a step until its interpreter is stopped: steps that follow each other closely need
+not wait until it goes on again."""
+
 _LIFETIME_CPU_SECONDS: Final = 86_400.0
 _MOST_PEAK: Final = 1 << 42
-_ATTEMPTS: Final = 3
 
 
 class _Answer(NamedTuple):
@@ -43,6 +48,11 @@ class _Interpreter:
     def __init__(self, slot: SlotHandle, limits: Limits) -> None:
         self.slot = slot
         self.steps = 0
+        self.resting = False
+        """Whether it is stopped, with all it started, until the next step."""
+        self._running = False
+        self._last_step = 0.0
+        self._timer: asyncio.TimerHandle | None = None
         self._verdict: Status | None = None
         slot.on_flood = self._flooded
         life = dataclasses.replace(limits, cpu_seconds=_LIFETIME_CPU_SECONDS)
@@ -78,17 +88,19 @@ class _Interpreter:
         nonce, self._verdict = os.urandom(16), None
         question = wire.STEP.pack(nonce, value_bytes(limits), lingers) + code
         self.slot.begin_step()
+        self._go_on()
         try:
             frame = await self._dialogue.ask(question, nonce, limits, lingers and alone)
         finally:
             self.slot.quieten()
+            self._rest_soon()
         self.steps += 1
         answer = _read(frame, limits) if frame is not None else None
         if answer is None:
             return await self._died(limits)
         if self._verdict is not None:
             await self.slot.interrupted()
-        stdout, stderr, truncated = self.slot.take_output(limits.output_bytes)
+        stdout, stderr, truncated = self.slot.take_output()
         return ExecutionResult(
             status=_status(answer, self._verdict),
             stdout=await text_of(stdout),
@@ -104,19 +116,38 @@ class _Interpreter:
     async def _died(self, limits: Limits) -> ExecutionResult:
         if not self._dialogue.ended.done():
             self.slot.kill_child()
-        try:
-            result = await judge(await self._dialogue.ended, limits)
-        except SlotLost:
-            if self._verdict is None:
-                raise
-            # The slot was too busy to end the interpreter in time, and was ended with it.
-            result = ExecutionResult(self._verdict)
+        result = await judge(await self._dialogue.ended, limits)
         status: Status = self._verdict or ("error" if result.status == "ok" else result.status)
         seconds = self._dialogue.watch.wall_seconds()
         return dataclasses.replace(result, status=status, wall_seconds=seconds, state_lost=True)
 
+    def _go_on(self) -> None:
+        self._running = True
+        if self.resting and not self._dialogue.ended.done():
+            self.resting = False
+            self.slot.order(wire.GO_ON)
+
+    def _rest_soon(self) -> None:
+        self._running, self._last_step = False, time.perf_counter()
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_REST_SECONDS, self._rest)
+
+    def _rest(self) -> None:
+        """Stop it, unless there was a step since the timer was set: one serves many steps."""
+        self._timer = None
+        if self._running:
+            return
+        left = self._last_step + _REST_SECONDS - time.perf_counter()
+        if left > 0:
+            self._timer = asyncio.get_running_loop().call_later(left, self._rest)
+        elif not self._dialogue.ended.done():
+            self.resting = True
+            self.slot.order(wire.REST)
+
     def end(self) -> None:
         """Kill it."""
+        if self._timer is not None:
+            self._timer.cancel()
         self._dialogue.close()
         self.slot.destroy()
 
@@ -174,10 +205,10 @@ class LocalSession(SandboxSession):
                 except SlotLost:
                     fresh = interpreter.steps <= 1 and not self._state_lost
                     self._discard()
-                    if fresh and attempts < _ATTEMPTS:
+                    if fresh and attempts < LOSSES:
                         continue
                     self._state_lost = True
-                    raise SandboxUnavailable("session: its slot and its state were lost") from None
+                    result = await self._explain_loss(interpreter)
                 except asyncio.CancelledError:
                     self._discard()
                     self._state_lost = True
@@ -197,6 +228,16 @@ class LocalSession(SandboxSession):
             return await interpreter.step(source, limits, pool.has_core_to_spare, pool.steps == 1)
         finally:
             pool.steps -= 1
+
+    async def _explain_loss(self, interpreter: _Interpreter) -> ExecutionResult:
+        """Return what a step came to whose slot was lost; raises where it was not its doing."""
+        try:
+            if interpreter.resting:
+                raise SandboxUnavailable("session: its slot was lost while it was at rest")
+            result = await blame_program(self._pool, interpreter.slot)
+        except SandboxUnavailable as error:
+            raise SandboxUnavailable(f"session: its state was lost ({error})") from error
+        return dataclasses.replace(result, state_lost=True)
 
     def _discard(self) -> None:
         if self._interpreter is not None:

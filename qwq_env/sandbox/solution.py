@@ -11,19 +11,17 @@ from typing import Any, Final, NamedTuple, cast
 
 from qwq_env.errors import UsageError
 from qwq_env.sandbox import plain
+from qwq_env.sandbox.blame import LOSSES, blame_program
 from qwq_env.sandbox.collect import TooCostly
 from qwq_env.sandbox.dialogue import Dialogue
-from qwq_env.sandbox.errors import SandboxUnavailable
 from qwq_env.sandbox.foreign import Reader, in_turns
 from qwq_env.sandbox.handle import SlotHandle, SlotLost
 from qwq_env.sandbox.jail import wire
 from qwq_env.sandbox.pool import SlotPool
-from qwq_env.sandbox.result import CALL_STATUSES, CallResult, CallStatus, ExecutionResult, Limits
+from qwq_env.sandbox.result import CALL_STATUSES, CallResult, CallStatus, Limits
 from qwq_env.sandbox.source import checked_calls
 from qwq_env.sandbox.verdict import job_of, judge
 from qwq_env.sandbox.writing import joined
-
-_ATTEMPTS: Final = 3
 
 _MOST_BUILT: Final = 52 << 20
 """Bytes that the values of one request and the text of an answer may take at a time: enough for a
@@ -56,10 +54,10 @@ async def call_solution(
                     odd.destroy()
         except SlotLost:
             lost += 1
-            if lost == _ATTEMPTS:
-                raise SandboxUnavailable(
-                    f"sandbox: the slot was lost {_ATTEMPTS} times under this solution"
-                ) from None
+            if lost == LOSSES:
+                await blame_program(pool, slot)
+                gone = CallResult("killed", None, "the process took its sandbox with it")
+                results.extend([gone] * (len(questions) - len(results)))
         finally:
             pool.give(slot)
     return results
@@ -173,13 +171,7 @@ class _Line:
         """Return what a call came to under which the process ended."""
         if not self.ended.done():
             self._slot.kill_child()
-        try:
-            result = await judge(await self.ended, self._limits)
-        except SlotLost:
-            if not self._overrun:
-                raise
-            # The slot was too busy to end the child in time, and was ended with it.
-            result = ExecutionResult("timeout")
+        result = await judge(await self.ended, self._limits)
         error: str = f"the process ended ({result.status})"
         status: CallStatus = "killed"
         if self._overrun or result.status == "timeout":

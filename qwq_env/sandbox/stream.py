@@ -13,35 +13,30 @@ _ALL_SEALS: Final = 15
 
 
 class Stream:
-    """One pipe from the program: keeps the first bytes, counts and drops the rest."""
+    """One pipe from the program: keeps the first `limit` bytes, counts and drops the rest."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, limit: int) -> None:
         self.name = name
+        self.limit = limit
         self.reader, self.writer = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self.reader, False)
         self.kept = bytearray()
         self.total = 0
 
-    def read(self, limit: int) -> None:
+    def read(self) -> None:
         """Read one piece of what is there, so that a flood cannot hold the event loop."""
         try:
             chunk = os.read(self.reader, MOST_PER_READ)
         except BlockingIOError:
             return
         self.total += len(chunk)
-        if len(self.kept) < limit:
-            self.kept += chunk[: limit - len(self.kept)]
+        if len(self.kept) < self.limit:
+            self.kept += chunk[: self.limit - len(self.kept)]
 
     def take(self) -> bytes:
         """Return what was kept, and begin anew."""
         kept, self.kept, self.total = bytes(self.kept), bytearray(), 0
         return kept
-
-    def close_writer(self) -> None:
-        """Leave the writing to the slot."""
-        if self.writer >= 0:
-            os.close(self.writer)
-            self.writer = -1
 
     def __enter__(self) -> Self:
         return self
@@ -50,11 +45,11 @@ class Stream:
         self.close()
 
     def close(self) -> None:
-        """Close both ends."""
-        self.close_writer()
+        """Close both ends; idempotent."""
         if self.reader >= 0:
             os.close(self.reader)
-            self.reader = -1
+            os.close(self.writer)
+            self.reader = self.writer = -1
 
 
 def sealed_file(content: bytes) -> int:

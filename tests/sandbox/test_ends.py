@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import resource
 import time
@@ -9,6 +10,7 @@ import time
 import pytest
 
 from qwq_env.sandbox import Limits, LocalSandbox, SandboxUnavailable
+from qwq_env.sandbox.stream import Stream
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -59,6 +61,30 @@ async def test_packets_in_a_pipe_are_not_left_to_the_next():
 
     assert [result.stdout for result in following] == ["0\n", "1\n", "2\n"]
     assert [result.value for result in following] == ["0", "1", "2"]
+
+
+async def test_pipes_that_the_kernel_makes_narrow_hold_nothing_up(bare, monkeypatch):
+    """As those of a user whose programs have used up the memory for pipes."""
+
+    def narrow(self, name, limit):
+        wide(self, name, limit)
+        fcntl.fcntl(self.writer, fcntl.F_SETPIPE_SZ, 4096)
+
+    wide = Stream.__init__
+    monkeypatch.setattr(Stream, "__init__", narrow)
+    code = "print('o' * 60_000)\nimport sys\nprint('e' * 60_000, file=sys.stderr)\n'é€' * 8000"
+    result = await bare.run(code)
+
+    assert (result.status, len(result.stdout), len(result.stderr)) == ("ok", 60_001, 60_001)
+    assert result.value == repr("é€" * 8000)[:8192]
+
+
+async def test_streams_that_are_shut_early_keep_nobody_busy(bare):
+    spent = time.process_time()
+    result = await bare.run("import os, time\nfor d in (1, 2, 5): os.close(d)\ntime.sleep(1)")
+
+    assert result.status == "ok"
+    assert time.process_time() - spent < 0.5
 
 
 async def test_no_program_can_make_its_end_look_like_the_sandbox_s(bare):

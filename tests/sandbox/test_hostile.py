@@ -33,7 +33,7 @@ mount --bind "$prefix" "$stage"
 }
 umount -l "$stage"; rmdir "$stage"
 exec setpriv --reuid 65534 --regid 65534 --clear-groups \\
-    env -i PATH=/usr/bin HOME=/tmp PYTHONDONTWRITEBYTECODE=1 "$@"
+    env -i PATH=/usr/bin HOME=/tmp PYTHONDONTWRITEBYTECODE=1 PYTHONPATH="$PYTHONPATH" "$@"
 """
 
 

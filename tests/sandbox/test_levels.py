@@ -76,6 +76,18 @@ async def test_no_program_ends_that_of_another_slot(plan, caplog):
     assert "lost" not in caplog.text
 
 
+@pytest.mark.parametrize("plan", [plan for plan in PLANS if plan.namespaces], ids=plan_name)
+async def test_the_host_has_no_name_inside(plan):
+    async with LocalSandbox(slots=1, preload=(), plan=plan) as sandbox:
+        try:
+            await sandbox.start()
+        except LevelUnavailable as error:
+            pytest.skip(f"not on this machine: {error}")
+        result = await sandbox.run("import os, socket; [os.uname()[1], socket.gethostname()]")
+
+    assert result.value == repr(["sandbox", "sandbox"])
+
+
 async def test_the_canary_sings_where_files_lie_open():
     pool = SlotPool(PLANS[-1], (), 1, 64, None)
     try:
@@ -97,7 +109,6 @@ async def test_the_canary_sings_where_nothing_is_filtered():
 
     assert {
         "has the kernel send signals to the host",
-        "changes the pipes that the next program writes to",
         "changes mode or times of a file of the host",
         "writes a file of the host",
     } <= set(found)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qwq_env.errors import UsageError
-from qwq_env.sandbox import ExecutionResult, Limits
+from qwq_env.sandbox import ExecutionResult, Limits, LocalSandbox
 
 
 @pytest.mark.parametrize(
@@ -100,13 +100,83 @@ print("done")
 """
 
 
+CHILDREN_THAT_NOBODY_WAITS_FOR = """
+import signal
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+""" + CHILDREN_THAT_ARE_WAITED_FOR.replace("os.wait()", "time.sleep(0.05)")
+
+CHILDREN_OF_CHILDREN = """
+import os, time
+end = time.monotonic() + 20
+while time.monotonic() < end:
+    if os.fork() == 0:
+        if os.fork() == 0:
+            until = time.process_time() + 0.05
+            while time.process_time() < until:
+                pass
+        os._exit(0)
+    os.wait()
+    time.sleep(0.05)
+print("done")
+"""
+
+
 @pytest.mark.asyncio(loop_scope="session")
-@pytest.mark.parametrize("code", [SPINNERS, CHILDREN_THAT_ARE_WAITED_FOR])
-async def test_the_cpu_time_of_children_counts(bare, code):
+@pytest.mark.parametrize("mode", ["run", "step"])
+@pytest.mark.parametrize(
+    "code",
+    [
+        SPINNERS,
+        CHILDREN_THAT_ARE_WAITED_FOR,
+        CHILDREN_THAT_NOBODY_WAITS_FOR,
+        CHILDREN_OF_CHILDREN,
+    ],
+    ids=["spinners", "waited for", "not waited for", "of children"],
+)
+async def test_the_cpu_time_of_children_counts(bare, code, mode):
     if bare.plan is None or not bare.plan.namespaces:
         pytest.skip("no children without namespaces")
     if (await bare.run("import os; os.listdir('/proc')[0]")).value is None:
         pytest.skip("no /proc in the sandbox, so that nobody can count")
-    result = await bare.run(code, limits=Limits(cpu_seconds=0.3, wall_seconds=60))
+    limits = Limits(cpu_seconds=0.3, wall_seconds=60, processes=256)
+    if mode == "run":
+        result = await bare.run(code, limits=limits)
+    else:
+        async with await bare.open_session(limits=limits) as session:
+            result = await session.run(code)
 
     assert (result.status, result.stdout) == ("timeout", "")
+
+
+BUFFERS = """
+import os, socket
+for _ in range(24):
+    if os.fork() == 0:
+        ends = [end for _ in range(100) for end in socket.socketpair()]
+        for end in ends:
+            end.setblocking(False)
+            os.set_inheritable(end.fileno(), True)
+            try:
+                while True:
+                    end.send(bytes(65536))
+            except OSError:
+                pass
+        os.execv("/bin/sleep", ["sleep", "30"])
+os.execv("/bin/sleep", ["sleep", "30"])
+"""
+
+
+async def test_memory_that_is_nobodys_is_that_of_the_program(caplog):
+    limits = Limits(memory_mb=16, wall_seconds=20)
+    async with LocalSandbox(slots=1, preload=()) as sandbox:
+        await sandbox.start()
+        if sandbox._groups is None or not sandbox.plan.namespaces:
+            pytest.skip("no control groups, or no children")
+        once = await sandbox.run(BUFFERS, limits=limits)
+        async with await sandbox.open_session(limits=limits) as session:
+            await session.run("1")
+            stepped = await session.run(BUFFERS)
+
+    assert {once.status, stepped.status} <= {"memory", "killed"}
+    assert stepped.state_lost
+    assert "lost" not in caplog.text

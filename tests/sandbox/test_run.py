@@ -139,8 +139,16 @@ async def test_programs_share_nothing(bare):
     assert {result.stdout for result in results} == {"False []\n"}
 
 
-async def test_random_numbers_differ_from_program_to_program(bare):
-    results = await asyncio.gather(*(bare.run("import random\nrandom.random()") for _ in range(8)))
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import random\nrandom.random()",
+        "import tempfile\nnext(tempfile._get_candidate_names())",
+        "import uuid\nuuid.uuid4()",
+    ],
+)
+async def test_random_numbers_differ_from_program_to_program(bare, code):
+    results = await asyncio.gather(*(bare.run(code) for _ in range(8)))
 
     assert len({result.value for result in results}) == 8
 

@@ -43,14 +43,17 @@ def run(cradle: Cradle) -> NoReturn:
     """Run the next job."""
     if cradle.lone_filter:
         _stand_alone(cradle.scoped, cradle.lone_filter)
+    # Nothing to read, in a pipe of its own: what it sets on `/dev/null` would be there for all.
+    reader, writer = os.pipe()
+    os.dup2(reader, 0)
+    os.close(writer)
     taken = take_job(cradle)
     if taken is None:
         os._exit(0)
     job, argv, code, received = taken
-    if received:
-        code = _take_in(job, received) or code
+    code = _take_in(job, received) or code
     # The sockets of the slot, and whatever else came.
-    os.closerange(wire.JOBS, wire.REPORT)
+    os.closerange(wire.JOBS, wire.REPORT + job.channel)
     os.closerange(wire.CHANNEL + job.channel, _DESCRIPTORS)
     for kind, bounds in limits_of(job, cradle):
         resource.setrlimit(kind, bounds)
@@ -94,11 +97,14 @@ def interrupted(number: int, frame: FrameType | None) -> None:
 
 
 def _take_in(job: wire.Job, received: list[int]) -> bytes:
-    """Put the descriptors that came with a job in their places; returns the code, if in a file."""
+    """Put what came with a job in its place; returns the code, if that is in a file."""
+    # Who answers over a channel makes no report.
+    for place in (wire.STDOUT, wire.STDERR, wire.REPORT)[: 2 if job.channel else 3]:
+        os.dup2(received.pop(0), place, inheritable=place != wire.REPORT)
     code = _read_file(received.pop(0)) if job.code_file else b""
     if job.stdin_file:
         os.dup2(received.pop(0), 0)
-    if job.channel and received[0] != wire.CHANNEL:
+    if job.channel:
         os.dup2(received[0], wire.CHANNEL, inheritable=False)
     return code
 

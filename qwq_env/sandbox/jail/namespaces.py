@@ -22,6 +22,7 @@ from qwq_env.sandbox.jail.syscalls import (
     CLONE_NEWUSER,
     CLONE_NEWUTS,
     MS_BIND,
+    MS_NOATIME,
     MS_NODEV,
     MS_NOEXEC,
     MS_NOSUID,
@@ -43,6 +44,7 @@ SETTINGS: Final = (
 _NONE: Final[frozenset[int]] = frozenset()
 _PASSWD: Final = f"user:x:{INNER_ID}:{INNER_ID}::/tmp:/bin/sh\n"
 _INODES: Final = 4096
+_HOST_NAME: Final = "sandbox"
 
 
 def become(uid: int, keep: frozenset[int] = _NONE) -> None:
@@ -85,6 +87,7 @@ def enter_outer_jail(uid: int | None, readable: Iterable[str], scratch: str) -> 
     syscalls.unshare(everything)
     _map_identity(own, outer_uid, outer_gid)
     os.close(own)
+    syscalls.name_host(_HOST_NAME)
     if uid is None:
         _build_root(readable, scratch)
 
@@ -174,7 +177,7 @@ def enter_slot_jail(disk_mb: int, scratch: str) -> None:
         # Containers mask parts of /proc, and then the kernel refuses a new one: show none.
         syscalls.mount("none", "/proc", "tmpfs", flags | MS_NOEXEC | MS_RDONLY, "size=4k")
     options = f"size={disk_mb}m,nr_inodes={_INODES},mode=700"
-    syscalls.mount("tmpfs", scratch, "tmpfs", flags, options)
+    syscalls.mount("tmpfs", scratch, "tmpfs", flags | MS_NOATIME, options)
     syscalls.unshare(CLONE_NEWUSER)
     _map_identity(outside, uid, gid)
     os.close(outside)

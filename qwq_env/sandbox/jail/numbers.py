@@ -13,10 +13,11 @@ _GROUPS = {
         read:0:63 write:1:64 open:2:- close:3:57 stat:4:- fstat:5:80 lstat:6:- newfstatat:262:79
         statx:332:291 poll:7:- ppoll:271:73 select:23:- pselect6:270:72 lseek:8:62 pread64:17:67
         pwrite64:18:68 readv:19:65 writev:20:66 preadv:295:69 pwritev:296:70 preadv2:327:286
-        pwritev2:328:287 access:21:- faccessat:269:48 faccessat2:439 pipe:22:- dup:32:23 dup2:33:-
-        dup3:292:24 sendfile:40:71 flock:73:32 fsync:74:82 fdatasync:75:83 truncate:76:45
-        ftruncate:77:46 fallocate:285:47 getdents:78:- getdents64:217:61 getcwd:79:17 chdir:80:49
-        fchdir:81:50 rename:82:- renameat:264:38 renameat2:316:276 mkdir:83:- mkdirat:258:34
+        pwritev2:328:287 access:21:- faccessat:269:48 faccessat2:439 pipe:22:- pipe2:293:59
+        dup:32:23 dup2:33:- dup3:292:24 sendfile:40:71 flock:73:32 fsync:74:82 fdatasync:75:83
+        truncate:76:45 ftruncate:77:46 fallocate:285:47 getdents:78:- getdents64:217:61
+        getcwd:79:17 chdir:80:49 fchdir:81:50 rename:82:- renameat:264:38 renameat2:316:276
+        mkdir:83:- mkdirat:258:34
         rmdir:84:- creat:85:- openat:257:56 openat2:437 link:86:- linkat:265:37 unlink:87:-
         unlinkat:263:35 symlink:88:- symlinkat:266:36 readlink:89:- readlinkat:267:78 umask:95:166
         mknod:133:- mknodat:259:33 statfs:137:43 fstatfs:138:44 getxattr:191:8 lgetxattr:192:9
@@ -65,7 +66,7 @@ _GROUPS = {
     "judged": """
         clone:56:220 clone3:435 socket:41:198 socketpair:53:199 ioctl:16:29 prctl:157:167
         prlimit64:302:261 memfd_create:319:279 io_uring_setup:425 io_uring_enter:426
-        io_uring_register:427 fcntl:72:25 pipe2:293:59""",
+        io_uring_register:427 fcntl:72:25""",
     "setup": "pivot_root:155:41 mount_setattr:442",
 }
 

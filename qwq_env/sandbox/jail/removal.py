@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from typing import Final
 
 _LOOK: Final = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -21,15 +22,25 @@ def remove_tree(folder: str) -> None:
     with contextlib.suppress(OSError):
         top = _open(folder, None)
         try:
-            changed = True
-            while changed:
-                changed = False
-                for name in os.listdir(top):  # noqa: PTH208
-                    changed |= _remove(top, name)
+            empty(top)
         finally:
             os.close(top)
     with contextlib.suppress(OSError):
         os.rmdir(folder)  # noqa: PTH106
+
+
+def empty(top: int, most: int = sys.maxsize) -> bool:
+    """Remove all in an open folder, if that is at most so many entries; whether all is gone."""
+    changed = True
+    while changed:
+        changed = False
+        for name in os.listdir(top):
+            removed = _remove(top, name, most)
+            most -= removed
+            if most < 0:
+                return False
+            changed |= removed > 0
+    return not os.listdir(top)
 
 
 def _open(name: str, parent: int | None) -> int:
@@ -43,27 +54,31 @@ def _open(name: str, parent: int | None) -> int:
         os.close(place)
 
 
-def _remove(top: int, name: str) -> bool:
-    """Remove an entry of the top folder, or move up what is in it; whether anything changed."""
+def _remove(top: int, name: str, most: int) -> int:
+    """Remove an entry of the top folder, or move up what is in it; how many entries it touched.
+
+    A folder of more than `most` is left as it is.
+    """
     try:
         if _unlink(name, top):
-            return True
+            return 1
         folder = _open(name, top)
     except OSError:
-        return False
-    changed = False
+        return 0
+    changed = 0
     try:
-        for inner in os.listdir(folder):  # noqa: PTH208
+        inside = os.listdir(folder)  # noqa: PTH208
+        for inner in inside if len(inside) <= most else ():
             with contextlib.suppress(OSError):
                 if not _unlink(inner, folder):
                     os.close(_open(inner, folder))
                     os.rename(inner, os.urandom(8).hex(), src_dir_fd=folder, dst_dir_fd=top)
-                changed = True
+                changed += 1
     finally:
         os.close(folder)
     with contextlib.suppress(OSError):
         os.rmdir(name, dir_fd=top)
-        changed = True
+        changed += 1
     return changed
 
 

@@ -4,8 +4,8 @@ What Python programs use is allowed; what libraries probe for and can do without
 so that they fall back; all else answers EPERM. Refused on purpose: every way to memory that
 RLIMIT_AS does not count (memfd, System V shared memory), every socket but a pair, io_uring, bpf,
 keyrings, ptrace and its kin, new namespaces, mounts, and `prlimit` on another process. Of `fcntl`
-and `ioctl` too only what is listed is allowed: pipes are the slot's for life, so that nobody may
-change how they work for the next program, and nobody may have the kernel send a signal for them.
+and `ioctl` too only what is listed is allowed: nobody may make a pipe hold more than anyone counts,
+and nobody may have the kernel send a signal for them.
 """
 
 from __future__ import annotations
@@ -117,12 +117,11 @@ def _rules() -> dict[int, Block]:
     }
     judged = NUMBERS["judged"]
     rules[judged["clone"]] = _allow_unless_bits(0, _NAMESPACE_FLAGS)
-    rules[judged["pipe2"]] = _allow_unless_bits(1, os.O_DIRECT)
     rules[judged["fcntl"]] = (
         *_allow_if_argument_in(1, _FCNTLS, errno.EPERM)[:-1],
         _step(_IF_EQUAL, fcntl.F_SETFL, 1, 0),
         _DENY,
-        *_allow_unless_bits(2, os.O_DIRECT | os.O_ASYNC),
+        *_allow_unless_bits(2, os.O_ASYNC),
     )
     rules[judged["socket"]] = (_fail(errno.EAFNOSUPPORT),)
     rules[judged["socketpair"]] = _pair()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import builtins
 import contextlib
-import fcntl
 import gc
 import os
 import random
@@ -28,12 +27,13 @@ from qwq_env.sandbox.jail.scratch import Scratch
 
 def start(config: dict[str, Any], order: dict[str, Any], descriptors: list[int]) -> NoReturn:
     """Become a slot: the first thing that runs in the process that the zygote forked."""
-    for place, descriptor in enumerate(descriptors):
-        os.dup2(descriptor, 100 + place)
-    for place, target in enumerate(
-        (wire.JOBS, wire.CONTROL, wire.STDOUT, wire.STDERR, wire.REPORT)
-    ):
-        os.dup2(100 + place, target, inheritable=target in (wire.STDOUT, wire.STDERR))
+    jobs, control_end = (os.dup2(descriptor, 100 + descriptor) for descriptor in descriptors)
+    os.dup2(jobs, wire.JOBS, inheritable=False)
+    os.dup2(control_end, wire.CONTROL, inheritable=False)
+    # What a child's streams are made of; each child puts pipes of its own in these places.
+    _, writer = os.pipe()
+    for target in (wire.STDOUT, wire.STDERR, wire.REPORT):
+        os.dup2(writer, target, inheritable=target != wire.REPORT)
     os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
     os.closerange(wire.CHANNEL, 4096)
     control = socket.socket(fileno=wire.CONTROL)
@@ -138,18 +138,20 @@ class Slot:
 
         What is written here between two forks is copied each time, so this does little.
         """
-        serial = 0
+        serial, before = 0, 0.0
         while True:
             _reseed()
             pid = syscalls.plain_fork()
             if pid == 0:
                 child.run(self._cradle)
-            reason = self._guard.wait(serial, pid)
+            self._guard.wait(serial, pid)
             _, status, usage = os.wait4(pid, 0)
             reusable = self._wipe()
-            cpu = usage.ru_utime + usage.ru_stime
+            # All of its children are dead and waited for, if need be by this process.
+            so_far = _cpu_of_children()
+            cpu, before = so_far - before, so_far
             peak = usage.ru_maxrss * 1024
-            self._control.send(wire.DONE.pack(serial, status, cpu, peak, reason, reusable))
+            self._control.send(wire.DONE.pack(serial, status, cpu, peak, reusable))
             serial += 1
             if not reusable:
                 os._exit(0)
@@ -165,9 +167,6 @@ class Slot:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(-1, signal.SIGKILL)
                 syscalls.reap(0)
-        for descriptor in (wire.STDOUT, wire.STDERR, wire.REPORT):
-            # These outlive the child, and so would what it set on them.
-            fcntl.fcntl(descriptor, fcntl.F_SETFL, 0)
         return self._scratch.wipe()
 
 
@@ -179,6 +178,11 @@ def _is_lone(config: dict[str, Any]) -> bool:
 def _lone_filter(config: dict[str, Any]) -> bytes:
     may_truncate = not config["landlock"] or landlock.abi() >= landlock.TRUNCATE_ABI
     return seccomp.for_lone_child(may_signal=config["scoped"], may_truncate=may_truncate)
+
+
+def _cpu_of_children() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _reseed() -> None:

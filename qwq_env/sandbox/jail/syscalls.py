@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import socket
 from typing import Final
 
 from qwq_env.sandbox.jail.numbers import NUMBERS
@@ -25,6 +26,7 @@ MS_RDONLY: Final = 1
 MS_NOSUID: Final = 2
 MS_NODEV: Final = 4
 MS_NOEXEC: Final = 8
+MS_NOATIME: Final = 1024
 MS_BIND: Final = 4096
 MS_REC: Final = 16384
 MS_PRIVATE: Final = 1 << 18
@@ -100,6 +102,12 @@ def reap(flags: int) -> int:
 def unshare(flags: int) -> None:
     """Leave the namespaces that `flags` name for new ones."""
     checked(_libc.unshare(flags), "unshare")
+
+
+def name_host(name: str) -> None:
+    """Set what `uname` tells of this machine in its namespace: its name, and no domain."""
+    socket.sethostname(name)
+    checked(_libc.setdomainname(b"", ctypes.c_size_t(0)), "setdomainname")
 
 
 def setns(descriptor: int, kind: int) -> None:

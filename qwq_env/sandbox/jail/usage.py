@@ -33,26 +33,58 @@ def cpu_seconds(pid: int) -> float:
         return 0.0
 
 
-def cpu_seconds_of_others(pid: int) -> tuple[float, int]:
-    """Return what all others than `pid` in this pid namespace have used, and how many they are.
+class Meter:
+    """The CPU time of a child and of all it starts, in a pid namespace that is theirs.
 
-    With that of children that `pid` and the others have waited for, but without that of this
-    process, the first of the namespace. Nothing where `/proc` cannot be had.
+    Exact for what lives and for what was waited for; of what vanished otherwise (whose parent
+    ignores the end of its children) it knows what it had seen at the last look. Without `others`
+    the child alone is counted: where it stands alone, or `/proc` cannot be had.
     """
-    ticks, count = 0, 0
-    names: list[str] = []
+
+    def __init__(self, pid: int, others: bool) -> None:
+        self._pid = pid
+        self._others = others
+        self._seen: dict[str, float] = {}
+        self._vanished = 0.0
+        self.living = 0
+        """How many others lived at the last look."""
+        self.churns = False
+        """Whether some have vanished since the look before."""
+
+    def cpu_seconds(self) -> float:
+        """Look, and return the CPU seconds used so far: never too many."""
+        if not self._others:
+            return cpu_seconds(self._pid)
+        seen: dict[str, float] = {}
+        own, waited_for = cpu_seconds(self._pid), 0.0
+        for name in _processes():
+            spent = _waited_for(name)
+            waited_for += spent
+            if int(name) != self._pid:
+                used = cpu_seconds(int(name))
+                own += used
+                seen[name] = used + spent
+        gone = sum(used for name, used in self._seen.items() if used > seen.get(name, 0.0))
+        self._vanished += gone
+        self.churns = any(name not in seen for name in self._seen)
+        self._seen, self.living = seen, len(seen)
+        return own + max(waited_for, self._vanished)
+
+
+def _processes() -> list[str]:
+    """The processes of this namespace but the first, which is the slot."""
     with contextlib.suppress(OSError):
         names = os.listdir("/proc")  # noqa: PTH208
-    for name in names:
-        if not name.isdigit() or name == "1":
-            continue
-        with contextlib.suppress(OSError), open(f"/proc/{name}/stat", "rb") as file:  # noqa: PTH123
-            user, system, *waited_for = file.read().rpartition(b")")[2].split()[11:15]
-            ticks += sum(map(int, waited_for))
-            if int(name) != pid:
-                ticks += int(user) + int(system)
-                count += 1
-    return ticks * _TICK, count
+        return [name for name in names if name.isdigit() and name != "1"]
+    return []
+
+
+def _waited_for(name: str) -> float:
+    """The CPU seconds of the children that a process has waited for."""
+    with contextlib.suppress(OSError), open(f"/proc/{name}/stat", "rb") as file:  # noqa: PTH123
+        user, system = file.read().rpartition(b")")[2].split()[13:15]
+        return (int(user) + int(system)) * _TICK
+    return 0.0
 
 
 def has_too_many_threads(pid: int) -> bool:

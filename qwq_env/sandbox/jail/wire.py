@@ -25,22 +25,23 @@ CHANNEL: Final = 6
 READY: Final = b"R"
 BROKEN: Final = b"B"
 INTERRUPTED: Final = b"I"
-DONE: Final = struct.Struct("=qidqBB")
-"""which child, wait status, CPU seconds, peak resident bytes, why it ended, whether reusable."""
+DONE: Final = struct.Struct("=qidqB")
+"""which child, wait status, CPU seconds, peak resident bytes, whether the slot is reusable."""
 
-REASON_ENDED: Final = 0
-REASON_CPU: Final = 1
-REASON_KILLED: Final = 2
+OVER: Final = struct.Struct("=q")
+"""that the CPU time of a watch is used up: its number."""
 
 # Host to slot, on the control socket.
 GO: Final = b"G"
-ORDER: Final = struct.Struct("=Bqd")
-"""what to do, to which child (the slot counts them from 0), CPU seconds."""
+ORDER: Final = struct.Struct("=Bqdq")
+"""what to do, to which child (the slot counts them from 0), CPU seconds, number of the watch."""
 
 KILL: Final = 1
 INTERRUPT: Final = 2
 STOP_GENTLY: Final = 3
 WATCH_CPU: Final = 4
+REST: Final = 5
+GO_ON: Final = 6
 
 STARTED: Final = b"S"
 """A child's word on the job socket that it has its job: from here on the program is to blame."""

@@ -9,7 +9,6 @@ WORDS = (b"a\n", b"LEFT BEHIND\n", b"LEFT BEHIND\n", b"LEFT BEHIND\n")
 for descriptor in (1, 2, 5):
     try:
         fcntl.fcntl(descriptor, fcntl.F_SETFL, os.O_DIRECT)
-        print("PWNED: packets on", descriptor, flush=True)
     except OSError:
         pass
     for word in WORDS:
@@ -17,7 +16,6 @@ for descriptor in (1, 2, 5):
 try:
     # Packets that were made in a pipe of one's own stay packets when they are moved.
     reading, writing = os.pipe2(os.O_DIRECT)
-    print("PWNED: a pipe of packets", flush=True)
     for word in WORDS:
         os.write(writing, word)
         os.splice(reading, 1, len(word))
@@ -26,7 +24,6 @@ except (OSError, AttributeError):
 for descriptor in (1, 2, 5):
     try:
         again = os.open(f"/proc/self/fd/{descriptor}", os.O_WRONLY | os.O_DIRECT)
-        print("PWNED: packets by name on", descriptor, flush=True)
         for word in WORDS:
             os.write(again, word)
     except OSError:
