@@ -22,7 +22,7 @@ class PrintableStream:
         self._stream = stream
         # Where Rich writes instead: it draws with the very characters that are escaped here, and
         # what it is given is made printable before.
-        self.rich_proxied_file = getattr(stream, "rich_proxied_file", stream)
+        self.rich_proxied_file = drawing_stream(stream)
 
     def write(self, text: str) -> int:
         """Write `text` such that every character of it is seen."""
@@ -42,8 +42,10 @@ class PrintableStream:
 
 def drawing_stream(stream: TextIO) -> TextIO:
     """Return the stream behind `stream`, for whoever draws a bar; no foreign text goes there."""
-    found: TextIO = getattr(stream, "rich_proxied_file", stream)
-    return found
+    # Rich's own stand-in has one of ours behind it, where there are two of ours.
+    while (behind := getattr(stream, "rich_proxied_file", stream)) is not stream:
+        stream = behind
+    return stream
 
 
 @contextmanager

@@ -103,6 +103,22 @@ def test_rich_draws_on_the_stream_itself(monkeypatch):
     assert screen.getvalue() == "\x1b[1msure\x1b[0m\n"
 
 
+def test_a_bar_within_a_command_is_drawn_and_what_is_printed_meanwhile_is_not(monkeypatch):
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stderr", screen)
+    with printable_streams():
+        console = Console(stderr=True, force_terminal=True, width=100)
+        with Phase(console, "GRPO", 2, "steps", enabled=True, on_advance=lambda: None) as phase:
+            logging.Logger("stray").warning("%s", EVIL)
+            phase.advance(2)
+    drawn = screen.getvalue()
+
+    assert "\x1b[2KGRPO" in drawn
+    assert r"\x0d\x1b" not in drawn
+    assert r"\x1b]0;title\x07\x1b[2J" in drawn
+    assert "\x1b]" not in drawn
+
+
 def test_names_and_texts_of_a_report_are_no_markup(codec):
     screen = Terminal()
     console = Console(file=screen, force_terminal=True, width=300)
