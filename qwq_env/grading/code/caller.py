@@ -166,7 +166,7 @@ class Play:
     def tolerated(self, in_assertion: bool) -> tuple[type[BaseException], ...]:
         """Return what may end a statement of the tests without ending the play."""
         error = sys.exc_info()[1]
-        if _is_their_fault(error):
+        if self.is_their_fault(error):
             return ()
         if self.unknown:
             return (Exception, _Waiting)
@@ -175,6 +175,19 @@ class Play:
         if in_assertion:
             self.ends_at = self.asserted
         return ()
+
+    def is_their_fault(self, error: BaseException | None) -> bool:
+        """Whether the test code uses a name or a module that is nowhere: no solution can mend it.
+
+        A name that it binds itself, in a loop over what the solution returned, is none of those.
+        """
+        if error is _Raised.latest or not isinstance(error, NameError):
+            return error is not _Raised.latest and isinstance(error, ImportError)
+        nodes = (node for source in self.order["sources"] for node in ast.walk(ast.parse(source)))
+        names = (node for node in nodes if isinstance(node, ast.Name))
+        bound = {node.id for node in names if not isinstance(node.ctx, ast.Load)}
+        # Of a local name that is bound nowhere yet, Python does not tell the name.
+        return error.name is not None and error.name not in bound
 
     def begin(self) -> None:
         """Count an assertion."""
@@ -199,7 +212,7 @@ class Play:
             try:
                 exec(code, self.names)
             except (Exception, _Lost) as error:  # noqa: BLE001 - the boundary to the test code
-                if _is_their_fault(error):
+                if self.is_their_fault(error):
                     raise _Unusable(f"{type(error).__name__}: {error}") from None
                 self.failed.append((self.ends_at or self.asserted + 1, _reason(error)))
                 return f"{type(error).__name__}: {error}"[:300]
@@ -311,11 +324,6 @@ def _reason(error: BaseException | None) -> str:
     if isinstance(error, _Lost):
         return str(error)
     return "error" if error is _Raised.latest and error is not None else "wrong"
-
-
-def _is_their_fault(error: BaseException | None) -> bool:
-    """Whether the test code uses a name or a module that there is not: no solution can mend it."""
-    return isinstance(error, NameError | ImportError) and error is not _Raised.latest
 
 
 def _no_text_as_code(*_arguments: Any) -> NoReturn:

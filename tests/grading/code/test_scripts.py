@@ -235,6 +235,22 @@ async def test_names_that_the_judge_imports(grader, test, code, paid):
     assert (await grader.grade(problem, fenced(code))).value == paid
 
 
+@pytest.mark.parametrize(
+    "test",
+    [
+        "for x in f(1): last = x\nassert last == 2",
+        "def check(g):\n    for x in g(1): last = x\n    assert last == 2\ncheck(f)",
+        "assert f(1)[0] == 2",
+        "a, b = f(1)\nassert a == b",
+        "assert {2: 3}[f(1)] == 3",
+    ],
+)
+async def test_an_error_that_only_the_value_makes_is_wrong(grader, test):
+    score = await grader.grade(read_problem({"test_list": [test]}), returning("[]"))
+
+    assert (score.value, score.reason) == (0.0, "wrong_answer")
+
+
 async def test_tests_that_wait_for_ever_come_to_an_end(grader, monkeypatch):
     monkeypatch.setattr("qwq_env.grading.code.script.MOST_PLAYS", 6)
     problem = read_problem({"test_list": ["n = 0\nwhile f(n) < 3: n += 1\nassert n == 3"]})
