@@ -20,6 +20,8 @@ __all__ = ["Call", "NoCalls", "UnreadableCall", "parse_python_calls", "read_call
 MAX_TEXT = 200_000
 """Characters of text that are parsed; more is malformed."""
 
+_NAME_KEYS = ("name", "function", "tool", "tool_name", "function_name")
+_ARGUMENT_KEYS = ("arguments", "parameters", "args", "tool_input", "input", "params", "kwargs")
 _MOST_BITS = 4096
 _OPERATIONS: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
@@ -120,9 +122,26 @@ def _looks_like_call(item: object) -> bool:
 def is_named_call(item: Mapping[str, Any]) -> bool:
     """Say whether an object names a function and gives it arguments; a function's document, whose
     `parameters` are a schema, does not."""
-    given = item.get("arguments", item.get("parameters"))
-    schema = isinstance(given, dict) and "arguments" not in item and "properties" in given
-    return "name" in item and given is not None and not schema
+    name, given = _keys_of_call(item)
+    arguments = item.get(given)
+    schema = given == "parameters" and isinstance(arguments, dict) and "properties" in arguments
+    named = name == "name" or isinstance(item.get(name), str)
+    return named and given in item and not schema
+
+
+def _keys_of_call(item: Mapping[Any, Any]) -> tuple[str, str]:
+    """The keys under which an object has a function's name and its arguments, `""` for none."""
+    name = next((key for key in _NAME_KEYS if key in item), "")
+    # Under other names than the usual ones, arguments are known by being an object.
+    given = next(
+        (
+            key
+            for key in _ARGUMENT_KEYS
+            if key in item and (key in _ARGUMENT_KEYS[:2] or isinstance(item[key], dict))
+        ),
+        "",
+    )
+    return name, given
 
 
 def _read_object(item: object) -> Call:
@@ -134,9 +153,9 @@ def _read_object(item: object) -> Call:
     fields: dict[Any, Any] = item
     if isinstance(inner, dict) and item.get("type", "function") == "function":
         fields = inner
-    given = next((key for key in ("arguments", "parameters") if key in fields), "")
-    if set(fields) == {"name", given} and isinstance(fields["name"], str):
-        name, arguments = fields["name"], fields[given]
+    named, given = _keys_of_call(fields)
+    if set(fields) == {named, given} and isinstance(fields[named], str):
+        name, arguments = fields[named], fields[given]
     elif len(fields) == 1:
         name, arguments = next(iter(fields.items()))
     else:

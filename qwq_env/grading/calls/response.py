@@ -69,13 +69,18 @@ _ACTION: Final = re.compile(
     rf"^[ \t]*\**Action\**:\**[ \t]*(?P<name>{_NAME})[ \t]*\n[ \t]*\**Action Input\**:\**[ \t]*",
     re.MULTILINE,
 )
-_OBJECT: Final = re.compile(r"(?:\[\s*)?\{\s*\"(?:name|arguments|parameters|function|type)\"\s*:")
+_OBJECT: Final = re.compile(
+    r"(?:\[\s*)?\{\s*\"(?:name|arguments|parameters|function|type|tool|tool_name|args|input)\"\s*:"
+)
 _BROKEN_OBJECT: Final = re.compile(
     r"\"name\"\s*:\s*\"[^\"\n]{1,200}\"\s*,\s*\"(?:arguments|parameters)\"\s*:"
     r"(?!\s*\{\s*\"(?:type|properties)\")"
 )
+_DECORATION: Final = " \t\r*>-_.;,0123456789"
 _LIST: Final = re.compile(rf"\[\s*(?P<name>{_NAME})\s*\(")
-_LINE: Final = re.compile(rf"(?:^|:)[ \t]*(?P<name>{_NAME})[ \t]*(?=\()", re.MULTILINE)
+_LINE: Final = re.compile(
+    rf"(?:^[ \t]*(?:[-*>]|\d{{1,3}}[.)])?|:)[ \t*]*(?P<name>{_NAME})[ \t]*(?=\()", re.MULTILINE
+)
 _QUOTED: Final = re.compile(r"'(?:[^'\\\n]|\\.)*'|\"(?:[^\"\\\n]|\\.)*\"|[()\[\]{}]")
 
 
@@ -91,11 +96,25 @@ def read_response(text: str, names: Iterable[str], parse: Parse) -> list[Call]:
     except NoCalls:
         pass
     known = frozenset(map(plain_name, names))
-    spoken = _INLINE_CODE.sub(lambda code: " " * len(code[0]), text)
+    spoken = _INLINE_CODE.sub(_without_ticks, text)
     for find in (_tagged, _functions, _prefixed, _actions, _objects):
         if calls := list(find(spoken, parse)):
             return calls
-    return list(_fenced(spoken, known, parse)) or _in_lines(_FENCE.sub("", spoken), known, parse)
+    if calls := list(_fenced(spoken, known, parse)):
+        return calls
+    if calls := _in_lines(_FENCE.sub("", spoken), known, parse):
+        return calls
+    if _is_program_of(text.strip(), known):
+        raise UnreadableCall("the response is a program, not a list of calls")
+    raise NoCalls("the text attempts no call")
+
+
+def _without_ticks(code: re.Match[str]) -> str:
+    """Leave out inline code in a sentence; of code that is alone on its line, the ticks."""
+    before = code.string[: code.start()].rpartition("\n")[2]
+    after = code.string[code.end() :].partition("\n")[0]
+    alone = not before.strip(_DECORATION) and not after.strip(_DECORATION)
+    return f" {code[0][1:-1]} " if alone else " " * len(code[0])
 
 
 def plain_name(name: str) -> str:
@@ -213,10 +232,7 @@ def _fenced(text: str, known: frozenset[str], parse: Parse) -> Iterator[Call]:
 
 
 def _in_lines(text: str, known: frozenset[str], parse: Parse) -> list[Call]:
-    calls = list(_lists(text, known, parse)) or list(_lines(text, known, parse))
-    if not calls:
-        raise NoCalls("the text attempts no call")
-    return calls
+    return list(_lists(text, known, parse)) or list(_lines(text, known, parse))
 
 
 def _lists(text: str, known: frozenset[str], parse: Parse) -> Iterator[Call]:
@@ -224,7 +240,7 @@ def _lists(text: str, known: frozenset[str], parse: Parse) -> Iterator[Call]:
     position = 0
     for found in itertools.islice(_LIST.finditer(text), _MOST_PLACES):
         named = plain_name(found["name"]) in known
-        begins_line = not text[: found.start()].rpartition("\n")[2].strip()
+        begins_line = not text[: found.start()].rpartition("\n")[2].strip(_DECORATION)
         if found.start() < position or not (named or begins_line):
             continue
         position = end = _closing(text, found.start())
@@ -246,7 +262,7 @@ def _lines(text: str, known: frozenset[str], parse: Parse) -> Iterator[Call]:
             continue
         end = _closing(text, found.end())
         piece = text[found.start("name") : end]
-        if not text[end:].partition("\n")[0].strip(" \t\r;,"):
+        if not text[end:].partition("\n")[0].strip(" \t\r;,*"):
             try:
                 calls = parse(piece)
             except (NoCalls, UnreadableCall):

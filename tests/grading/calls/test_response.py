@@ -49,6 +49,11 @@ READ = {
     "behind a colon": "I will call: geometry.area(side=5)",
     "on a line": "Here it is:\n\ngeometry.area(side=5)\n\nThat is all.",
     "JSON in a sentence": f"I call {OBJECT} now.",
+    "in a list": "- geometry.area(side=5)",
+    "numbered": "1. **geometry_area(side=5)**",
+    "alone in ticks": "Sure:\n`[geometry.area(side=5)]`",
+    "other keys": '{"tool": "geometry.area", "args": {"side": 5}}',
+    "other keys in a sentence": 'I use {"function": "geometry_area", "arguments": {"side": 5}}.',
     "OpenAI": f'{{"type": "function", "function": {OBJECT}}}',
     "OpenAI in a sentence": f'I call [{{"type": "function", "function": {OBJECT}}}].',
 }
@@ -64,6 +69,7 @@ MALFORMED = {
     "empty tags": "<tool_call></tool_call>",
     "unread markup": "<｜tool▁calls▁begin｜>function<｜tool▁sep｜>geometry.area",
     "broken arguments": "Action: geometry_area\nAction Input: {side",
+    "a bare program": "result = geometry.area(side=5)",
     "a program": "```python\nresult = geometry.area(side=5)\nprint(result)\n```",
 }
 OTHER = {
@@ -94,6 +100,8 @@ TALK = {
     "action": "Action: none of the tools applies.",
     "formula": "The area is A(s) = s^2 (see above), so area(5) = 25.",
     "numbers": "[5]",
+    "other objects": 'It is {"name": "Rome", "input": "none"} and {"tool": "hammer"}.',
+    "listed signatures": "- `geometry.area(side)`: squares\n- get_time: the time",
 }
 
 
