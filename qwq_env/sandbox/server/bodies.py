@@ -111,6 +111,8 @@ async def read_object(reader: Reader, body: bytes) -> dict[str, Any]:
         data, _ = await reader.read(body, max(_MOST_BUILT, 6 * len(body)))
     except UnicodeDecodeError:
         raise UsageError("body: is not UTF-8") from None
+    except UsageError:
+        raise
     except (ValueError, NotPlain, RecursionError) as error:
         raise UsageError(f"body: is not JSON that can be taken: {error}") from None
     if not isinstance(data, dict):
