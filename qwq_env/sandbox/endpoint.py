@@ -64,7 +64,7 @@ class Endpoint:
         self._pool = HttpPool(url, headers)
         self.url = url.rstrip("/")
         self.in_flight = 0
-        self._reader = Reader()
+        self._reader = Reader(building)
         self._turns = asyncio.Semaphore(concurrency)
 
     def __repr__(self) -> str:
@@ -113,7 +113,7 @@ class Endpoint:
 
     async def _object(self, body: bytearray) -> dict[str, Any] | None:
         try:
-            data, _ = await self._reader.read(body, building, _MOST_BUILT)
+            data, _ = await self._reader.read(body, _MOST_BUILT)
         except (ValueError, NotPlain, UsageError, RecursionError):
             return None
         return data if isinstance(data, dict) else None

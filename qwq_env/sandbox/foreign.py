@@ -68,24 +68,26 @@ class Reading(NamedTuple):
 class Reader:
     """Reads one text after another, so that many at once stop the event loop no longer than one.
 
-    Texts of up to `short` bytes are read at once; of others `stretch` bytes at a time.
+    Each object of a text becomes what `building` makes of it. Texts of up to `short` bytes are read
+    at once; of others `stretch` bytes at a time.
     """
 
-    def __init__(self, *, short: int = 8192, stretch: int = 16_384) -> None:
+    def __init__(self, building: Building, *, short: int = 8192, stretch: int = 16_384) -> None:
+        self._building = building
+        self._decoder = json.JSONDecoder(object_hook=lambda data: at_once(building(data)))
         self._short, self._stretch = short, stretch
         self._turn = asyncio.Lock()
 
-    async def read(self, text: bytes | bytearray, building: Building, most: int) -> Reading:
-        """Return what `text` holds, each object of it as `building` makes it.
+    async def read(self, text: bytes | bytearray, most: int) -> Reading:
+        """Return what `text` holds.
 
         Raises ValueError for what is not JSON in UTF-8, or is nested too deeply, `TooCostly` (a
         ValueError) where text and value take more than `most` bytes, and what `building` raises.
         """
         if len(text) <= self._short and text.count(b"[") + text.count(b"{") <= MOST_DEPTH:
-            value = json.loads(text.decode(), object_hook=lambda data: at_once(building(data)))
-            return Reading(value, _size_of(text))
+            return Reading(self._decoder.decode(text.decode()), _size_of(text))
         async with self._turn:
-            parse = _Parse(text, building, most, self._stretch)
+            parse = _Parse(text, self._building, most, self._stretch)
             value = await in_turns(parse.value())
             return Reading(value, parse.size - len(text))
 

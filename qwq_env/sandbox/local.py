@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 from qwq_env.errors import UsageError
-from qwq_env.sandbox import canary
+from qwq_env.sandbox import canary, plain
 from qwq_env.sandbox.blame import LOSSES, blame_program
 from qwq_env.sandbox.cgroup import CgroupTree
 from qwq_env.sandbox.errors import LevelUnavailable, SandboxUnavailable, SessionClosed
@@ -68,7 +68,7 @@ class LocalSandbox(Sandbox):
         self._allow_unsafe = allow_unsafe
         self._cgroup = cgroup
         self._disk_mb = disk_mb
-        self._reader = Reader()
+        self._reader = Reader(plain.building)
         self._groups: CgroupTree | None = None
         self._pool: SlotPool | None = None
         self._sessions: set[LocalSession] = set()

@@ -197,7 +197,7 @@ class _Line:
 async def _read(reader: Reader, answer: bytearray, most: int, seconds: float) -> _Answer:
     """Read an answer that bears the right nonce; the rest of it may still be a lie."""
     try:
-        read, size = await reader.read(answer, plain.building, most)
+        read, size = await reader.read(answer, most)
         _, status, value, error = read
         if type(status) is not str or status not in CALL_STATUSES:
             raise plain.NotPlain("not a status")

@@ -17,7 +17,7 @@ def as_it_is(data):
 
 
 def read(text, building=as_it_is, most=MOST, **steps):
-    return asyncio.run(Reader(**steps).read(text, building, most))
+    return asyncio.run(Reader(building, **steps).read(text, most))
 
 
 def outcome(reading):

@@ -15,7 +15,6 @@ from typing import Any, Final, NamedTuple
 from qwq_env.errors import UsageError
 from qwq_env.sandbox.foreign import Reader
 from qwq_env.sandbox.plain import NotPlain
-from qwq_env.sandbox.plain_json import building
 from qwq_env.sandbox.result import Limits
 from qwq_env.sandbox.source import checked_code
 
@@ -109,9 +108,11 @@ def read_call(data: dict[str, Any]) -> CallBody:
 async def read_object(reader: Reader, body: bytes) -> dict[str, Any]:
     """Return the JSON object in `body`, tagged plain data in it built; raises `UsageError`."""
     try:
-        data, _ = await reader.read(body, building, max(_MOST_BUILT, 6 * len(body)))
+        data, _ = await reader.read(body, max(_MOST_BUILT, 6 * len(body)))
     except UnicodeDecodeError:
         raise UsageError("body: is not UTF-8") from None
+    except UsageError:
+        raise
     except (ValueError, NotPlain, RecursionError) as error:
         raise UsageError(f"body: is not JSON that can be taken: {error}") from None
     if not isinstance(data, dict):

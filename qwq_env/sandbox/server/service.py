@@ -28,6 +28,7 @@ from qwq_env.errors import InfrastructureError, QwqError, UsageError
 from qwq_env.sandbox.errors import SandboxBusy, SessionClosed
 from qwq_env.sandbox.foreign import Reader
 from qwq_env.sandbox.interface import Sandbox
+from qwq_env.sandbox.plain_json import building
 from qwq_env.sandbox.result import ExecutionResult, Limits
 from qwq_env.sandbox.server import bodies, fusion
 from qwq_env.sandbox.server.address import host_of, is_loopback
@@ -115,7 +116,7 @@ class SandboxService:
         self.queue = FairQueue(limits.slots, limits.queue)
         self.metrics = Metrics()
         self._sandbox = sandbox
-        self._reader = Reader()
+        self._reader = Reader(building)
         self._limits = limits
         self._token = None if token is None else f"Bearer {token}".encode("latin-1")
         self._handlers: dict[str, Callable[[Request, Route], Awaitable[Response]]] = {

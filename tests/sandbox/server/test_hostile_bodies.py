@@ -49,10 +49,11 @@ async def status_of(server: SandboxServer, path: str, body: bytes) -> int:
     return int(line.split()[1])
 
 
-@pytest.mark.parametrize("path", ["/v1/call", "/run_code"])
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(
+    ("shape", "path"), [*((shape, "/v1/call") for shape in SHAPES), ("empty lists", "/run_code")]
+)
 async def test_a_request_of_any_shape_costs_little(
-    start: Any, watch: Any, path: str, shape: str
+    start: Any, watch: Any, shape: str, path: str
 ) -> None:
     server = await start()
     body = b'{"arguments": [[' + SHAPES[shape] + b']], "code": "", "function": "f"}'
