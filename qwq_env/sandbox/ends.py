@@ -81,7 +81,7 @@ class Streams:
                 undo.enter_context(Stream(name, limit)) for name in ("stdout", "stderr")
             )
             self._printed = (stdout, stderr)
-            self.all = self._printed
+            self.all: tuple[Stream, ...] = self._printed
             if with_report:
                 self.all += (undo.enter_context(Stream("report", MOST_PER_READ)),)
             undo.pop_all()
