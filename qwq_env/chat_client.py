@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -65,14 +66,19 @@ class ChatClient:
         in_flight: int = 32,
         attempts: int = 5,
         seconds: float = 1800.0,
+        grace: float = math.inf,
     ) -> None:
-        """Raises `UsageError` for an address that cannot be one."""
+        """With a finite `grace`, `ServersGone` ends whatever waits for a server that was not
+        reached for so many seconds. Raises `UsageError` for an address that cannot be one."""
         self.base_url = base_address("base_url", base_url)
         self._http = HttpClient(
             api_key_variable=api_key_variable,
             in_flight=in_flight,
             attempts=attempts,
             seconds=seconds,
+            # Which models there are is the one thing that every such server can be asked for free.
+            alive_url=f"{self.base_url}/models" if math.isfinite(grace) else None,
+            grace=grace,
         )
 
     async def complete(self, body: Mapping[str, Any], stop: Sequence[str] = ()) -> Completion:

@@ -14,8 +14,10 @@ _ROUNDING = 1e-3
 """How far above 0 a log-probability may lie for being computed in half precision."""
 
 
-def completion_body(request: GenerationRequest, model: str, max_tokens: int) -> bytes:
-    """Return the JSON body that asks for one turn.
+def completion_body(
+    request: GenerationRequest, model: str, max_tokens: int, *, seeded: bool = False
+) -> bytes:
+    """Return the JSON body that asks for one turn; with the request's seed only if `seeded`.
 
     Every setting that shapes the distribution is named: vLLM takes those left out from the
     checkpoint's `generation_config.json`, and what is trained must not depend on that. For the
@@ -33,7 +35,7 @@ def completion_body(request: GenerationRequest, model: str, max_tokens: int) -> 
         "repetition_penalty": 1.0,
         "presence_penalty": 0.0,
         "frequency_penalty": 0.0,
-        "seed": request.seed & 0x7FFF_FFFF,
+        **({"seed": request.seed & 0x7FFF_FFFF} if seeded else {}),
         "logprobs": 0,
         "return_token_ids": True,
         "ignore_eos": True,
