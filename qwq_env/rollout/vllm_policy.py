@@ -187,7 +187,7 @@ class VllmPolicy(Policy):
         if self._seeded and served.dies_of_seeds:
             raise UsageError(
                 f"vllm seeded: {server.url} runs on CPU with chunked prefill and would die of a"
-                " seed; expected seeded=False, or the server started with --no-enable-chunked-prefill"
+                " seed; expected seeded=False, or a server with --no-enable-chunked-prefill"
             )
         body = completion_body(request, served.model, max_tokens, seeded=self._seeded)
         try:
