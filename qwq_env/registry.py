@@ -15,8 +15,11 @@ from qwq_env.env import ToolEnv
 from qwq_env.errors import UsageError, unknown
 
 
-def make_environment(environment: str, arguments: Mapping[str, Any] | None = None) -> ToolEnv:
-    """Make the `ToolEnv` of a Gymnasium id, without wrappers.
+def make_environment(
+    environment: str, arguments: Mapping[str, Any] | None = None, *, split: str | None = None
+) -> ToolEnv:
+    """Make the `ToolEnv` of a Gymnasium id, without wrappers; on that `split` if its class knows
+    splits.
 
     Raises `UsageError` for an id that is not registered, or that is no `ToolEnv`'s, and for an
     argument that its class does not take.
@@ -24,9 +27,12 @@ def make_environment(environment: str, arguments: Mapping[str, Any] | None = Non
     # The ids exist once the package has been imported.
     assert qwq_env.__version__
     try:
-        _refuse_arguments(environment, arguments or {})
+        creator = creator_of(environment)
+        knows = creator is not None and "split" in inspect.signature(creator).parameters
+        given = {**({"split": split} if split is not None and knows else {}), **(arguments or {})}
+        _refuse_arguments(environment, creator, given)
         # The checker wraps `step`, which the engine does not call.
-        made = gym.make(environment, disable_env_checker=True, **(arguments or {})).unwrapped
+        made = gym.make(environment, disable_env_checker=True, **given).unwrapped
     except (gym.error.Error, ModuleNotFoundError) as error:
         raise UsageError(f"environment: {error}") from None
     if not isinstance(made, ToolEnv):
@@ -48,9 +54,8 @@ def creator_of(environment: str) -> Any:
     return load_env_creator(entry) if isinstance(entry, str) else entry
 
 
-def _refuse_arguments(environment: str, arguments: Mapping[str, Any]) -> None:
+def _refuse_arguments(environment: str, creator: Any, arguments: Mapping[str, Any]) -> None:
     """Raise `UsageError` for an id that is no `ToolEnv`'s, and for what its class does not take."""
-    creator = creator_of(environment)
     if creator is None:
         return
     if isinstance(creator, type) and not issubclass(creator, ToolEnv):

@@ -32,11 +32,17 @@ class Failing(Policy):
         return Generation([65], [-0.5], "stop")
 
 
-def main(out: Path, kind: str) -> None:
+def main(out: Path) -> None:
     accelerator = Accelerator(cpu=True)
     rank = accelerator.process_index
     gone, lost = ServersGone("http://a is gone"), InfrastructureError("no answer")
-    error = {"gone": [gone, None], "lost": [lost, lost], "one lost": [lost, None]}[kind][rank]
+    errors = {"gone": [gone, None], "lost": [lost, lost], "one lost": [lost, None]}
+    for kind, of_ranks in errors.items():
+        (out / f"{kind} {rank}").write_text(play(accelerator, of_ranks[rank]))
+    accelerator.end_training()
+
+
+def play(accelerator: Accelerator, error: QwqError | None) -> str:
     env = ToolEnv(
         ListTaskSet([Task(f"t{i}", "Say a.", "a") for i in range(4)]),
         [],
@@ -53,12 +59,10 @@ def main(out: Path, kind: str) -> None:
     )  # fmt: skip
     try:
         rollouts([row["prompt"] for row in rollouts.dataset], trainer)
-        result = "played"
     except QwqError as caught:
-        result = f"{type(caught).__name__}: {caught}"
-    (out / str(rank)).write_text(result)
-    accelerator.end_training()
+        return f"{type(caught).__name__}: {caught}"
+    return "played"
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    main(Path(sys.argv[1]))
