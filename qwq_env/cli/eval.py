@@ -51,6 +51,9 @@ def _add_policy(parser: argparse.ArgumentParser) -> None:
     policy.add_argument(
         "--text-tools", action="store_true", help="tell the endpoint's model of the tools in words"
     )
+    policy.add_argument(
+        "--grace", type=float, default=6.0, help="seconds without any server until it ends (6)"
+    )
     policy.add_argument("--seeded", action="store_true", help="send a seed with each request")
     policy.add_argument("--temperature", type=float, default=1.0, help="1; 0 is greedy")
     policy.add_argument("--top-p", type=float, default=1.0, help="1, which keeps everything")
@@ -95,7 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"{error.name} is not installed; pip install 'qwq-env[train]'") from None
     env = request.make_environment()
     urls = [arguments.endpoint] if arguments.endpoint else arguments.vllm
-    place = Place(urls, arguments.key_variable, arguments.concurrency)
+    place = Place(urls, arguments.key_variable, arguments.concurrency, arguments.grace)
     player = make_player(request, place)
     folder.begin(settings)
     size = request.size if request.size is not None else env.tasks.size

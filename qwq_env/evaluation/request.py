@@ -89,8 +89,8 @@ class EvaluationRequest:
         return {**asdict(self), "tools": tools, "tasks_sha256": digest}
 
     def make_environment(self) -> ToolEnv:
-        """Make the environment. Raises `UsageError` for what it does not take, and for endless tasks
-        without a `size`."""
+        """Make the environment. Raises `UsageError` for what it does not take, and for endless
+        tasks without a `size`."""
         said: Mapping[str, Any] = {
             "tasks": self.tasks,
             "tools": self.tools,

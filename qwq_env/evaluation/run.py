@@ -25,7 +25,7 @@ from qwq_env.rollout.openai_chat import OpenAIChat
 from qwq_env.rollout.policy import Policy
 from qwq_env.rollout.store import EpisodeStore
 from qwq_env.rollout.transformers_policy import TransformersPolicy
-from qwq_env.rollout.vllm_policy import VllmPolicy
+from qwq_env.rollout.vllm_policy import HttpSettings, VllmPolicy
 from qwq_env.trajectory import Trajectory
 from qwq_env.whole_file import write_whole
 
@@ -33,12 +33,14 @@ from qwq_env.whole_file import write_whole
 class Place(NamedTuple):
     """Where the policy is asked: `urls` of its servers, and how many episodes at a time.
 
-    A chat endpoint's key is in the environment variable `key_variable`, vLLM's in VLLM_API_KEY.
+    Servers that were not reached for `grace` seconds are gone (`ServersGone`). A chat endpoint's
+    key is in the environment variable `key_variable`, vLLM's in VLLM_API_KEY.
     """
 
     urls: Sequence[str] = ()
     key_variable: str = "OPENAI_API_KEY"
     concurrency: int = 64
+    grace: float = 6.0
 
 
 class Player(NamedTuple):
@@ -59,13 +61,20 @@ def make_player(request: EvaluationRequest, place: Place) -> Player:
             in_flight=place.concurrency,
             native_tools=request.native_tools,
             seeded=request.seeded,
+            grace=place.grace,
         )
         return Player(chat, None)
     assert request.checkpoint is not None
     if request.policy == "vllm":
         codec = TokenCodec(load_tokenizer(Path(request.checkpoint), field="checkpoint"))
         api_key = os.environ.get("VLLM_API_KEY") or None
-        served = VllmPolicy(place.urls, model=request.model, api_key=api_key, seeded=request.seeded)
+        served = VllmPolicy(
+            place.urls,
+            model=request.model,
+            settings=HttpSettings(grace=place.grace),
+            api_key=api_key,
+            seeded=request.seeded,
+        )
         return Player(served, codec)
     model, tokenizer = load_checkpoint(request.checkpoint, field="checkpoint")
     codec = TokenCodec(tokenizer)
