@@ -199,6 +199,8 @@ class VllmPolicy(Policy):
             return read_completion(answer, max_tokens)
         except InfrastructureError as error:
             raise InfrastructureError(f"{server.url}: {server.shown(str(error))}") from None
+        except UsageError as error:
+            raise UsageError(f"vllm: {server.url}: {error}") from None
 
     def _order(self, episode: str, servers: Sequence[VllmServer], liveness: Liveness) -> list[int]:
         """Return the servers in the order to try: the episode's own first, tired ones last."""

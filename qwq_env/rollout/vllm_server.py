@@ -160,7 +160,7 @@ class VllmServer:
             raise UsageError(f"vllm model: {model!r}; {self.url} serves {known}")
         context = served[model]
         if type(context) is not int or context < 1:
-            raise InfrastructureError(f"{self.url}/v1/models: no max_model_len; expected vLLM")
+            raise UsageError(f"vllm: {self.url}/v1/models: no max_model_len; expected vLLM")
         return Served(model, context, dies_of_seeds)
 
     async def _look_at_settings(self) -> bool:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal, cast
 
-from qwq_env.errors import InfrastructureError
+from qwq_env.errors import InfrastructureError, UsageError
 from qwq_env.rollout.policy import Generation, GenerationRequest
 
 _ROUNDING = 1e-3
@@ -50,7 +50,8 @@ def completion_body(
 
 
 def read_completion(answer: object, max_tokens: int) -> Generation:
-    """Return the turn that an answer holds. Raises `InfrastructureError` for any other answer.
+    """Return the turn that an answer holds. Raises `InfrastructureError` for any other answer, and
+    `UsageError` for one without ids, which no answer of that server will have.
 
     A log-probability that is missing or not finite counts as one: the server's arithmetic
     failed, and a turn that cannot be weighed must not be learned from.
@@ -62,7 +63,7 @@ def read_completion(answer: object, max_tokens: int) -> Generation:
     except (KeyError, IndexError, TypeError, AttributeError):
         raise InfrastructureError("the answer is no completion of vLLM's") from None
     if ids is None:
-        raise InfrastructureError("no token_ids in the answer; expected vLLM 0.10.2 or newer")
+        raise UsageError("no token_ids in the answer; expected vLLM 0.10.2 or newer")
     if reason not in ("stop", "length"):
         raise InfrastructureError(f"the request was ended by {reason!r}")
     if not isinstance(ids, list) or not all(type(i) is int and i >= 0 for i in ids):

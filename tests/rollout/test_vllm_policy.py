@@ -243,7 +243,6 @@ async def test_first_asker_that_is_cancelled_leaves_the_question_to_the_others()
 GARBAGE = {
     "not an object": [1, 2],
     "no choices": {"choices": []},
-    "no token ids": {"choices": [{"finish_reason": "stop", "logprobs": None}]},
     "text for ids": completion(["7", "8"]),
     "ids below zero": completion([7, -8]),
     "more than asked for": completion(list(range(11))),
@@ -265,6 +264,13 @@ async def test_answer_that_is_no_turn_is_ours_to_mend(answer):
             await ask(server, request())
 
         assert len(server.bodies) == 1
+
+
+async def test_server_that_gives_no_ids_ends_the_run():
+    answer = {"choices": [{"text": "a", "finish_reason": "stop", "logprobs": None}]}
+    async with StubServer(answering(answer)) as server:
+        with pytest.raises(UsageError, match=r"^vllm: http.*no token_ids.*vLLM 0\.10\.2"):
+            await ask(server, request())
 
 
 @pytest.mark.parametrize("text", ["", "<html>", "[" * 100_000])
