@@ -137,11 +137,12 @@ def _request(arguments: argparse.Namespace) -> EvaluationRequest:
         policy = "vllm" if arguments.vllm else "chat"
     elif arguments.checkpoint is None:
         raise UsageError("policy: none; expected --vllm, --endpoint or --checkpoint")
-    tasks, size = arguments.tasks, arguments.limit
+    tasks: str | None = arguments.tasks
+    size: int | None = arguments.limit
     if tasks is not None and tasks.isascii() and tasks.isdecimal():
         if size is not None:
             raise UsageError(f"limit: {size}; {tasks} tasks are asked for already")
-        tasks, size = None, int(tasks)
+        size, tasks = int(tasks), None
     names = (
         "model", "checkpoint", "samples", "split", "seed", "dialect", "difficulty", "turns",
         "tool_calls", "seconds", "temperature", "top_p", "top_k", "context", "completion",

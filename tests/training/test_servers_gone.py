@@ -68,9 +68,10 @@ def test_ranks_end_together(tmp_path):
         ] * 2
 
 
-def test_command_says_how_to_go_on(monkeypatch, tmp_path, capsys):
+@pytest.mark.parametrize("kind", [ServersGone, InfrastructureError])
+def test_command_says_how_to_go_on(monkeypatch, tmp_path, capsys, kind):
     def gone(*arguments, **named):
-        raise ServersGone("no server is left")
+        raise kind("no server is left")
 
     monkeypatch.setattr("qwq_env.training.run.train", gone)
     recipe = tmp_path / "recipe.yaml"
