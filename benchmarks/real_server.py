@@ -94,7 +94,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         out = Path(folder) / "killed"
 
         def serve() -> Any:
-            return serve_on_cpu(checkpoint, options.python, context=CONTEXT, dtype="bfloat16")
+            return serve_on_cpu(checkpoint, options.python, context=CONTEXT)
 
         with serve() as url:
             for kind in ("ids", "chat"):

@@ -18,7 +18,7 @@ _WEIGHTS = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
 def smollm2() -> Path | None:
-    """Return the folder of the checkpoint in bf16, made at the first call; None where the packages
+    """Return the folder of the checkpoint, made at the first call; None where the packages
     that it is made of are missing."""
     if _CACHE.exists():
         return _CACHE

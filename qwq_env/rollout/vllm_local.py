@@ -19,7 +19,6 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
 
 from qwq_env.errors import InfrastructureError, UsageError
 
@@ -46,16 +45,15 @@ def serve_on_cpu(
     python: str | Path,
     *,
     context: int = 1024,
-    dtype: Literal["float32", "bfloat16"] = "float32",
     seeds: bool = False,
     seconds: float = 300.0,
 ) -> Iterator[str]:
     """Serve the checkpoint in `directory` as the model `policy`; gives the server's address.
 
-    `python` is the interpreter that has vLLM. The server returns the processed log-probabilities,
-    and is in development mode, so that `DiskWeightSync` can reach it. It listens on this machine
-    only, and is gone at the end with every process it started. vLLM on CPU needs heads of 32
-    dimensions or more.
+    `python` is the interpreter that has vLLM. The server computes in fp32, returns the processed
+    log-probabilities, and is in development mode, so that `DiskWeightSync` can reach it. It
+    listens on this machine only, and is gone at the end with every process it started. vLLM on
+    CPU needs heads of 32 dimensions or more.
 
     With `seeds`, requests may carry one: no prompt is read in parts then, for a CPU's generator
     cannot be wound back as vLLM does after a part, and the engine would die of it.
@@ -68,7 +66,7 @@ def serve_on_cpu(
     port = _free_port()
     with tempfile.TemporaryFile() as log:
         server = subprocess.Popen(
-            _command(directory, python, port, context, dtype, seeds),
+            _command(directory, python, port, context, seeds),
             env=_environment(),
             stdin=subprocess.PIPE,
             stdout=log,
@@ -87,14 +85,14 @@ def serve_on_cpu(
 
 
 def _command(
-    directory: str | Path, python: str | Path, port: int, context: int, dtype: str, seeds: bool
+    directory: str | Path, python: str | Path, port: int, context: int, seeds: bool
 ) -> list[str]:
     options = {
         "model": str(directory),
         "served-model-name": "policy",
         "host": "127.0.0.1",
         "port": str(port),
-        "dtype": dtype,
+        "dtype": "float32",
         "max-model-len": str(context),
         "logprobs-mode": "processed_logprobs",
     }

@@ -52,12 +52,12 @@ def server(checkpoint) -> Iterator[str]:
 
 
 def serve(checkpoint: Path):
-    return serve_on_cpu(checkpoint, PYTHON, context=CONTEXT, dtype="bfloat16")
+    return serve_on_cpu(checkpoint, PYTHON, context=CONTEXT)
 
 
 def play(policy, codec=None):
     env = MathToolEnv(difficulty=3)
-    settings = PlaySettings(Sampling(), context=CONTEXT, completion=300, turn_tokens=24)
+    settings = PlaySettings(Sampling(), context=CONTEXT, completion=300, turn_tokens=16)
     engine = Engine(env, policy, codec, play=settings)
     assignments = [Assignment(env.tasks.task(i), f"e{i}", i) for i in range(AT_A_TIME)]
 
