@@ -88,7 +88,7 @@ class HttpClient:
         seconds: float = 1800.0,
         backoff: float = 0.5,
         alive_url: str | None = None,
-        grace: float = 6.0,
+        grace: float = 5.0,
     ) -> None:
         """Raises `UsageError` for a bound that is none, and for a value that cannot be a key."""
         check_whole("in_flight", in_flight)

@@ -52,7 +52,7 @@ def _add_policy(parser: argparse.ArgumentParser) -> None:
         "--text-tools", action="store_true", help="tell the endpoint's model of the tools in words"
     )
     policy.add_argument(
-        "--grace", type=float, default=6.0, help="seconds without any server until it ends (6)"
+        "--grace", type=float, default=5.0, help="seconds without any server until it ends (5)"
     )
     policy.add_argument("--seeded", action="store_true", help="send a seed with each request")
     policy.add_argument("--temperature", type=float, default=1.0, help="1; 0 is greedy")

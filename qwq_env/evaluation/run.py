@@ -19,12 +19,10 @@ from qwq_env.evaluation.heldout import evaluate
 from qwq_env.evaluation.request import EvaluationRequest
 from qwq_env.evaluation.summary import Summary, summarize_evaluation
 from qwq_env.rollout.chat import ChatModel
-from qwq_env.rollout.checkpoint import load_checkpoint
 from qwq_env.rollout.engine import EngineSettings
 from qwq_env.rollout.openai_chat import OpenAIChat
 from qwq_env.rollout.policy import Policy
 from qwq_env.rollout.store import EpisodeStore
-from qwq_env.rollout.transformers_policy import TransformersPolicy
 from qwq_env.rollout.vllm_policy import HttpSettings, VllmPolicy
 from qwq_env.trajectory import Trajectory
 from qwq_env.whole_file import write_whole
@@ -40,7 +38,7 @@ class Place(NamedTuple):
     urls: Sequence[str] = ()
     key_variable: str = "OPENAI_API_KEY"
     concurrency: int = 64
-    grace: float = 6.0
+    grace: float = 5.0
 
 
 class Player(NamedTuple):
@@ -76,6 +74,10 @@ def make_player(request: EvaluationRequest, place: Place) -> Player:
             seeded=request.seeded,
         )
         return Player(served, codec)
+    # Loading torch takes seconds, and so does ending with it; a served policy needs neither.
+    from qwq_env.rollout.checkpoint import load_checkpoint  # noqa: PLC0415
+    from qwq_env.rollout.transformers_policy import TransformersPolicy  # noqa: PLC0415
+
     model, tokenizer = load_checkpoint(request.checkpoint, field="checkpoint")
     codec = TokenCodec(tokenizer)
     return Player(TransformersPolicy(model.eval(), codec, slots=place.concurrency), codec)

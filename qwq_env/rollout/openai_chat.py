@@ -47,7 +47,7 @@ class OpenAIChat(ChatModel):
         seconds: float = 1800.0,
         native_tools: bool = True,
         seeded: bool = False,
-        grace: float = 6.0,
+        grace: float = 5.0,
         extra: Mapping[str, Any] | None = None,
     ) -> None:
         """The key is the value of `api_key_variable`; without one, none is sent.

@@ -54,7 +54,7 @@ class HttpSettings:
     seconds: float = 1800.0
     attempts: int = 5
     backoff: float = 0.5
-    grace: float = 6.0
+    grace: float = 5.0
 
     def __post_init__(self) -> None:
         for name in ("in_flight", "attempts"):
