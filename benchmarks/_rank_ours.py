@@ -43,7 +43,8 @@ class Rank:
         settings = HttpSettings(backoff=0.01)
         self.rollouts = Rollouts(
             environment(), tokenizer, size=GROUP, context=50_000,
-            policy=lambda trainer: VllmPolicy(url, settings=settings),
+            # The server writes what the seed says, so that every row can be told from every other.
+            policy=lambda trainer: VllmPolicy(url, settings=settings, seeded=True),
         )  # fmt: skip
         arguments = trainer_settings(
             folder, per_device_train_batch_size=PROMPTS * GROUP, num_generations=GROUP,

@@ -276,7 +276,7 @@ def _environment() -> Any:
 def _load(checkpoint: Path) -> tuple[Any, Any]:
     import torch
 
-    from qwq_env.training.run import load_checkpoint
+    from qwq_env.rollout.checkpoint import load_checkpoint
 
     torch.set_num_threads(1)
     return load_checkpoint(str(checkpoint))

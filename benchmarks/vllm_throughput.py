@@ -139,7 +139,6 @@ async def bare(url: str, work: list[list[TurnOfWork]]) -> None:
                 body = {
                     "model": "policy", "prompt": turn.context, "max_tokens": turn.tokens,
                     "ignore_eos": True, "temperature": 1.0, "logprobs": 0, "return_token_ids": True,
-                    "seed": len(turn.context),
                 }  # fmt: skip
                 answer = await complete(session, f"{url}/v1/completions", body)
                 assert len(answer["choices"][0]["token_ids"]) == turn.tokens

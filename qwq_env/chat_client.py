@@ -7,6 +7,7 @@ stream is asked for the whole. Policies for evaluation and judges for rewards ar
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -36,8 +37,10 @@ class ChatClient:
         attempts: int = 5,
         seconds: float = 1800.0,
         extra: Mapping[str, Any] | None = None,
+        grace: float = math.inf,
     ) -> None:
-        """Raises `UsageError` for an address that cannot be one."""
+        """With a finite `grace`, `ServersGone` ends whatever waits for a server that was not
+        reached for so many seconds. Raises `UsageError` for an address that cannot be one."""
         self.base_url = base_address("base_url", base_url)
         self._habits = Habits(extra)
         self._http = HttpClient(
@@ -45,6 +48,9 @@ class ChatClient:
             in_flight=in_flight,
             attempts=attempts,
             seconds=seconds,
+            # Which models there are is the one thing that every such server can be asked for free.
+            alive_url=f"{self.base_url}/models" if math.isfinite(grace) else None,
+            grace=grace,
         )
 
     async def complete(self, body: Mapping[str, Any], stop: Sequence[str] = ()) -> Completion:

@@ -4,6 +4,7 @@
 QwqError                  everything this library raises on purpose
 ├── UsageError            the operator's input is wrong; one line: field, value, what was expected
 ├── InfrastructureError   our machinery failed (server, sandbox, network); never the policy's fault
+├── ServersGone           no server of a policy is left; ends the run, which can be resumed
 ├── EpisodeError          an environment was driven out of order
 │   ├── ResetNeeded       step before reset, or after the episode's end
 │   └── EnvironmentClosed reset or step after close
@@ -11,7 +12,8 @@ QwqError                  everything this library raises on purpose
 ```
 
 Who has to act decides the class: the operator (`UsageError`), the machinery
-(`InfrastructureError`, retried and then masked out of training), the caller's code
+(`InfrastructureError`, retried and then masked out of training; `ServersGone`, when trying
+again is pointless for every episode alike), the caller's code
 (`EpisodeError`), or the model (`ToolError`, which becomes an observation).
 """
 
@@ -36,6 +38,14 @@ class UsageError(QwqError, ValueError):
 
 class InfrastructureError(QwqError, RuntimeError):
     """Our machinery failed. The episode is retried, then masked; it is never scored 0."""
+
+
+class ServersGone(QwqError, RuntimeError):
+    """None of the servers that a policy samples from is there any more.
+
+    Not an `InfrastructureError`, which costs one episode: this ends whatever is being played. What
+    has been stored until then stays, and the same command goes on with it once they are back.
+    """
 
 
 class EpisodeError(QwqError, RuntimeError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import random
 import time
@@ -21,6 +22,7 @@ from qwq_env.api_key import ApiKey
 from qwq_env.bounds import check_positive, check_whole
 from qwq_env.errors import InfrastructureError, UsageError
 from qwq_env.http.proxies import proxy_for, route
+from qwq_env.liveness import Liveness
 from qwq_env.refusal import Refusal, RefusalKind, read_refusal
 from qwq_env.retry_after import seconds_asked, seconds_in_words
 
@@ -28,6 +30,7 @@ _SHOWN = 500
 """Characters of a server's error that are passed on."""
 _READ = 4000
 """Characters of it in which a time to wait is looked for."""
+_PROBE_SECONDS = 2.0
 
 Result = TypeVar("Result")
 
@@ -69,6 +72,7 @@ class _Connections(NamedTuple):
 
     client: httpx.AsyncClient
     slots: asyncio.Semaphore
+    liveness: Liveness
 
 
 class HttpClient:
@@ -81,6 +85,10 @@ class HttpClient:
     of them by cancelling. The `key` is the
     value of the environment variable `api_key_variable`; it goes into one header, and is taken out
     of whatever the server says that becomes a message.
+
+    A server that does nothing but fail is named in the log. With `alive_url`, an address that it
+    answers in any way as long as it is there, `ServersGone` ends whatever waits for it once it has
+    not been reached for `grace` seconds; without one, each request is given up by itself.
     """
 
     def __init__(
@@ -91,16 +99,22 @@ class HttpClient:
         attempts: int = 5,
         seconds: float = 1800.0,
         backoff: float = 0.5,
+        alive_url: str | None = None,
+        grace: float = 5.0,
     ) -> None:
         """Raises `UsageError` for a bound that is none, and for a value that cannot be a key."""
         check_whole("in_flight", in_flight)
         check_whole("attempts", attempts)
         check_positive("seconds", seconds)
+        if alive_url is not None:
+            check_positive("grace", grace)
         self._in_flight = in_flight
         self._attempts = attempts
         self._backoff = backoff
         self._seconds = seconds
         self._timeout = httpx.Timeout(seconds, connect=min(seconds, 10.0))
+        self._alive_url = alive_url
+        self._grace = math.inf if alive_url is None else grace
         name = api_key_variable or "api_key"
         # A variable that is set to nothing is the usual way to say that there is no key.
         self.key = ApiKey(os.environ.get(name) or None if api_key_variable else None, name)
@@ -116,10 +130,22 @@ class HttpClient:
 
         `read` raises `Transient` for an answer worth asking for again, and `Rejection` for one that
         is an error after all. Raises `Refused` when the server refuses, and another
-        `InfrastructureError` when no attempt succeeded.
+        `InfrastructureError` when no attempt succeeded; `ServersGone` when the server is not there
+        any more.
         """
+        connections = self._connections(url)
+        async with connections.liveness.watching():
+            return await self._post(url, body, read, connections)
+
+    async def _post(
+        self,
+        url: str,
+        body: Mapping[str, Any],
+        read: Callable[[httpx.Response], Awaitable[Result]],
+        connections: _Connections,
+    ) -> Result:
         content = json.dumps(body, allow_nan=False).encode()
-        client, slots = self._connections(url)
+        client, slots, liveness = connections
         failure, after = "", 0.0
         for attempt in range(self._attempts):
             if attempt:
@@ -129,13 +155,18 @@ class HttpClient:
                 async with slots, client.stream("POST", url, content=content) as response:
                     if response.status_code != 200:
                         raise await _rejection(response)
-                    return await read(response)
+                    result = await read(response)
+                liveness.served(_origin(url))
+                return result
             except Rejection as error:
-                failure = self._passing(url, error, body)
+                answered, failure = True, self._passing(url, error, body)
                 asked = error.after or seconds_in_words(error.body[:_READ])
                 after = min(asked, self._seconds)
             except (httpx.RequestError, httpx.StreamError, Transient) as error:
+                answered = isinstance(error, Transient | httpx.ReadTimeout | httpx.PoolTimeout)
                 failure, after = self._shown(f"{type(error).__name__}: {error}"), 0.0
+            liveness.failed(_origin(url), failure, answered=answered)
+            await liveness.settled()
         raise InfrastructureError(f"{url}: {failure}{self._way(url)}")
 
     async def post_json(self, url: str, body: Mapping[str, Any]) -> Any:
@@ -189,8 +220,32 @@ class HttpClient:
                 limits=httpx.Limits(max_connections=self._in_flight),
                 **route(url),
             )
-            self._of_loop[loop] = _Connections(client, asyncio.Semaphore(self._in_flight))
+            names = [] if self._alive_url is None else [_origin(self._alive_url)]
+            liveness = Liveness(names, self._probe, grace=self._grace)
+            slots = asyncio.Semaphore(self._in_flight)
+            self._of_loop[loop] = _Connections(client, slots, liveness)
         return self._of_loop[loop]
+
+    async def _probe(self, origin: str) -> str | None:
+        """Return what keeps the server from answering at all, None if nothing does."""
+        assert self._alive_url is not None
+        try:
+            # Connections of its own: those of the requests may all be taken.
+            async with httpx.AsyncClient(
+                headers=self.key.headers(), timeout=_PROBE_SECONDS, **route(self._alive_url)
+            ) as one:
+                await one.get(self._alive_url)
+        except httpx.ReadTimeout:
+            return None
+        except httpx.RequestError as error:
+            return self._shown(f"{type(error).__name__}: {error}")
+        return None
+
+
+def _origin(url: str) -> str:
+    """Return the server's part of an address."""
+    parts = httpx.URL(url)
+    return f"{parts.scheme}://{parts.netloc.decode()}"
 
 
 async def _rejection(response: httpx.Response) -> Rejection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,8 +18,11 @@ from qwq_env.unknown_arguments import refuse_unknown_arguments
 _NO_TOOL_ENV = "environment: %s is no ToolEnv; expected an id of qwq/..."
 
 
-def make_environment(environment: str, arguments: Mapping[str, Any] | None = None) -> ToolEnv:
-    """Make the `ToolEnv` of a Gymnasium id, without wrappers.
+def make_environment(
+    environment: str, arguments: Mapping[str, Any] | None = None, *, split: str | None = None
+) -> ToolEnv:
+    """Make the `ToolEnv` of a Gymnasium id, without wrappers; on that `split` if its class knows
+    splits.
 
     Raises `UsageError` for an id that is not registered, or that is no `ToolEnv`'s, and for an
     argument that its class does not take.
@@ -26,9 +30,12 @@ def make_environment(environment: str, arguments: Mapping[str, Any] | None = Non
     # The ids exist once the package has been imported.
     assert qwq_env.__version__
     try:
-        _refuse_arguments(environment, arguments or {})
+        creator = creator_of(environment)
+        knows = creator is not None and "split" in inspect.signature(creator).parameters
+        given = {**({"split": split} if split is not None and knows else {}), **(arguments or {})}
+        _refuse_arguments(environment, creator, given)
         # The checker wraps `step`, which the engine does not call.
-        made = gym.make(environment, disable_env_checker=True, **(arguments or {})).unwrapped
+        made = gym.make(environment, disable_env_checker=True, **given).unwrapped
     except gym.error.UnregisteredEnv as error:
         # The ids of a module that nobody has imported are not there yet.
         hint = "" if ":" in environment else (
@@ -60,9 +67,8 @@ def creator_of(environment: str) -> Any:
     return load_env_creator(entry) if isinstance(entry, str) else entry
 
 
-def _refuse_arguments(environment: str, arguments: Mapping[str, Any]) -> None:
+def _refuse_arguments(environment: str, creator: Any, arguments: Mapping[str, Any]) -> None:
     """Raise `UsageError` for an id that is no `ToolEnv`'s, and for what its class does not take."""
-    creator = creator_of(environment)
     if creator is None:
         return
     if isinstance(creator, type) and not issubclass(creator, ToolEnv):

@@ -25,6 +25,7 @@ class Command(NamedTuple):
 
 COMMANDS = (
     Command("train", "qwq_env.cli.train", "train a policy in an environment"),
+    Command("eval", "qwq_env.cli.eval", "measure a policy in an environment"),
     Command(
         "check", "qwq_env.cli.check", "hold a dialect, a template or a grader against the truth"
     ),

@@ -7,10 +7,10 @@ import json
 from collections import defaultdict
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from qwq_env.dialect import dialect_names, make_dialect
 from qwq_env.dialect.conformance import difference_of, read_rows
+from qwq_env.dialect.load_tokenizer import load_tokenizer
 from qwq_env.dialect.template_check import Finding, TemplateCheck
 from qwq_env.errors import UsageError
 from qwq_env.evaluation.cheats import audit_rewards, is_sound
@@ -73,6 +73,8 @@ def run_template(arguments: argparse.Namespace) -> int:
     """Print a line a check, and where it first fails. Exit code 1 if one fails."""
     dialect = make_dialect(arguments.dialect)
     tokenizer = load_tokenizer(arguments.model)
+    if not tokenizer.chat_template:
+        raise UsageError(f"model: {str(arguments.model)!r} has a tokenizer without a chat template")
     grouped: defaultdict[str, list[Finding]] = defaultdict(list)
     for finding in TemplateCheck(tokenizer, dialect).run():
         grouped[finding.check].append(finding)
@@ -109,23 +111,3 @@ def run_grader(arguments: argparse.Namespace) -> int:
 def _say(line: str) -> None:
     """Print a line that holds names or texts of a file, which are anyone's."""
     print(printable(line, lines=False))
-
-
-def load_tokenizer(folder: Path) -> Any:
-    """Load a checkpoint's tokenizer. Raises `UsageError` for a folder that holds none."""
-    if not folder.is_dir():
-        raise UsageError(f"model: {str(folder)!r} is no folder; expected a checkpoint's")
-    if not any((folder / name).exists() for name in ("tokenizer.json", "tokenizer_config.json")):
-        raise UsageError(f"model: {str(folder)!r} is no checkpoint: it has no tokenizer.json")
-    try:
-        from transformers import AutoTokenizer  # noqa: PLC0415 - heavy, and optional
-    except ImportError:
-        raise UsageError("transformers: not installed; pip install 'qwq-env[train]'") from None
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except Exception as error:  # noqa: BLE001 - whatever a broken folder makes the library raise
-        reason = " ".join(str(error).split())[:200]
-        raise UsageError(f"model: {str(folder)!r} holds no readable tokenizer: {reason}") from None
-    if not tokenizer.chat_template:
-        raise UsageError(f"model: {str(folder)!r} has a tokenizer without a chat template")
-    return tokenizer

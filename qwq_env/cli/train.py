@@ -9,7 +9,7 @@ import sys
 import warnings
 from pathlib import Path
 
-from qwq_env.errors import UsageError
+from qwq_env.errors import InfrastructureError, ServersGone, UsageError
 from qwq_env.jsonl import read_objects
 
 
@@ -29,7 +29,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Train; returns 0, and 130 if it was interrupted."""
+    """Train; returns 0, 130 if it was interrupted, and 1 if our machinery failed."""
     _quiet()
     try:
         from qwq_env.training.recipe import load_recipe  # noqa: PLC0415 - needs the train extra
@@ -53,6 +53,9 @@ def run(arguments: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print("qwq: interrupted; the same command with --resume goes on", file=sys.stderr)
         return 130
+    except (ServersGone, InfrastructureError) as error:
+        print(f"qwq: failed: {error}; the same command with --resume goes on", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -10,6 +10,7 @@ from qwq_env import portal
 from qwq_env.dialect.codec import TokenCodec
 from qwq_env.env import ToolEnv
 from qwq_env.errors import InfrastructureError
+from qwq_env.rollout.chat import ChatModel
 from qwq_env.rollout.engine import Assignment, Engine, EngineSettings
 from qwq_env.rollout.play import PlaySettings
 from qwq_env.rollout.policy import Policy
@@ -30,10 +31,11 @@ class Result:
 
 def evaluate(
     env: ToolEnv,
-    policy: Policy,
-    codec: TokenCodec,
+    policy: Policy | ChatModel,
+    codec: TokenCodec | None,
     *,
     size: int,
+    samples: int = 1,
     play: PlaySettings,
     settings: EngineSettings | None = None,
     seed: int = 0,
@@ -42,14 +44,20 @@ def evaluate(
     on_episode: Callable[[Trajectory], None] | None = None,
     played: Mapping[str, Trajectory] | None = None,
 ) -> list[Trajectory]:
-    """Play the first `size` tasks of `env`, one episode each; of several ranks, this one's part.
+    """Play the first `size` tasks of `env`, `samples` episodes each; of several ranks, this one's
+    part.
 
     `played` are those of an evaluation that was interrupted, which are not played again (see
     `EpisodeStore.played`); `on_episode` is not called with them.
     """
     assignments = [
-        Assignment(task, f"evaluation.{index}", seed * 1_000_003 + index)
+        Assignment(
+            task,
+            f"evaluation.{index}" if samples == 1 else f"evaluation.{index}.{sample}",
+            seed * 1_000_003 + index * samples + sample,
+        )
         for index, task in enumerate(islice(env.tasks, size))
+        for sample in range(samples)
     ]
     engine = Engine(env, policy, codec, play=play, settings=settings)
     return portal.run(engine.run(assignments[rank::world], on_episode, played=played))

@@ -104,7 +104,8 @@ class Engine:
         `UsageError` if it is an episode of another task or seed.
 
         Cancelling the call cancels every episode and closes its tools. So does an exception that
-        is no `InfrastructureError`, be it of an episode or of `on_episode`: it is raised as it is.
+        is no `InfrastructureError`, be it of an episode or of `on_episode`: it is raised as it is,
+        and what `on_episode` was called with is whole. `ServersGone` is one of them.
         """
         began = time.perf_counter()
         results = [_found(assignment, played or {}) for assignment in assignments]

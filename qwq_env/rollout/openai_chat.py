@@ -28,9 +28,11 @@ class OpenAIChat(ChatModel):
     """Asks `{base_url}/chat/completions` for `model`.
 
     At most `in_flight` requests are open at a time. What fails on the way (connection, 429, 5xx,
-    a stream that breaks off) is tried `attempts` times, with waits that double. With
-    `native_tools` off the server is not told of the tools; the dialect's instructions tell the
-    model, and its calls are read from the text. `extra` is merged into every request, such as
+    a stream that breaks off) is tried `attempts` times, with waits that double; a server that was
+    not to be reached for `grace` seconds ends the run (`ServersGone`). With `native_tools` off the
+    server is not told of the tools; the dialect's instructions tell the model, and its calls are
+    read from the text. With `seeded` each request carries a seed, which some servers refuse and
+    vLLM's engine may die of (see `VllmPolicy`). `extra` is merged into every request, such as
     `{"enable_thinking": True}`: objects key by key, and None takes a key out, so that
     `{"max_tokens": None, "max_completion_tokens": 4096}` is for models that know only the latter.
     OpenAI's own API knows no `top_k`, so it is sent only where it is
@@ -47,6 +49,8 @@ class OpenAIChat(ChatModel):
         attempts: int = 5,
         seconds: float = 1800.0,
         native_tools: bool = True,
+        seeded: bool = False,
+        grace: float = 5.0,
         extra: Mapping[str, Any] | None = None,
     ) -> None:
         """The key is the value of `api_key_variable`; without one, none is sent.
@@ -60,10 +64,12 @@ class OpenAIChat(ChatModel):
             attempts=attempts,
             seconds=seconds,
             extra=extra,
+            grace=grace,
         )
         self.base_url = self._client.base_url
         self.model = model
         self.native_tools = native_tools
+        self._seeded = seeded
         self._key_variable = api_key_variable
         self._first = FirstRequests()
 
@@ -91,7 +97,7 @@ class OpenAIChat(ChatModel):
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             **({"top_k": sampling.top_k} if sampling.top_k else {}),
-            "seed": seed & 0x7FFF_FFFF,
+            **({"seed": seed & 0x7FFF_FFFF} if self._seeded else {}),
             **({"tools": list(tools)} if tools else {}),
         }
         conversation = self._first.begin(body["messages"])

@@ -43,7 +43,8 @@ class GenerationRequest:
     its turns, so that a policy may keep its key-value cache; each request of an episode
     extends the ids of the one before it. Generation ends after a token of `stop_ids`, or when
     the text sampled contains one of `stop_strings` (the token that completes it is kept), or
-    after `max_tokens` ≥ 1. `seed` makes the draw repeatable as far as the arithmetic is.
+    after `max_tokens` ≥ 1. `seed` makes the draw repeatable as far as the arithmetic is; a policy
+    that asks a server sends it only where it was made to (`VllmPolicy(..., seeded=True)`).
     """
 
     ids: Sequence[int]
@@ -64,7 +65,24 @@ class Generation(NamedTuple):
 
 
 class Policy(ABC):
-    """Something that continues token ids. Safe for many concurrent `generate` calls."""
+    """Something that continues token ids. Safe for many concurrent `generate` calls.
+
+    Errors are sorted by who has to act, and it is the policy that sorts them: one that asks a
+    server wraps what its HTTP library raises.
+
+    ```python
+    async def generate(self, request: GenerationRequest) -> Generation:
+        try:
+            ids, logprobs = await self._ask(request)
+        except httpx.HTTPError as error:
+            raise InfrastructureError(f"{self.url}: {error}") from None
+        return Generation(ids, logprobs, "stop")
+    ```
+
+    `InfrastructureError` costs the episode, which is tried again and then masked. `UsageError`
+    (the operator must act), `ServersGone` (trying again is pointless) and every exception that is
+    not wrapped, for it may as well be a mistake in the code, end the whole batch.
+    """
 
     @abstractmethod
     async def generate(self, request: GenerationRequest) -> Generation:

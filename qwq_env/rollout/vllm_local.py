@@ -24,7 +24,7 @@ from qwq_env.errors import InfrastructureError, UsageError
 
 _LOG_SHOWN = 3000
 _POLL_SECONDS = 0.5
-_BATCHED_TOKENS = 8192
+_SEEDED_BATCH = 8192
 _MODULE = "vllm.entrypoints.openai.api_server"
 # The command `vllm` itself asks for package metadata that the CPU build does not have. The thread
 # ends the whole session when our end of its input closes: also when we are killed.
@@ -41,22 +41,32 @@ _PORTS = (20_000, 30_000)
 
 @contextmanager
 def serve_on_cpu(
-    directory: str | Path, python: str | Path, *, context: int = 1024, seconds: float = 300.0
+    directory: str | Path,
+    python: str | Path,
+    *,
+    context: int = 1024,
+    seeds: bool = False,
+    seconds: float = 300.0,
 ) -> Iterator[str]:
     """Serve the checkpoint in `directory` as the model `policy`; gives the server's address.
 
     `python` is the interpreter that has vLLM. The server computes in fp32, returns the processed
     log-probabilities, and is in development mode, so that `DiskWeightSync` can reach it. It
     listens on this machine only, and is gone at the end with every process it started. vLLM on
-    CPU needs heads of 32 dimensions or more. Raises `InfrastructureError` with the end of its log
-    if it is not ready within `seconds`; a cold start takes minutes.
+    CPU needs heads of 32 dimensions or more.
+
+    With `seeds`, requests may carry one: no prompt is read in parts then, for a CPU's generator
+    cannot be wound back as vLLM does after a part, and the engine would die of it.
+
+    Raises `InfrastructureError` with the end of its log if it is not ready within `seconds`; a
+    cold start takes minutes.
     """
     if not Path(python).exists():
         raise UsageError(f"vllm python: {str(python)!r} does not exist; `make test` makes one")
     port = _free_port()
     with tempfile.TemporaryFile() as log:
         server = subprocess.Popen(
-            _command(directory, python, port, context),
+            _command(directory, python, port, context, seeds),
             env=_environment(),
             stdin=subprocess.PIPE,
             stdout=log,
@@ -74,7 +84,9 @@ def serve_on_cpu(
             _stop(server)
 
 
-def _command(directory: str | Path, python: str | Path, port: int, context: int) -> list[str]:
+def _command(
+    directory: str | Path, python: str | Path, port: int, context: int, seeds: bool
+) -> list[str]:
     options = {
         "model": str(directory),
         "served-model-name": "policy",
@@ -83,12 +95,13 @@ def _command(directory: str | Path, python: str | Path, port: int, context: int)
         "dtype": "float32",
         "max-model-len": str(context),
         "logprobs-mode": "processed_logprobs",
-        "max-num-batched-tokens": str(max(context, _BATCHED_TOKENS)),
     }
+    whole = ["--no-enable-chunked-prefill"] if seeds else []
+    if seeds:
+        # A prompt that is read whole must fit into one step.
+        options["max-num-batched-tokens"] = str(max(context, _SEEDED_BATCH))
     named = [word for name, value in options.items() for word in (f"--{name}", value)]
-    # A prompt read in two parts ends the engine on CPU if its request has a seed ("CPU Generator
-    # does not use offset"), and every request of ours has one.
-    return [str(python), "-c", _PROGRAM, "--enforce-eager", "--no-enable-chunked-prefill", *named]
+    return [str(python), "-c", _PROGRAM, "--enforce-eager", *whole, *named]
 
 
 def _environment() -> dict[str, str]:

@@ -1,14 +1,15 @@
 """A policy that samples from vLLM servers over HTTP: token ids in, token ids out.
 
 Each rank has a policy of its own and asks any of the servers; nothing is gathered across ranks.
-Start a server so that log-probabilities are those of the distribution drawn from:
+Start a server so that log-probabilities are those of the distribution drawn from, and each of
+several with a number of its own, for vLLM seeds every engine alike (`--seed` is 0):
 
-    vllm serve MODEL --logprobs-mode processed_logprobs
+    vllm serve MODEL --logprobs-mode processed_logprobs --seed N
 
 From `generate` to a token: `VllmPolicy.generate` picks a server and tries again elsewhere;
 `VllmServer` sends one request, with as many in flight as it may have; `vllm_wire` writes the body
-and reads the answer. The weights on the servers are `qwq_env.training.weight_sync`'s affair, and
-change only between rollouts.
+and reads the answer; `Liveness` ends the run when no server is left. The weights on
+the servers are `qwq_env.training.weight_sync`'s affair, and change only between rollouts.
 
 The client is aiohttp. httpx looks at every open request for every request: it took 35 times the
 processor time at 256 requests in flight and was not done in time at 1,024; spread over 16 clients
@@ -30,6 +31,7 @@ import aiohttp
 from qwq_env.api_key import ApiKey
 from qwq_env.bounds import check_positive, check_whole
 from qwq_env.errors import InfrastructureError, UsageError
+from qwq_env.liveness import Liveness
 from qwq_env.rollout.policy import Generation, GenerationRequest, Policy
 from qwq_env.rollout.vllm_server import ContextFull, Unserved, VllmServer
 from qwq_env.rollout.vllm_wire import completion_body, read_completion
@@ -43,17 +45,21 @@ class HttpSettings:
     is sent. One that fails on the way (no connection, 429, 5xx) is tried on every server,
     `attempts` times over, with waits between that double from `backoff` seconds. A server that
     asks to be left alone (`Retry-After`) is not asked again before then, or after `seconds`.
+
+    When no server can be reached, or has an engine that lives, all wait for one to come back; after
+    `grace` seconds of it the run ends with `ServersGone`.
     """
 
     in_flight: int = 1024
     seconds: float = 1800.0
     attempts: int = 5
     backoff: float = 0.5
+    grace: float = 5.0
 
     def __post_init__(self) -> None:
         for name in ("in_flight", "attempts"):
             check_whole(name, getattr(self, name))
-        for name in ("seconds", "backoff"):
+        for name in ("seconds", "backoff", "grace"):
             check_positive(name, getattr(self, name))
 
 
@@ -62,6 +68,7 @@ class _Connections(NamedTuple):
 
     session: aiohttp.ClientSession
     servers: list[VllmServer]
+    liveness: Liveness
 
 
 class VllmPolicy(Policy):
@@ -71,6 +78,15 @@ class VllmPolicy(Policy):
     `max_tokens` of a turn is bounded by what is left of the server's context, which is asked from
     it. Cancelling a turn closes its connection, and vLLM then drops the request. Usable from
     several event loops; `aclose` before a loop ends, or its sockets stay until collected.
+
+    With `seeded` each request carries a seed, so that a turn can be drawn again: as long as the
+    arithmetic is the same, which with other requests in the batch it is not to the last bit.
+    What it costs: vLLM draws for each such request by itself, in a loop, and leaves its faster
+    samplers. vLLM on CPU dies of it where a prompt is read in several parts (chunked prefill); a
+    server in development mode tells, and is refused. What it is good for besides: vLLM seeds
+    every engine from `--seed`, those of one data-parallel server too, so that the samples of one
+    prompt can be the same on two of them. Servers are better started with a `--seed` each; the
+    engines of one server cannot be.
     """
 
     def __init__(
@@ -80,6 +96,7 @@ class VllmPolicy(Policy):
         model: str | None = None,
         settings: HttpSettings | None = None,
         api_key: str | None = None,
+        seeded: bool = False,
     ) -> None:
         """`model` is the name to ask for, by default the first that the server names.
 
@@ -89,6 +106,7 @@ class VllmPolicy(Policy):
         self._settings = settings or HttpSettings()
         self._model = model
         self._key = ApiKey(api_key)
+        self._seeded = seeded
         self._next_server = itertools.count()
         self._server_of: dict[str, int] = {}
         self._random = random.Random()
@@ -101,10 +119,17 @@ class VllmPolicy(Policy):
         """Sample one turn on a server.
 
         A context that the server cannot take ends at once with no token and reason "length".
-        Raises `InfrastructureError` when no server answered, or one turned the request down;
-        `UsageError` when the key, the address or the model asked for is wrong.
+        Raises `InfrastructureError` when no server served it, or one turned the request down;
+        `ServersGone` when none is there any more; `UsageError` when the key, the address or the
+        model asked for is wrong.
         """
-        servers = (await self._connections()).servers
+        _, servers, liveness = await self._connections()
+        async with liveness.watching():
+            return await self._generate(request, servers, liveness)
+
+    async def _generate(
+        self, request: GenerationRequest, servers: Sequence[VllmServer], liveness: Liveness
+    ) -> Generation:
         clock = asyncio.get_running_loop().time
         alone_until = [0.0] * len(servers)
         failure: Unserved | None = None
@@ -113,19 +138,22 @@ class VllmPolicy(Policy):
                 wait = self._settings.backoff * 2 ** (attempt - 1)
                 asked = max(0.0, min(alone_until) - clock())
                 await asyncio.sleep(asked + wait * self._random.uniform(0.5, 1.5))
-            for index in self._order(request.episode, servers):
+            for index in self._order(request.episode, servers, liveness):
                 if clock() < alone_until[index]:
                     continue
                 try:
-                    generation = await self._sample(servers[index], request)
+                    generation = await self._sample(servers[index], request, liveness)
                 except Unserved as error:
                     failure = error
                     alone_until[index] = clock() + min(error.after, self._settings.seconds)
+                    liveness.failed(servers[index].url, str(error), answered=error.busy)
                     continue
                 except InfrastructureError as error:
                     raise InfrastructureError(f"vllm: {error}") from None
                 self._server_of[request.episode] = index
                 return generation
+            # Also behind the last attempt: whoever tries the episode again finds a server then.
+            await liveness.settled()
         raise InfrastructureError(f"vllm: {self._settings.attempts} attempts; the last: {failure}")
 
     async def release(self, episode: str) -> None:
@@ -149,29 +177,40 @@ class VllmPolicy(Policy):
         except Unserved as error:
             raise InfrastructureError(f"vllm: {error}") from None
 
-    async def _sample(self, server: VllmServer, request: GenerationRequest) -> Generation:
+    async def _sample(
+        self, server: VllmServer, request: GenerationRequest, liveness: Liveness
+    ) -> Generation:
         served = await server.served()
         max_tokens = min(request.max_tokens, served.context - len(request.ids))
         if max_tokens < 1:
             return Generation([], [], "length")
-        body = completion_body(request, served.model, max_tokens)
+        if self._seeded and served.dies_of_seeds:
+            raise UsageError(
+                f"vllm seeded: {server.url} runs on CPU with chunked prefill and would die of a"
+                " seed; expected seeded=False, or a server with --no-enable-chunked-prefill"
+            )
+        body = completion_body(request, served.model, max_tokens, seeded=self._seeded)
         try:
             answer = await server.complete(body, self._settings.seconds)
         except ContextFull:
             return Generation([], [], "length")
+        liveness.served(server.url)
         try:
             return read_completion(answer, max_tokens)
         except InfrastructureError as error:
             raise InfrastructureError(f"{server.url}: {server.shown(str(error))}") from None
+        except UsageError as error:
+            raise UsageError(f"vllm: {server.url}: {error}") from None
 
-    def _order(self, episode: str, servers: Sequence[VllmServer]) -> list[int]:
+    def _order(self, episode: str, servers: Sequence[VllmServer], liveness: Liveness) -> list[int]:
         """Return the servers in the order to try: the episode's own first, tired ones last."""
         first = self._server_of.get(episode)
         if first is None:
             first = next(self._next_server) % len(servers)
             self._server_of[episode] = first
         rotated = [(first + step) % len(servers) for step in range(len(servers))]
-        return sorted(rotated, key=lambda index: servers[index].resting)
+        tired = [server.resting or liveness.in_doubt(server.url) for server in servers]
+        return sorted(rotated, key=tired.__getitem__)
 
     async def _connections(self) -> _Connections:
         loop = asyncio.get_running_loop()
@@ -189,7 +228,14 @@ class VllmPolicy(Policy):
                 VllmServer(url, session, in_flight=in_flight, model=model, key=key)
                 for url in self.urls
             ]
-            self._of_loop[loop] = _Connections(session, servers)
+            by_url = {server.url: server for server in servers}
+            liveness = Liveness(
+                by_url,
+                lambda url: by_url[url].probe(),
+                grace=self._settings.grace,
+                heartbeat=True,
+            )
+            self._of_loop[loop] = _Connections(session, servers, liveness)
         return self._of_loop[loop]
 
     async def _forget_ended(self) -> None:

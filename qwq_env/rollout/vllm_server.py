@@ -1,7 +1,8 @@
 """One vLLM server as a policy sees it: one attempt at one request, and what its failure means.
 
 `Unserved` is a failure on the way, which another server or a later attempt may not have: no
-connection, a broken one, 408, 425, 429, 5xx. A refusal would only be repeated, and `refusal_kind`
+connection, a broken one, 408, 425, 429, 5xx. Whether the server is still there is then seen by
+`VllmServer.probe`. A refusal would only be repeated, and `refusal_kind`
 says whose affair it is: `ContextFull` is a context longer than the server takes, a `UsageError`
 what the operator must mend (key, address, model), and everything else an `InfrastructureError`.
 All of them hold the server's own words, but never the key.
@@ -24,9 +25,11 @@ from qwq_env.retry_after import retry_seconds
 
 _log = logging.getLogger(__name__)
 
-_RETRIED_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
+_BUSY_STATUS = frozenset({408, 425, 429})
+_FAILED_STATUS = frozenset({500, 502, 503, 504})
 _LEARN_SECONDS = 30.0
 _REST_SECONDS = 10.0
+_PROBE_SECONDS = 2.0
 _SHOWN = 500
 """Characters of a server's error that are passed on."""
 
@@ -34,12 +37,14 @@ _SHOWN = 500
 class Unserved(Exception):
     """The request failed on the way; another server, or a later attempt, may serve it.
 
-    `after` is for how many seconds the server asked to be left alone.
+    `after` is for how many seconds the server asked to be left alone; `busy` that it is well, and
+    only has no time.
     """
 
-    def __init__(self, message: str, after: float = 0.0) -> None:
+    def __init__(self, message: str, after: float = 0.0, *, busy: bool = False) -> None:
         super().__init__(message)
         self.after = after
+        self.busy = busy
 
 
 class ContextFull(InfrastructureError):
@@ -47,10 +52,14 @@ class ContextFull(InfrastructureError):
 
 
 class Served(NamedTuple):
-    """What a server has: the name to ask for, and how many tokens context and turn may be."""
+    """What a server has: the name to ask for, and how many tokens context and turn may be.
+
+    `dies_of_seeds` says that a request's seed would end its engine, as far as it tells.
+    """
 
     model: str
     context: int
+    dies_of_seeds: bool = False
 
 
 class VllmServer:
@@ -104,6 +113,26 @@ class VllmServer:
                 message = f"{self.url}: no answer within {seconds:g} seconds"
                 raise InfrastructureError(message) from None
 
+    async def probe(self) -> str | None:
+        """Return what keeps the server from sampling, None if nothing does (see `Liveness`).
+
+        A dead engine answers 503 on `/health`, or its gateway 5xx. A connection that is made and
+        then silent is that of a server that is busy; and it must be a new one, for one that is
+        kept open says nothing of a machine that vanished.
+        """
+        timeout = aiohttp.ClientTimeout(sock_connect=_PROBE_SECONDS, sock_read=_PROBE_SECONDS)
+        try:
+            async with (
+                aiohttp.ClientSession(headers={"Connection": "close"}, timeout=timeout) as session,
+                session.get(f"{self.url}/health", allow_redirects=False) as response,
+            ):
+                status = response.status
+        except aiohttp.SocketTimeoutError:
+            return None
+        except (aiohttp.ClientError, OSError) as error:
+            return self.shown(f"{type(error).__name__}: {error}")
+        return f"status {status} on /health" if status in _FAILED_STATUS else None
+
     def shown(self, words: str) -> str:
         """Return the server's words on one line, without the key, and only then cut to length."""
         return " ".join(self._key.hidden(words).split())[:_SHOWN]
@@ -118,7 +147,7 @@ class VllmServer:
         try:
             async with asyncio.timeout(_LEARN_SECONDS):
                 answer = await self._ask("GET", "/v1/models")
-                await self._warn_of_raw_logprobs()
+                dies_of_seeds = await self._look_at_settings()
         except TimeoutError:
             raise Unserved(f"{self.url}: no answer within {_LEARN_SECONDS:g} seconds") from None
         try:
@@ -131,19 +160,21 @@ class VllmServer:
             raise UsageError(f"vllm model: {model!r}; {self.url} serves {known}")
         context = served[model]
         if type(context) is not int or context < 1:
-            raise InfrastructureError(f"{self.url}/v1/models: no max_model_len; expected vLLM")
-        return Served(model, context)
+            raise UsageError(f"vllm: {self.url}/v1/models: no max_model_len; expected vLLM")
+        return Served(model, context, dies_of_seeds)
 
-    async def _warn_of_raw_logprobs(self) -> None:
-        """Look whether log-probabilities are those of the distribution drawn from.
+    async def _look_at_settings(self) -> bool:
+        """Warn of log-probabilities that are not those of the distribution drawn from, and return
+        whether the engine dies of a seed: on CPU, where it reads prompts in parts.
 
-        Only a server in development mode tells; of any other it is taken on trust.
+        Only a server in development mode tells; any other is taken on trust.
         """
         try:
             answer = await self._ask("GET", "/server_info?config_format=json")
-            mode = answer["vllm_config"]["model_config"]["logprobs_mode"]
+            settings = answer["vllm_config"]
+            mode = settings["model_config"]["logprobs_mode"]
         except (Unserved, InfrastructureError, UsageError, KeyError, TypeError):
-            return
+            return False
         if mode != "processed_logprobs":
             _log.warning(
                 "%s runs with --logprobs-mode %s: at a temperature other than 1 its"
@@ -151,6 +182,11 @@ class VllmServer:
                 " restart it with --logprobs-mode processed_logprobs",
                 self.url, self.shown(str(mode)),
             )  # fmt: skip
+        try:
+            on_cpu = settings["device_config"]["device"] == "cpu"
+            return on_cpu and bool(settings["scheduler_config"]["enable_chunked_prefill"])
+        except (KeyError, TypeError):
+            return False
 
     async def _ask(self, method: str, path: str, body: bytes | None = None) -> Any:
         url = self.url + path
@@ -174,10 +210,10 @@ class VllmServer:
 
     def _failure(self, url: str, status: int, body: str, after: float) -> Exception:
         message = f"{url}: status {status}: {self.shown(_message(body))}"
-        if status in _RETRIED_STATUS:
+        if status in _BUSY_STATUS | _FAILED_STATUS:
             if status != 429:
                 self._rest()
-            return Unserved(message, after)
+            return Unserved(message, after, busy=status in _BUSY_STATUS)
         kind = refusal_kind(status, body)
         if kind == "operator":
             return UsageError(f"vllm: {message}; check the address, the model and the api_key")

@@ -7,15 +7,17 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal, cast
 
-from qwq_env.errors import InfrastructureError
+from qwq_env.errors import InfrastructureError, UsageError
 from qwq_env.rollout.policy import Generation, GenerationRequest
 
 _ROUNDING = 1e-3
 """How far above 0 a log-probability may lie for being computed in half precision."""
 
 
-def completion_body(request: GenerationRequest, model: str, max_tokens: int) -> bytes:
-    """Return the JSON body that asks for one turn.
+def completion_body(
+    request: GenerationRequest, model: str, max_tokens: int, *, seeded: bool = False
+) -> bytes:
+    """Return the JSON body that asks for one turn; with the request's seed only if `seeded`.
 
     Every setting that shapes the distribution is named: vLLM takes those left out from the
     checkpoint's `generation_config.json`, and what is trained must not depend on that. For the
@@ -33,7 +35,7 @@ def completion_body(request: GenerationRequest, model: str, max_tokens: int) -> 
         "repetition_penalty": 1.0,
         "presence_penalty": 0.0,
         "frequency_penalty": 0.0,
-        "seed": request.seed & 0x7FFF_FFFF,
+        **({"seed": request.seed & 0x7FFF_FFFF} if seeded else {}),
         "logprobs": 0,
         "return_token_ids": True,
         "ignore_eos": True,
@@ -48,7 +50,8 @@ def completion_body(request: GenerationRequest, model: str, max_tokens: int) -> 
 
 
 def read_completion(answer: object, max_tokens: int) -> Generation:
-    """Return the turn that an answer holds. Raises `InfrastructureError` for any other answer.
+    """Return the turn that an answer holds. Raises `InfrastructureError` for any other answer, and
+    `UsageError` for one without ids, which no answer of that server will have.
 
     A log-probability that is missing or not finite counts as one: the server's arithmetic
     failed, and a turn that cannot be weighed must not be learned from.
@@ -60,7 +63,7 @@ def read_completion(answer: object, max_tokens: int) -> Generation:
     except (KeyError, IndexError, TypeError, AttributeError):
         raise InfrastructureError("the answer is no completion of vLLM's") from None
     if ids is None:
-        raise InfrastructureError("no token_ids in the answer; expected vLLM 0.10.2 or newer")
+        raise UsageError("no token_ids in the answer; expected vLLM 0.10.2 or newer")
     if reason not in ("stop", "length"):
         raise InfrastructureError(f"the request was ended by {reason!r}")
     if not isinstance(ids, list) or not all(type(i) is int and i >= 0 for i in ids):

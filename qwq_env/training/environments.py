@@ -8,7 +8,6 @@ defaults, and what the recipe says must be something that its class takes.
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import islice
@@ -16,7 +15,7 @@ from typing import Any
 
 from qwq_env.env import ToolEnv
 from qwq_env.errors import UsageError
-from qwq_env.registry import creator_of, make_environment
+from qwq_env.registry import make_environment
 from qwq_env.task import ListTaskSet, Task, TaskSet
 from qwq_env.training.recipe import EnvironmentRecipe, Recipe
 
@@ -83,9 +82,7 @@ def make_split(wanted: EnvironmentRecipe, tasks: str | None, split: str) -> Tool
     for name in wanted.arguments:
         if name in said:
             raise UsageError(f"environment.arguments.{name}: expected it as environment.{name}")
-    if "split" in _parameters(wanted.id):
-        arguments["split"] = split
-    env = make_environment(wanted.id, {**arguments, **wanted.arguments})
+    env = make_environment(wanted.id, {**arguments, **wanted.arguments}, split=split)
     limits = replace(
         env.settings.limits,
         turns=wanted.turns,
@@ -114,12 +111,3 @@ class Later(TaskSet):
     def find(self, task_id: str) -> Task:
         """Return the task with that id."""
         return self._tasks.find(task_id)
-
-
-def _parameters(environment: str) -> frozenset[str]:
-    """Return the names that the class behind an id takes; none for an id that is not registered."""
-    try:
-        creator = creator_of(environment)
-    except ModuleNotFoundError:
-        creator = None  # `make_environment` says what is wrong with it.
-    return frozenset() if creator is None else frozenset(inspect.signature(creator).parameters)

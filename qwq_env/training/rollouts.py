@@ -16,7 +16,8 @@ trainer.train()
 TRL calls `rollouts` on every rank with that rank's prompts. It plays one episode for each, all
 of them side by side and without any collective call in between, and returns prompt ids,
 completion ids, log-probabilities and the mask of sampled ids. An episode that our machinery lost
-gets reward None, which TRL leaves out of the group's baseline, and a mask of zeros.
+gets reward None, which TRL leaves out of the group's baseline, and a mask of zeros. A step of
+which every episode was lost would learn nothing: it ends the training, and so do servers that died.
 """
 
 from __future__ import annotations
@@ -33,11 +34,12 @@ from itertools import islice
 from typing import Any, Final, Literal
 
 import datasets
+from accelerate.utils import gather_object
 
 from qwq_env import portal
 from qwq_env.dialect.codec import TokenCodec
 from qwq_env.env import ToolEnv
-from qwq_env.errors import UsageError
+from qwq_env.errors import InfrastructureError, ServersGone, UsageError
 from qwq_env.registry import make_environment
 from qwq_env.rollout.audit import AuditError, RecordingPolicy, audit
 from qwq_env.rollout.engine import Assignment, Engine, EngineSettings, attempt_name
@@ -150,7 +152,7 @@ class Rollouts:
         report = None if on_episode is None else (lambda trajectory: on_episode(trajectory, step))
         assert isinstance(engine.policy, RecordingPolicy)
         with _sampling_mode(engine.policy.policy):
-            self.last = portal.run(engine.run(assignments, report))
+            self.last = _play(engine, assignments, report, trainer.accelerator.num_processes)
         _check(self.last, engine.policy)
         _check_room(self.last, self.context)
         if self._group_reward is not None:
@@ -298,6 +300,34 @@ def episode_metrics(trajectories: Sequence[Trajectory]) -> dict[str, float]:
     for phase in PhaseSeconds._fields:
         metrics[f"seconds/{phase}"] = sum(getattr(t.seconds, phase) for t in trajectories) / count
     return metrics
+
+
+def _play(
+    engine: Engine,
+    assignments: Sequence[Assignment],
+    report: Callable[[Trajectory], None] | None,
+    ranks: int,
+) -> list[Trajectory]:
+    """Play this rank's episodes; what ends the training is raised on every rank.
+
+    The others would wait for one that ended by itself. So each says how it went, once its batch has
+    ended: no collective call is made before. Raises `ServersGone`, of one rank's words on all, and
+    `InfrastructureError` if not one episode of any rank was had.
+    """
+    gone, lost, trajectories = "", "", []
+    try:
+        trajectories = portal.run(engine.run(assignments, report))
+        if trajectories and all(trajectory.outcome.failed for trajectory in trajectories):
+            first = trajectories[0].outcome
+            lost = f"all episodes of a step were lost; the first: {first.reason}: {first.detail}"
+    except ServersGone as error:
+        gone = str(error)
+    told = gather_object([(gone, lost)]) if ranks > 1 else [(gone, lost)]
+    if gone := next((gone for gone, _ in told if gone), ""):
+        raise ServersGone(gone)
+    if all(lost for _, lost in told):
+        raise InfrastructureError(told[0][1])
+    return trajectories
 
 
 def _check(trajectories: Sequence[Trajectory], recording: RecordingPolicy) -> None:

@@ -21,12 +21,12 @@ from typing import Any
 import torch
 from accelerate import PartialState
 from accelerate.utils import gather_object, set_seed
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from qwq_env import portal
 from qwq_env.dialect.codec import TokenCodec
-from qwq_env.errors import InfrastructureError, UsageError, brief
+from qwq_env.errors import InfrastructureError, UsageError
 from qwq_env.evaluation.heldout import Result, evaluate, summarize
+from qwq_env.rollout.checkpoint import load_checkpoint
 from qwq_env.rollout.engine import EngineSettings
 from qwq_env.rollout.play import PlaySettings, check_thinking
 from qwq_env.rollout.policy import Sampling
@@ -41,10 +41,11 @@ from qwq_env.training.progress import Phase, Reporter
 from qwq_env.training.recipe import PolicyRecipe, Recipe, RolloutRecipe
 from qwq_env.training.report import draw_curve, print_episodes, print_table, read_metrics
 from qwq_env.training.rollouts import Rollouts
-from qwq_env.training.run_folder import RunFolder, write_whole
+from qwq_env.training.run_folder import RunFolder
 from qwq_env.training.tiny.policy import build_tiny_policy, tiny_teacher
 from qwq_env.training.weight_sync import DiskWeightSync, WeightSync
 from qwq_env.trajectory import Trajectory
+from qwq_env.whole_file import write_whole
 
 _PACKAGES = ("qwq-env", "torch", "transformers", "trl", "accelerate", "gymnasium", "math-verify")
 
@@ -280,20 +281,6 @@ def servers_of(recipe: PolicyRecipe) -> tuple[VllmPolicy, WeightSync] | None:
     api_key = os.environ.get("VLLM_API_KEY")
     policy = VllmPolicy(recipe.servers, api_key=api_key)
     return policy, DiskWeightSync(recipe.served, recipe.servers, api_key=api_key)
-
-
-def load_checkpoint(path: str) -> tuple[Any, Any]:
-    """Load a causal model and its tokenizer. Raises `UsageError` if there is none at `path`."""
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(path)
-        dtype = "auto" if torch.cuda.is_available() else torch.float32
-        model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UsageError(
-            f"policy.checkpoint: {brief(path)} is not a checkpoint: {reason}"
-        ) from None
-    return model, tokenizer
 
 
 def _versions() -> dict[str, str]:

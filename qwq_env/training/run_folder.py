@@ -24,6 +24,7 @@ from typing import Any
 from qwq_env.errors import UsageError, brief
 from qwq_env.training.checkpoint_seal import is_whole, unseal
 from qwq_env.training.recipe import Recipe, dump_recipe, load_recipe
+from qwq_env.whole_file import part_of, write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +111,7 @@ class RunFolder:
         """
         if not path.exists():
             return
-        part = _part_of(path)
+        part = part_of(path)
         with path.open("rb") as lines, part.open("wb") as kept:
             for number, line in enumerate(lines, start=1):
                 if line.endswith(b"\n") and not stale(_row(path, number, line)):
@@ -127,17 +128,6 @@ class RunFolder:
         if not isinstance(state, dict):
             raise UsageError(f"run: {self.state} is damaged; without it every phase is run again")
         return state
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file such that a reader, or a crash, sees either the old one or the new."""
-    part = _part_of(path)
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
-
-
-def _part_of(path: Path) -> Path:
-    return path.with_name(path.name + ".part")
 
 
 def _row(path: Path, number: int, line: bytes) -> dict[str, Any]:

@@ -72,5 +72,5 @@ def served(policy_checkpoint, tmp_path_factory) -> Iterator[Served]:
     """The server, on a copy of the checkpoint."""
     directory = tmp_path_factory.mktemp("served")
     shutil.copytree(policy_checkpoint, directory, dirs_exist_ok=True)
-    with serve_on_cpu(directory, PYTHON, context=CONTEXT) as url:
+    with serve_on_cpu(directory, PYTHON, context=CONTEXT, seeds=True) as url:
         yield Served(url, directory)

@@ -40,7 +40,7 @@ def sample(served, **arguments) -> Generation:
     wanted |= {"stop_ids": frozenset(), "seed": 3, **arguments}
 
     async def turn() -> Generation:
-        policy = VllmPolicy(served.url)
+        policy = VllmPolicy(served.url, seeded=True)
         try:
             return await policy.generate(GenerationRequest(**wanted))
         finally:

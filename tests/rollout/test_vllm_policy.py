@@ -40,7 +40,7 @@ def answering(value) -> object:
 
 async def test_ids_go_in_and_come_out():
     async with StubServer() as server:
-        [generation] = await ask(server, request(seed=2**40 + 5, stop_strings=("</search>",)))
+        [generation] = await ask(server, request(seed=5, stop_strings=("</search>",)))
 
         body = server.bodies[0]
     assert generation == Generation([7, 8], [-0.5, -0.5], "stop")
@@ -48,9 +48,37 @@ async def test_ids_go_in_and_come_out():
     assert body["model"] == "policy"
     assert body["stop_token_ids"] == [2, 9]
     assert body["stop"] == ["</search>"]
-    assert 0 <= body["seed"] < 2**31
+    assert "seed" not in body
     assert body["return_token_ids"] is True
     assert body["logprobs"] == 0
+
+
+async def test_seed_is_sent_where_it_is_asked_for():
+    async with StubServer() as server:
+        await ask(server, request(seed=2**40 + 5), request(seed=2**40 + 6), seeded=True)
+
+        first, second = (body["seed"] for body in server.bodies)
+    assert 0 <= first < 2**31 and 0 <= second < 2**31 and first != second
+
+
+@pytest.mark.parametrize(
+    ("device", "chunked", "dies"),
+    [("cpu", True, True), ("cpu", False, False), ("cuda", True, False)],
+)
+async def test_server_that_would_die_of_a_seed_gets_none(device, chunked, dies):
+    async with StubServer() as server:
+        server.settings = {
+            "device_config": {"device": device},
+            "scheduler_config": {"enable_chunked_prefill": chunked},
+        }
+        await ask(server, request())
+        if dies:
+            with pytest.raises(UsageError, match=r"^vllm seeded: .*--no-enable-chunked-prefill"):
+                await ask(server, request(), seeded=True)
+        else:
+            await ask(server, request(), seeded=True)
+
+        assert len(server.bodies) == 2 - dies
 
 
 async def test_distribution_is_named_in_full_so_that_a_checkpoint_cannot_bend_it():
@@ -126,15 +154,6 @@ async def test_refusal_is_not_tried_again(status):
             await ask(server, request())
 
         assert len(server.bodies) == 1
-
-
-async def test_server_that_is_not_there():
-    async with StubServer() as server:
-        url = server.url
-    policy = VllmPolicy(url, settings=QUICK)
-    with pytest.raises(InfrastructureError, match=r"3 attempts; the last: http://127.*Connect"):
-        await policy.generate(request())
-    await policy.aclose()
 
 
 async def test_server_that_starts_late_is_found(unused_tcp_port):
@@ -224,7 +243,6 @@ async def test_first_asker_that_is_cancelled_leaves_the_question_to_the_others()
 GARBAGE = {
     "not an object": [1, 2],
     "no choices": {"choices": []},
-    "no token ids": {"choices": [{"finish_reason": "stop", "logprobs": None}]},
     "text for ids": completion(["7", "8"]),
     "ids below zero": completion([7, -8]),
     "more than asked for": completion(list(range(11))),
@@ -246,6 +264,13 @@ async def test_answer_that_is_no_turn_is_ours_to_mend(answer):
             await ask(server, request())
 
         assert len(server.bodies) == 1
+
+
+async def test_server_that_gives_no_ids_ends_the_run():
+    answer = {"choices": [{"text": "a", "finish_reason": "stop", "logprobs": None}]}
+    async with StubServer(answering(answer)) as server:
+        with pytest.raises(UsageError, match=r"^vllm: http.*no token_ids.*vLLM 0\.10\.2"):
+            await ask(server, request())
 
 
 @pytest.mark.parametrize("text", ["", "<html>", "[" * 100_000])

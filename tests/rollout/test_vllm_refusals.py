@@ -9,7 +9,7 @@ import logging
 import pytest
 from aiohttp import web
 
-from qwq_env.errors import InfrastructureError, QwqError, UsageError
+from qwq_env.errors import InfrastructureError, QwqError, ServersGone, UsageError
 from qwq_env.rollout.policy import Generation, GenerationRequest, Sampling
 from qwq_env.rollout.vllm_policy import HttpSettings, VllmPolicy
 
@@ -105,8 +105,9 @@ async def test_key_in_a_broken_answer_is_not_shown():
 
     server = await asyncio.start_server(break_off, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    policy = VllmPolicy(f"http://127.0.0.1:{port}", settings=QUICK, api_key=KEY)
-    with pytest.raises(InfrastructureError) as caught:
+    settings = HttpSettings(attempts=2, backoff=0.001, grace=0.05)
+    policy = VllmPolicy(f"http://127.0.0.1:{port}", settings=settings, api_key=KEY)
+    with pytest.raises(ServersGone) as caught:
         await policy.generate(REQUEST)
     await policy.aclose()
     server.close()

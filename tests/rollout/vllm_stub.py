@@ -32,6 +32,9 @@ class StubServer:
         self.answer = answer
         self.context = context
         self.logprobs_mode = "processed_logprobs"
+        self.settings: dict[str, Any] = {}
+        self.health = 200
+        self.port = 0
         self.models: Any = [{"id": "policy", "max_model_len": context}]
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[Any] = []
@@ -44,13 +47,16 @@ class StubServer:
         app = web.Application(client_max_size=2**26)
         app.router.add_get("/v1/models", self._list)
         app.router.add_get("/server_info", self._info)
+        app.router.add_get("/health", self._tell_health)
         app.router.add_post("/v1/completions", self._complete)
         self._runner = web.AppRunner(app, handler_cancellation=True)
         await self._runner.setup()
         assert self._runner.server is not None
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._runner.server, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        self._server = await loop.create_server(self._runner.server, "127.0.0.1", self.port)
+        # Entered again, it comes back where it was.
+        self.port = self._server.sockets[0].getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
         return self
 
     async def __aexit__(self, *exception: object) -> None:
@@ -69,7 +75,10 @@ class StubServer:
 
     async def _info(self, request: web.Request) -> web.Response:
         mode = {"logprobs_mode": self.logprobs_mode}
-        return web.json_response({"vllm_config": {"model_config": mode}})
+        return web.json_response({"vllm_config": {"model_config": mode, **self.settings}})
+
+    async def _tell_health(self, request: web.Request) -> web.Response:
+        return web.Response(status=self.health)
 
     async def _complete(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()

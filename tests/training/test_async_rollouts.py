@@ -19,7 +19,7 @@ from trl.experimental.async_grpo.async_grpo_trainer import (
 )
 
 from qwq_env.env import ToolEnv
-from qwq_env.errors import InfrastructureError, UsageError
+from qwq_env.errors import InfrastructureError, ServersGone, UsageError
 from qwq_env.grading.reward import RewardModel
 from qwq_env.grading.score import Score
 from qwq_env.rollout.audit import AuditError
@@ -196,6 +196,17 @@ def test_rows_that_are_not_what_was_sampled_stop_the_training(worker, thinking):
     assert isinstance(failure, AuditError)
     assert "not those that were sampled" in str(failure)
     assert running.rollout_buffer.empty()
+
+
+def test_servers_that_died_stop_the_training(worker, codec):
+    class Gone(ScriptedPolicy):
+        async def generate(self, request):
+            raise ServersGone("http://a is gone")
+
+    failure = fails_with(worker(Gone(codec, Alternating())))
+
+    assert isinstance(failure, ServersGone)
+    assert "http://a is gone" in str(failure)
 
 
 def test_what_attempts_that_failed_had_sampled_is_not_held_against_the_last(worker, codec):

@@ -148,6 +148,9 @@ class ScriptRunner:
             batch, questions = questions[:size], questions[size:]
             asked = [[question] for question in batch]
             results = await self._sandbox.call(program, "_answer_", asked, limits=self._limits)
+            results = [result for result in results if not result.skipped]
+            # What was skipped, for large answers before it, is asked again.
+            batch, questions = batch[: len(results)], [*batch[len(results) :], *questions]
             self._known.extend(map(_answer, batch, results))
             if not self._to_the_end and not all(result.ok for result in results):
                 return

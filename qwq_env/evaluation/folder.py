@@ -1,0 +1,58 @@
+"""An evaluation's folder: what was asked, every episode, and what they come to.
+
+```
+DIR/
+  settings.json    what shapes the episodes; a folder holds those of one evaluation only
+  episodes.jsonl   every episode as it ended, for --resume, `qwq grade` and whoever reads
+  summary.json     the numbers, once all episodes have ended
+```
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from qwq_env.errors import UsageError
+from qwq_env.whole_file import write_whole
+
+
+class EvaluationFolder:
+    """The folder of one evaluation."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.settings = path / "settings.json"
+        self.episodes = path / "episodes.jsonl"
+        self.summary = path / "summary.json"
+
+    def check(self, settings: Mapping[str, Any], *, resume: bool) -> None:
+        """See whether an evaluation of these settings may begin or go on here; writes nothing.
+
+        Raises `UsageError` for a folder that holds something and is not to be resumed, that holds
+        no evaluation, or one of other settings, of which it names the first.
+        """
+        if not self.path.exists() or (self.path.is_dir() and not any(self.path.iterdir())):
+            return
+        if not self.settings.is_file():
+            raise UsageError(f"out: {self.path} is not empty and holds no evaluation; name another")
+        if not resume:
+            raise UsageError(f"out: {self.path} exists; give --resume, or name another folder")
+        try:
+            before = json.loads(self.settings.read_text(encoding="utf-8"))
+            names = dict.fromkeys([*settings, *before])
+        except (ValueError, TypeError):
+            raise UsageError(f"out: {self.settings} is damaged; name another folder") from None
+        for name in names:
+            if before.get(name) != settings.get(name):
+                raise UsageError(
+                    f"{name}: {settings.get(name)!r}; {self.path} was begun with"
+                    f" {before.get(name)!r}; expected the same, or another --out"
+                )
+
+    def begin(self, settings: Mapping[str, Any]) -> None:
+        """Make the folder and write down what was asked."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_whole(self.settings, json.dumps(settings, indent=1) + "\n")

@@ -1,0 +1,122 @@
+"""Play an evaluation in its folder: what was played stays, and only the rest is played."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import NamedTuple
+
+from qwq_env import portal
+from qwq_env.dialect.codec import TokenCodec
+from qwq_env.dialect.load_tokenizer import load_tokenizer
+from qwq_env.env import ToolEnv
+from qwq_env.evaluation.folder import EvaluationFolder
+from qwq_env.evaluation.heldout import evaluate
+from qwq_env.evaluation.request import EvaluationRequest
+from qwq_env.evaluation.summary import Summary, summarize_evaluation
+from qwq_env.rollout.chat import ChatModel
+from qwq_env.rollout.engine import EngineSettings
+from qwq_env.rollout.openai_chat import OpenAIChat
+from qwq_env.rollout.policy import Policy
+from qwq_env.rollout.store import EpisodeStore
+from qwq_env.rollout.vllm_policy import HttpSettings, VllmPolicy
+from qwq_env.trajectory import Trajectory
+from qwq_env.whole_file import write_whole
+
+
+class Place(NamedTuple):
+    """Where the policy is asked: `urls` of its servers, and how many episodes at a time.
+
+    Servers that were not reached for `grace` seconds are gone (`ServersGone`). A chat endpoint's
+    key is in the environment variable `key_variable`, vLLM's in VLLM_API_KEY.
+    """
+
+    urls: Sequence[str] = ()
+    key_variable: str = "OPENAI_API_KEY"
+    concurrency: int = 64
+    grace: float = 5.0
+
+
+class Player(NamedTuple):
+    """A policy, and the codec that one on token ids needs."""
+
+    policy: Policy | ChatModel
+    codec: TokenCodec | None
+
+
+def make_player(request: EvaluationRequest, place: Place) -> Player:
+    """Make the policy. Raises `UsageError` for what cannot be one."""
+    if request.policy == "chat":
+        assert request.model is not None
+        chat = OpenAIChat(
+            place.urls[0],
+            request.model,
+            api_key_variable=place.key_variable,
+            in_flight=place.concurrency,
+            native_tools=request.native_tools,
+            seeded=request.seeded,
+            grace=place.grace,
+        )
+        return Player(chat, None)
+    assert request.checkpoint is not None
+    if request.policy == "vllm":
+        codec = TokenCodec(load_tokenizer(Path(request.checkpoint), field="checkpoint"))
+        api_key = os.environ.get("VLLM_API_KEY") or None
+        served = VllmPolicy(
+            place.urls,
+            model=request.model,
+            settings=HttpSettings(grace=place.grace),
+            api_key=api_key,
+            seeded=request.seeded,
+        )
+        return Player(served, codec)
+    # Loading torch takes seconds, and so does ending with it; a served policy needs neither.
+    from qwq_env.rollout.checkpoint import load_checkpoint  # noqa: PLC0415
+    from qwq_env.rollout.transformers_policy import TransformersPolicy  # noqa: PLC0415
+
+    model, tokenizer = load_checkpoint(request.checkpoint, field="checkpoint")
+    codec = TokenCodec(tokenizer)
+    return Player(TransformersPolicy(model.eval(), codec, slots=place.concurrency), codec)
+
+
+def run_evaluation(
+    request: EvaluationRequest,
+    env: ToolEnv,
+    player: Player,
+    place: Place,
+    folder: EvaluationFolder,
+    on_episode: Callable[[Trajectory | None], None],
+) -> Summary:
+    """Play what is missing in `folder`, write the summary there, and return it.
+
+    `on_episode` is called with None for each episode that was there, and then with each as it ends.
+    Raises `ServersGone` when no server is left; what was played until then is stored.
+    """
+    began = time.perf_counter()
+    size = request.size if request.size is not None else env.tasks.size
+    assert size is not None
+    with EpisodeStore(folder.episodes) as store:
+        played = store.played()
+        for _ in played:
+            on_episode(None)
+
+        def keep(trajectory: Trajectory) -> None:
+            store.append(trajectory)
+            on_episode(trajectory)
+
+        try:
+            trajectories = evaluate(
+                env, player.policy, player.codec, size=size, samples=request.samples,
+                play=request.play_settings(), settings=EngineSettings(place.concurrency),
+                seed=request.seed, on_episode=keep, played=played,
+            )  # fmt: skip
+        finally:
+            portal.run(player.policy.aclose())
+    summary = summarize_evaluation(trajectories)
+    told = {**asdict(summary), "seconds": round(time.perf_counter() - began, 1)}
+    write_whole(folder.summary, json.dumps(told, indent=1) + "\n")
+    return summary

@@ -1,0 +1,68 @@
+"""What each of two ranks does; started by `test_servers_gone.py` with torchrun."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+from accelerate import Accelerator
+
+from qwq_env.env import ToolEnv
+from qwq_env.errors import InfrastructureError, QwqError, ServersGone
+from qwq_env.rollout.policy import Generation, Policy
+from qwq_env.rubric import Component, Rubric
+from qwq_env.task import ListTaskSet, Task
+from qwq_env.training.rollouts import Rollouts
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from byte_tokenizer import byte_tokenizer
+
+
+class Failing(Policy):
+    """Samples nothing, each rank as it is told to; None ends the turn at once."""
+
+    def __init__(self, error: QwqError | None) -> None:
+        self._error = error
+
+    async def generate(self, request):
+        if self._error is not None:
+            raise self._error
+        return Generation([65], [-0.5], "stop")
+
+
+def main(out: Path) -> None:
+    accelerator = Accelerator(cpu=True)
+    rank = accelerator.process_index
+    gone, lost = ServersGone("http://a is gone"), InfrastructureError("no answer")
+    errors = {"gone": [gone, None], "lost": [lost, lost], "one lost": [lost, None]}
+    for kind, of_ranks in errors.items():
+        (out / f"{kind} {rank}").write_text(play(accelerator, of_ranks[rank]))
+    accelerator.end_training()
+
+
+def play(accelerator: Accelerator, error: QwqError | None) -> str:
+    env = ToolEnv(
+        ListTaskSet([Task(f"t{i}", "Say a.", "a") for i in range(4)]),
+        [],
+        Rubric([Component("any", lambda final: 1.0)]),
+    )
+    rollouts = Rollouts(env, byte_tokenizer(), size=4, policy=lambda trainer: Failing(error))
+    trainer = SimpleNamespace(
+        accelerator=accelerator,
+        state=SimpleNamespace(global_step=0),
+        args=SimpleNamespace(
+            min_p=None, repetition_penalty=1.0, temperature=1.0, top_p=1.0, top_k=0,
+            max_completion_length=10, ddp_timeout=1800,
+        ),
+    )  # fmt: skip
+    try:
+        rollouts([row["prompt"] for row in rollouts.dataset], trainer)
+    except QwqError as caught:
+        return f"{type(caught).__name__}: {caught}"
+    return "played"
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
