@@ -26,6 +26,7 @@ _LONGEST_FIRST = (
 """Where the long tests stand: begun first, so that no process is left alone with one at the end."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before the plugin looks for the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Side by side (`pytest -n 2 --dist loadgroup`) the tests of a file stay in one process, which
     starts what they share once; those of the vLLM servers all do."""
