@@ -27,8 +27,9 @@ REQUEST = GenerationRequest([1, 2, 3], 10, "e", Sampling(), frozenset({2}))
 
 
 def environment(count: int) -> ToolEnv:
+    """Tasks in a dialect whose prompts open no thinking, so that any text is an answer."""
     tasks = ListTaskSet([Task(f"t{i}", f"Say {i}.", str(i)) for i in range(count)])
-    return ToolEnv(tasks, [], Rubric([Component("any", lambda final: 1.0)]))
+    return ToolEnv(tasks, [], Rubric([Component("any", lambda final: 1.0)]), dialect="tags")
 
 
 def assignments(env: ToolEnv) -> list[Assignment]:
