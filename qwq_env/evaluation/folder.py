@@ -32,8 +32,8 @@ class EvaluationFolder:
         """See whether an evaluation of these settings may begin or go on here; writes nothing.
 
         One that has no episode yet has not begun: a wrong key or address is mended, and the same
-        command given again. Raises `UsageError` for a folder that holds something and is not to be resumed, that holds
-        no evaluation, or one of other settings, of which it names the first.
+        command given again. Raises `UsageError` for a folder that holds something and is not to be
+        resumed, that holds no evaluation, or one of other settings, of which it names the first.
         """
         if not self.path.exists() or (self.path.is_dir() and not any(self.path.iterdir())):
             return

@@ -177,8 +177,9 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "operator",
         _words(
-            r"^(?:invalid model\b|no models? (?:is |are )?loaded"
-            r"|(?:the )?(?:requested )?model\b.{0,100}\b(?:not exist|not found|not available|decommissioned|no longer)|\S+ is not a valid model)"
+            r"^(?:invalid model\b|no models? (?:is |are )?loaded|\S+ is not a valid model"
+            r"|(?:the )?(?:requested )?model\b.{0,100}\b(?:not exist|not found|not available"
+            r"|decommissioned|no longer)|模型不存在)"
         ),
     ),
     Rule(
