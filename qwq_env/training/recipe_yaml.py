@@ -66,7 +66,7 @@ def write_yaml(value: Any) -> str:
 class _Plain:
     """Which texts without quotes are something else: in reading and writing alike."""
 
-    yaml_implicit_resolvers: Final = {
+    yaml_implicit_resolvers: Any = {  # noqa: RUF012 - PyYAML's own class attribute, which is read only
         first: [known for known in resolvers if known[0] not in _NO_VALUES]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
