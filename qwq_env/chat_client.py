@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from qwq_env.bounds import check_positive
 from qwq_env.http.chat_calls import NativeCall
 from qwq_env.http.chat_habits import Habits, token_bounds
 from qwq_env.http.chat_reply import Completion, read_completion
@@ -43,6 +44,7 @@ class ChatClient:
         reached for so many seconds. Raises `UsageError` for an address that cannot be one."""
         self.base_url = base_address("base_url", base_url)
         self._habits = Habits(extra)
+        check_positive("grace", grace)
         self._http = HttpClient(
             api_key_variable=api_key_variable,
             in_flight=in_flight,

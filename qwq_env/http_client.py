@@ -31,6 +31,9 @@ _SHOWN = 500
 _READ = 4000
 """Characters of it in which a time to wait is looked for."""
 _PROBE_SECONDS = 2.0
+_AWAY = frozenset({502, 503, 504, 521, 522, 523})
+"""Statuses with which a gateway says that there is nobody behind it (and busy servers that they
+are busy)."""
 
 Result = TypeVar("Result")
 
@@ -87,8 +90,9 @@ class HttpClient:
     of whatever the server says that becomes a message.
 
     A server that does nothing but fail is named in the log. With `alive_url`, an address that it
-    answers in any way as long as it is there, `ServersGone` ends whatever waits for it once it has
-    not been reached for `grace` seconds; without one, each request is given up by itself.
+    answers in any way as long as it is there (but for a gateway's 502 to 504), `ServersGone` ends
+    whatever waits for it once it has not been reached for `grace` seconds; without one, each
+    request is given up by itself.
     """
 
     def __init__(
@@ -126,7 +130,7 @@ class HttpClient:
         body: Mapping[str, Any],
         read: Callable[[httpx.Response], Awaitable[Result]],
     ) -> Result:
-        """Post `body` and return what `read` makes of the answer, an open stream of status 200.
+        """Post `body` and return what `read` makes of the answer, an open stream of status 2xx.
 
         `read` raises `Transient` for an answer worth asking for again, and `Rejection` for one that
         is an error after all. Raises `Refused` when the server refuses, and another
@@ -153,19 +157,19 @@ class HttpClient:
                 await asyncio.sleep(after + wait * random.uniform(0.5, 1.5))
             try:
                 async with slots, client.stream("POST", url, content=content) as response:
-                    if response.status_code != 200:
+                    if not response.is_success:
                         raise await _rejection(response)
                     result = await read(response)
                 liveness.served(_origin(url))
                 return result
             except Rejection as error:
-                answered, failure = True, self._passing(url, error, body)
+                answered, failure = error.status not in _AWAY, self._passing(url, error, body)
                 asked = error.after or seconds_in_words(error.body[:_READ])
                 after = min(asked, self._seconds)
             except (httpx.RequestError, httpx.StreamError, Transient) as error:
                 answered = isinstance(error, Transient | httpx.ReadTimeout | httpx.PoolTimeout)
                 failure, after = self._shown(f"{type(error).__name__}: {error}"), 0.0
-            liveness.failed(_origin(url), failure, answered=answered)
+            liveness.failed(_origin(url), failure, answered=answered, after=after)
             await liveness.settled()
         raise InfrastructureError(f"{url}: {failure}{self._way(url)}")
 
@@ -234,12 +238,14 @@ class HttpClient:
             async with httpx.AsyncClient(
                 headers=self.key.headers(), timeout=_PROBE_SECONDS, **route(self._alive_url)
             ) as one:
-                await one.get(self._alive_url)
+                status = (await one.get(self._alive_url)).status_code
         except httpx.ReadTimeout:
             return None
         except httpx.RequestError as error:
-            return self._shown(f"{type(error).__name__}: {error}")
-        return None
+            return self._shown(f"{type(error).__name__}: {error}") + self._way(self._alive_url)
+        if status not in _AWAY:
+            return None
+        return f"status {status} on {self._alive_url}{self._way(self._alive_url)}"
 
 
 def _origin(url: str) -> str:

@@ -10,8 +10,8 @@ training run goes on with batches that hold nothing.
 - When all servers have been in doubt for `grace` seconds without a break, they are gone, and
   everything that waits for them gets `ServersGone`.
 
-A server that has given nothing but failures for two seconds is named in the log, and once more
-when it serves again.
+A server that has given nothing but failures for two seconds, or asks to be left alone for half a
+minute, is named in the log, and once more when it serves again.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ _log = logging.getLogger(__name__)
 
 _WARN_SECONDS = 2.0
 _MOST_PERIOD = 1.0
+_LONG_SECONDS = 30.0
 _QUIET_SECONDS = 3.0
 _MISSES = 3
 """So many probes must have failed: one alone may have, for our own loop stood still."""
@@ -99,8 +100,9 @@ class Liveness:
             _log.warning("%s: serves again, after %.0f seconds", name, seconds)
         server.failing, server.warned = None, False
 
-    def failed(self, name: str, words: str, *, answered: bool) -> None:
-        """Take notice that a request failed; `answered` if the server itself said so."""
+    def failed(self, name: str, words: str, *, answered: bool, after: float = 0.0) -> None:
+        """Take notice that a request failed; `answered` if the server itself said so, and `after`
+        is for how many seconds it will be left alone."""
         server = self._servers.setdefault(name, _Server())
         server.words = words
         if answered:
@@ -108,7 +110,7 @@ class Liveness:
         elif server.doubted is None and math.isfinite(self._grace):
             self._begin_doubt(server, _now())
             self._doubt.set()
-        self._note(name, server)
+        self._note(name, server, after)
 
     def in_doubt(self, name: str) -> bool:
         """Whether it was not to be reached lately; better ask another one, if there is one."""
@@ -179,16 +181,16 @@ class Liveness:
         since = server.doubted
         return since is not None and server.misses >= _MISSES and _now() - since >= self._grace
 
-    def _note(self, name: str, server: _Server) -> None:
-        """Tell of a server that fails, once, and not of a single failure."""
+    def _note(self, name: str, server: _Server, after: float = 0.0) -> None:
+        """Tell of a server that fails, once, and not of a single failure that costs no time."""
         now = _now()
         server.failing = now if server.failing is None else server.failing
-        if not server.warned and now - server.failing >= _WARN_SECONDS:
+        seconds, long = now - server.failing, after >= _LONG_SECONDS
+        if not server.warned and (long or seconds >= _WARN_SECONDS):
             server.warned = True
-            seconds = now - server.failing
-            _log.warning(
-                "%s: nothing but failures for %.0f seconds: %s", name, seconds, server.words
-            )
+            wait = f"; left alone for {after:.0f} seconds, as it asks" if long else ""
+            told = "%s: nothing but failures for %.0f seconds: %s%s"
+            _log.warning(told, name, seconds, server.words, wait)
 
     def _words(self) -> str:
         told = "; ".join(f"{name}: {server.words}" for name, server in self._servers.items())

@@ -9,9 +9,12 @@ from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 
 _IN_WORDS = re.compile(
-    r"\b(?:retry|try again) (?:in|after) (?P<number>\d{1,6}(?:\.\d{1,9})?) ?(?P<unit>ms|s)\b",
+    r"\b(?:retry|try again) (?:in|after) (?P<time>(?:\d{1,6}(?:\.\d{1,9})? ?"
+    r"(?:ms|milliseconds?|s|sec(?:ond)?s?|m|min(?:ute)?s?|h|hours?|d|days?)(?![a-z]) ?){1,4})",
     re.IGNORECASE,
 )
+_PART = re.compile(r"(?P<number>[\d.]+) ?(?P<unit>[a-z]+)", re.IGNORECASE)
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 
 def seconds_asked(headers: Mapping[str, str], *, now: float) -> float:
@@ -21,11 +24,10 @@ def seconds_asked(headers: Mapping[str, str], *, now: float) -> float:
 
 
 def seconds_in_words(text: str) -> float:
-    """Return the seconds that a message asks for ("try again in 7.5s"); 0 if it asks for none."""
+    """Return the seconds that a message asks for ("try again in 7.5s", "in 28m48s"); 0 if none."""
     found = _IN_WORDS.search(text)
-    if found is None:
-        return 0.0
-    return float(found["number"]) / (1000 if found["unit"].lower() == "ms" else 1)
+    parts = _PART.finditer(found["time"]) if found else ()
+    return math.fsum(float(part["number"]) * _unit(part["unit"].lower()) for part in parts)
 
 
 def retry_seconds(value: str | None, *, now: float) -> float:
@@ -48,3 +50,7 @@ def _seconds_to(date: str, now: float) -> float:
         return parsedate_to_datetime(date).timestamp() - now
     except (ValueError, OverflowError, OSError):
         return 0.0
+
+
+def _unit(word: str) -> float:
+    return 0.001 if word == "ms" or word.startswith("milli") else _SECONDS[word[0]]

@@ -120,6 +120,15 @@ async def test_trouble_is_told_once_and_so_is_its_end(caplog, monkeypatch):
     assert second.startswith("a: serves again")
 
 
+async def test_long_wait_that_a_server_asks_for_is_told_at_once(caplog):
+    liveness = Liveness("a", Probed(there=True))
+    for _ in range(3):
+        liveness.failed("a", "429: slow down", answered=True, after=3600.0)
+
+    [told] = caplog.messages
+    assert told.endswith("429: slow down; left alone for 3600 seconds, as it asks")
+
+
 async def test_a_single_failure_is_not_worth_a_word(caplog):
     liveness = Liveness("a", Probed(there=True))
     liveness.failed("a", "500", answered=True)

@@ -48,6 +48,8 @@ CONTEXT = [
     "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576).",
     "Please reduce the length of the messages or completion.",
     "litellm.ContextWindowExceededError: litellm.BadRequestError: OpenAIException - no",
+    "max_tokens (32768) + prompt tokens exceeds max_seq_len (32768)",
+    "prompt tokens (900) + max_tokens (32768) is more than max_sequence_length (32768)",
 ]
 
 
@@ -120,6 +122,9 @@ SETTING = [
     (400, {"error": "streaming with tools is not supported"}, "stream"),
     (500, openai("This model does not support streaming"), "stream"),
     (400, openai("tool_choice 'required' is incompatible with thinking enabled"), "tool_choice"),
+    (400, openai("invalid temperature: only 1 is allowed for this model"), "temperature"),
+    (400, openai("`temperature` and `top_p` cannot both be specified for this model."),
+     "temperature"),
     # OpenRouter
     (400, {"error": {"message": "Provider returned error", "code": 400, "metadata": {
         "raw": json.dumps(openai("Unknown parameter: 'seed'", param="seed"))}}}, "seed"),
@@ -152,6 +157,9 @@ OPERATOR = [
            "code": "Arrearage"}),
     (400, {"message": "Your credit balance is too low to access the API."}),
     (400, {"message": "API key not valid. Please pass a valid API key.", "code": 400}),
+    (400, {"message": "No models loaded. Please load a model."}),
+    (400, {"message": "模型不存在，请检查模型代码。", "code": "1211"}),
+    (400, {"message": "当前账户余额不足", "type": "runtime_error", "code": "20031"}),
 ]  # fmt: skip
 
 
@@ -177,6 +185,8 @@ TOKENS = [
     ({"code": "InvalidParameter", "message": "Range of max_tokens should be [1,2000]",
       "request_id": "r"}, 2000),
     (openai("max_tokens (32768) exceeds the limit of 4,096."), 4096),
+    (openai("The maximum tokens you requested exceeds the model limit of 8192. Try again with a"
+            " maximum tokens value that is lower than 8192."), 8192),
 ]  # fmt: skip
 
 
@@ -223,6 +233,8 @@ def test_call_that_the_server_could_not_read(status, body, written):
             {"code": "content_filter", "param": "prompt", "message": "The response was filtered"},
         ),
         (403, {"message": "Your input was flagged", "code": 403, "metadata": {"reasons": ["x"]}}),
+        (400, {"code": "InputTextSensitiveContentDetected", "message": "no"}),
+        (400, {"code": "OutputTextSensitiveContentDetected.PolicyViolation", "message": "no"}),
     ],
 )
 def test_content_that_is_not_wanted(status, error):
@@ -241,6 +253,7 @@ def test_content_that_is_not_wanted(status, error):
                " quota. For more, head to: https://ai.google.dev/gemini-api/docs/rate-limits."}),
         (429, {"code": "Throttling.AllocationQuota", "message": "Allocated quota exceeded"}),
         (529, {"type": "overloaded_error", "message": "Overloaded"}),
+        (400, {"__type": "ThrottlingException", "message": "Too many requests, please wait"}),
         (500, {"message": "Internal"}),
         (424, "Request failed during generation"),
         (524, "<html>a timeout occurred</html>"),

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from qwq_env.errors import ServersGone, UsageError
+from qwq_env.errors import ServersGone, UsageError, brief
 from qwq_env.evaluation.folder import EvaluationFolder
 from qwq_env.evaluation.request import EvaluationRequest
 
@@ -142,7 +142,10 @@ def _request(arguments: argparse.Namespace) -> EvaluationRequest:
     if tasks is not None and tasks.isascii() and tasks.isdecimal():
         if size is not None:
             raise UsageError(f"limit: {size}; {tasks} tasks are asked for already")
-        size, tasks = int(tasks), None
+        try:
+            size, tasks = int(tasks), None
+        except ValueError:
+            raise UsageError(f"tasks: {brief(tasks)}; expected fewer digits") from None
     names = (
         "model", "checkpoint", "samples", "split", "seed", "dialect", "difficulty", "turns",
         "tool_calls", "seconds", "temperature", "top_p", "top_k", "context", "completion",

@@ -31,21 +31,25 @@ class EvaluationFolder:
     def check(self, settings: Mapping[str, Any], *, resume: bool) -> None:
         """See whether an evaluation of these settings may begin or go on here; writes nothing.
 
-        Raises `UsageError` for a folder that holds something and is not to be resumed, that holds
-        no evaluation, or one of other settings, of which it names the first.
+        One that has no episode yet has not begun: a wrong key or address is mended, and the same
+        command given again. Raises `UsageError` for a folder that holds something and is not to be
+        resumed, that holds no evaluation, or one of other settings, of which it names the first.
         """
         if not self.path.exists() or (self.path.is_dir() and not any(self.path.iterdir())):
             return
         if not self.settings.is_file():
             raise UsageError(f"out: {self.path} is not empty and holds no evaluation; name another")
+        if not self.summary.exists() and self._is_empty():
+            return
         if not resume:
             raise UsageError(f"out: {self.path} exists; give --resume, or name another folder")
         try:
             before = json.loads(self.settings.read_text(encoding="utf-8"))
-            names = dict.fromkeys([*settings, *before])
-        except (ValueError, TypeError):
-            raise UsageError(f"out: {self.settings} is damaged; name another folder") from None
-        for name in names:
+        except ValueError:
+            before = None
+        if not isinstance(before, dict):
+            raise UsageError(f"out: {self.settings} is damaged; name another folder")
+        for name in dict.fromkeys([*settings, *before]):
             if before.get(name) != settings.get(name):
                 raise UsageError(
                     f"{name}: {settings.get(name)!r}; {self.path} was begun with"
@@ -56,3 +60,6 @@ class EvaluationFolder:
         """Make the folder and write down what was asked."""
         self.path.mkdir(parents=True, exist_ok=True)
         write_whole(self.settings, json.dumps(settings, indent=1) + "\n")
+
+    def _is_empty(self) -> bool:
+        return not self.episodes.exists() or self.episodes.stat().st_size == 0

@@ -30,7 +30,8 @@ _BLAMED = (
     r"(?P<quote>['\"`]?)(?P<name>[a-z]\w*)(?:\.\w+)*(?P=quote) ?:? .{0,80}?(?:unsupported"
     r"|not (?:supported|permitted|allowed|valid)|must be|should be|invalid|range|required"
     r"|extra inputs|less than|greater than|too (?:large|small|high|low)|does not support"
-    r"|incompatible)",
+    r"|cannot (?:both )?be|incompatible)",
+    r"^invalid (?P<name>[a-z]\w*):",
     r"(?:parameter|property|argument|field|range of|value for|into the target type:"
     r"|validation errors? for \w+)\W{1,3}(?P<name>[a-z]\w*)",
 )

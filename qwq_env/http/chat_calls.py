@@ -52,7 +52,7 @@ class CallCollector:
     def add(self, piece: Mapping[str, Any]) -> None:
         """Take one piece. Raises `TypeError`, `ValueError` or `AttributeError` for what is none."""
         function = piece.get("function") or piece
-        index, id_ = _index(piece.get("index")), text_of(piece.get("id"))
+        index, id_ = _index(piece.get("index")), _id(piece.get("id"))
         name, arguments = text_of(function.get("name")), _written(function.get("arguments"))
         call = self._latest(index)
         if call is not None and call.again is not None and not name and arguments.strip():
@@ -118,7 +118,14 @@ def text_of(value: object) -> str:
 
 
 def _index(value: Any) -> int | None:
-    return None if value is None else int(value)
+    try:
+        return int(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _id(value: object) -> str:
+    return str(value) if type(value) is int else text_of(value)
 
 
 def _written(arguments: Any) -> str:

@@ -85,7 +85,9 @@ class _Collected:
         self._finish: str | None = None
         self._tokens: int | None = None
         self._prompt_tokens: int | None = None
-        self._counted_last = self._done = self._whole = self._stopped = False
+        self._pieces = 0
+        self._counted_last = self._grown_since = False
+        self._done = self._whole = self._stopped = False
         self._stop = re.compile("|".join(map(re.escape, stop))) if stop else None
         self._overlap = max(map(len, stop), default=1) - 1
         self._tail = ""
@@ -112,7 +114,8 @@ class _Collected:
             content="".join(self._content),
             calls=self._calls.calls(),
             finish_reason="stop" if self._stopped else self._reason(),
-            tokens=self._tokens,
+            # Some servers count once, before the reply has begun.
+            tokens=None if self._grown_since else self._tokens,
             prompt_tokens=self._prompt_tokens,
             thinking_key=self._thinking_key,
         )
@@ -129,29 +132,34 @@ class _Collected:
 
     def _add_event(self, event: Any) -> None:
         usage = event.get("usage") or (event.get("x_groq") or {}).get("usage")
-        self._count(usage)
-        before = len(self._content)
-        for choice in event.get("choices") or ():
-            if choice.get("index") in (None, 0, "0"):
+        before = self._pieces
+        for position, choice in enumerate(event.get("choices") or ()):
+            index = choice.get("index")
+            if (position if index is None else index) in (0, "0"):
+                usage = choice.get("usage") or usage
                 self._add_choice(choice)
+        self._count(usage)
+        grown = self._pieces > before
         # A count beside a piece of text may be one of many on the way.
-        self._counted_last = bool(usage) and len(self._content) == before
+        self._counted_last = bool(usage) and not grown
+        self._grown_since = not usage and (grown or self._grown_since)
 
     def _add_choice(self, choice: Any) -> None:
         if error := choice.get("error"):
             raise Rejection(200, json.dumps({"error": error}))
-        self._count(choice.get("usage"))
-        delta = choice.get("delta") or choice.get("message") or {}
+        delta = choice.get("delta") or choice.get("message") or {"content": choice.get("text")}
         self._whole = self._whole or bool(choice.get("message"))
         self._add_thinking(delta)
         for kind, text in content_parts(delta.get("content") or delta.get("refusal")):
             if kind == "thinking":
+                self._pieces += bool(text)
                 self._thinking.append(text)
                 self._thinking_key = self._thinking_key or ""
             else:
                 self._add_content(text)
         calls = delta.get("tool_calls") or delta.get("function_call") or ()
-        for piece in [calls] if isinstance(calls, Mapping) else calls:
+        for piece in filter(None, [calls] if isinstance(calls, Mapping) else calls):
+            self._pieces += 1
             self._calls.add(piece)
         self._finish = text_of(choice.get("finish_reason")) or self._finish
 
@@ -159,6 +167,7 @@ class _Collected:
         for key in _THINKING_KEYS:
             if (thought := delta.get(key)) is not None and isinstance(thought, str | list):
                 pieces = [text for _, text in content_parts(thought)]
+                self._pieces += any(pieces)
                 self._thinking += pieces
                 if any(pieces) or self._thinking_key is None:
                     self._thinking_key = key
@@ -172,6 +181,7 @@ class _Collected:
         if self._stop is not None and (found := self._stop.search(recent)):
             piece = recent[len(self._tail) : found.end()]
             self._stopped = True
+        self._pieces += 1
         self._content.append(piece)
         self._tail = recent[-self._overlap :] if self._overlap else ""
 

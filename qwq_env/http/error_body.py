@@ -75,7 +75,8 @@ def read_error(body: str) -> ErrorBody:
     places += [(found[1],) for key, text in parts if key == "head" and (found := _LOC.search(text))]
     return ErrorBody(
         heads,
-        frozenset(code.lower() for code in codes),
+        # `Throttling.RateQuota` is of the kind `Throttling`.
+        frozenset(part for code in codes for part in (code.lower(), code.lower().split(".")[0])),
         tuple(filter(None, places)),
         statuses[0] if statuses else None,
         next((text for key, text in parts if key == "failed"), ""),

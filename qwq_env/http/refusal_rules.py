@@ -43,7 +43,7 @@ def _codes(names: str) -> frozenset[str]:
     return frozenset(names.lower().split())
 
 
-TOKENS = _words(r"\bmax_?(?:(?:completion|output|new)_?)?tokens\b")
+TOKENS = _words(r"\b(?:max_?(?:(?:completion|output|new)_?)?tokens|maximum tokens you requested)\b")
 """The setting for the length of a reply, by its names."""
 _THOUGHT = r"\breasoning(?:_content)?\b"
 
@@ -73,7 +73,7 @@ RULES: tuple[Rule, ...] = (
         _words(
             r"^(?:your )?(?:account )?(?:insufficient balance|credit balance is too low)"
             r"|^you exceeded your current quota|^access denied.{0,60}(?:good standing|overdue)"
-            r"|^api key not (?:valid|found)|^(?:invalid|incorrect) api key"
+            r"|^api key not (?:valid|found)|^(?:invalid|incorrect) api key|^.{0,20}余额不足"
         ),
     ),
     Rule("operator", status=(403, 404)),
@@ -94,6 +94,7 @@ RULES: tuple[Rule, ...] = (
         codes=_codes(
             "content_filter data_inspection_failed datainspectionfailed 1301"
             " content_policy_violation responsibleaipolicyviolation prohibited_content"
+            " inputtextsensitivecontentdetected outputtextsensitivecontentdetected"
         ),
     ),
     Rule(
@@ -108,8 +109,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "passing",
         codes=_codes(
-            "throttling throttling.ratequota throttling.allocationquota"
-            " throttling.burstrate throttling.user limitrequests limit_requests"
+            "throttling throttlingexception limitrequests limit_requests"
             " limit_burst_rate rate_limit_exceeded rate_limit_error overloaded_error"
             " overloaded engine_overloaded_error resource_exhausted unavailable"
             " service_unavailable server_overloaded"
@@ -119,7 +119,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "context",
         _words(
-            r"maximum (?:context|model|prompt|input) length|max_model_len"
+            r"maximum (?:context|model|prompt|input) length|max_model_len|max_seq(?:uence)?_len"
             r"|context[_ ](?:length|limit)|exceeds? the available context"
             r"|max_tokens\b.{0,60}(?:at least \d+, got|below (?:the )?minimum)"
             r"|exceeded model token limit"
@@ -171,14 +171,15 @@ RULES: tuple[Rule, ...] = (
         "operator",
         codes=_codes(
             "model_not_found model_not_exist modelnotfound deploymentnotfound"
-            " invalid_model model_decommissioned"
+            " invalid_model model_decommissioned 1211"
         ),
     ),
     Rule(
         "operator",
         _words(
-            r"^(?:invalid model\b|(?:the )?(?:requested )?model\b.{0,100}\b(?:not exist"
-            r"|not found|not available|decommissioned|no longer)|\S+ is not a valid model)"
+            r"^(?:invalid model\b|no models? (?:is |are )?loaded|\S+ is not a valid model"
+            r"|(?:the )?(?:requested )?model\b.{0,100}\b(?:not exist|not found|not available"
+            r"|decommissioned|no longer)|模型不存在)"
         ),
     ),
     Rule(

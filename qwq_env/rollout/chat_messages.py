@@ -128,7 +128,8 @@ class Transcript:
         message: dict[str, Any] = {"role": "assistant"}
         if reply.native:
             calls = zip(reply.native, reply.requests, strict=True)
-            message["content"] = sendable_text(content)
+            # Some servers take no text of white space alone; beside calls there may be none.
+            message["content"] = sendable_text(content) if content.strip() else ""
             message["tool_calls"] = [sendable_call(*call, self._tools) for call in calls]
         else:
             message["content"] = sendable_text(content, NO_TEXT)

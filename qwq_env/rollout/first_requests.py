@@ -1,8 +1,9 @@
-"""Whether the first conversations of a run were all refused: then it is no matter of theirs.
+"""Whether the first conversations of a run were all refused, or failed: it is no matter of theirs.
 
 What a refusal means is read from its words, and no table knows them all. That nothing was ever
 served, and each of the first conversations refused, says the same without words: a setting is
-wrong, and the run would lose every episode.
+wrong, and the run would lose every episode. So it would where each was tried in vain: a server
+that is there and answers, but with a login page, or that its model does not fit into the memory.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ class FirstRequests:
 
     def __init__(self, count: int = FIRST) -> None:
         self._count = count
-        self._refused: dict[int, bool] = {}
+        self._failed: dict[int, bool] = {}
         self.served = False
 
     def begin(self, messages: Sequence[Mapping[str, Any]]) -> int:
@@ -32,19 +33,20 @@ class FirstRequests:
         if self.served:
             return 0
         number = hash(json.dumps(messages, sort_keys=True))
-        if len(self._refused) < self._count:
-            self._refused.setdefault(number, False)
+        if len(self._failed) < self._count:
+            self._failed.setdefault(number, False)
         return number
 
     def serve(self) -> None:
         """Take note that one was answered: nothing is wrong with all of them."""
         self.served = True
-        self._refused.clear()
+        self._failed.clear()
 
-    def refuse(self, number: int) -> bool:
-        """Take note of a refusal; True if all that are watched were refused, and none served."""
+    def fail(self, number: int) -> bool:
+        """Take note that one was refused or given up; True if all that are watched were, and none
+        was served."""
         if self.served:
             return False
-        if number in self._refused:
-            self._refused[number] = True
-        return len(self._refused) == self._count and all(self._refused.values())
+        if number in self._failed:
+            self._failed[number] = True
+        return len(self._failed) == self._count and all(self._failed.values())

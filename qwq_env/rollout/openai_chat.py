@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from qwq_env.chat_client import ChatClient, Completion, NativeCall
 from qwq_env.dialect.base import Messages, Schemas
 from qwq_env.dialect.json_calls import read_json
-from qwq_env.errors import UsageError
+from qwq_env.errors import InfrastructureError, ServersGone, UsageError
 from qwq_env.http_client import Refused
 from qwq_env.rollout.chat import ChatModel, ChatReply, Unwanted
 from qwq_env.rollout.first_requests import FirstRequests
@@ -29,7 +29,8 @@ class OpenAIChat(ChatModel):
 
     At most `in_flight` requests are open at a time. What fails on the way (connection, 429, 5xx,
     a stream that breaks off) is tried `attempts` times, with waits that double; a server that was
-    not to be reached for `grace` seconds ends the run (`ServersGone`). With `native_tools` off the
+    not to be reached for `grace` seconds ends the run (`ServersGone`), and so does one that answers
+    none of the first conversations. With `native_tools` off the
     server is not told of the tools; the dialect's instructions tell the model, and its calls are
     read from the text. With `seeded` each request carries a seed, which some servers refuse and
     vLLM's engine may die of (see `VllmPolicy`). `extra` is merged into every request, such as
@@ -110,6 +111,10 @@ class OpenAIChat(ChatModel):
                 self._first.serve()
                 return _malformed_reply(error.refusal.failed, error.refusal.message)
             self._refused(error, conversation)
+        except InfrastructureError as error:
+            if self._first.fail(conversation):
+                raise ServersGone(f"no conversation so far was answered: {error}") from None
+            raise
         self._first.serve()
         if completion.finish_reason == "content_filter":
             raise Unwanted(f"{self!r}: the reply was cut by the server's content filter")
@@ -121,7 +126,7 @@ class OpenAIChat(ChatModel):
         # All requests have the same settings: one that was served once is not wrong.
         ours = error.kind in ("operator", "tokens") and not (setting and self._first.served)
         if not ours:
-            if error.kind == "filtered" or not self._first.refuse(conversation):
+            if error.kind == "filtered" or not self._first.fail(conversation):
                 raise Unwanted(str(error)) from None
             told += "; so were all conversations so far, and none was answered"
         if not setting or setting in ("model", "tools", "tool_choice"):

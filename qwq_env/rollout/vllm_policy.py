@@ -145,8 +145,11 @@ class VllmPolicy(Policy):
                     generation = await self._sample(servers[index], request, liveness)
                 except Unserved as error:
                     failure = error
-                    alone_until[index] = clock() + min(error.after, self._settings.seconds)
-                    liveness.failed(servers[index].url, str(error), answered=error.busy)
+                    after = min(error.after, self._settings.seconds)
+                    alone_until[index] = clock() + after
+                    liveness.failed(
+                        servers[index].url, str(error), answered=error.busy, after=after
+                    )
                     continue
                 except InfrastructureError as error:
                     raise InfrastructureError(f"vllm: {error}") from None

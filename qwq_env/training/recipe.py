@@ -200,6 +200,10 @@ def _apply(value: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise UsageError(f"override: {brief(override)}; expected key=value, such as grpo.steps=20")
+    try:
+        override.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"override: {brief(override)}; expected text in UTF-8") from None
     *sections, last = key.split(".")
     if len(sections) > _MOST_SECTIONS:
         raise UsageError(f"override: {brief(override)}; expected at most {_MOST_SECTIONS} dots")
@@ -250,12 +254,6 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
 
 
 def _scalar(hint: type, value: Any, where: str) -> Any:
-    if hint is float and isinstance(value, str):
-        # YAML reads 5e-4 as a text, for it wants a dot in a number.
-        try:
-            value = float(value)
-        except ValueError:
-            pass
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):

@@ -3,10 +3,12 @@
 YAML is a language of its own: an alias stands for what was written elsewhere, so that ten lines
 make ten billion items; `<<` merges, `!tags` construct, a key may be a date or a list, and of a
 key that stands there twice the last one silently counts. All of that is refused with its line.
+Numbers are read as they look: not 010 as 8 nor 1:30 as 90, and 5e-4 is one. Dates are texts.
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +19,12 @@ from qwq_env.errors import UsageError, brief
 _MOST_BYTES: Final = 100_000
 _DEEPEST: Final = 10
 _TEXT: Final = "tag:yaml.org,2002:str"
+_NUMBERS: Final = {
+    "tag:yaml.org,2002:int": r"[-+]?(?:0|[1-9][0-9]*(?:_[0-9]+)*)",
+    "tag:yaml.org,2002:float": r"[-+]?(?:(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
+    r"|[0-9]+[eE][-+]?[0-9]+|\.(?:inf|Inf|INF))|\.(?:nan|NaN|NAN)",
+}
+_NO_VALUES: Final = frozenset({"tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:value", *_NUMBERS})
 
 
 def read_yaml_file(path: Path) -> Any:
@@ -55,12 +63,27 @@ def write_yaml(value: Any) -> str:
     return text
 
 
-class _Dumper(yaml.SafeDumper):
+class _Plain:
+    """Which texts without quotes are something else: in reading and writing alike."""
+
+    yaml_implicit_resolvers: Any = {  # noqa: RUF012 - PyYAML's own class attribute, which is read only
+        first: [known for known in resolvers if known[0] not in _NO_VALUES]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+for _tag, _pattern in _NUMBERS.items():
+    for _first in "-+.0123456789":
+        _resolver = (_tag, re.compile(f"(?:{_pattern})\\Z"))
+        _Plain.yaml_implicit_resolvers.setdefault(_first, []).append(_resolver)
+
+
+class _Dumper(_Plain, yaml.SafeDumper):
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(_Plain, yaml.SafeLoader):
     """The safe loader, without what a recipe has no use for."""
 
     def __init__(self, stream: str) -> None:
@@ -95,10 +118,16 @@ class _Loader(yaml.SafeLoader):
 
     def construct_object(self, node: Any, deep: bool = False) -> Any:
         try:
-            return super().construct_object(node, deep)
+            value = super().construct_object(node, deep)
         except (ValueError, OverflowError):
-            # A number of thousands of digits, a date that is none.
+            # A number of thousands of digits.
             _refuse(f"{brief(node.value)} cannot be read; quote it if it is a text", node)
+        if isinstance(value, str) and not value.isascii():
+            try:
+                value.encode()
+            except UnicodeEncodeError:
+                _refuse("half a surrogate pair (\\ud800 to \\udfff); expected text", node)
+        return value
 
 
 def _refuse(problem: str, place: Any) -> None:

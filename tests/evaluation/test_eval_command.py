@@ -25,10 +25,14 @@ ENV = "tests/Say-v0"
 
 
 def say(tasks=None, tools=()) -> ToolEnv:
-    """Tasks to say a number; half of the numbers are paid, whatever is said."""
+    """Tasks to say a number; half of the numbers are paid, whatever is said.
+
+    No thinking is opened in the prompt, so that any text is an answer.
+    """
     made = [Task(f"t{i}", f"Say {i}.", str(i)) for i in range(8)]
     rubric = Rubric([Component("even", lambda final: float(int(final.task.answer) % 2 == 0))])
-    return ToolEnv(ListTaskSet(made) if tasks is None else load_jsonl(tasks), list(tools), rubric)
+    given = ListTaskSet(made) if tasks is None else load_jsonl(tasks)
+    return ToolEnv(given, list(tools), rubric, dialect="tags")
 
 
 @pytest.fixture(autouse=True)
@@ -138,6 +142,28 @@ def test_folder_is_not_taken_twice(stub, checkpoint, tmp_path, capsys):
     assert len(stub.bodies) == 8
 
 
+@pytest.mark.parametrize("text", ["[1]", '"samples"', "7", "null", "{", "", "\x00"])
+def test_damaged_settings_are_one_line(stub, checkpoint, tmp_path, capsys, text):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "settings.json").write_text(text)
+    (out / "episodes.jsonl").write_text("{}\n")
+
+    assert evaluate(stub, checkpoint, out, "--resume") == 2
+    assert "settings.json is damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("more", [(), ("--text-tools",), ("--resume", "--temperature", "0.5")])
+def test_mistake_before_the_first_episode_leaves_the_folder_free(tmp_path, more):
+    arguments = ["eval", ENV, "--model", "qwq", "--out", str(tmp_path / "out"), "--endpoint"]
+    with Server([401], repeat=True) as server:
+        assert main([*arguments, server.url]) == 2
+    with Server([ANSWER], repeat=True) as server:
+        assert main([*arguments, server.url, *more]) == 0
+
+    assert len((tmp_path / "out" / "episodes.jsonl").read_text().splitlines()) == 8
+
+
 def test_tasks_that_were_changed_are_others(stub, checkpoint, tmp_path, capsys):
     file, out = tmp_path / "tasks.jsonl", tmp_path / "out"
     file.write_text('{"prompt": "Say 4.", "answer": "4"}\n')
@@ -212,6 +238,14 @@ WRONG = {
         "temperature: -1.0",
     ),
     "no samples": (["--endpoint", "http://a/v1", "--model", "m", "--samples", "0"], "samples: 0"),
+    "more tasks than there are numbers": (
+        ["--endpoint", "http://a/v1", "--model", "m", "--tasks", "9" * 5000],
+        "tasks: '999",
+    ),
+    "no grace": (
+        ["--endpoint", "http://a/v1", "--model", "m", "--grace", "nan"],
+        "grace: nan",
+    ),
     "two limits": (
         ["--endpoint", "http://a/v1", "--model", "m", "--tasks", "3", "--limit", "3"],
         "limit: 3",

@@ -128,3 +128,12 @@ def test_call_without_the_wrapper():
 @pytest.mark.parametrize("index", ["0", 0.0])
 def test_index_of_another_kind(index):
     assert collected((index, "c1", "add", A_PARTS[0]), (0, ..., ..., A_PARTS[1])) == TWO[:1]
+
+
+def test_ids_that_are_numbers():
+    assert collected((0, 0, "add", A), (1, 17, "now", B)) == [("0", "add", A), ("17", "now", B)]
+
+
+@pytest.mark.parametrize("index", ["first", {}, float("nan")])
+def test_index_that_is_none(index):
+    assert collected((index, "c1", "add", A_PARTS[0]), (index, ..., ..., A_PARTS[1])) == TWO[:1]

@@ -25,6 +25,7 @@ def sse(*values, data="data: ", end="\n\n", done="data: [DONE]\n\n"):
     return "".join(f"{data}{json.dumps(value)}{end}" for value in values) + done
 
 
+CALL = {"id": "c", "type": "function", "function": {"name": "add", "arguments": '{"a": 2}'}}
 USAGE = {"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 7}}
 ANSWER = (chunk(role="assistant", content="It is "), chunk(content="42."), chunk("stop"), USAGE)
 WHOLE = {
@@ -65,6 +66,11 @@ STREAMS = {
     "parts": sse(chunk(content=[{"type": "text", "text": "It is "}, "42."]), *ANSWER[2:]),
     "refusal": sse(chunk(content=None, refusal="It is 42."), *ANSWER[2:]),
     "lines of JSON": "\n".join(map(json.dumps, ANSWER)),
+    "two whole choices without an index": json.dumps({**WHOLE, "choices": [
+        WHOLE["choices"][0] | {"index": None}, {"message": {"content": "or 43"}}]}),
+    "as completions send it": sse({"choices": [{"index": 0, "text": "It is 42.",
+                                                "finish_reason": "stop"}]}, USAGE),
+    "no call at all": sse(chunk(tool_calls=[None]), *ANSWER),
 }  # fmt: skip
 
 
@@ -75,6 +81,20 @@ def test_answer(stream):
     assert (reply.content, reply.finish_reason) == ("It is 42.", "stop")
     assert (reply.tokens, reply.prompt_tokens) == (7, 5)
     assert (reply.thinking, reply.thinking_key, reply.calls) == ("", None, ())
+
+
+@pytest.mark.parametrize("grown", [{"content": "x"}, {"reasoning": "x"}, {"tool_calls": [CALL]}])
+def test_count_before_the_end_of_the_reply_is_none(grown):
+    begun = {**chunk(content=""), "usage": {"prompt_tokens": 5, "completion_tokens": 0}}
+    reply = read(sse(begun, chunk(**grown), chunk("stop")))
+
+    assert (reply.tokens, reply.prompt_tokens) == (None, 5)
+
+
+def test_count_beside_every_piece():
+    pieces = [{**chunk(content="x"), "usage": {"completion_tokens": n}} for n in (1, 2)]
+
+    assert read(sse(*pieces, chunk("stop"))).tokens == 2
 
 
 def test_huge_event():
@@ -121,9 +141,6 @@ def test_thinking(thoughts, chunks, key):
 )  # fmt: skip
 def test_words_for_the_end(word, reason):
     assert read(sse(chunk(word))).finish_reason == reason
-
-
-CALL = {"id": "c", "type": "function", "function": {"name": "add", "arguments": '{"a": 2}'}}
 
 
 @pytest.mark.parametrize(

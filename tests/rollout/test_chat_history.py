@@ -132,6 +132,13 @@ def test_results_that_are_empty(text):
     assert trajectory.messages[2]["content"] == text
 
 
+def test_white_space_beside_a_call():
+    trajectory, messages = turns(called(content=" \n"))
+
+    assert messages[1]["content"] == ""
+    assert trajectory.messages[1]["content"].strip() == ""
+
+
 def test_text_that_utf8_cannot_write():
     reply = [delta(reasoning_content="hm \ud800"), *called(content="so \ud800")]
     trajectory, messages = turns(reply)

@@ -9,7 +9,7 @@ import pytest
 from qwq_env.rollout.store import EpisodeStore, read_episodes
 from qwq_env.trajectory import Trajectory
 
-from .chat_server import ANSWER, Server, Stream, delta, end, native_call, play
+from .chat_server import ANSWER, Failure, Server, Stream, delta, end, native_call, play
 
 
 def test_native_calls_and_reasoning_content():
@@ -154,3 +154,9 @@ def test_reply_that_was_filtered_is_not_graded():
 
     assert (trajectory.outcome.reason, trajectory.reward) == ("refused", None)
     assert len(server.requests) == 1
+
+
+def test_reply_with_another_status_of_success():
+    whole = {"choices": [{"message": {"content": "It is 42."}, "finish_reason": "stop"}]}
+    with Server([Failure(201, whole)]) as server:
+        assert play(server, tries=1).reward == 1.0

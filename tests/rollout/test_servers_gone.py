@@ -19,7 +19,7 @@ from qwq_env.rollout.vllm_policy import HttpSettings, VllmPolicy
 from qwq_env.rubric import Component, Rubric
 from qwq_env.task import ListTaskSet, Task
 
-from .chat_server import ANSWER, Server, content_of
+from .chat_server import ANSWER, Failure, Server, content_of
 from .vllm_stub import StubServer, completion, error
 
 QUICK = HttpSettings(attempts=3, backoff=0.001, grace=0.3)
@@ -27,8 +27,9 @@ REQUEST = GenerationRequest([1, 2, 3], 10, "e", Sampling(), frozenset({2}))
 
 
 def environment(count: int) -> ToolEnv:
+    """Tasks in a dialect whose prompts open no thinking, so that any text is an answer."""
     tasks = ListTaskSet([Task(f"t{i}", f"Say {i}.", str(i)) for i in range(count)])
-    return ToolEnv(tasks, [], Rubric([Component("any", lambda final: 1.0)]))
+    return ToolEnv(tasks, [], Rubric([Component("any", lambda final: 1.0)]), dialect="tags")
 
 
 def assignments(env: ToolEnv) -> list[Assignment]:
@@ -160,6 +161,60 @@ async def test_chat_server_that_answers_anything_is_there():
         trajectories = await play_chat(server.url, 2, attempts=1)
 
     assert [t.outcome.reason for t in trajectories] == ["infrastructure"] * 2
+
+
+class Gateway(Server):
+    """Answers every question whether it is there with `status`."""
+
+    def __init__(self, replies, status):
+        super().__init__(replies, repeat=True)
+
+        def do_GET(handler):
+            handler.send_response(status)
+            handler.send_header("Content-Length", "0")
+            handler.end_headers()
+
+        self.server.RequestHandlerClass.do_GET = do_GET
+
+
+@pytest.mark.parametrize("status", [502, 503, 504])
+async def test_gateway_with_nobody_behind_it_is_none(status):
+    told = rf"status {status} on http://127.0.0.1:\d+/v1/models"
+    with Gateway([status], status) as server, pytest.raises(ServersGone, match=told):
+        await play_chat(server.url)
+
+
+async def test_busy_server_is_there():
+    with Gateway([503], 200) as server:
+        trajectories = await play_chat(server.url, 2, attempts=1)
+
+    assert [t.outcome.reason for t in trajectories] == ["infrastructure"] * 2
+
+
+USELESS = [Failure(200, "<html>log in</html>"), 500, Failure(200, {"base_resp": {"status": 1008}})]
+
+
+@pytest.mark.parametrize("reply", USELESS)
+async def test_server_that_never_answered_anything_ends_the_run(reply):
+    with Gateway([reply], 200) as server:
+        with pytest.raises(ServersGone, match="no conversation so far was answered: "):
+            await play_chat(server.url, attempts=1)
+
+        assert len(server.requests) <= 24
+
+
+async def test_server_that_answered_once_loses_single_episodes():
+    with Server([ANSWER, 500], repeat=True) as server:
+        trajectories = await play_chat(server.url, 6, attempts=1, in_flight=1)
+
+    reasons = [t.outcome.reason for t in trajectories]
+    assert sorted(reasons) == ["answered", *["infrastructure"] * 5]
+
+
+async def test_proxy_is_named_when_nobody_is_reached_through_it(monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    with pytest.raises(ServersGone, match=r"through the proxy http://127\.0\.0\.1:9 of HTTP_PROXY"):
+        await play_chat("http://gpu1.invalid/v1")
 
 
 async def test_chat_server_that_hangs_up_once_is_asked_again():

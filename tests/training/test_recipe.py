@@ -35,7 +35,13 @@ BOMB = "seed: 0\n" + "".join(
         ("null: a\n", ":1: the key 'null'; expected a name"),
         ("? [a, b]\n: c\n", r":1: the key \[\]; expected a name"),
         ("seed: " + "9" * 5000 + "\n", ":1: '9+...' cannot be read"),
-        ("name: 2024-13-45\n", ":1: '2024-13-45' cannot be read"),
+        ("seed: 010\n", "seed: '010'; expected int"),
+        ("seed: 1:30\n", "seed: '1:30'; expected int"),
+        ("seed: 0x10\n", "seed: '0x10'; expected int"),
+        ("grpo: {learning_rate: 1:30.5}\n", "grpo.learning_rate: '1:30.5'; expected float"),
+        ("grpo: {learning_rate: 1e400}\n", "grpo.learning_rate: inf; expected 0 or more"),
+        ("grpo: {learning_rate: '5e-4'}\n", "grpo.learning_rate: '5e-4'; expected float"),
+        ('name: "\\ud800"\n', r":1: half a surrogate pair"),
         ("a: " + "[" * 5000, ":1: nested too deeply"),
         ("".join(f"{' ' * i}a:\n" for i in range(40)), ":10: nested too deeply"),
         ("- " * 5000, ":1: nested too deeply"),
@@ -87,7 +93,14 @@ def test_an_override_that_is_no_yaml_is_a_text(tmp_path, override):
 
 @pytest.mark.parametrize(
     "override",
-    ["x" * 10**6, f"{'a.' * 10_000}b=1", "seed=" + "9" * 5000, "seed.x=1", "grpo.\x1b[31m=1"],
+    [
+        "x" * 10**6,
+        f"{'a.' * 10_000}b=1",
+        "seed=" + "9" * 5000,
+        "seed.x=1",
+        "grpo.\x1b[31m=1",
+        "name=a\udcff",
+    ],
 )
 def test_an_override_without_end_is_cut(tmp_path, override):
     path = tmp_path / "recipe.yaml"
@@ -97,6 +110,23 @@ def test_an_override_without_end_is_cut(tmp_path, override):
 
     assert len(str(error.value)) < 300
     assert str(error.value).isprintable()
+
+
+NUMBERS = {"5e-4": 5e-4, "1E3": 1000.0, "-2": -2, "+3": 3, "1_000": 1000, ".5": 0.5, "1.": 1.0,
+           "1.5e+3": 1500.0, "0": 0, "-.inf": float("-inf")}  # fmt: skip
+TEXTS = ["010", "1:30", "1:30.5", "0x1F", "0b1", "2024-01-01", "2024-13-45", "=", "1e", "1.2.3",
+         "e5", "_1", "1__0_", "."]  # fmt: skip
+
+
+def test_numbers_are_as_they_look_and_all_else_is_text():
+    assert {text: read_yaml(text) for text in NUMBERS} == NUMBERS
+    assert [read_yaml(text) for text in TEXTS] == TEXTS
+
+
+def test_what_is_written_is_read_again():
+    values = [*NUMBERS, *NUMBERS.values(), *TEXTS, "yes", "~", "", "a: b", True, None, 1e-7, 10**20]
+
+    assert read_yaml(write_yaml({"a": values})) == {"a": values}
 
 
 def test_a_recipe_is_written_without_what_is_not_read(tmp_path):
