@@ -135,6 +135,8 @@ def _left_undone(node: Call, rationals: int, value: Fraction | None) -> str | No
     if name == "div":
         even = value is not None and value.denominator == 1
         plain = all(map(_is_whole_or_power, parts))
+        if parts[1] == Number(Fraction(1)):
+            return None
         return "division" if rationals > 1 and (even or not plain) else None
     if name == "pow":
         return "power" if rationals > 1 and not all(map(_is_fraction, parts)) else None
