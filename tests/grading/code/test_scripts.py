@@ -346,3 +346,24 @@ async def test_most_scripts_need_two_plays(sandbox):
 
     assert score.value == 1.0
     assert (counting.runs, counting.calls) == (2, 4)
+
+
+KODCODE = """
+import pytest
+from solution import add
+
+def test_sum():
+    assert add(1, 2) == 3
+
+def test_error():
+    with pytest.raises(ValueError):
+        add(1, "x")
+"""
+
+
+@pytest.mark.parametrize(("more", "value"), [("int(b)", 1.0), ("0", 0.0), ("b", 0.0)])
+async def test_functions_of_pytest_are_played(sandbox, more, value):
+    problem = read_problem({"test": KODCODE, "test_info": [{"function_name": "add"}]})
+    score = await CodeGrader(sandbox).grade(problem, fenced(f"def add(a, b): return a + {more}"))
+
+    assert score.value == value, score
