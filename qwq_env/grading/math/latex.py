@@ -106,7 +106,7 @@ _ROOT_SIGN = re.compile(r"√\s*(\d+(?:\.\d+)?)")
 _PRICE = re.compile(r"[\s$]*(-?)\s*\\\$\s*(-?[\d.][\d.,{}\\! ]*?)[\s$.]*")
 _RUPEES = re.compile(r"(?:\\text\{\s*)?(?:Rs|INR|USD|EUR|GBP)\.?[\s~]*\}?[\s~]*(?=\d)")
 _CLOCK = re.compile(
-    r"(?<![\d:.])(?P<hour>\d{1,2})(?:(?P<minutes>:[0-5]\d)[\s~]*|[\s~]+|(?=\\text))"
+    r"(?<![\d:.])(?P<hour>\d{1,2})(?:(?P<minutes>(?::[0-5]\d){1,2})[\s~]*|[\s~]+|(?=\\text))"
     r"(?P<open>\\text\{[\s~]*)?(?P<half>[AaPp])(?:\.\s?[Mm]\.?|[Mm])(?![A-Za-z])(?(open)\s*\})"
 )
 _UNIT_FRACTION = re.compile(r"\\frac\s*\{\s*\\text\{([^{}]*)\}\s*\}\{\s*\\text\{([^{}]*)\}\s*\}")
