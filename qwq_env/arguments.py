@@ -2,7 +2,8 @@
 
 `check_arguments` validates (with `jsonschema`) and mends what is not valid and can be mended
 without guessing: `"3"` for an integer, `7` for a string, `"true"` for a boolean, a JSON text for an
-array or object, null for an optional argument that takes none (it gets its default). `3.0` for an
+array or object, null for an optional argument that takes none (it gets its default), at any depth
+that the schema's `properties`, `items` and references within it lead to. `3.0` for an
 integer becomes 3, at any depth. Anything else is refused with a sentence that the model can act on.
 """
 
@@ -132,21 +133,53 @@ def _mended(
     whole: Validator,
 ) -> tuple[dict[str, Any], ArgumentError | None]:
     """Return arguments that are valid as they stand; what is not is mended first."""
-    required = schema.get("required", ())
     problem = None
     if whole.error(arguments) is not None:
         arguments = {
             name: _coerce(value, properties[name]) if name in properties else value
             for name, value in arguments.items()
-            if not (
-                value is None
-                and name in properties
-                and name not in required
-                and not whole.takes(properties[name], None)
-            )
         }
+        arguments = _without_nulls(arguments, schema, schema, whole)
         problem = _first_error(schema, properties, arguments, whole)
     return {name: _whole(arguments[name], properties.get(name)) for name in arguments}, problem
+
+
+def _without_nulls(value: Any, part: Any, schema: Mapping[str, Any], whole: Validator) -> Any:
+    """Return `value` without the nulls of optional properties that take none."""
+    part = _resolved(part, schema)
+    if isinstance(value, list) and isinstance(inner := part.get("items"), Mapping):
+        return [_without_nulls(item, inner, schema, whole) for item in value]
+    properties = part.get("properties")
+    if not isinstance(value, dict) or not isinstance(properties, Mapping):
+        return value
+    required = part.get("required", ())
+    kept = {}
+    for name, item in value.items():
+        wanted = properties.get(name, True)
+        if item is None and name not in required and not whole.takes(wanted, None):
+            continue
+        kept[name] = _without_nulls(item, wanted, schema, whole)
+    return kept
+
+
+def _resolved(part: Any, schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the schema that `part` comes to: behind its references, or beside null."""
+    for _ in range(_MAX_DEPTH):
+        if not isinstance(part, Mapping):
+            return {}
+        options = [each for each in part.get("anyOf", ()) if _kinds(each) != {"null"}]
+        if isinstance(reference := part.get("$ref"), str) and reference.startswith("#/"):
+            part = schema
+            for step in reference[2:].split("/"):
+                step = step.replace("~1", "/").replace("~0", "~")
+                part = part.get(step) if isinstance(part, Mapping) else None
+        elif len(options) == 1:
+            part = options[0]
+        elif len(part.get("allOf", ())) == 1 and "properties" not in part:
+            part = part["allOf"][0]
+        else:
+            return part
+    return {}
 
 
 def _unfit(arguments: Any, characters: int | None) -> ArgumentError | None:

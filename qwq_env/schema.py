@@ -1,9 +1,10 @@
 """A tool's schema: what makes it one, and the validator of arguments made of it.
 
-A schema is held against JSON Schema (draft 2020-12, or the draft that its `$schema` names) where a
-tool is given to an environment, so that a mistake in it is told there, and does not end the first
-episode that calls the tool: an unknown type, a reference that leads nowhere, a schema that applies
-itself to the same value without end. Nothing is ever fetched.
+A schema is held against JSON Schema (draft 2020-12, or the draft that its `$schema` names; without
+one also an older draft that it is sound in, and OpenAPI's `nullable` counts) where a tool is given
+to an environment, so that a mistake in it is told there, and does not end the first episode that
+calls the tool: an unknown type, a reference that leads nowhere, a schema that applies itself to the
+same value without end. Nothing is ever fetched.
 
 Checking a model's arguments takes bounded work, whatever schema and arguments are: at most
 `MOST_CHECKS` keywords are applied, texts are held against a `pattern` up to `MOST_PATTERN_TEXT`
@@ -102,10 +103,8 @@ class Validator:
     def __init__(self, schema: Mapping[str, Any]) -> None:
         import jsonschema  # noqa: PLC0415 - heavy; a plain schema does without it
 
-        draft = jsonschema.Draft202012Validator
-        kind = jsonschema.validators.validator_for(schema, default=draft)
         try:
-            kind.check_schema(dict(schema))
+            kind = _draft(schema)
             _check_references(schema, kind)
         except jsonschema.SchemaError as error:
             place = ".".join(str(part) for part in error.absolute_path) or "the schema"
@@ -128,6 +127,29 @@ class Validator:
         """Say whether `value` satisfies `part`, a schema inside this one."""
         _budget.left = MOST_CHECKS
         return bool(self._validator.evolve(schema=part).is_valid(value))
+
+
+def _draft(schema: Mapping[str, Any]) -> Any:
+    """Return the validator class of a schema's draft: of those that it is sound in, the newest.
+
+    Raises jsonschema's `SchemaError`. Servers write tuples and bounds of old drafts, and no
+    `$schema`.
+    """
+    import jsonschema  # noqa: PLC0415 - loaded by now
+
+    newest = jsonschema.Draft202012Validator
+    kinds: list[Any] = [jsonschema.validators.validator_for(schema, default=newest)]
+    if "$schema" not in schema:
+        kinds += [jsonschema.Draft7Validator, jsonschema.Draft4Validator]
+    errors = []
+    for kind in kinds:
+        try:
+            kind.check_schema(dict(schema))
+        except jsonschema.SchemaError as error:
+            errors.append(error)
+        else:
+            return kind
+    raise errors[0]
 
 
 def _registry() -> Any:
@@ -213,7 +235,11 @@ def _bounded(kind: Any) -> Any:
     """Return the validator class of a draft with keywords of bounded work."""
     import jsonschema  # noqa: PLC0415 - heavy; a plain schema does without it
 
-    own = {**kind.VALIDATORS, "pattern": _pattern, "uniqueItems": _unique_items}
+    own = {
+        name: _nullable(keyword) if name in ("type", "enum") else keyword
+        for name, keyword in kind.VALIDATORS.items()
+    }
+    own |= {"pattern": _pattern, "uniqueItems": _unique_items}
     counted = {name: _counted(keyword) for name, keyword in own.items() if name in kind.VALIDATORS}
     extend: Callable[..., Any] = jsonschema.validators.extend
     return extend(kind, counted)
@@ -225,6 +251,14 @@ def _counted(keyword: Callable[..., Any]) -> Callable[..., Iterator[Any]]:
         if _budget.left < 0:
             raise TooMuchToCheck
         yield from keyword(validator, value, instance, schema) or ()
+
+    return apply
+
+
+def _nullable(keyword: Callable[..., Any]) -> Callable[..., Iterator[Any]]:
+    def apply(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[Any]:
+        if instance is not None or schema.get("nullable") is not True:
+            yield from keyword(validator, value, instance, schema) or ()
 
     return apply
 

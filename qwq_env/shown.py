@@ -1,20 +1,26 @@
 """What a model is shown of a value that a tool returned.
 
 A text as it is; anything else as JSON, which models read better than Python's notation: dicts,
-lists, tuples, sets, dataclasses, NamedTuples, arrays, pydantic's models, numbers, truth values,
-None. Parts that have no JSON form (dates, paths, NaN, objects of other classes) are their texts.
+lists, tuples, sets, deques, ranges, views, what an iterator gives, dataclasses, NamedTuples,
+arrays, pydantic's models, numbers, truth values, None. Parts that have no JSON form (dates, paths,
+NaN, objects of other classes) are their texts.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import enum
+import io
+import itertools
 import json
 import math
-from collections.abc import Mapping, Set
+from collections import deque
+from collections.abc import Iterator, Mapping, Set, ValuesView
 from typing import Any, Final
 
 _MOST_LEVELS: Final = 64
+_MOST_ITEMS: Final = 10_000
+"""Of an iterator, which may be endless."""
 
 
 def shown(value: object) -> str:
@@ -39,7 +45,9 @@ def _plain(value: Any, around: tuple[int, ...]) -> Any:
     inside = (*around, id(value))
     if (named := _named_parts(value)) is not None:
         return {_name(name): _plain(part, inside) for name, part in named.items()}
-    if isinstance(value, list | tuple | Set):
+    if isinstance(value, Iterator) and not isinstance(value, io.IOBase):
+        value = list(itertools.islice(value, _MOST_ITEMS))
+    if isinstance(value, list | tuple | Set | deque | range | ValuesView):
         return [_plain(part, inside) for part in value]
     return str(value)
 

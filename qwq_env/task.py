@@ -169,6 +169,9 @@ def load_jsonl(
     return _load(str(path), rows, reader, strict)
 
 
+_TABLES = {".parquet": "parquet", ".csv": "csv", ".arrow": "arrow"}
+
+
 def load_huggingface(
     dataset: str,
     *,
@@ -179,13 +182,20 @@ def load_huggingface(
 ) -> ListTaskSet:
     """Load a dataset of the Hugging Face hub, or a local folder of the same layout.
 
+    A folder that `save_to_disk` wrote of one split, and a file of a table, is that split.
+
     Needs the `train` extra. Raises `UsageError` for a dataset that cannot be loaded, and for rows
     as `load_jsonl` does.
     """
     import datasets  # noqa: PLC0415 - heavy, optional
 
     try:
-        loaded = datasets.load_dataset(dataset, configuration, split=split)
+        if (form := _TABLES.get(Path(dataset).suffix.lower())) and Path(dataset).is_file():
+            loaded = datasets.load_dataset(form, data_files=dataset, split="train")
+        elif (Path(dataset) / "state.json").is_file():
+            loaded = datasets.load_from_disk(dataset)
+        else:
+            loaded = datasets.load_dataset(dataset, configuration, split=split)
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UsageError(f"tasks: dataset {brief(dataset)} could not be loaded: {reason}") from None

@@ -22,7 +22,6 @@ import difflib
 import json
 import re
 from collections.abc import Mapping
-from math import isfinite
 from typing import Any
 
 from qwq_env.errors import UsageError
@@ -53,6 +52,8 @@ _FRAME = re.compile(
 _WITH_UNIT = re.compile(r"\s*(-?[\d.,/]+)\s*\([^()]*\)\s*")
 _NOT_GIVEN = ("proof", "notfound", "none", "nan", "n/a")
 """What stands for an answer where a data set has none (NuminaMath-1.5, pandas)."""
+_EXACT_FLOATS = 2**53
+"""Beyond, a float is not the whole number that was written: 1e30."""
 _MOST_BARE = 200
 """Characters of TRL's `solution` without a box that is an answer, and no solution."""
 
@@ -122,9 +123,11 @@ def _bare(value: Any, has_body: bool = False) -> Any:
         value = value.get("ground_truth")
     if isinstance(value, str) and value.lstrip().startswith('["'):
         value = _decoded(value)
-    if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
-        value = ", ".join(value)
-    if isinstance(value, float) and isfinite(value) and value.is_integer():
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if isinstance(value, list) and value and all(type(item) in (str, int, float) for item in value):
+        value = ", ".join(map(str, value))
+    if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT_FLOATS:
         return int(value)
     if not isinstance(value, str):
         return value if isinstance(value, int | float) and not isinstance(value, bool) else None

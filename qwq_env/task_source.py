@@ -14,6 +14,7 @@ _DATASET_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _FILES = frozenset(
     [".jsonl", ".json", ".txt", ".csv", ".tsv", ".parquet", ".arrow", ".md", ".gz", ".zip", ".zst"]
 )
+_TABLES = frozenset([".parquet", ".csv", ".arrow"])
 _DATA = ("*.parquet", "*.csv", "*.arrow")
 _LINES = ("*.jsonl", "*.json")
 
@@ -29,10 +30,10 @@ def open_tasks(
 ) -> TaskSet:
     """Return the task set that `tasks` stands for.
 
-    A `TaskSet` stands for itself, a name of `procedural` for what it makes, a path for a JSONL
-    file, a folder with data files or `org/name` for a Hugging Face dataset (`configuration`,
-    `split`). In a folder of JSONL files, that of the split is named after it
-    (`test.jsonl`). Rows are read with `reader`; those that it refuses are left out and told of,
+    A `TaskSet` stands for itself, a name of `procedural` for what it makes, a path for a JSONL file
+    or a table (parquet, csv, arrow), a folder with data files or `org/name` for a Hugging Face
+    dataset (`configuration`, `split`). In a folder of JSONL files, that of the split is named after
+    it (`test.jsonl`). Rows are read with `reader`; those that it refuses are left out and told of,
     or with `strict` end the loading.
 
     Raises `UsageError` for everything else, and for what cannot be loaded.
@@ -57,6 +58,8 @@ def open_tasks(
             if lines := _lines_of(path, split):
                 return load_jsonl(lines, reader, strict=strict)
             raise UsageError(f"tasks: {brief(name)} is a folder without data files; {expected}")
+        return hub()
+    if path.is_file() and path.suffix.lower() in _TABLES:
         return hub()
     if path.is_file() or path.suffix.lower() in _FILES:
         return load_jsonl(path, reader, strict=strict)

@@ -134,7 +134,7 @@ class FunctionTool(Tool):
             value = await _in_thread(functools.partial(self.function, **arguments))
         else:
             value = self.function(**arguments)
-        if asyncio.iscoroutine(value):  # an async function, behind a decorator that hides it
+        if inspect.iscoroutine(value):  # an async function, behind a decorator that hides it
             value = await value
         return value if isinstance(value, ToolResult) else shown(value)
 

@@ -376,10 +376,42 @@ def test_null_for_an_optional_argument_that_takes_none_is_its_default(
     assert (demanded[1] is None) == kept
 
 
-def test_null_inside_an_object_is_a_value() -> None:
-    _, problem = check_arguments(whole(NODE), {"x": {"value": None}})
+@pytest.mark.parametrize(
+    "form",
+    [
+        OBJECT | {"properties": {"y": {"type": "integer"}}},
+        {"$ref": "#/$defs/node"},
+        {"allOf": [{"$ref": "#/$defs/node"}], "description": "a node"},
+        {"anyOf": [{"$ref": "#/$defs/node"}, {"type": "null"}]},
+    ],
+)
+def test_null_for_an_optional_property_is_its_default_too(form: Any) -> None:
+    name = "y" if "properties" in form else "value"
+    listed = whole({"type": "array", "items": form})
+    demanded = {"allOf": [form], "required": [name]}
 
-    assert problem is not None and problem.message.startswith("x.value: None")
+    assert check_arguments(whole(form), {"x": {name: None}}) == ({"x": {}}, None)
+    assert check_arguments(listed, {"x": [{name: None}, {name: 1}]})[0] == {"x": [{}, {name: 1}]}
+    _, problem = check_arguments(whole(demanded), {"x": {name: None}})
+    assert problem is not None
+
+
+@pytest.mark.parametrize(
+    ("form", "right", "wrong"),
+    [
+        ({"type": "array", "items": [{"type": "integer"}, {"type": "string"}]}, [1, "a"], ["a", 1]),
+        ({"type": "integer", "minimum": 0, "exclusiveMinimum": True}, 1, 0),
+        ({"type": "string", "nullable": True}, None, [1]),
+        ({"type": "string", "enum": ["a"], "nullable": True}, None, "b"),
+        ({"type": "string", "nullable": False}, "a", None),
+    ],
+)
+def test_older_drafts_and_openapi(form: Any, right: Any, wrong: Any) -> None:
+    schema = whole(form, required=["x"])
+    check_parameters(schema)
+
+    assert check_arguments(schema, {"x": right}) == ({"x": right}, None)
+    assert check_arguments(schema, {"x": wrong})[1] is not None
 
 
 def tower(depth: int) -> Any:

@@ -5,6 +5,7 @@ import datetime
 import enum
 import math
 import pathlib
+from collections import deque
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -47,6 +48,10 @@ RING.append(RING)
         (0.5, "0.5"),
         (math.nan, "nan"),
         (-math.inf, "-inf"),
+        ((each for each in (1, "a")), '[1, "a"]'),
+        (deque([1]), "[1]"),
+        (range(3), "[0, 1, 2]"),
+        ({"a": 1}.values(), "[1]"),
         ({"ok": True, "n": None}, '{"ok": true, "n": null}'),
         ({"Zürich": [1, "é"]}, '{"Zürich": [1, "é"]}'),
         ({1: "a", None: "b", (1, 2): "c"}, '{"1": "a", "null": "b", "[1, 2]": "c"}'),

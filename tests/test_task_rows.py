@@ -5,7 +5,7 @@ import logging
 from pathlib import Path
 
 import pytest
-from datasets import Dataset
+from datasets import Dataset, DatasetDict
 
 from qwq_env.envs.arithmetic import INSTRUCTION
 from qwq_env.envs.math import MathToolEnv, math_tasks
@@ -92,11 +92,29 @@ def write(folder, *rows) -> Path:
         ({"prompt": "?", "reward_model": {"ground_truth": '["\\\\frac12"]'}}, "\\frac12"),
         ({"prompt": "?", "reward_model": '{"ground_truth": "7"}'}, "7"),
         ({"prompt": "?", "ground_truth": 7.0}, 7),
+        ({"problem": "?", "answer": 1e30}, 1e30),
+        ({"problem": "?", "answer": [3]}, 3),
+        ({"problem": "?", "answer": [1, 2.5]}, "1, 2.5"),
         ({"Problem": "?", "Answer": "7"}, "7"),
     ],
 )
 def test_where_the_answer_is(tmp_path, row, answer):
     assert load_jsonl(write(tmp_path, row)).task(0).answer == answer
+
+
+@pytest.mark.parametrize("form", ["parquet", "csv", "arrow", "saved", "saved splits"])
+def test_a_dataset_that_lies_on_disk_is_read(tmp_path, form):
+    rows = Dataset.from_list([{"question": "1+1?", "answer": "2"}])
+    path = tmp_path / ("rows" if "saved" in form else f"rows.{form}")
+    if form == "arrow":
+        rows.save_to_disk(tmp_path / "saved")
+        next((tmp_path / "saved").glob("*.arrow")).rename(path)
+    elif "saved" in form:
+        (rows if form == "saved" else DatasetDict({"train": rows})).save_to_disk(path)
+    else:
+        getattr(rows, f"to_{form}")(path)
+
+    assert str(math_tasks(path).task(0).answer) == "2"
 
 
 @pytest.mark.parametrize(
@@ -134,7 +152,7 @@ def test_a_row_that_is_no_task_is_left_out_and_told_of(tmp_path, caplog, row, wo
 @pytest.mark.skipif(not DATA.is_dir(), reason="the development material is not there")
 @pytest.mark.parametrize(
     ("name", "rows", "left_out"),
-    [("amc23", 40, 0), ("asdiv", 2215, 4), ("mawps", 2065, 0), ("svamp", 1000, 0)],
+    [("amc23", 40, 0), ("asdiv", 2215, 0), ("mawps", 2065, 0), ("svamp", 1000, 0)],
 )
 async def test_the_word_problems_load(grader, name, rows, left_out):
     tasks = list(math_tasks(DATA / name, split="test"))

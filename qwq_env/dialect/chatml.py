@@ -19,11 +19,6 @@ PADS = ("<|endoftext|>", "<|begin_of_text|>", "<|startoftext|>", "<bos>", "<pad>
 THINK, END_THINK = "<think>", "</think>"
 ROLES = ("system", "user", "assistant", "tool")
 ASSISTANT = "<|im_start|>assistant\n"
-UNSEEN = (
-    r"\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f"
-    r"\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e0fff"
-)
-"""Characters that do not show, for a regular expression's class; blank space is not in it."""
 
 
 def content_of(message: Message) -> str:

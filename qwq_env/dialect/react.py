@@ -31,6 +31,7 @@ from qwq_env.dialect.base import Dialect, Message, Messages, Piece, Schemas
 from qwq_env.dialect.json_calls import end_of_json, read_json
 from qwq_env.dialect.scan import Reading, first_turn, scan
 from qwq_env.turn import CallResult, MalformedCall, ToolCall, Turn
+from qwq_env.unseen import UNSEEN
 
 
 def _label(names: str) -> str:
@@ -45,7 +46,7 @@ _NAMES = "Thought|Action Input|Action|Observation|Final Answer"
 # To a reader a line may begin behind more than a newline, and with what does not show.
 _SPOKEN = re.compile(
     rf"(?:^|(?<=[\r\v\f\x1c-\x1e\x85\u2028\u2029])|(?<={chatml.END_THINK}))"
-    rf"[ \t\xa0\u1680\u2000-\u200a\u202f\u205f\u3000{chatml.UNSEEN}]*+"
+    rf"[ \t\xa0\u1680\u2000-\u200a\u202f\u205f\u3000{UNSEEN}]*+"
     rf"\**(?:{_NAMES})[ \t]*\d{{0,3}}\**[ \t]?[:：]",
     re.MULTILINE | re.IGNORECASE,
 )

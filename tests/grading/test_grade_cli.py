@@ -50,7 +50,7 @@ def test_rows_come_out_in_order_with_score_and_reason(tmp_path, capsys):
         ("[1]", "expected an object"),
         ('{"answer": "1"}', "gold"),
         ('{"gold": "1"}', "answer"),
-        ('{"gold": "1", "answer": 1}', "answer"),
+        ('{"gold": "1", "answer": [1]}', "answer"),
         ('{"gold": true, "answer": "1"}', "gold"),
         ('{"gold": "1", "answer": "1", "kind": "x"}', "kind"),
         ("[" * 100_000, "not JSON"),

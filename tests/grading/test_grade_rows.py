@@ -104,6 +104,15 @@ def test_a_malformed_row_is_passed_over_and_the_others_are_graded(
     assert {**GOOD[kind], **change}.items() <= scored[2].items()
 
 
+def test_numbers_may_stand_on_either_side(tmp_path):
+    source, out = tmp_path / "rows.jsonl", tmp_path / "out.jsonl"
+    rows = [{"gold": 5, "answer": 5.0}, {"gold": "1/2", "answer": 0.5}, {"gold": 5, "answer": 6}]
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    assert main(["grade", "math", str(source), "--out", str(out)]) == 0
+    assert [json.loads(line)["score"] for line in out.read_text().splitlines()] == [1.0, 1.0, 0.0]
+
+
 def test_a_row_whose_tests_turn_out_not_to_run_is_passed_over_too(tmp_path, capsys):
     source, out = tmp_path / "rows.jsonl", tmp_path / "out.jsonl"
     bad = {"test_list": ["import no_such\nassert f(1)"], "response": GOOD["code"]["response"]}

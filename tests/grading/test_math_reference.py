@@ -84,11 +84,11 @@ def test_a_broken_one_in_a_file_leaves_its_own_row_undecided(tmp_path, gold):
 
 
 @pytest.mark.parametrize("gold", [None, True, float("nan"), float("inf"), ["4"]], ids=short)
-def test_no_file_of_answers_is_graded_against_what_is_no_text(tmp_path, capsys, gold):
+def test_strictly_no_file_is_graded_against_what_is_no_text(tmp_path, capsys, gold):
     source, out = tmp_path / "rows.jsonl", tmp_path / "out.jsonl"
     rows = [{"gold": "1", "answer": "1"}, {"gold": gold, "answer": "2"}]
     source.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    code = main(["grade", "math", str(source), "--out", str(out)])
+    code = main(["grade", "math", str(source), "--out", str(out), "--strict"])
 
     assert code == 2
     error = capsys.readouterr().err

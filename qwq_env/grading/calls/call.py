@@ -22,6 +22,8 @@ MAX_TEXT = 200_000
 
 _NAME_KEYS = ("name", "function", "tool", "tool_name", "function_name")
 _ARGUMENT_KEYS = ("arguments", "parameters", "args", "tool_input", "input", "params", "kwargs")
+_BESIDE_A_CALL = frozenset(["id", "index", "tool_call_id", "call_id"])
+_TYPES_OF_A_CALL = frozenset(["function", "function_call", "tool_call", "tool_use"])
 _MOST_BITS = 4096
 _OPERATIONS: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
@@ -154,7 +156,9 @@ def _read_object(item: object) -> Call:
     if isinstance(inner, dict) and item.get("type", "function") == "function":
         fields = inner
     named, given = _keys_of_call(fields)
-    if set(fields) == {named, given} and isinstance(fields[named], str):
+    if fields.get("type") in _TYPES_OF_A_CALL and "type" not in (named, given):
+        fields = {key: value for key, value in fields.items() if key != "type"}
+    if set(fields) - _BESIDE_A_CALL == {named, given} and isinstance(fields[named], str):
         name, arguments = fields[named], fields[given]
     elif len(fields) == 1:
         name, arguments = next(iter(fields.items()))

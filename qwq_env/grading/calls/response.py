@@ -42,7 +42,9 @@ _FENCE: Final = re.compile(
     r"^[ \t]*(?P<fence>`{3,}|~{3,})[^\n`]*\n(?P<inside>.*?)(?:^[ \t]*(?P=fence)[ \t]*$|\Z)",
     re.MULTILINE | re.DOTALL,
 )
-_INLINE_CODE: Final = re.compile(r"(?<!`)`[^`\n]*`(?!`)")
+_PRINTED: Final = re.compile(r"print\((?P<call>[^\n]*)\)")
+"""As Gemma calls in a fence."""
+_INLINE_CODE: Final = re.compile(r"(?<!`)(`{1,3})[^`\n]*\1(?!`)")
 _TAGGED: Final = re.compile(
     r"<(?P<tag>tool_calls?|tool_use|function_calls?)>(?P<inside>.*?)"
     r"(?:(?P<closed></(?P=tag)>)|(?=<(?P=tag)>)|\Z)",
@@ -50,27 +52,44 @@ _TAGGED: Final = re.compile(
 )
 _SEARCH: Final = re.compile(r"<search>(?P<query>[^<]*)</search>")
 _FUNCTION: Final = re.compile(
-    r"<(?:function|invoke)(?:=|\s+name=)[\"']?(?P<name>[\w.\-]+)[\"']?\s*>(?P<inside>.*?)"
-    r"(?:</(?:function|invoke)>|(?=<(?:function|invoke)[= ])|\Z)",
+    r"<(?:\w+:)?(?:function|invoke)(?:=|\s+name=)[\"']?(?P<name>[\w.\-]+)[\"']?\s*>(?P<inside>.*?)"
+    r"(?:</(?:\w+:)?(?:function|invoke)>|(?=<(?:\w+:)?(?:function|invoke)[= ])|\Z)",
     re.DOTALL,
 )
 _PARAMETER: Final = re.compile(
-    r"<parameter(?:=|\s+name=)[\"']?(?P<name>[\w.\-]+)[\"']?\s*>(?P<value>.*?)</parameter>",
+    r"<(?:\w+:)?parameter(?:=|\s+name=)[\"']?(?P<name>[\w.\-]+)[\"']?\s*>(?P<value>.*?)"
+    r"</(?:\w+:)?parameter>",
     re.DOTALL,
 )
 _PREFIX: Final = re.compile(
     r"(?:\[TOOL_CALLS\]|<\|python_tag\|>|<\|tool_calls?\|>|\bfunctools(?=\s*\[))\s*"
     rf"(?:(?P<name>{_NAME})(?:\[ARGS\])?\s*(?=\{{)|(?=[\[{{])|(?={_NAME}\())"
 )
+_SPECIAL: Final = re.compile(
+    r"(?:<(?:\||｜)tool[▁_]call[▁_]begin(?:\||｜)>\s*(?:function\s*<｜tool▁sep｜>)?"
+    r"|<\|channel\|>(?:commentary|analysis)\s+to=)"
+    r"\s*(?:functions\.)?(?P<name>[\w.\-]+?)(?::\d+)?\s*"
+    r"(?:<｜tool▁sep｜>|<\|tool_call_argument_begin\|>|<\|constrain\|>\s*json\s*<\|message\|>"
+    r"|<\|message\|>|\s*(?=```))\s*(?:```json\s*)?"
+)
+"""DeepSeek's and Kimi's calls, and those of the harmony format."""
+_BARE_NAMED: Final = re.compile(rf"^>>>[ \t]*(?P<name>{_NAME})[ \t]*\n\s*(?=\{{)", re.MULTILINE)
 _OTHER_MARKUP: Final = re.compile(
     r"<(?:\||｜)tool[▁_ ]calls?[▁_ ](?:section[▁_ ])?begin|<\|channel\|>commentary to="
+    r"|<\w+:tool_call>|<[\w:]+:invoke\b|<\|START_ACTION\|>"
 )
+_ARGUMENT: Final = re.compile(
+    r"<arg_key>(?P<name>[^<]*)</arg_key>\s*<arg_value>(?P<value>.*?)</arg_value>", re.DOTALL
+)
+_ARGUMENTS_ALONE: Final = re.compile(rf"(?P<name>{_NAME})\s*(?:```json\s*)?(?=<arg_key>|\{{|\Z)")
 _ACTION: Final = re.compile(
     rf"^[ \t]*\**Action\**:\**[ \t]*(?P<name>{_NAME})[ \t]*\n[ \t]*\**Action Input\**:\**[ \t]*",
     re.MULTILINE,
 )
 _OBJECT: Final = re.compile(
-    r"(?:\[\s*)?\{\s*\"(?:name|arguments|parameters|function|type|tool|tool_name|args|input)\"\s*:"
+    r"(?:\[\s*)?\{\s*(?P<quote>[\"'])"
+    r"(?:name|arguments|parameters|function|type|tool|tool_name|tool_call_id|id|args|input)"
+    r"(?P=quote)\s*:"
 )
 _BROKEN_OBJECT: Final = re.compile(
     r"\"name\"\s*:\s*\"[^\"\n]{1,200}\"\s*,\s*\"(?:arguments|parameters)\"\s*:"
@@ -97,9 +116,11 @@ def read_response(text: str, names: Iterable[str], parse: Parse) -> list[Call]:
         pass
     known = frozenset(map(plain_name, names))
     spoken = _INLINE_CODE.sub(_without_ticks, text)
-    for find in (_tagged, _functions, _prefixed, _actions, _objects):
+    for find in (_tagged, _functions, _special, _prefixed, _actions, _objects):
         if calls := list(find(spoken, parse)):
             return calls
+    if _OTHER_MARKUP.search(spoken):
+        raise UnreadableCall("calls are marked up, and none can be read")
     if calls := list(_fenced(spoken, known, parse)):
         return calls
     if calls := _in_lines(_FENCE.sub("", spoken), known, parse):
@@ -114,7 +135,7 @@ def _without_ticks(code: re.Match[str]) -> str:
     before = code.string[: code.start()].rpartition("\n")[2]
     after = code.string[code.end() :].partition("\n")[0]
     alone = not before.strip(_DECORATION) and not after.strip(_DECORATION)
-    return f" {code[0][1:-1]} " if alone else " " * len(code[0])
+    return f" {code[0].strip('`')} " if alone else " " * len(code[0])
 
 
 def plain_name(name: str) -> str:
@@ -135,6 +156,16 @@ def _block(inside: str, parse: Parse) -> list[Call]:
     """The calls in a place that is for calls alone."""
     if calls := list(_functions(inside, parse)):
         return calls
+    if nested := list(_TAGGED.finditer(inside)):
+        return [call for each in nested for call in _block(each["inside"].strip(), parse)]
+    if found := _ARGUMENTS_ALONE.match(inside):
+        value, _ = _decoded(inside, found.end())
+        if not isinstance(value, dict):
+            given = _ARGUMENT.finditer(inside)
+            value = {each["name"].strip(): _value_of(each["value"].strip("\n")) for each in given}
+        return [Call(found["name"], value)]
+    if inside == "[]":
+        return []
     calls, position = [], 0
     while position < len(inside):
         value, position = _decoded(inside, position)
@@ -164,9 +195,16 @@ def _value_of(text: str) -> Any:
     return value if end == len(text) else text
 
 
+def _special(text: str, parse: Parse) -> Iterator[Call]:
+    for pattern in (_SPECIAL, _BARE_NAMED):
+        for found in itertools.islice(pattern.finditer(text), _MOST_PLACES):
+            value, _ = _decoded(text, found.end())
+            if not isinstance(value, dict):
+                raise UnreadableCall(f"{found['name']}: arguments are not JSON")
+            yield Call(found["name"], value)
+
+
 def _prefixed(text: str, parse: Parse) -> Iterator[Call]:
-    if _OTHER_MARKUP.search(text):
-        raise UnreadableCall("the markup of calls is not that of the house")
     for found in itertools.islice(_PREFIX.finditer(text), _MOST_PLACES):
         value, end = _decoded(text, found.end())
         if found["name"] is not None and isinstance(value, dict):
@@ -192,6 +230,9 @@ def _objects(text: str, parse: Parse) -> Iterator[Call]:
         if found.start() < position:
             continue
         value, end = _decoded(text, found.start())
+        if value is None and found["quote"] == "'":
+            end = _closing(text, found.start())
+            value = _literal(text[found.start() : end])
         items = value if isinstance(value, list) else [value]
         if all(isinstance(item, dict) and _is_call(item) for item in items):
             position = end
@@ -214,13 +255,23 @@ def _decoded(text: str, position: int) -> tuple[Any, int]:
     return value, end
 
 
+def _literal(text: str) -> Any:
+    """The value of a literal of Python, as which models write JSON too; None if it is none."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+        return None
+
+
 def _fenced(text: str, known: frozenset[str], parse: Parse) -> Iterator[Call]:
     for found in itertools.islice(_FENCE.finditer(text), _MOST_PLACES):
         inside = found["inside"].strip()
+        if printed := _PRINTED.fullmatch(inside):
+            inside = printed["call"]
         try:
             calls = parse(inside)
         except UnreadableCall:
-            if _opens_call(inside, known):
+            if _opens_call(inside, known) or _is_program_of(inside, known):
                 raise
             continue
         except NoCalls:

@@ -1,4 +1,4 @@
-"""Tests that were published as code: HumanEval's, MBPP's, EvalPlus's, LeetCode's asserts.
+"""Tests that were published as code: HumanEval's, MBPP's, EvalPlus's, LeetCode's, KodCode's.
 
 Nothing of them is run here. What is read off the syntax tree is which names are the solution's,
 so that a `Script` can be played with functions in their place.
@@ -38,12 +38,34 @@ def human_eval(row: Mapping[str, Any]) -> CodeProblem:
         raise UsageError(f"entry_point: {entry!r:.80}; expected a name or Solution().name")
     helpers = _helpers(row.get("prompt") or "", method[1] if method else entry)
     tree = _parsed(test, "test")
+    if any(map(_is_unittest, tree.body)):
+        raise UsageError("test: a class of unittest; expected assertions, or a function `check`")
     # HumanEval's files end with `check(f)`, the published rows do not.
     called = any(isinstance(each, ast.Expr) and _calls(each, "check") for each in tree.body)
     defined = any(isinstance(each, ast.FunctionDef) and each.name == "check" for each in tree.body)
     source = f"{test}\ncheck({entry})\n" if defined and not called else test
     script = Script((helpers, source), ("Solution" if method else entry,))
     return CodeProblem((script,), helpers)
+
+
+def kodcode(row: Mapping[str, Any]) -> CodeProblem:
+    """Read a row with `test` and `test_info`: functions of pytest, which import `solution`."""
+    tree = _parsed(row["test"], "test")
+    kept = [each for each in tree.body if not _imports_solution(each)]
+    names = {
+        alias.name
+        for each in tree.body
+        if isinstance(each, ast.ImportFrom) and _imports_solution(each)
+        for alias in each.names
+    }
+    tests = [each for each in kept if isinstance(each, ast.FunctionDef) and _is_test(each.name)]
+    odd = [each.name for each in tests if each.args.args or each.decorator_list]
+    if odd or not tests or any(map(_is_unittest, kept)) or not names or "*" in names:
+        shown = odd[0] if odd else "none that is a test" if names else "no import of `solution`"
+        raise UsageError(f"test: {shown:.80}; expected functions test_...() without arguments")
+    calls = "\n".join(f"{each.name}()" for each in tests)
+    source = ast.unparse(ast.Module(kept, type_ignores=[]))
+    return CodeProblem((Script(("", f"{source}\n{calls}\n"), tuple(sorted(names))),))
 
 
 def mbpp(row: Mapping[str, Any]) -> CodeProblem:
@@ -88,6 +110,19 @@ def asserted(source: str, imports: str = "", closing: str = "", reference: str =
         raise UsageError("tests: they call nothing that is not theirs; expected the solution")
     script = Script((f"{imports}\n{modules}", source), tuple(sorted(functions)), closing)
     return CodeProblem((script,), imports)
+
+
+def _is_test(name: str) -> bool:
+    return name.startswith("test")
+
+
+def _is_unittest(statement: ast.stmt) -> bool:
+    bases = statement.bases if isinstance(statement, ast.ClassDef) else []
+    return any(ast.unparse(base).endswith("TestCase") for base in bases)
+
+
+def _imports_solution(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.ImportFrom) and statement.module == "solution"
 
 
 def _imports(names: set[str], statements: Iterable[ast.stmt]) -> str:

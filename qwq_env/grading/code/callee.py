@@ -4,6 +4,7 @@ The source of this module is sent into both processes, of the solution and of th
 so it needs nothing but the standard library. What goes over is text: a value is rebuilt by whoever
 needs it, in a process of its own, and the host that carries it never builds it. A subclass of a
 builtin type travels as the builtin value that it holds (a `Counter` is a dict), as `==` sees it.
+An iterator travels as the items that it gives, and is an iterator over them where it arrives.
 
 A question is `{"call": [path, arguments, arguments by name]}`. An argument may be a question
 itself, or `{"name": path}`: what a test makes of the solution's own classes stays in its process.
@@ -15,11 +16,36 @@ from __future__ import annotations
 
 import builtins
 import json
+from collections import deque
 from collections.abc import Callable
+from decimal import Decimal
+from fractions import Fraction
+from itertools import islice
+from types import GeneratorType
 from typing import Any
 
 MOST_DEPTH = 200
+MOST_ITEMS = 100_000
+"""Of an iterator: one that goes on beyond is taken for endless, and stays where it is."""
 _KINDS: dict[str, Any] = {kind.__name__: kind for kind in (list, tuple, set, frozenset)}
+_ITERATORS = (
+    GeneratorType, map, filter, zip, enumerate, reversed,
+    *(type(iter(kind())) for kind in (list, tuple, str, set, dict, bytes)),
+)  # fmt: skip
+_MADE: dict[str, Any] = {
+    **_KINDS,
+    "deque": deque,
+    "iterator": iter,
+    "keys": lambda items: dict.fromkeys(items).keys(),
+    "values": lambda items: dict(enumerate(items)).values(),
+    "items": lambda items: dict(items).items(),
+}
+"""What is made of a list of items, by tag."""
+_ITEMIZED = {
+    deque: "deque", type({}.keys()): "keys", type({}.values()): "values", type({}.items()): "items",
+    **dict.fromkeys(_ITERATORS, "iterator"),
+}  # fmt: skip
+_WRITTEN = {Fraction: "Fraction", Decimal: "Decimal"}
 
 
 class NotPlain(TypeError):
@@ -58,7 +84,15 @@ def _encode_inner(value: Any, depth: int) -> Any:
         return {"dict": [[encode(key, depth), encode(item, depth)] for key, item in pairs]}
     if isinstance(value, range):
         return {"range": [encode(each) for each in (value.start, value.stop, value.step)]}
-    if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
+    kind = type(value)
+    if tag := _ITEMIZED.get(kind):
+        items = list(islice(value, MOST_ITEMS + 1))
+        if len(items) > MOST_ITEMS:
+            raise NotPlain(f"more than {MOST_ITEMS} items")
+        return {tag: [encode(item, depth) for item in items]}
+    if kind in _WRITTEN:
+        return {_WRITTEN[kind]: str(value)}
+    if kind.__module__ == "numpy" and hasattr(value, "tolist"):
         return encode(value.tolist(), depth)
     raise NotPlain(f"{type(value).__name__} is no plain value")
 
@@ -75,8 +109,10 @@ def decode(data: Any, solve: Callable[[str, Any], Any] | None = None) -> Any:
     ((tag, content),) = data.items()
     if tag == "dict":
         return {decode(key, solve): decode(item, solve) for key, item in content}
-    if tag in _KINDS:
-        return _KINDS[tag](decode(item, solve) for item in content)
+    if tag in _MADE:
+        return _MADE[tag]([decode(item, solve) for item in content])
+    if tag in _WRITTEN.values():
+        return {"Fraction": Fraction, "Decimal": Decimal}[tag](content)
     if tag in ("complex", "range"):
         return {"complex": complex, "range": range}[tag](*map(decode, content))
     if tag == "int":

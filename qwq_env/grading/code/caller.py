@@ -168,10 +168,11 @@ class Play:
         error = sys.exc_info()[1]
         if self.is_their_fault(error):
             return ()
+        failed = _failure(error)
         if self.unknown:
-            return (Exception, _Waiting)
+            return (*failed, _Waiting)
         if self.order["to_the_end"]:
-            return (Exception, _Lost)
+            return (*failed, _Lost)
         if in_assertion:
             self.ends_at = self.asserted
         return ()
@@ -211,7 +212,9 @@ class Play:
             code = compile(ast.fix_missing_locations(tree), "<tests>", "exec")
             try:
                 exec(code, self.names)
-            except (Exception, _Lost) as error:  # noqa: BLE001 - the boundary to the test code
+            except BaseException as error:  # the boundary to the test code
+                if not isinstance(error, (*_failure(error), _Lost)):
+                    raise
                 if self.is_their_fault(error):
                     raise _Unusable(f"{type(error).__name__}: {error}") from None
                 self.failed.append((self.ends_at or self.asserted + 1, _reason(error)))
@@ -318,6 +321,12 @@ def _exception(text: str) -> Exception:
     except TypeError:  # UnicodeDecodeError and its like want more
         made = Exception(message)
     return made
+
+
+def _failure(error: BaseException | None) -> tuple[type[BaseException], ...]:
+    """Return the classes by which test code fails: pytest's `Failed`, for one, is no Exception."""
+    ours = (_Waiting, _Unusable, _Enough, _Lost, SystemExit, KeyboardInterrupt)
+    return (Exception,) if error is None or isinstance(error, ours) else (Exception, type(error))
 
 
 def _reason(error: BaseException | None) -> str:

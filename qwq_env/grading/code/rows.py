@@ -8,6 +8,10 @@
 | PRIME, verl | `reward_model.ground_truth`, with `inputs` and `outputs` or `assert_case` |
 | DeepCoder | `tests`, each test with its `testtype` or `type`, or `{"functional": code}` |
 | open-r1 | `verification_info.test_cases` |
+| Codeforces (open-r1) | `official_tests`, where no checker of its own is needed |
+| CodeContests | `public_tests`, `private_tests`, `generated_tests` |
+| AceCode | `test_cases` |
+| KodCode | `test`, `test_info`: functions of pytest that import `solution` |
 | HumanEval, HumanEval+, LeetCodeDataset | `test`, `entry_point`, `prompt` |
 | MBPP, MBPP+ | `test_list` (and `test`, `test_imports`, `test_setup_code`, `code`) |
 
@@ -21,13 +25,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 from qwq_env.errors import UsageError
 from qwq_env.grading.code import prelude
 from qwq_env.grading.code.archive import unpack
-from qwq_env.grading.code.asserted import asserted, human_eval, mbpp
+from qwq_env.grading.code.asserted import asserted, human_eval, kodcode, mbpp
 from qwq_env.grading.code.problem import (
     CallTest,
     CodeProblem,
@@ -39,6 +44,7 @@ from qwq_env.grading.code.problem import (
 # What taking a foreign row apart raises where a key is missing or holds something else.
 _MISSHAPEN = (KeyError, IndexError, TypeError, AttributeError, ValueError)
 _MOST_DIGITS = 100_000
+_MOST_SECONDS = 30.0
 
 
 def read_problem(row: Mapping[str, Any]) -> CodeProblem:
@@ -114,6 +120,41 @@ def _open_r1(row: Mapping[str, Any]) -> CodeProblem:
     if language != "python":
         raise UsageError(f"verification_info.language: {language!r:.80}; expected python")
     return _from_tests(_json(info["test_cases"], "test_cases"), "")
+
+
+def _codeforces(row: Mapping[str, Any]) -> CodeProblem:
+    for column in ("generated_checker", "interaction_format"):
+        if row.get(column):
+            raise UsageError(f"{column}: outputs are judged by a program; expected fixed outputs")
+    if (row.get("input_mode") or "stdio") != "stdio":
+        raise UsageError(f"input_mode: {row['input_mode']!r:.80}; expected stdio")
+    problem = _from_tests(_json(row["official_tests"], "official_tests"), "")
+    return _timed(problem, row.get("time_limit"))
+
+
+def _code_contests(row: Mapping[str, Any]) -> CodeProblem:
+    cases: list[dict[str, Any]] = []
+    for column in ("public_tests", "private_tests", "generated_tests"):
+        tests = _json(row.get(column) or {"input": [], "output": []}, column)
+        pairs = zip(tests["input"], tests["output"], strict=True)
+        cases += [{"input": given, "output": wanted} for given, wanted in pairs]
+    if (row.get("input_file"), row.get("output_file")) not in ((None, None), ("", "")):
+        raise UsageError(f"input_file: {row.get('input_file')!r:.80}; expected standard streams")
+    limit = row.get("time_limit")
+    if isinstance(limit, Mapping):
+        limit = limit["seconds"] + limit.get("nanos", 0) / 1e9
+    return _timed(_cases_problem(cases, None, ""), limit)
+
+
+def _timed(problem: CodeProblem, limit: Any) -> CodeProblem:
+    """Bound a problem by its own limit, which was made for C++, twice: the default is the least."""
+    if isinstance(limit, int | float) and not isinstance(limit, bool) and limit > 0:
+        return replace(problem, seconds=min(_MOST_SECONDS, max(problem.seconds, 2.0 * limit)))
+    return problem
+
+
+def _ace_code(row: Mapping[str, Any]) -> CodeProblem:
+    return _from_tests(_json(row["test_cases"], "test_cases"), "")
 
 
 def _tests(row: Mapping[str, Any]) -> CodeProblem:
@@ -262,7 +303,11 @@ _FORMS: dict[tuple[str, ...], tuple[str, Callable[[Mapping[str, Any]], CodeProbl
     ("input_output",): ("APPS or TACO", _apps),
     ("reward_model",): ("verl or PRIME", _verl),
     ("verification_info",): ("open-r1", _open_r1),
+    ("official_tests",): ("Codeforces", _codeforces),
+    ("public_tests",): ("CodeContests", _code_contests),
     ("entry_point", "test"): ("HumanEval", human_eval),
+    ("test", "test_info"): ("KodCode", kodcode),
     ("test_list",): ("MBPP", mbpp),
+    ("test_cases",): ("AceCode", _ace_code),
     ("tests",): ("DeepCoder or the house's own", _tests),
 }

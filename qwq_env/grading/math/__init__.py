@@ -18,14 +18,14 @@ async def grade_row(row: Mapping[str, Any]) -> Score:
     """The score of a row `{"gold", "answer", "kind"}`; the kind is "answer" when there is none."""
     check_row(row)
     gold = str(row["gold"])
-    score = await _grader().grade(gold, row["answer"], row.get("kind", "answer"))
+    score = await _grader().grade(gold, str(row["answer"]), row.get("kind", "answer"))
     if score.value == 0.0 and (broken := defect(reference_answer(gold))) is not None:
         return Score.undecided("bad_reference", broken)
     return score
 
 
 def check_row(row: Mapping[str, Any]) -> None:
-    """Raise `UsageError` unless the row has a `gold` (text or number), an `answer` and a kind.
+    """Raise `UsageError` unless the row has a `gold` and an `answer` (text or number) and a kind.
 
     A gold that nothing can read is graded as text: the same text is right, and another answer is
     undecided (`bad_reference`). One such row must not keep the others from their scores.
@@ -34,8 +34,8 @@ def check_row(row: Mapping[str, Any]) -> None:
         _check_kind_of_gold(row.get("gold"))
     except BadReference as error:
         raise BadReference(f"gold: {error}") from None
-    if not isinstance(row.get("answer"), str):
-        raise UsageError(f"answer: {row.get('answer')!r:.80}; expected a text")
+    if not _is_text_or_number(row.get("answer")):
+        raise UsageError(f"answer: {row.get('answer')!r:.80}; expected a text or a number")
     if row.get("kind", "answer") not in get_args(Kind):
         raise UsageError(f"kind: {row['kind']!r:.80}; expected one of {', '.join(get_args(Kind))}")
 
@@ -52,9 +52,13 @@ def check_gold(gold: object) -> None:
 
 
 def _check_kind_of_gold(gold: object) -> None:
-    number = isinstance(gold, int | float) and not isinstance(gold, bool) and isfinite(gold)
-    if not isinstance(gold, str) and not number:
+    if not _is_text_or_number(gold):
         raise BadReference(f"{gold!r:.80}; expected a text or a number")
+
+
+def _is_text_or_number(value: object) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    return isinstance(value, str) or number
 
 
 @lru_cache(maxsize=1)

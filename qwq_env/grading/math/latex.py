@@ -71,7 +71,7 @@ _STYLES = (
 _FONTS = f"{_STYLES}|operatorname"
 _TEXTS = frozenset(
     ["text", "textbf", "textit", "textrm", "textnormal", "textsf", "texttt", "mbox", "hbox",
-     "emph", "textup", "textsc"]
+     "emph", "textup", "textsc", "unit", "si"]
 )  # fmt: skip
 
 _UNEQUAL = re.compile(r"(?<![\d)}])!=")  # behind a number it is a factorial: 5!=120
@@ -85,7 +85,9 @@ _EMPHASIS = re.compile(r"\s*(\*{1,2}|_)([^*_].*[^*_]|[^*_])\1\s*")
 _ANNOUNCED = re.compile(
     r"\s*\\text\{\s*(?:the\s+)?(?:final\s+)?answer(?:\s+is)?\s*:?\s*\}\s*:?", re.IGNORECASE
 )
-_UPRIGHT_NAME = re.compile(r"\\(?:text|mathrm|operatorname)\{\s*(gcd|lcm|max|min)\s*\}")
+_UPRIGHT_NAME = re.compile(
+    r"\\(?:text|mathrm|operatorname)\{\s*(gcd|lcm|max|min)\s*\}(?=\s*(?:[({^_]|\\\{|\\left))"
+)
 _ORDINAL = re.compile(
     r"(?P<number>\d+)(?P<open>(?:[\s^{~]|\\text(?:superscript|rm)?(?=\s*\{)|\\mathrm(?=\s*\{))*)"
     r"(?P<suffix>st|nd|rd|th)(?P<close>[\s}]*)(?![A-Za-z])"
@@ -102,6 +104,13 @@ _FONT = re.compile(rf"\\(?:{_STYLES})(?![A-Za-z])(?=\s*[{{\\\w])")
 _BLACKBOARD = re.compile(r"\\mathbb\s*([A-Z])")
 _ROOT_SIGN = re.compile(r"√\s*(\d+(?:\.\d+)?)")
 _PRICE = re.compile(r"[\s$]*(-?)\s*\\\$\s*(-?[\d.][\d.,{}\\! ]*?)[\s$.]*")
+_RUPEES = re.compile(r"(?:\\text\{\s*)?(?:Rs|INR|USD|EUR|GBP)\.?[\s~]*\}?[\s~]*(?=\d)")
+_CLOCK = re.compile(
+    r"(?<![\d:.])(?P<hour>\d{1,2})(?:(?P<minutes>(?::[0-5]\d){1,2})[\s~]*|[\s~]+|(?=\\text))"
+    r"(?P<open>\\text\{[\s~]*)?(?P<half>[AaPp])(?:\.\s?[Mm]\.?|[Mm])(?![A-Za-z])(?(open)\s*\})"
+)
+_UNIT_FRACTION = re.compile(r"\\frac\s*\{\s*\\text\{([^{}]*)\}\s*\}\{\s*\\text\{([^{}]*)\}\s*\}")
+_SIGNED_INFINITY = re.compile(r"([-+]) +(?=\\infty)")
 _MULTIPLIER = re.compile(
     r"(?<=\d)[\s~]*(?P<open>\\(?:text(?:rm)?|mbox|mathrm)\{[\s~]*)?"
     r"(?P<word>hundred|thousand|million|billion|trillion|dozen)(?![A-Za-z])\s*(?P<close>\})?"
@@ -149,6 +158,7 @@ def canonical(text: str) -> str:
     text = text.replace("\\\\", "\\cr ")
     text = _THIN_THOUSANDS.sub("", _LOOSE_COMMA.sub("{,}", text))
     text = _DOLLAR.sub(" ", _DELIMITERS.sub(" ", text))
+    text = _RUPEES.sub(" ", text, 1)
     text = _ORDINAL.sub(_cardinal, text)
     if "{" in text:
         text = _LONE_SIGN.sub(r"\1", text)
@@ -159,6 +169,7 @@ def canonical(text: str) -> str:
     text = text.replace("{,}", ",").replace("===", "=").replace("==", "=")
     text = text.replace("<=", r"\leq ").replace(">=", r"\geq ")
     text = _UNEQUAL.sub(r"\\neq ", text)
+    text = _CLOCK.sub(_time_of_day, text)
     text = text.replace("**", "^").replace("*", r"\cdot ")
     text = _SPACES.sub(" ", text)
     text = _PERCENT.sub("%", text)
@@ -187,6 +198,7 @@ def _one_command_for_each_thing(text: str) -> str:
     text = _UPRIGHT_UNIT.sub(
         lambda found: f"\\text{{{(found[1] or found[2] or found[3]).strip(' ~')}}}", text
     )
+    text = _UNIT_FRACTION.sub(r"\\text{\1/\2}", text)
     text = _FONT_GROUP.sub(lambda found: " " + found[1] + " ", text)
     text = _BLACKBOARD.sub(r"\\mathbb{\1}", _FONT.sub(" ", text))
     if "\\circ" in text:
@@ -240,6 +252,11 @@ def _cardinal(found: re.Match[str]) -> str:
     return found[0] if found["suffix"] != suffix or left < 0 else number + "}" * left + " "
 
 
+def _time_of_day(found: re.Match[str]) -> str:
+    """`3:30\\text{ pm}` for `3:30 P.M.`, and `3:00` for an hour alone."""
+    return f"{found['hour']}{found['minutes'] or ':00'}\\text{{ {found['half'].lower()}m}}"
+
+
 def _multiple(found: re.Match[str]) -> str:
     """`5 million` is a number, not 5 of something."""
     opened = "\\text{" if found["open"] and not found["close"] else ""
@@ -264,6 +281,7 @@ def _mathematics(text: str) -> str:
     text = _FRAC_ARGUMENT.sub(_frac, text)
     text = _SQRT_DIGIT.sub(r"\\sqrt{\1}", text)
     text = _SQRT_BARE.sub(r"\\sqrt\1{\2}", text)
+    text = _SIGNED_INFINITY.sub(r"\1", text)
     return _POWER_DIGITS.sub(r"\1{\2}", text)
 
 

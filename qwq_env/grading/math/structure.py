@@ -13,7 +13,7 @@ from typing import TypeAlias
 from qwq_env.grading.math.exact import exact_value
 from qwq_env.grading.math.expression import read
 from qwq_env.grading.math.tree import TooComplex, Unreadable
-from qwq_env.grading.math.units import Unit, split_unit
+from qwq_env.grading.math.units import Unit, compound, split_unit
 
 __all__ = [
     "Answer", "Brackets", "Listing", "Matrix", "Ratio", "Relation", "Union", "Value", "Words",
@@ -170,6 +170,8 @@ def read_answer(text: str, thousands: bool = True, depth: int = 0) -> Answer:
         return _NAMED_SETS[text]
     if words := _words(text):
         return words
+    if measured := compound(text):
+        return Value(*measured)
     if thousands:
         text = _without_thousands(text)
     if "[" in text:

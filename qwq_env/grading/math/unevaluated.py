@@ -8,7 +8,8 @@ left to be added or multiplied. A division that comes out even is left undone: `
 What the reference itself leaves to be computed, the answer may leave too.
 
 An expression that the question holds is no answer to it either, whatever the reference is, unless
-it is the reference: `\\sqrt{117}` where that was to be simplified.
+it is the reference, however that is spelled: `\\sqrt{117}` where that was to be simplified. Numbers
+side by side, `(2,-3)` or an interval, and a number with its unit are no expressions.
 """
 
 import re
@@ -21,7 +22,8 @@ from qwq_env.grading.math.exact import exact_operation
 from qwq_env.grading.math.expression import is_proper_fraction
 from qwq_env.grading.math.latex import canonical
 from qwq_env.grading.math.oracle import read_or_leave
-from qwq_env.grading.math.tree import Call, Node, Number, Unreadable, symbols
+from qwq_env.grading.math.tree import Call, Node, Number, TooComplex, Unreadable, symbols
+from qwq_env.grading.math.units import split_unit
 
 __all__ = ["leaves_more_to_compute", "restates"]
 
@@ -36,11 +38,15 @@ _FAMILIES: Mapping[str, str] = {
     **dict.fromkeys(["sinh", "cosh", "tanh"], "hyperbolic"),
     **dict.fromkeys(["factorial", "factorial2", "binom"], "combinatorics"),
 }
-_FREELY_GIVEN = re.compile(
-    r"(?:[a-z]=)?[-+]?(?:[\d.,]+(?:/\d+)?|\\frac\{\d+\}\{\d+\}|[A-Za-z]|\\[A-Za-z]+)?"
+_ONE = (
+    r"(?:[a-z]=)?[-+]?(?:\d[\d.]*(?:/\d+)?|\.\d+|\\frac\{\d+\}\{\d+\}|[A-Za-z]|\\[A-Za-z]+)?"
     r"(?:%|\^\\circ)?(?:\\text\{[^{}]*\})?"
 )
-"""What a question may hold by chance: one number, name or word."""
+_SEVERAL = rf"(?:\\\{{|[(\[])?{_ONE}(?:[,;]{_ONE})*(?:\\\}}|[)\]])?"
+_FREELY_GIVEN = re.compile(rf"{_SEVERAL}(?:\\cup{_SEVERAL})*")
+"""What a question may hold by chance: a number, name or word, or several in brackets or none."""
+_NAMED = re.compile(r"(?:[a-z]|[a-zA-Z]\([a-z]\)) *= *(?=[^=<>]+\Z)")
+_IN_ANY_ORDER = frozenset(["add", "mul"])
 _OPERATION = re.compile(r"[-+*/^!|=<>_]|\\(?!text|frac|circ)[A-Za-z]+")
 _TEN = Number(Fraction(10))
 
@@ -79,9 +85,30 @@ def leaves_more_to_compute(gold: str, answer: str) -> bool:
 def restates(question: str, answer: str, gold: str) -> bool:
     """Whether `answer` is an expression that the question holds, and not as `gold` writes it."""
     written = _squeezed(answer)
-    if _FREELY_GIVEN.fullmatch(written) or not _OPERATION.search(written.lstrip("+-")):
+    if not _OPERATION.search(written.lstrip("+-")) or written not in _squeezed(question):
         return False
-    return written != _squeezed(gold) and written in _squeezed(question)
+    value = split_unit(canonical(answer))[0]
+    if _FREELY_GIVEN.fullmatch(value.replace(" ", "")):
+        return False
+    return _form(value) != _form(split_unit(canonical(gold))[0])
+
+
+def _form(text: str) -> object:
+    """What two spellings of one expression have in common; the name given to it does not count."""
+    text = _NAMED.sub("", text)
+    try:
+        node = read_or_leave(text)
+    except (Unreadable, TooComplex):
+        node = None
+    return text.replace(" ", "") if node is None else _sorted(node)
+
+
+def _sorted(node: Node) -> Node:
+    """The tree with the parts of each sum and each product in one order."""
+    if not isinstance(node, Call):
+        return node
+    parts = tuple(map(_sorted, node.arguments))
+    return Call(node.name, tuple(sorted(parts, key=repr)) if node.name in _IN_ANY_ORDER else parts)
 
 
 def _squeezed(text: str) -> str:
@@ -135,6 +162,8 @@ def _left_undone(node: Call, rationals: int, value: Fraction | None) -> str | No
     if name == "div":
         even = value is not None and value.denominator == 1
         plain = all(map(_is_whole_or_power, parts))
+        if parts[1] == Number(Fraction(1)):
+            return None
         return "division" if rationals > 1 and (even or not plain) else None
     if name == "pow":
         return "power" if rationals > 1 and not all(map(_is_fraction, parts)) else None

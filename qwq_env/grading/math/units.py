@@ -6,9 +6,10 @@ is not 7 m, and 500 cents are 5 dollars: units that are known here are converted
 
 import re
 from fractions import Fraction
+from itertools import pairwise
 from typing import NamedTuple
 
-__all__ = ["Unit", "split_unit"]
+__all__ = ["Unit", "compound", "split_unit"]
 
 
 class Unit(NamedTuple):
@@ -28,7 +29,7 @@ def _table() -> dict[str, Unit]:
         |mass 1 g gram|mass 1000 kg kilogram|mass 1/1000 mg milligram
         |volume 1 l liter litre|volume 1/1000 ml milliliter
         |money 1 dollar usd buck|money 1/100 cent
-        |angle 1 degree deg circ|percent 1 % percent pct percentage
+        |angle 1 degree deg circ|percent 1 % percent pct percentage|morning 1 am|evening 1 pm
     """
     table: dict[str, Unit] = {}
     for row in rows.split("|"):
@@ -73,6 +74,28 @@ _HEDGE = re.compile(
     re.IGNORECASE,
 )
 _POWERED = re.compile(r"\^\s*\{?(-?\d)\}?")
+_TEXT_GROUP = re.compile(r"\\text\{([^{}]*)\}")
+_QUANTITY = r"(\d+(?:\.\d+)?)[\s~]*([A-Za-z]+)\.?"
+_QUANTITIES = re.compile(_QUANTITY)
+_COMPOUND = re.compile(rf"\s*{_QUANTITY}(?:(?:\s|,|\band\b)*{_QUANTITY}){{1,3}}\s*")
+_RATE = re.compile(r"([A-Za-z]+)/([A-Za-z]+)")
+
+
+def compound(text: str) -> tuple[str, Unit] | None:
+    """`("80", minute)` for `1 \\text{ hour } 20 \\text{ minutes}`, a quantity in two units or more.
+
+    None for all else: the units are known ones of one dimension, each smaller than the one before.
+    """
+    plain = _TEXT_GROUP.sub(r" \1 ", text) if "\\text" in text else text
+    if not _COMPOUND.fullmatch(plain):
+        return None
+    parts = [(Fraction(number), _unit(name)) for number, name in _QUANTITIES.findall(plain)]
+    last = parts[-1][1]
+    smaller = all(a.size > b.size for (_, a), (_, b) in pairwise(parts))
+    if not last.dimension or {unit.dimension for _, unit in parts} != {last.dimension}:
+        return None
+    total = sum((number * unit.size for number, unit in parts), Fraction(0)) / last.size
+    return (str(total), last) if smaller else None
 
 
 def split_unit(text: str) -> tuple[str, Unit | None]:
@@ -118,6 +141,9 @@ def _is_mathematics(text: str) -> bool:
 def _is_unit(word: str, space: str) -> bool:
     if _HEDGE.search(word):
         return False
+    rate = _RATE.fullmatch(word)
+    if rate and _unit(rate[1]).dimension and _unit(rate[2]).dimension:
+        return True
     first = re.split(r"[ ./]", word)[0].lower()
     known = first in _SYMBOLS or (first in _KNOWN and len(first) > 1)
     return known or (len(first) >= 3 and (bool(space) or first.rstrip("s") in _KNOWN))

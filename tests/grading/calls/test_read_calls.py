@@ -111,7 +111,8 @@ def test_what_is_no_call_is_said_to_be_none(text: str) -> None:
         [{"f": {}, "g": {}}],
         [{"name": "f", "arguments": "not json"}],
         [{"name": 1, "arguments": {}}],
-        [{"name": "f", "arguments": {}, "id": 1}],
+        [{"name": "f", "arguments": {}, "why": 1}],
+        [{"name": "f", "arguments": {}, "type": "object"}],
     ],
 )
 def test_a_structure_that_is_no_call_is_malformed(output: Any) -> None:

@@ -54,6 +54,30 @@ READ = {
     "alone in ticks": "Sure:\n`[geometry.area(side=5)]`",
     "other keys": '{"tool": "geometry.area", "args": {"side": 5}}',
     "other keys in a sentence": 'I use {"function": "geometry_area", "arguments": {"side": 5}}.',
+    "deepseek": "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>"
+    'geometry.area\n```json\n{"side": 5}\n```<｜tool▁call▁end｜><｜tool▁calls▁end｜>',
+    "deepseek 3.1": "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>geometry.area<｜tool▁sep｜>"
+    '{"side": 5}<｜tool▁call▁end｜><｜tool▁calls▁end｜>',
+    "kimi": "<|tool_calls_section_begin|><|tool_call_begin|>functions.geometry.area:0"
+    '<|tool_call_argument_begin|>{"side": 5}<|tool_call_end|><|tool_calls_section_end|>',
+    "glm": "<tool_call>geometry.area\n<arg_key>side</arg_key>\n<arg_value>5</arg_value>\n"
+    "</tool_call>",
+    "harmony": "<|channel|>commentary to=functions.geometry_area <|constrain|>json<|message|>"
+    '{"side": 5}<|call|>',
+    "functionary": '>>>geometry.area\n{"side": 5}',
+    "granite": f"<|tool_call|>[{OBJECT}]",
+    "gemma": "```tool_code\nprint(geometry.area(side=5))\n```",
+    "cohere": '<|START_ACTION|>[{"tool_call_id": "0", "tool_name": "geometry.area", '
+    '"parameters": {"side": 5}}]<|END_ACTION|>',
+    "prefixed tags": '<m:tool_call><m:invoke name="geometry.area"><m:parameter name="side">5'
+    "</m:parameter></m:invoke></m:tool_call>",
+    "hunyuan": '<tool_calls><tool_call>geometry.area\n```json\n{"side": 5}\n```'
+    "</tool_call></tool_calls>",
+    "llama, typed": '{"type": "function", "name": "geometry.area", "parameters": {"side": 5}}',
+    "anthropic": '{"type": "tool_use", "id": "t", "name": "geometry.area", "input": {"side": 5}}',
+    "mistral, with id": f'[TOOL_CALLS][{OBJECT[:-1]}, "id": "abc"}}]',
+    "Python for JSON": "{'name': 'geometry.area', 'arguments': {'side': 5}}",
+    "three ticks on a line": "```geometry.area(side=5)```",
     "OpenAI": f'{{"type": "function", "function": {OBJECT}}}',
     "OpenAI in a sentence": f'I call [{{"type": "function", "function": {OBJECT}}}].',
 }
@@ -95,6 +119,10 @@ TALK = {
     "list": "The answers are [1, 2, 3] and [a(b)].",
     "link": "See [geometry](https://example.org) or [1](note).",
     "document": f"The only function is:\n```json\n{json.dumps(AREA)}\n```\nIt does not help.",
+    "no calls, tagged": "<tool_call>[]</tool_call>",
+    "no calls": '{"tool_calls": []}',
+    "shell": "```bash\ncurl https://example.org/area\n```",
+    "settings": "```yaml\nname: geometry.area\n```",
     "tag": "I cannot use <tool_call> here, for no function fits.",
     "name of a tag": "No [TOOL_CALLS] are needed.",
     "action": "Action: none of the tools applies.",

@@ -63,6 +63,11 @@ SCRIPTS = {
     },
     "mbpp": {"test_list": ["assert add(1, 2) == 3"], "test_imports": []},
     "mbpp with a module": {"test_list": ["assert math.isclose(add(1, 2), 3)"]},
+    "acecode": {"test_cases": ["assert add(1, 2) == 3"]},
+    "kodcode": {
+        "test": "from solution import add\n\ndef test_add():\n    assert add(1, 2) == 3\n",
+        "test_info": [{"function_name": "add"}],
+    },
     "verl": {"reward_model": {"ground_truth": {"assert_case": "assert add(1, 2) == 3"}}},
     "deepcoder": {"tests": json.dumps({"functional": "assert add(1, 2) == 3"})},
 }
@@ -76,6 +81,13 @@ PRINTS = {
         "input_output": json.dumps({"inputs": ["1 2\n", "5 5\n"], "outputs": ["3\n", "10\n"]})
     },
     "deepcoder": {"tests": json.dumps([{**test, "type": "stdin_stdout"} for test in STDIN])},
+    "codeforces": {"official_tests": STDIN, "time_limit": 4.0, "generated_checker": None},
+    "codecontests": {
+        "public_tests": {"input": ["1 2\n"], "output": ["3\n"]},
+        "private_tests": {"input": [], "output": []},
+        "generated_tests": {"input": ["5 5\n"], "output": ["10\n"]},
+        "time_limit": {"seconds": 4, "nanos": 0},
+    },
     "open-r1": {"verification_info": {"language": "python", "test_cases": STDIN}},
 }
 
@@ -106,6 +118,12 @@ def test_forms_of_programs(form):
 
     assert [type(test) for test in problem.tests] == [StdinTest, StdinTest]
     assert problem.tests[1].output.strip() == "10"
+
+
+def test_a_limit_made_for_other_languages_is_doubled():
+    for form in ("codeforces", "codecontests"):
+        assert read_problem(PRINTS[form]).seconds == 8.0
+        assert read_problem({**PRINTS[form], "time_limit": 0.5}).seconds == 6.0
 
 
 class Evil:
@@ -146,6 +164,14 @@ def test_hostile_archives_are_refused(private, capsys):
         ({"tests": {"fname": "559.json", "md5": "0"}}, "['fname', 'md5']"),
         ({"tests": [{"input": "1", "output": "2", "testtype": "functional"}]}, "func_name"),
         ({"public_test_cases": [{"input": "1", "output": "2", "testtype": "functional"}]}, "func"),
+        ({"official_tests": STDIN, "generated_checker": "import sys"}, "judged by a program"),
+        ({"public_tests": {"input": ["1"], "output": []}}, "published form"),
+        ({"test": "def test_a(x):\n    assert x", "test_info": []}, "test_a; expected functions"),
+        ({"test": "from solution import f\nassert f(1)", "test_info": []}, "expected functions"),
+        (
+            {"test": "class T(unittest.TestCase):\n    pass", "entry_point": "f"},
+            "a class of unittest",
+        ),
         ({"verification_info": {"language": "cpp", "test_cases": STDIN}}, "expected python"),
         ({"reward_model": {"ground_truth": "42"}}, "expected a list of tests"),
         ({"input_output": {"fn_name": "f(", "inputs": [[1]], "outputs": [1]}}, "expected a name"),

@@ -32,6 +32,32 @@ def returning(value: object) -> str:
         ("assert f(1)", "True", "[]"),
         ("assert not f(1)", "False", "True"),
         ("assert f(1) is None", "None", "0"),
+        ("assert list(f(1)) == [1, 2]", "(each for each in (1, 2))", "(each for each in (1, 1))"),
+        ("assert list(f([1, 2])) == [2, 3]", "map(lambda x: x + 1, arguments[0])", "map(str, [2])"),
+        ("assert f(1) == [1, 2]", "[1, 2]", "iter([1, 2])"),
+        ("assert next(f(1)) == 1", "iter([1])", "iter([])"),
+        ("assert dict(f(1)) == {1: 'a'}", "zip([1], 'a')", "zip([2], 'a')"),
+        (
+            "assert sorted(f({2: 1, 1: 0})) == [1, 2]",
+            "arguments[0].keys()",
+            "arguments[0].values()",
+        ),
+        ("assert list(f(x for x in 'ab')) == ['a', 'b']", "arguments[0]", "'a'"),
+        (
+            "import collections\nassert f(1) == collections.deque([1])",
+            "__import__('collections').deque([1])",
+            "[1]",
+        ),
+        (
+            "from fractions import Fraction\nassert f(1) == Fraction(1, 2)",
+            "__import__('fractions').Fraction(2, 4)",
+            "__import__('fractions').Fraction(1, 3)",
+        ),
+        (
+            "from decimal import Decimal\nassert f(1) == Decimal('1.5')",
+            "__import__('decimal').Decimal('1.50')",
+            "1.25",
+        ),
         ("assert f(1) is True", "True", "1"),
         ("assert f(1) != 3", "4", "3"),
         ("assert f(1) < 3 and f(2) > 1", "2", "3"),
@@ -320,3 +346,24 @@ async def test_most_scripts_need_two_plays(sandbox):
 
     assert score.value == 1.0
     assert (counting.runs, counting.calls) == (2, 4)
+
+
+KODCODE = """
+import pytest
+from solution import add
+
+def test_sum():
+    assert add(1, 2) == 3
+
+def test_error():
+    with pytest.raises(ValueError):
+        add(1, "x")
+"""
+
+
+@pytest.mark.parametrize(("more", "value"), [("int(b)", 1.0), ("0", 0.0), ("b", 0.0)])
+async def test_functions_of_pytest_are_played(sandbox, more, value):
+    problem = read_problem({"test": KODCODE, "test_info": [{"function_name": "add"}]})
+    score = await CodeGrader(sandbox).grade(problem, fenced(f"def add(a, b): return a + {more}"))
+
+    assert score.value == value, score
