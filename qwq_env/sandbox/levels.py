@@ -33,8 +33,8 @@ LAYERS: Final[dict[str, str]] = {
 
 EVERYWHERE: Final = (
     "programs that run at the same time may see each other's locks on files that both may read",
-    "a program can tell how many processes and files those before it in its slot have made, and how "
-    "much time they took: the kernel's numbers go on",
+    "a program can tell how many processes and files those before it in its slot have made, and "
+    "how much time they took: the kernel's numbers go on",
     "CPU time of children that nobody waits for is counted by control groups; without them only "
     "what was seen of it every 10 ms, so that wall time and the count of processes bound the rest",
     "`/proc/self/mountinfo` tells where on the host's disks the interpreter and the system lie",
