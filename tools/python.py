@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from qwq_env.errors import InfrastructureError, ToolError, UsageError, unknown
 from qwq_env.sandbox import ExecutionResult, Limits, Sandbox, SandboxSession
+from qwq_env.sandbox.source import MOST_CODE_BYTES
 from qwq_env.tool import Tool, ToolResult
 from qwq_env.tools.python_observation import describe
 from qwq_env.tools.python_pool import SharedSession
@@ -163,6 +164,8 @@ def _checked(code: str) -> str:
         raise ToolError("the code holds a null byte; write it as an escape")
     if not code.strip():
         raise ToolError("the code is empty; write what is to be run")
+    if len(code.encode()) > MOST_CODE_BYTES:
+        raise ToolError(f"the code is longer than {MOST_CODE_BYTES} bytes")
     return code
 
 

@@ -20,6 +20,9 @@ _STEP: Final = 1024
 _COMPARISONS_EACH: Final = 16
 """Comparisons a member, on average, that members of equal hash may cost. Honest ones meet too:
 -1 and -2 have one hash, and so have points in a plane, or in space, that differ by them."""
+_BITS_AT_ONCE: Final = 4096
+"""Of long integers that differ in the last digit only so much is compared in the time that any
+comparison takes."""
 
 
 class TooCostly(ValueError):
@@ -86,6 +89,8 @@ def _afford(stretch: list[Any], hashes: list[int], counts: Counter[int]) -> None
 
 def _weight(value: Any, most: int) -> int:
     """Return how many comparisons may tell `value` from another, or more than `most`."""
+    if isinstance(value, int):
+        return 1 + value.bit_length() // _BITS_AT_ONCE
     if not isinstance(value, tuple | frozenset):
         return 1
     weight = 1

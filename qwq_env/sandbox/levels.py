@@ -33,11 +33,13 @@ LAYERS: Final[dict[str, str]] = {
 
 EVERYWHERE: Final = (
     "programs that run at the same time may see each other's locks on files that both may read",
+    "a program can tell how many processes and files those before it in its slot have made, and "
+    "how much time they took: the kernel's numbers go on",
     "CPU time of children that nobody waits for is counted by control groups; without them only "
     "what was seen of it every 10 ms, so that wall time and the count of processes bound the rest",
     "`/proc/self/mountinfo` tells where on the host's disks the interpreter and the system lie",
 )
-"""What is not bounded, or not hidden, at any level; the last two are about namespaces only."""
+"""What is not bounded, or not hidden, at any level; all but the first are about namespaces only."""
 
 WITHOUT_NAMESPACES: Final = (
     "disk and threads are counted while a program runs, every 20 ms: it is ended after the fact",

@@ -180,17 +180,11 @@ class LocalSandbox(Sandbox):
         checked_limits(limits)
         pool = await self._ready()
         for _ in range(LOSSES):
-            turn = slot = await pool.take()
             try:
-                if limits.disk_mb != pool.disk_mb:
-                    slot = await pool.open(limits.disk_mb)
-                return await judge(await self._once(slot, program, limits), limits)
+                async with pool.lend(limits.disk_mb) as slot:
+                    return await judge(await self._once(slot, program, limits), limits)
             except SlotLost:
                 _log.warning("sandbox: a slot was lost under a program")
-            finally:
-                pool.give(turn)
-                if slot is not turn:
-                    slot.destroy()
         return await blame_program(pool, slot)
 
     async def _once(self, slot: SlotHandle, program: Program, limits: Limits) -> Ended:

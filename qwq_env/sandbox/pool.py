@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 from qwq_env.errors import InfrastructureError
@@ -119,6 +120,19 @@ class SlotPool:
                 raise SessionClosed("sandbox: was closed")
             return slot
         raise AssertionError("unreachable")
+
+    @contextlib.asynccontextmanager
+    async def lend(self, disk_mb: int) -> AsyncIterator[SlotHandle]:
+        """Lend a slot for one job, in its turn; with other scratch space, one made for the job."""
+        turn = slot = await self.take()
+        try:
+            if disk_mb != self.disk_mb:
+                slot = await self.open(disk_mb)
+            yield slot
+        finally:
+            self.give(turn)
+            if slot is not turn:
+                slot.destroy()
 
     async def take(self) -> SlotHandle:
         """Return a slot for one job, waiting in line; it must be given back."""

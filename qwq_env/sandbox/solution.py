@@ -42,24 +42,15 @@ async def call_solution(
     results = _Results(len(questions))
     lost = 0
     while len(results) < len(questions):
-        slot = await pool.take()
         try:
-            if limits.disk_mb == pool.disk_mb:
+            async with pool.lend(limits.disk_mb) as slot:
                 await _converse(slot, reader, code, function, questions, limits, results)
-            else:
-                odd = await pool.open(limits.disk_mb)
-                try:
-                    await _converse(odd, reader, code, function, questions, limits, results)
-                finally:
-                    odd.destroy()
         except SlotLost:
             lost += 1
             if lost == LOSSES:
                 await blame_program(pool, slot)
                 gone = CallResult("killed", None, "the process took its sandbox with it")
                 results.extend([gone] * (len(questions) - len(results)))
-        finally:
-            pool.give(slot)
     return results
 
 

@@ -112,6 +112,8 @@ P = 2**61 - 1
         [{"t": [i * P, {"t": [-i * P]}]} for i in range(5000)],
         [*range(100_000), *(i * P for i in range(1, 5000))],
         [7] * 5000,
+        # Long ones, which are compared to their last digit.
+        [plain.encode((1 << 400_000) + i * P) for i in range(41)],
         # Sets in sets, of which each has to be looked for in each.
         [
             {"f": [{"f": [{"f": [a * P, b * P]} for b in range(40)]}, c]}

@@ -149,16 +149,17 @@ def runs(slot):
 BUSY = "def f():\n    pass\nwhile True: pass"
 
 
+@pytest.mark.parametrize("limits", [Limits(), Limits(disk_mb=65)], ids=["warm", "of its own"])
 @pytest.mark.parametrize("kind", ["run", "session", "call"])
-async def test_a_program_under_which_every_slot_dies_is_to_blame(sandbox, kind):
+async def test_a_program_under_which_every_slot_dies_is_to_blame(sandbox, kind, limits):
     killing = asyncio.create_task(keep_killing(sandbox))
     async with asyncio.timeout(60):
         if kind == "run":
-            result = await sandbox.run(BUSY)
+            result = await sandbox.run(BUSY, limits=limits)
         elif kind == "call":
-            [result] = await sandbox.call(BUSY, "f", [[]])
+            [result] = await sandbox.call(BUSY, "f", [[]], limits=limits)
         else:
-            async with await sandbox.open_session() as session:
+            async with await sandbox.open_session(limits=limits) as session:
                 result = await session.run(BUSY)
     killing.cancel()
 

@@ -33,14 +33,17 @@ for _ in range(3):
             except OSError: pass
 """
 
-ALARM = (
+# Timers that go off one after the other: the signal that wakes it comes from the kernel.
+ALARMS = (
     """
-import ctypes, os, signal, struct
-libc, timer = ctypes.CDLL(None), ctypes.c_void_p()
-event = ctypes.create_string_buffer(struct.pack("Qii", 0, signal.SIGCONT, 0), 64)
-libc.timer_create(1, event, ctypes.byref(timer))
-every = ctypes.create_string_buffer(struct.pack("4q", 0, 1_000_000, 0, 1_000_000), 32)
-libc.timer_settime(timer, 0, every, None)
+import ctypes, signal, struct
+libc = ctypes.CDLL(None)
+for number in range(200):
+    timer = ctypes.c_void_p()
+    event = ctypes.create_string_buffer(struct.pack("Qii", 0, signal.SIGCONT, 0), 64)
+    assert libc.timer_create(1, event, ctypes.byref(timer)) == 0
+    once = struct.pack("4q", 0, 0, 0, 200_000_000 + 15_000_000 * number)
+    libc.timer_settime(timer, 0, ctypes.create_string_buffer(once, 32), None)
 """
     + THREAD
 )
@@ -64,7 +67,7 @@ def cpu_seconds(slot):
     ("plan", "code"),
     [
         *((plan, THREAD) for plan in PLANS),
-        *((PLANS[0], code) for code in (CHILDREN, WAKERS, ALARM)),
+        *((PLANS[0], code) for code in (CHILDREN, WAKERS)),
     ],
 )
 async def test_nothing_runs_while_no_step_does(plan, code):
@@ -91,6 +94,22 @@ async def test_nothing_runs_while_no_step_does(plan, code):
         assert not after.state_lost
     else:
         assert used < 0.3
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_what_wakes_by_itself_again_and_again_is_ended(bare):
+    used = most = 0.0
+    async with await bare.open_session() as session:
+        await session.run(ALARMS)
+        async with asyncio.timeout(60):
+            while used >= most:  # until what it used is gone with it
+                most = used
+                await asyncio.sleep(0.1)
+                used = cpu_seconds(str(session.pid))
+        after = await session.run("1")
+
+    assert most < 1.5
+    assert (after.status, after.state_lost) == ("killed", True)
 
 
 @pytest.mark.asyncio(loop_scope="session")

@@ -282,7 +282,7 @@ async def test_a_broken_sandbox_is_not_the_models_fault() -> None:
         await PythonTool(sandbox=broken).call({"code": "1"})
 
 
-@pytest.mark.parametrize("code", ["", " \n", "x = '\0'"])
+@pytest.mark.parametrize("code", ["", " \n", "x = '\0'", "#" * (5 << 20)])
 async def test_what_cannot_be_run_is_told_to_the_model(code: str) -> None:
     with pytest.raises(ToolError, match="the code"):
         await PythonTool(backend="subprocess").call({"code": code})
