@@ -216,23 +216,6 @@ async def test_a_call_has_a_deadline(how: str, caplog: pytest.LogCaptureFixture)
         task.get_coro().close()  # type: ignore[union-attr]
 
 
-@tool
-async def wait(seconds: float) -> str:
-    """Wait."""
-    await asyncio.sleep(seconds)
-    return "in time"
-
-
-async def test_the_deadline_is_held_to_a_fifth() -> None:
-    toolbox = Toolbox([wait], limits=ToolLimits(seconds=0.25))
-    results = await toolbox.run([call("wait", {"seconds": seconds}) for seconds in (0.2, 0.3)])
-
-    assert [result.content for result in results] == [
-        "in time",
-        "Error: no answer within 0.25 seconds",
-    ]
-
-
 @pytest.mark.parametrize(
     ("how", "error"),
     [
