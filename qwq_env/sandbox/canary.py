@@ -14,7 +14,7 @@ from typing import Final
 
 from qwq_env.sandbox.forkserver import unprivileged_user
 from qwq_env.sandbox.handle import SlotLost
-from qwq_env.sandbox.jail import wire
+from qwq_env.sandbox.jail import wire, zygote
 from qwq_env.sandbox.pool import SlotPool
 from qwq_env.sandbox.result import Limits
 from qwq_env.sandbox.verdict import job_of, judge
@@ -23,7 +23,7 @@ _LIMITS: Final = Limits(cpu_seconds=5, wall_seconds=20)
 
 _PROGRAM: Final = """
 import fcntl, json, os, signal, socket, sys
-path, port, name, host = json.loads(sys.argv[1])
+path, port, name, host, environment = json.loads(sys.argv[1])
 found = []
 def attack(what, action):
     try:
@@ -38,6 +38,9 @@ def connect(family, address):
 def kill_the_slot():
     os.kill(os.getppid(), 0)
     return os.getppid() != 1
+def other_environment():
+    own = ("HOME", "TMPDIR")
+    return {name: os.environ[name] for name in os.environ if name not in own} != environment
 def own_by_a_descriptor():
     reading, _ = os.pipe()
     fcntl.fcntl(reading, 10, signal.SIGKILL)
@@ -56,7 +59,7 @@ attack("reaches the loopback", lambda: connect(socket.AF_INET, ("127.0.0.1", por
 attack("reaches an abstract socket", lambda: connect(socket.AF_UNIX, "\\0" + name))
 attack("may signal its slot", kill_the_slot)
 attack("may signal the host", lambda: os.kill(host, 0))
-attack("sees the host's environment", lambda: "QWQ_CANARY" in os.environ)
+attack("sees the host's environment", other_environment)
 attack("runs as root", lambda: os.getuid() == 0)
 attack("reads the slot's memory", lambda: open(f"/proc/{os.getppid()}/mem", "rb"))
 attack("makes an inet socket", lambda: socket.socket())
@@ -102,7 +105,7 @@ async def leaks(pool: SlotPool) -> list[str]:
 
 
 async def _attack(pool: SlotPool, path: str, port: int, name: str) -> list[str]:
-    target = json.dumps([path, port, name, os.getpid()])
+    target = json.dumps([path, port, name, os.getpid(), zygote.ENVIRONMENT])
     slot = await pool.take()
     try:
         ended = await slot.start(

@@ -128,11 +128,7 @@ class LocalSandbox(Sandbox):
                     self._groups = CgroupTree.create()
                 if self._groups is None and self._cgroup == "require":
                     raise LevelUnavailable("cgroup: none can be made here")
-                pool = await self._strongest()
-                if self._closed:
-                    await pool.aclose()
-                    raise SessionClosed("sandbox: was closed")
-                self._pool = pool
+                self._pool = await self._strongest()
         return self._pool
 
     async def _strongest(self) -> SlotPool:
@@ -149,6 +145,10 @@ class LocalSandbox(Sandbox):
             except BaseException:
                 await pool.aclose()
                 raise
+            if self._closed:
+                await pool.aclose()
+                await self._remove_groups()
+                raise SessionClosed("sandbox: was closed")
             if not leaks or plan.level == "D":
                 report = _log.info if plan.level == "A" else _log.warning
                 report("sandbox: level %s (%s)", plan.level, ", ".join(plan.layers))
@@ -227,6 +227,9 @@ class LocalSandbox(Sandbox):
             await session.aclose()
         if self._pool is not None:
             await self._pool.aclose()
+        await self._remove_groups()
+
+    async def _remove_groups(self) -> None:
         if self._groups is not None:
             for _ in range(100):
                 if self._groups.remove():

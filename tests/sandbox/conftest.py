@@ -11,6 +11,8 @@ import pytest_asyncio
 
 from qwq_env.sandbox import LocalSandbox
 
+from .kernel import require
+
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def bare():
@@ -18,6 +20,25 @@ async def bare():
     async with LocalSandbox(slots=2, preload=(), allow_unsafe=True) as sandbox:
         await sandbox.start()
         yield sandbox
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def started():
+    """Returns a sandbox of two slots, of just the layers of a plan, one for all tests of a file."""
+    sandboxes = {}
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def start(plan):
+            require(plan)
+            if plan not in sandboxes:
+                sandbox = LocalSandbox(
+                    slots=2, preload=(), plan=plan, allow_unsafe=True, cgroup="off"
+                )
+                sandboxes[plan] = await stack.enter_async_context(sandbox)
+                await sandbox.start()
+            return sandboxes[plan]
+
+        yield start
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import fcntl
+import json
 import os
 import resource
 import time
@@ -61,6 +62,14 @@ async def test_packets_in_a_pipe_are_not_left_to_the_next():
 
     assert [result.stdout for result in following] == ["0\n", "1\n", "2\n"]
     assert [result.value for result in following] == ["0", "1", "2"]
+
+
+async def test_no_two_programs_share_a_stream():
+    code = "import os\n[os.fstat(stream).st_ino for stream in (0, 1, 2, 5)]"
+    async with LocalSandbox(slots=1, preload=(), allow_unsafe=True) as sandbox:
+        results = [await sandbox.run(code) for _ in range(3)]
+
+    assert len({stream for result in results for stream in json.loads(result.value)}) == 12
 
 
 async def test_pipes_that_the_kernel_makes_narrow_hold_nothing_up(bare, monkeypatch):

@@ -1,4 +1,4 @@
-"""Levels: each that this machine offers runs programs; what is asked for and lacking is refused."""
+"""Levels: each that this kernel offers is had; what is asked for and lacking is refused."""
 
 import asyncio
 import logging
@@ -13,8 +13,10 @@ import pytest
 
 from qwq_env.errors import UsageError
 from qwq_env.sandbox import LevelUnavailable, Limits, LocalSandbox, canary
-from qwq_env.sandbox.levels import LAYERS, LEVELS, Plan, plans
+from qwq_env.sandbox.levels import LAYERS, Plan, plans
 from qwq_env.sandbox.pool import SlotPool
+
+from .kernel import kernel, require
 
 PLANS = plans()
 
@@ -23,24 +25,48 @@ def plan_name(plan):
     return f"{plan.level}-{'-'.join(plan.layers)}"
 
 
-@pytest.mark.parametrize("plan", PLANS, ids=plan_name)
-async def test_every_plan_runs_programs_or_says_why_not(plan):
+async def found_by_the_canary(plan):
+    require(plan)
     pool = SlotPool(plan, (), 1, 64, None)
     try:
         await pool.start()
-    except Exception as error:
-        pytest.skip(f"not on this machine: {error}")
-    try:
-        found = await canary.leaks(pool)
+        return await canary.leaks(pool)
     finally:
         await pool.aclose()
 
-    assert plan.level == "D" or found == []
+
+async def test_the_strongest_level_that_the_kernel_offers_is_had():
+    async with LocalSandbox(slots=1, preload=(), allow_unsafe=True) as sandbox:
+        await sandbox.start()
+
+        assert sandbox.level == kernel().level
+        assert sandbox.plan == PLANS[0]
+
+
+def test_the_plans_are_what_the_kernel_may_offer():
+    had = kernel()
+    expected = [
+        Plan("A", True, True, had.landlock >= 6, True),
+        *[Plan("B", False, True, True, True)] * (had.landlock >= 6),
+        Plan("C", True, False, False, True),
+        Plan("C", False, True, False, True),
+        Plan("D", False, False, False, True),
+    ]
+    if had.landlock:
+        assert list(PLANS) == expected
+    else:
+        assert [plan.level for plan in PLANS] == ["C", "D"]
+    assert all(layer in LAYERS for plan in PLANS for layer in plan.layers)
 
 
 @pytest.mark.parametrize("plan", PLANS, ids=plan_name)
-async def test_the_streams_can_be_opened_by_name(plan):
-    sandbox = LocalSandbox(slots=1, preload=(), plan=plan, allow_unsafe=True)
+async def test_every_plan_that_the_kernel_offers_withholds_what_it_must(plan):
+    assert plan.level == "D" or await found_by_the_canary(plan) == []
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("plan", PLANS, ids=plan_name)
+async def test_the_streams_can_be_opened_by_name(started, plan):
     code = """
 for name in ("stdout", "stderr"):
     with open(f"/dev/{name}", "w") as stream:
@@ -48,83 +74,114 @@ for name in ("stdout", "stderr"):
 with open("/dev/stdin") as stream:
     print(stream.read())
 """
-    async with sandbox:
-        try:
-            await sandbox.start()
-        except LevelUnavailable as error:
-            pytest.skip(f"not on this machine: {error}")
-        result = await sandbox.run(code, stdin=b"given")
+    result = await (await started(plan)).run(code, stdin=b"given")
 
     assert (result.stdout, result.stderr) == ("to stdout\ngiven\n", "to stderr\n")
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("plan", [plan for plan in PLANS if plan.level != "D"], ids=plan_name)
-async def test_no_program_ends_that_of_another_slot(plan, caplog):
+async def test_no_program_ends_that_of_another_slot(started, plan, caplog):
+    sandbox = await started(plan)
     attack = "import os; os.kill(0, 9)"
-    async with LocalSandbox(slots=2, preload=(), plan=plan) as sandbox:
-        try:
-            await sandbox.start()
-        except LevelUnavailable as error:
-            pytest.skip(f"not on this machine: {error}")
-        with caplog.at_level(logging.INFO):
-            honest = asyncio.create_task(sandbox.run("import time; time.sleep(0.3)\n'done'"))
-            for _ in range(5):
-                await sandbox.run(attack)
-            result = await honest
+    with caplog.at_level(logging.INFO):
+        honest = asyncio.create_task(sandbox.run("import time; time.sleep(0.3)\n'done'"))
+        for _ in range(5):
+            await sandbox.run(attack)
+        result = await honest
 
     assert result.value == repr("done")
     assert "lost" not in caplog.text
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("plan", [plan for plan in PLANS if plan.namespaces], ids=plan_name)
-async def test_the_host_has_no_name_inside(plan):
-    async with LocalSandbox(slots=1, preload=(), plan=plan) as sandbox:
-        try:
-            await sandbox.start()
-        except LevelUnavailable as error:
-            pytest.skip(f"not on this machine: {error}")
-        result = await sandbox.run("import os, socket; [os.uname()[1], socket.gethostname()]")
+async def test_the_host_has_no_name_inside(started, plan):
+    result = await (await started(plan)).run(
+        "import os, socket; [os.uname()[1], socket.gethostname()]"
+    )
 
     assert result.value == repr(["sandbox", "sandbox"])
 
 
-async def test_the_canary_sings_where_files_lie_open():
-    pool = SlotPool(PLANS[-1], (), 1, 64, None)
-    try:
-        await pool.start()
-        found = await canary.leaks(pool)
-    finally:
-        await pool.aclose()
+@pytest.mark.parametrize(
+    ("plan", "song"),
+    [
+        (
+            Plan("D", False, False, False, False),
+            {
+                "reads a file of the host",
+                "writes a file of the host",
+                "makes a file in a folder of the host",
+                "changes mode or times of a file of the host",
+                "reaches the loopback",
+                "reaches an abstract socket",
+                "may signal its slot",
+                "makes an inet socket",
+                "has the kernel send signals to the host",
+            },
+        ),
+        (
+            Plan("D", False, False, False, True),
+            {
+                "reads a file of the host",
+                "writes a file of the host",
+                "makes a file in a folder of the host",
+                "changes mode or times of a file of the host",
+            },
+        ),
+        (Plan("D", True, True, False, False), {"makes an inet socket"}),
+        (Plan("C", False, True, False, True), set()),
+    ],
+    ids=["nothing", "seccomp", "all but seccomp", "Landlock without scopes"],
+)
+async def test_the_canary_sings_of_what_lies_open(plan, song):
+    assert set(await found_by_the_canary(plan)) - OF_AN_ORDINARY_USER == song
 
-    assert "reads a file of the host" in found
+
+OF_AN_ORDINARY_USER = {"may signal the host"} if os.geteuid() else set()
+"""Whose programs run as the same user as the host."""
 
 
-async def test_the_canary_sings_where_nothing_is_filtered():
-    pool = SlotPool(Plan("D", False, False, False, False), (), 1, 64, None)
-    try:
-        await pool.start()
-        found = await canary.leaks(pool)
-    finally:
-        await pool.aclose()
+async def test_a_level_that_does_not_hold_is_refused():
+    false = Plan("A", namespaces=False, landlock=False, scoped=False, seccomp=True)
+    require(false)
 
-    assert {
-        "has the kernel send signals to the host",
-        "changes mode or times of a file of the host",
-        "writes a file of the host",
-    } <= set(found)
+    with pytest.raises(LevelUnavailable, match=r"level A cannot be had here.*reads a file of the"):
+        async with LocalSandbox(slots=1, preload=(), plan=false, require="A") as sandbox:
+            await sandbox.start()
 
 
-async def test_signals_are_refused_where_no_kernel_confines_them():
-    if not any(plan.landlock for plan in PLANS):
-        pytest.skip("no Landlock")
-    pool = SlotPool(Plan("C", False, True, False, True), (), 1, 64, None)
-    try:
-        await pool.start()
-        found = await canary.leaks(pool)
-    finally:
-        await pool.aclose()
+LEAKS = """
+import builtins, io, os
+os.environ["HF_TOKEN"] = "secret"
+os.getuid = lambda: 0
+os.kill = lambda pid, number: None
+builtins.open = lambda *_: io.StringIO()
+"""
 
-    assert found == []
+
+@pytest.mark.parametrize(
+    ("leak", "song"),
+    [
+        (
+            LEAKS,
+            "may signal the host; reads a file of the host; reads the slot's memory; "
+            "runs as root; sees the host's environment",
+        ),
+        ("1 / 0", "the canary did not run: ZeroDivisionError: division by zero"),
+        ("import os; os._exit(0)", "the canary did not run: ok"),
+    ],
+    ids=["leaks", "error", "silence"],
+)
+async def test_a_sandbox_that_leaks_is_refused(monkeypatch, leak, song):
+    monkeypatch.setattr(canary, "_PROGRAM", f"{leak}\n{canary._PROGRAM}")
+    require(PLANS[0])
+
+    with pytest.raises(LevelUnavailable) as refusal:
+        async with LocalSandbox(slots=1, preload=(), plan=PLANS[0]) as sandbox:
+            await sandbox.start()
+    assert song in str(refusal.value).replace("may signal its slot; ", "")
 
 
 A_HOST = """
@@ -142,8 +199,8 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.skipif(all(plan.level != "B" for plan in PLANS), reason="no level B here")
 def test_a_host_that_is_killed_leaves_no_folder():
+    require(Plan("B", False, True, True, True))
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o1777)
         host = subprocess.Popen(
@@ -201,14 +258,6 @@ def test_what_an_old_landlock_does_not_judge_is_filtered(tmp_path):
     assert (done.stdout, done.stderr) == ("", "")
     assert (victim.read_text(), own.read_text()) == ("precious", "go")
     assert victim.stat()[:6] == before
-
-
-def test_plans_go_from_strong_to_weak():
-    order = [LEVELS.index(plan.level) for plan in PLANS]
-
-    assert order == sorted(order)
-    assert PLANS[-1].level == "D"
-    assert all(layer in LAYERS for plan in PLANS for layer in plan.layers)
 
 
 async def test_no_isolation_is_refused_unless_allowed(caplog):

@@ -1,6 +1,9 @@
 """One-shots: what a program gets, and what the caller gets of it."""
 
 import asyncio
+import glob
+import os
+import re
 import signal
 from pathlib import Path
 
@@ -8,6 +11,7 @@ import pytest
 
 from qwq_env.errors import UsageError
 from qwq_env.sandbox import Limits, LocalSandbox, SessionClosed
+from qwq_env.sandbox.jail.zygote import ENVIRONMENT
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -61,32 +65,13 @@ async def test_main_guard_runs(bare):
 
 @pytest.mark.parametrize("code", ["while True:\n    pass", "import time\ntime.sleep(60)"])
 async def test_a_timeout_keeps_what_was_printed(bare, code):
-    limits = Limits(cpu_seconds=1.5, wall_seconds=3.0)
-    for _ in range(5):
+    for seconds in (0.5, 1.5, 4.5):
+        limits = Limits(cpu_seconds=seconds, wall_seconds=seconds)
         result = await bare.run("print('so far')\n" + code, limits=limits)
         if result.stdout:
             break  # on a busy machine a program may be killed before it has flushed
-        limits = Limits(cpu_seconds=1.5, wall_seconds=6.0)
 
-    assert result.status == "timeout"
-    assert result.stdout == "so far\n"
-    assert result.wall_seconds < 30
-
-
-async def test_cpu_time_decides_before_wall_time(bare):
-    limits = Limits(cpu_seconds=0.2, wall_seconds=30)
-
-    result = await bare.run("while True:\n    pass", limits=limits)
-
-    assert result.status == "timeout"
-    assert 0.15 < result.cpu_seconds < 5
-
-
-async def test_memory(bare):
-    result = await bare.run("x = bytearray(10**9)")
-
-    assert result.status == "memory"
-    assert "MemoryError" in result.stderr
+    assert (result.status, result.stdout) == ("timeout", "so far\n")
 
 
 async def test_too_much_output_is_cut_and_far_too_much_is_stopped(bare):
@@ -109,25 +94,6 @@ async def test_death_by_signal(bare):
     result = await bare.run("import ctypes\nctypes.string_at(0)")
 
     assert (result.status, result.signal, result.exit_code) == ("killed", signal.SIGSEGV, None)
-
-
-async def test_file_and_disk_limits(bare):
-    code = "with open('f', 'wb') as f:\n    f.write(bytes(3 << 20))"
-
-    result = await bare.run(code, limits=Limits(file_mb=1))
-
-    assert result.status == "error"
-    assert "File too large" in result.stderr
-
-
-async def test_a_disk_of_another_size(bare):
-    code = "for i in range(4):\n    with open(str(i), 'wb') as f:\n        f.write(bytes(1 << 20))"
-
-    small = await bare.run(code, limits=Limits(disk_mb=2, wall_seconds=5))
-    default = await bare.run(code)
-
-    assert default.status == "ok"
-    assert small.status != "ok"
 
 
 async def test_programs_share_nothing(bare):
@@ -161,13 +127,18 @@ async def test_iteration_order_of_sets_is_the_same_each_time(bare):
     assert len({result.stdout for result in results}) == 1
 
 
-async def test_the_environment_holds_nothing_of_ours(bare, monkeypatch):
+@pytest.mark.asyncio(loop_scope="function")
+async def test_the_environment_holds_nothing_of_ours(monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "secret")
+    async with LocalSandbox(slots=1, preload=(), allow_unsafe=True) as sandbox:
+        result = await sandbox.run("import os\nfor item in os.environ.items(): print(*item)")
+        servers = [Path(f"/proc/{pid}") for pid in (sandbox.server_pid, *sandbox.slot_pids)]
+        begun_with = [(server / "environ").read_bytes() for server in servers]
 
-    result = await bare.run("import os\nprint(sorted(os.environ), sorted(os.environ.values()))")
-
-    assert "HF_TOKEN" not in result.stdout
-    assert "secret" not in result.stdout
+    scratch = re.search("^HOME (.*)$", result.stdout, re.MULTILINE)[1]
+    expected = ENVIRONMENT | {"HOME": scratch, "TMPDIR": scratch}
+    assert sorted(result.stdout.splitlines()) == sorted(map(" ".join, expected.items()))
+    assert not any(b"secret" in environment for environment in begun_with)
 
 
 async def test_many_callers_get_their_own_answers(bare):
@@ -282,15 +253,33 @@ async def test_preloaded_numpy_draws_anew():
 
 async def test_after_the_end():
     sandbox = LocalSandbox(slots=1, preload=(), allow_unsafe=True)
-    waiting = asyncio.create_task(sandbox.run("import time\ntime.sleep(60)"))
-    await asyncio.sleep(1)
+    await sandbox.start()
+    running = [asyncio.create_task(sandbox.run("import time\ntime.sleep(60)")) for _ in range(2)]
+    await asyncio.sleep(0.1)
     await sandbox.aclose()
     await sandbox.aclose()
 
-    with pytest.raises(SessionClosed):
-        await sandbox.run("1")
-    with pytest.raises(Exception):  # noqa: B017 -- which one depends on how far it got
-        await waiting
+    for program in (*running, sandbox.run("1")):
+        with pytest.raises(SessionClosed, match="sandbox: was closed"):
+            await program
+
+
+async def test_the_end_may_come_before_the_beginning_is_over():
+    groups = own_groups()
+    sandbox = LocalSandbox(slots=1, preload=())
+    starting = asyncio.create_task(sandbox.run("1"))
+    await asyncio.sleep(0.1)
+    await sandbox.aclose()
+
+    with pytest.raises(SessionClosed, match="sandbox: was closed"):
+        await starting
+    assert own_groups() == groups
+
+
+def own_groups():
+    # Unlike that of `Path`, this glob bears that others remove theirs meanwhile.
+    own = f"/sys/fs/cgroup/**/qwq-sandbox-{os.getpid()}-*"
+    return set(glob.glob(own, recursive=True))  # noqa: PTH207
 
 
 async def test_nothing_is_left_of_a_closed_sandbox():

@@ -75,6 +75,12 @@ async def test_a_slow_step_is_interrupted_and_keeps_its_names(python: PythonTool
     assert await run(python, "x") == "6"
 
 
+def test_a_slow_step_is_interrupted_before_the_call_is_given_up() -> None:
+    """An interpreter that does not heed the interrupt is killed a second later."""
+    for backend in ("sandbox", "subprocess"):
+        assert PythonTool(backend=backend).limits.wall_seconds + 1 < ToolLimits().seconds
+
+
 async def test_waiting_is_told_as_the_wall_time_that_it_was(python: PythonTool) -> None:
     answer = await python.call({"code": "import time\ntime.sleep(60)"})
 

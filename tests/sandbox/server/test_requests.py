@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from qwq_env.sandbox import Limits
+from qwq_env.sandbox.server import service
 from qwq_env.sandbox.server.service import ServiceLimits
 
 
@@ -160,24 +161,55 @@ async def test_a_head_request_gets_no_body(http: httpx.AsyncClient) -> None:
     assert (response.status_code, response.content) == (405, b"")
 
 
-async def test_the_token_guards_everything_but_health(start: Any) -> None:
-    token = "a-long-enough-token"
-    server = await start(token=token)
-    async with httpx.AsyncClient(base_url=server.url) as http:
-        statuses = {}
-        for given in ("", "Bearer", "Bearer wrong", f"Basic {token}", f"Bearer {token}x", "é"):
-            headers = {"Authorization": given.encode("utf-8")}
-            response = await http.post("/v1/run", json={"code": "1"}, headers=headers)
-            statuses[given] = error_of(response)
-        right = {"Authorization": f"Bearer {token}"}
-        accepted = await http.post("/v1/run", json={"code": "1"}, headers=right)
-        metrics = await http.get("/metrics")
-        health = await http.get("/health")
+TOKEN = "a-long-enough-token"
 
-    assert set(statuses.values()) == {(401, "token")}
-    assert accepted.status_code == 200
-    assert error_of(metrics) == (401, "token")
-    assert health.json() == {"status": "ok"}
+
+@pytest.mark.parametrize(
+    "given", ["", "Bearer", "Bearer wrong", f"Basic {TOKEN}", f"Bearer {TOKEN}x", TOKEN, "é"]
+)
+async def test_only_the_token_opens(start: Any, given: str) -> None:
+    server = await start(token=TOKEN)
+    async with httpx.AsyncClient(base_url=server.url) as http:
+        right, wrong = [
+            await http.post("/v1/run", json={"code": "1"}, headers={"Authorization": word.encode()})
+            for word in (f"Bearer {TOKEN}", given)
+        ]
+
+    assert right.status_code == 200
+    assert error_of(wrong) == (401, "token")
+
+
+ROUTES = [
+    *((route.method, path) for path, route in service._ROUTES.items()),
+    ("POST", "/v1/sessions/{id}/run"),
+    ("DELETE", "/v1/sessions/{id}"),
+]
+
+
+async def test_every_route_is_among_those_tried(start: Any) -> None:
+    server = await start()
+
+    assert {service.find_route(path).name for _, path in ROUTES} == set(server.service._handlers)
+
+
+@pytest.mark.parametrize(("method", "path"), ROUTES)
+async def test_the_token_guards_every_route_but_health(
+    start: Any, sandbox: Any, method: str, path: str
+) -> None:
+    server = await start(token=TOKEN)
+    async with httpx.AsyncClient(base_url=server.url) as http:
+        right = {"Authorization": f"Bearer {TOKEN}"}
+        opened = await http.post("/v1/sessions", json={}, headers=right)
+        path = path.replace("{id}", opened.json()["id"])
+        body = {"code": "1"} if method == "POST" else None
+        answer = await http.request(method, path, json=body)
+
+    if path == "/health":
+        assert answer.json() == {"status": "ok"}
+    else:
+        assert error_of(answer) == (401, "token")
+    assert len(server.service.sessions) == 1
+    assert not sandbox.limits_seen
 
 
 async def test_a_broken_sandbox_is_infra_and_never_a_result(

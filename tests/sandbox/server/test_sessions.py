@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from typing import Any
 
 import httpx
@@ -31,6 +32,14 @@ async def test_names_live_on_from_step_to_step(http: httpx.AsyncClient) -> None:
     assert (after.status_code, after.json()["error"]["code"]) == (410, "session_closed")
     assert "was closed" in after.json()["error"]["message"]
     assert again.status_code == 410
+
+
+async def test_no_session_is_found_by_guessing(http: httpx.AsyncClient) -> None:
+    names = [base64.urlsafe_b64decode(await open_session(http)) for _ in range(4)]
+
+    assert min(map(len, names)) >= 16
+    # Random bytes are the same in all four at a place once in 16 million times.
+    assert all(len(set(place)) > 1 for place in zip(*names, strict=True))
 
 
 async def test_a_session_that_never_was(http: httpx.AsyncClient) -> None:
