@@ -213,6 +213,22 @@ def test_how_episodes_are_played_reaches_the_engine():
     assert grpo_config(recipe, RECIPE.parent, world=1).ddp_timeout > 60
 
 
+def test_what_the_recipe_says_of_learning_reaches_the_trainer():
+    said = {
+        "temperature": 0.7, "beta": 0.03, "learning_rate": 2e-5, "max_grad_norm": 0.5,
+        "steps": 3, "group": 4, "episodes": 16, "save_steps": 5, "max_completion_tokens": 77,
+    }  # fmt: skip
+    settings = [f"grpo.{name}={value}" for name, value in said.items()]
+    recipe = load_recipe(RECIPE, [*settings, "grpo.schedule=cosine", "seed=9"])
+    config = grpo_config(recipe, RECIPE.parent, world=2)
+
+    assert (config.temperature, config.beta, config.learning_rate) == (0.7, 0.03, 2e-5)
+    assert (config.max_grad_norm, config.max_steps, config.num_generations) == (0.5, 3, 4)
+    assert (config.per_device_train_batch_size, config.save_steps) == (8, 5)
+    assert (config.max_completion_length, config.seed, config.data_seed) == (77, 9, 9)
+    assert config.lr_scheduler_type == "cosine"
+
+
 def test_folder_that_exists_needs_resume(tmp_path, capsys):
     (tmp_path / "tiny").mkdir()
     (tmp_path / "tiny" / "recipe.yaml").write_text("name: tiny\n")
