@@ -7,7 +7,9 @@ they pass has survived: then a test is missing, and the exit code is 1.
 from __future__ import annotations
 
 import argparse
+import fnmatch
 import sys
+from itertools import chain
 from pathlib import Path
 
 from .fault import faults
@@ -17,12 +19,15 @@ from .runner import run
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants")
     parser.add_argument("--jobs", type=int, default=2, help="faults at a time (default: 2)")
-    parser.add_argument("--only", nargs="+", metavar="ID", help="these alone")
+    parser.add_argument(
+        "--only", nargs="+", metavar="ID", default=["*"], help="these alone, such as 'grading/*'"
+    )
     arguments = parser.parse_args()
-    chosen = [fault for fault in faults() if not arguments.only or fault.id in arguments.only]
-    unknown = set(arguments.only or ()) - {fault.id for fault in chosen}
-    if unknown:
-        parser.error(f"no such fault: {', '.join(sorted(unknown))}")
+    known = {fault.id: fault for fault in faults()}
+    found = [fnmatch.filter(known, pattern) for pattern in arguments.only]
+    if not all(found):
+        parser.error(f"no such fault: {arguments.only[found.index([])]}; those there are: *.yaml")
+    chosen = [known[name] for name in dict.fromkeys(chain(*found))]
     return run(Path.cwd(), chosen, arguments.jobs)
 
 

@@ -48,9 +48,9 @@ def _moved_in(text: str, line: str, begins_as: str = "") -> str:
 
 
 def faults() -> list[Fault]:
-    """All that are listed, list by list."""
-    return [Fault(**entry) for path in sorted(FOLDER.glob("*.yaml")) for entry in _read(path)]
-
-
-def _read(path: Path) -> list[dict]:
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
+    """All that are listed, list by list; the list's name stands before the id."""
+    return [
+        Fault(**{**entry, "id": f"{path.stem}/{entry['id']}"})
+        for path in sorted(FOLDER.glob("*.yaml"))
+        for entry in yaml.safe_load(path.read_text(encoding="utf-8"))
+    ]
