@@ -22,8 +22,9 @@ from qwq_env.training.recipe import Recipe, RolloutRecipe, load_recipe
 from qwq_env.training.run import evaluation_engine, training_engine
 from qwq_env.training.run_folder import RunFolder
 
+from ..published import SAMPLES
+
 RECIPE = Path(__file__).parents[2] / "recipes" / "tiny.yaml"
-GSM8K = Path(__file__).parents[2] / ".." / "shared" / "data" / "gsm8k" / "train.jsonl"
 SUMMARY_KEYS = {
     "accuracy_cold", "accuracy_trained", "accuracy_trained_greedy", "tool_call_rate_cold",
     "tool_call_rate_trained", "steps", "seconds", "seed", "versions",
@@ -100,9 +101,9 @@ def test_resume_plays_only_what_is_missing(learned, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not GSM8K.exists(), reason="the development data is not beside the checkout")
 def test_real_problems_run_through(tmp_path):
-    code = train(tmp_path, *SMALL, "--tasks", str(GSM8K), "grpo.max_completion_tokens=64")
+    settings = [*SMALL, "grpo.max_completion_tokens=64", "--tasks", str(SAMPLES / "gsm8k.jsonl")]
+    code = train(tmp_path, *settings)
 
     summary = json.loads((tmp_path / "tiny" / "summary.json").read_text())
     assert code == 0
