@@ -2,7 +2,7 @@
 #   make train   the main job: a tiny policy learns to use a tool (runs/tiny/)
 #   make test    all tests
 #   make lint    ruff and mypy
-#   make mutants faults that the tests must see, put in one at a time (20 minutes)
+#   make mutants faults that the tests must see, put in one at a time
 #   make bench   every benchmark, and the long soaks; results in benchmarks/results/
 #   make docs    the reference of the public API, in docs/site/
 

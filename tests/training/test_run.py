@@ -55,6 +55,9 @@ def test_reward_rises(learned):
     assert summary["accuracy_cold"] <= 0.45
     assert summary["accuracy_trained"] >= summary["accuracy_cold"] + 0.15
     assert summary["tool_call_rate_trained"] > summary["tool_call_rate_cold"]
+    paid = [episode for episode in read_episodes(learned / "episodes.jsonl") if episode.reward]
+    by_tool = sum(episode.counts.get("ok", 0) > 0 for episode in paid)
+    assert by_tool >= 0.95 * len(paid) > 0
 
 
 @pytest.mark.slow
