@@ -103,6 +103,13 @@ def test_nothing_that_a_model_writes_is_paid_or_runs_past_the_deadline(grader, b
     assert time.monotonic() - began < 3 * grader.pool.settings.deadline_s
 
 
+@pytest.mark.parametrize("answer", ["1" * 20_001, "x+" * 10_001 + "1", " \\pi" * 10_000])
+def test_an_answer_longer_than_any_reference_is_wrong(grader, answer):
+    score = grader.grade_sync("42", answer)
+
+    assert (score.value, score.reason) == (0.0, "too_long")
+
+
 @pytest.mark.parametrize(
     ("gold", "answer"),
     [
