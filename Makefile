@@ -2,6 +2,7 @@
 #   make train   the main job: a tiny policy learns to use a tool (runs/tiny/)
 #   make test    all tests
 #   make lint    ruff and mypy
+#   make mutants faults that the tests must see, put in one at a time
 #   make bench   every benchmark, and the long soaks; results in benchmarks/results/
 #   make docs    the reference of the public API, in docs/site/
 
@@ -13,7 +14,7 @@ RUN := $(VENV)/bin
 PIP_ARGS ?=
 ARGS ?=
 
-.PHONY: train test lint bench docs setup clean
+.PHONY: train test lint mutants bench docs setup clean
 .DEFAULT_GOAL := help
 
 help:
@@ -51,6 +52,9 @@ lint: setup
 	$(RUN)/ruff check .
 	$(RUN)/ruff format --check .
 	$(RUN)/mypy
+
+mutants: setup
+	$(RUN)/python -m tests.mutants $(ARGS)
 
 bench: setup
 	$(RUN)/python benchmarks/all.py $(ARGS)

@@ -22,7 +22,7 @@ from qwq_env.grading.score import Score
 from qwq_env.outcome import EpisodeLimits
 from qwq_env.rubric import Component, FinalTurn, Rubric
 from qwq_env.task import ListTaskSet, Task
-from qwq_env.tool import tool
+from qwq_env.tool import Tool, tool
 from qwq_env.toolbox import ToolLimits
 
 
@@ -128,6 +128,66 @@ def test_each_limit_truncates_and_says_which(limits, limit):
 
     assert (reward, terminated, truncated) == (0.0, False, True)
     assert info["outcome"]["reason"] == limit
+
+
+@pytest.mark.parametrize("limits", [EpisodeLimits(turns=2), EpisodeLimits(tool_calls=2)])
+def test_what_a_limit_allows_is_done(limits):
+    env = make(limits=limits)
+    env.reset(options={"task_id": "t2"})
+    one = call("add", '{"a": 1, "b": 1}')
+    observation, *_ = env.step(turn(one, one))
+    _, reward, terminated, truncated, _ = env.step("</think>4")
+
+    assert observation.count("<tool_response>") == 2
+    assert (reward, terminated, truncated) == (1.0, True, False)
+
+
+class Held(Tool):
+    """Remembers the seeds that it was made with, and how often it was closed."""
+
+    name, description = "held", "Hold."
+    parameters = {"type": "object", "properties": {}}  # noqa: RUF012 - a constant
+
+    def __init__(self):
+        self.seeds, self.closed = [], 0
+
+    def for_episode(self, seed):
+        self.seeds.append(seed)
+        return self
+
+    async def call(self, arguments):
+        return ""
+
+    async def aclose(self):
+        self.closed += 1
+
+
+@pytest.mark.parametrize("end", ["</think>4", turn(call("held", "{}"))])
+def test_tools_are_closed_when_the_episode_ends(end):
+    held = Held()
+    env = ToolEnv(TASKS, [held], Rubric([Component("exact", exact)]), limits=EpisodeLimits(turns=1))
+    env.reset(seed=0)
+    env.step(end)
+
+    assert held.closed == 1
+
+
+def test_tools_draw_anew_in_each_episode_and_alike_for_one_seed():
+    held = Held()
+    env = ToolEnv(TASKS, [held], Rubric([Component("exact", exact)]))
+    for seed in (1, None, 1, 2):
+        env.reset(seed=seed)
+    first, following, again, other = held.seeds
+
+    assert first == again
+    assert len({first, following, other}) == 3
+
+
+def test_nothing_that_an_episode_begins_with_holds_the_answer():
+    task = Task("t", "What is it?", "the-reference", metadata={"why": "the-reference"})
+    env = ToolEnv(ListTaskSet([task]), [add], Rubric([Component("exact", exact)]))
+
+    assert "the-reference" not in repr(env.reset(seed=0))
 
 
 def test_observation_that_fills_the_token_limit_truncates():

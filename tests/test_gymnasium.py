@@ -204,6 +204,21 @@ def test_vector_environment_takes_numpy_seeds(seed):
     assert infos["task_id"].tolist() == expected["task_id"].tolist()
 
 
+def test_a_mask_resets_its_episodes_only():
+    envs = gym.make_vec("qwq/MathTool-v0", num_envs=3)
+    call = calling("calculator", '{"expression": "1"}')
+    envs.reset(seed=0)
+    before = envs.step([call] * 3)[0]
+    mask = np.array([False, True, False])
+    after, infos = envs.reset(seed=7, options={"reset_mask": mask})
+    *_, going_on = envs.step([call] * 3)
+    envs.close()
+
+    assert [new == old for new, old in zip(after, before, strict=True)] == [True, False, True]
+    assert infos["_task_id"].tolist() == mask.tolist()
+    assert going_on["turns"].tolist() == [2, 1, 2]
+
+
 def test_vector_environment_outlives_an_episode_that_cannot_begin():
     class Scarce(Tool):
         """Has no place for the second episode that asks."""

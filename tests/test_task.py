@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
+import numpy as np
 import pytest
 
 from qwq_env.errors import UsageError
@@ -22,6 +25,15 @@ def test_both_forms_are_read_with_ids_of_their_lines(tmp_path):
     assert [task.id for task in tasks] == ["rows/1", "rows/3", "rows/4", "7"]
     assert [task.answer for task in tasks] == ["2", "1234", 3, 0]
     assert tasks.find("rows/3").prompt == "How many?"
+
+
+def test_each_task_is_drawn_as_often_as_any_other():
+    tasks = ListTaskSet([Task(str(number), "?", "") for number in range(10)])
+    generator = np.random.default_rng(0)
+    drawn = Counter(tasks.sample(generator).id for _ in range(2000))
+
+    assert len(drawn) == 10
+    assert all(150 <= count <= 250 for count in drawn.values())
 
 
 @pytest.mark.parametrize(

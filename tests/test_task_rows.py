@@ -84,6 +84,7 @@ def write(folder, *rows) -> Path:
     ("row", "answer"),
     [
         ({"question": "?", "answer": "Many.\n#### -1,234"}, "-1234"),
+        ({"question": "?", "answer": "#### 3 of them, so\n#### 4"}, "4"),
         ({"question": "?", "answer": "1,234"}, "1,234"),
         ({"problem": "?", "answer": "", "solution": "so \\boxed{7}"}, "7"),
         ({"problem": "?", "answer": None, "solution": "so \\boxed{7}"}, "7"),

@@ -216,6 +216,21 @@ async def test_a_call_has_a_deadline(how: str, caplog: pytest.LogCaptureFixture)
         task.get_coro().close()  # type: ignore[union-attr]
 
 
+async def test_the_deadline_is_the_one_that_was_set() -> None:
+    """Held within half of it, by what takes half as long again and what takes half as long."""
+
+    @tool
+    async def rest(seconds: float) -> str:
+        """Wait."""
+        await asyncio.sleep(seconds)
+        return "rested"
+
+    box = Toolbox([rest], limits=ToolLimits(seconds=0.2))
+    slow, quick = await box.run([call("rest", {"seconds": seconds}) for seconds in (0.3, 0.1)])
+
+    assert (slow.kind, quick.content) == ("timeout", "rested")
+
+
 @pytest.mark.parametrize(
     ("how", "error"),
     [

@@ -90,6 +90,18 @@ def test_what_continues_a_text_gets_no_space_before_it(sentencepiece: Any) -> No
     assert tokens == ["b", "▁a", "</s>"]
 
 
+@pytest.mark.parametrize("text", ["a", "a b" * 20])
+def test_where_a_text_stood_before_changes_nothing(sentencepiece: Any, text: str) -> None:
+    """At the start, after other text and behind a control token: the ids may differ each time."""
+    pieces = [[Piece(text)], [END, Piece(text)], [Piece("b"), Piece(text)]]
+    used = TokenCodec(sentencepiece)
+    fresh = [TokenCodec(sentencepiece).encode_pieces(each) for each in pieces]
+
+    assert used.encode(text) == TokenCodec(sentencepiece).encode(text)
+    assert [used.encode_pieces(each) for each in pieces] == fresh
+    assert used.encode(text) == TokenCodec(sentencepiece).encode(text)
+
+
 @relaxed
 @given(text=WORDS | st.text(max_size=6))
 def test_spelled_out_control_tokens_stay_letters(sentencepiece: Any, text: str) -> None:

@@ -120,7 +120,10 @@ def test_tags_answers() -> None:
     turn = make_dialect("tags").parse("<think>x</think>\n<answer> Palermo </answer>")
     other = TagsDialect("calculator", "expression").parse("<search>1+1</search>")
 
+    corrected = make_dialect("tags").parse("<think>x</think><answer>Rome</answer><answer>Bari")
+
     assert (turn.thinking, turn.answer) == ("x", "Palermo")
+    assert corrected.answer == "Bari"
     assert turn.text[: turn.thinking_end] == "<think>x</think>"
     assert read(other) == [("calculator", {"expression": "1+1"})]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -16,7 +15,7 @@ from qwq_env.dialect.base import text_of
 from qwq_env.dialect.qwq import QwqDialect
 from qwq_env.errors import UsageError
 
-VECTORS = Path(__file__).parents[3] / "shared" / "vectors" / "qwq_chat.jsonl"
+from ..published import SAMPLES, read_rows
 
 # What QwQ-32B's published template does, in the fewest words; the prompt strings are literal.
 TEMPLATE = r"""
@@ -72,19 +71,12 @@ def by_dialect(messages: Any, tools: Any, add_generation_prompt: bool) -> str:
     return text_of(pieces)
 
 
-def recorded() -> list[dict[str, Any]]:
-    if not VECTORS.exists():
-        return []
-    return [json.loads(line) for line in VECTORS.read_text().splitlines()]
+@pytest.mark.parametrize("row", read_rows(SAMPLES / "qwq_chat.jsonl"), ids=lambda row: row["name"])
+def test_recorded_renderings(row: dict[str, Any]) -> None:
+    asked = (row["messages"], row["tools"], row["add_generation_prompt"])
 
-
-@pytest.mark.skipif(not VECTORS.exists(), reason="the recorded renderings are not here")
-def test_recorded_renderings() -> None:
-    for row in recorded():
-        asked = (row["messages"], row["tools"], row["add_generation_prompt"])
-
-        assert by_dialect(*asked) == row["rendered"], row["name"]
-        assert by_template(*asked) == row["rendered"], row["name"]
+    assert by_dialect(*asked) == row["rendered"]
+    assert by_template(*asked) == row["rendered"]
 
 
 TEXT = st.one_of(

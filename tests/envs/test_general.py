@@ -25,10 +25,11 @@ from qwq_env.grading.reward.judge import Judge
 from qwq_env.grading.reward.pairwise import PairwiseJudge
 from qwq_env.grading.score import Score
 
+from ..published import read_rows, sample_and_whole
+
 # A busy machine is no failure.
 relaxed = settings(deadline=None)
 
-IFEVAL = Path(__file__).resolve().parents[2] / "../shared/data/qwq_eval/ifeval.jsonl"
 THOUGHT = "I like Blue.\n</think>\n\n"
 
 
@@ -280,15 +281,16 @@ def test_names_that_are_none(name):
         make_reward_model(name)
 
 
-@pytest.mark.skipif(not IFEVAL.exists(), reason="the published rows are not here")
-def test_published_rows_load_as_they_are():
-    env = GeneralEnv(IFEVAL)
+@pytest.mark.parametrize("path", sample_and_whole("ifeval.jsonl", "data/qwq_eval/ifeval.jsonl"))
+def test_published_rows_load_as_they_are(path):
+    env = GeneralEnv(path)
+    rows = len(read_rows(path))
     rewards = [
         asyncio.run(env.begin(env.tasks.task(index)).step("</think>No.")).reward
-        for index in range(0, 541, 20)
+        for index in range(0, rows, max(1, rows // 27))
     ]
 
-    assert env.tasks.size == 541
+    assert env.tasks.size == rows
     assert set(rewards) <= {0.0, 1.0}
     assert sum(rewards) < len(rewards) / 2
 

@@ -29,6 +29,18 @@ def test_the_operation_in_the_box_is_not_paid(difficulty):
     assert paid(MathToolEnv(difficulty=difficulty), operation) == 0.0
 
 
+@pytest.mark.parametrize("words", ["{0}", "I think {0}", "**{0}**", "The answer is ${0}$."])
+def test_an_answer_without_a_box_is_not_paid(words):
+    env = MathToolEnv()
+    env.reset(options={"index": 0})
+    answer = env.tasks.task(0).answer
+    _, reward, terminated, _, info = env.step(f"So.\n</think>\n\n{words.format(answer)}")
+    env.close()
+
+    assert (reward, terminated) == (0.0, True)
+    assert info["reward_reasons"] == {"accuracy": "no_answer"}
+
+
 RESTATED = [
     ("What is $48+\\frac{48}{2}$?", "72", "48+\\frac{48}{2}"),
     ("What is $\\gcd(123456, 7890)$?", "6", "\\gcd(123456, 7890)"),

@@ -134,4 +134,4 @@ def test_no_longer_than_the_client_waits_for_anything():
         with pytest.raises(InfrastructureError):
             asyncio.run(post(server, attempts=3, seconds=1.0))
 
-        assert time.monotonic() - start < 600
+        assert 2 <= time.monotonic() - start < 60

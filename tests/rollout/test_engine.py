@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from qwq_env.dialect.base import Piece
 from qwq_env.env import ToolEnv
 from qwq_env.errors import InfrastructureError, UsageError
 from qwq_env.grading.score import Score
@@ -321,6 +322,47 @@ def test_token_budget_cuts_the_turn(codec):
     assert (trajectory.outcome.kind, trajectory.outcome.reason) == ("truncated", "tokens")
 
 
+@pytest.mark.parametrize(
+    "turn",
+    ["</think>\n\n0", "</think>" + (CALL % ("echo", '{"text": "0"}')).split("<|im_end|>")[0]],
+)
+def test_a_turn_that_was_cut_is_neither_paid_nor_run(codec, turn):
+    """Cut right behind an answer that is right, or behind a call: it was going to go on."""
+    play = PlaySettings(turn_tokens=len(codec.encode_pieces([Piece(turn, control=True)])))
+    policy = ScriptedPolicy(codec, [turn + " and so on<|im_end|>"])
+    [trajectory] = run(environment(), policy, codec, play=play)
+
+    assert codec.decode(trajectory.completion_ids) == turn
+    assert (trajectory.outcome.kind, trajectory.outcome.reason) == ("truncated", "tokens")
+    assert (trajectory.reward, trajectory.counts) == (0.0, {})
+
+
+def test_each_turn_of_each_episode_draws_by_a_seed_of_its_own(codec):
+    seeds = []
+
+    class Watched(ScriptedPolicy):
+        async def generate(self, request):
+            seeds.append(request.seed)
+            return await super().generate(request)
+
+    run(environment(), Watched(codec, oracle), codec, count=4)
+
+    assert len(set(seeds)) == len(seeds) == 8
+
+
+@pytest.mark.parametrize("bound", ["completion", "episode"])
+def test_what_tools_write_is_spent_from_the_budget(codec, bound):
+    turns = ["</think>" + CALL % ("echo", '{"text": "%s"}' % ("x" * 100))]
+    limits = EpisodeLimits(tokens=900) if bound == "episode" else None
+    play = PlaySettings(completion=900) if bound == "completion" else None
+    env = environment(limits=limits)
+    [trajectory] = run(env, ScriptedPolicy(codec, turns), codec, play=play)
+
+    assert trajectory.outcome.reason == "tokens"
+    assert trajectory.turns > 2
+    assert len(trajectory.completion_ids) <= 900
+
+
 def test_long_tool_output_never_overruns_the_budget(codec):
     turns = ["</think>" + CALL % ("echo", '{"text": "%s"}' % ("x" * 400))]
     play = PlaySettings(completion=600)
@@ -479,6 +521,8 @@ def test_audit_holds_every_episode_against_what_was_sampled(codec):
 
     assert audit(trajectory, records) == []
     assert audit(trajectory, records[:1]) != []
+    assert audit(trajectory, [*records, records[-1]]) == ["1 generations are in no row"]
+    assert policy.take("e0") == []
     for change in ("ids", "logprobs", "mask"):
         forged = Trajectory.from_json(trajectory.to_json())
         forged_list = getattr(forged, change)

@@ -36,6 +36,16 @@ def test_textual_calls_and_inline_thinking():
     assert server.requests[1]["messages"][-1]["content"] == "<tool_response>\n42\n</tool_response>"
 
 
+def test_the_seed_is_sent_where_it_is_asked_for_another_in_each_turn():
+    for seeded in (True, False):
+        with Server([native_call('{"number": 21}'), ANSWER]) as server:
+            play(server, seeded=seeded)
+
+        seeds = {request.get("seed") for request in server.requests}
+        assert len(seeds) == (2 if seeded else 1)
+        assert (None in seeds) != seeded
+
+
 def test_answer_in_the_reasoning_earns_nothing():
     with Server([[delta(reasoning_content="42"), delta(content="no idea"), end()]]) as server:
         trajectory = play(server)

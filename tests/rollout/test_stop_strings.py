@@ -39,5 +39,17 @@ def test_the_string_is_seen_at_the_token_that_completes_it(ids, strings):
     assert seen == expected
 
 
+def test_a_long_string_of_wide_characters_is_seen_a_byte_a_token():
+    class Single:
+        def decode(self, ids: Sequence[int]) -> str:
+            return bytes(ids).decode(errors="replace")
+
+    ids = list("so 😀🙂😉🙃😎 on".encode())
+    stop = StopStrings(("😀🙂😉🙃😎",), Single())
+    seen = [n for n in range(1, len(ids) + 1) if stop.completed(ids[:n])]
+
+    assert seen[0] == len(ids) - len(b" on")
+
+
 def test_an_empty_stop_string_stops_nothing():
     assert not StopStrings(("",), Bytes()).completed([0])

@@ -53,6 +53,13 @@ async def test_ids_go_in_and_come_out():
     assert body["logprobs"] == 0
 
 
+async def test_a_turn_that_the_server_cut_is_told_from_one_that_ended():
+    async with StubServer(answering(completion([7, 8], "length"))) as server:
+        [generation] = await ask(server, request(max_tokens=2))
+
+    assert generation == Generation([7, 8], [-0.5, -0.5], "length")
+
+
 async def test_seed_is_sent_where_it_is_asked_for():
     async with StubServer() as server:
         await ask(server, request(seed=2**40 + 5), request(seed=2**40 + 6), seeded=True)

@@ -25,6 +25,12 @@ async def python(backend: Backend) -> AsyncIterator[PythonTool]:
     await tool.aclose()
 
 
+@pytest.mark.parametrize("backend", ["sandbox", "subprocess"])
+def test_a_slow_call_is_interrupted_before_the_toolbox_gives_it_up(backend: Backend) -> None:
+    """Given up, it would lose its variables."""
+    assert PythonTool(backend=backend).limits.wall_seconds < ToolLimits().seconds
+
+
 async def run(tool: PythonTool, code: str) -> str:
     return (await tool.call({"code": code})).content
 

@@ -239,6 +239,17 @@ async def test_each_question_is_asked_once() -> None:
     assert inner.asked == 4
 
 
+async def test_an_answer_to_one_count_is_none_to_another() -> None:
+    class Numbered(SearchBackend):
+        async def search(self, query: str, count: int) -> list[Passage]:
+            return [Passage(f"{query} {number}") for number in range(count)]
+
+    cached = CachedSearch(Numbered())
+    await asyncio.gather(*(cached.search("a", count) for count in (1, 3)))
+
+    assert [len(await cached.search("a", count)) for count in (1, 2, 3)] == [1, 2, 3]
+
+
 async def test_a_failure_is_not_kept() -> None:
     inner = Counting()
     inner.gate.set()

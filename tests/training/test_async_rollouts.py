@@ -92,7 +92,7 @@ def test_an_episode_is_one_row_of_the_ids_that_were_sampled(worker, codec):
         assert codec.decode(sampled).startswith(CALL + "so\n</think>\n\n")
         assert len(sample.completion_mask) == len(sample.old_log_probs) == len(sample.input_ids)
     assert {sample.group_id for sample in samples} == {0}
-    assert sorted(np.sign(sample.advantage) for sample in samples) == [-1, -1, 1, 1]
+    assert sorted(sample.advantage for sample in samples) == pytest.approx([-1, -1, 1, 1])
 
 
 def test_strip_gives_a_row_a_turn_with_the_advantage_shared(worker):
@@ -230,6 +230,14 @@ def test_episodes_are_reported_with_the_version_they_were_begun_with(worker):
 
     assert sorted(t.episode for t, _ in seen[:4]) == ["0.0", "0.1", "0.2", "0.3"]
     assert {version for _, version in seen} == {0}
+
+
+def test_no_two_episodes_draw_alike(worker):
+    seeds = []
+    running = worker(groups_in_flight=2, on_episode=lambda t, version: seeds.append(t.seed))
+    take(running, 12)
+
+    assert len(set(seeds)) == len(seeds) >= 12
 
 
 def test_tokens_are_drawn_as_asked(worker, codec):

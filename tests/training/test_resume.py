@@ -5,22 +5,32 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from qwq_env import portal
 from qwq_env.cli import main
+from qwq_env.dialect.codec import TokenCodec
 from qwq_env.errors import UsageError
+from qwq_env.evaluation.heldout import evaluate
+from qwq_env.rollout.checkpoint import load_checkpoint
+from qwq_env.rollout.play import PlaySettings
+from qwq_env.rollout.policy import Sampling
 from qwq_env.rollout.store import read_episodes
+from qwq_env.rollout.transformers_policy import TransformersPolicy
 from qwq_env.training.checkpoint_seal import is_whole, seal
+from qwq_env.training.environments import environments
 from qwq_env.training.grpo import RandomReward
 from qwq_env.training.phase_seconds import PhaseSeconds
-from qwq_env.training.recipe import Recipe
+from qwq_env.training.recipe import Recipe, load_recipe
 from qwq_env.training.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
@@ -103,12 +113,48 @@ def test_a_killed_run_goes_on_from_the_last_whole_checkpoint(tmp_path, caplog):
     assert spent["cold_start"] == taken["cold_start"]
 
 
+SMALL = [*SETTINGS, "grpo.steps=1", "rollout.attempts=2"]
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory) -> Path:
+    """A whole run of one step."""
+    runs = tmp_path_factory.mktemp("runs")
+    assert main(["train", str(ROOT / "recipes/tiny.yaml"), "--runs", str(runs), *SMALL]) == 0
+    return runs / "tiny"
+
+
 @pytest.mark.slow
-def test_an_interrupted_evaluation_plays_only_what_is_missing(tmp_path):
+def test_what_is_evaluated_is_held_out_and_greed_is_greedy(small):
+    phases = defaultdict(list)
+    for row in rows(small):
+        phases[row["phase"]].append(row)
+    model, tokenizer = load_checkpoint(str(small / "policy"))
+    recipe, codec = load_recipe(ROOT / "recipes/tiny.yaml", SMALL), TokenCodec(tokenizer)
+    policy = TransformersPolicy(model, codec)
+    play = PlaySettings(Sampling(0.0), completion=24, turn_tokens=24)
+    with policy.generating():
+        greedy = evaluate(environments(recipe)[1], policy, codec, size=4, play=play, seed=99)
+    portal.run(policy.aclose())
+
+    split = {name: {row["task_id"].split("/")[2] for row in phases[name]} for name in phases}
+    assert split.pop("grpo") == {"train"}
+    assert split == {"cold": {"heldout"}, "trained": {"heldout"}, "greedy": {"heldout"}}
+    assert [row["ids"] for row in phases["greedy"]] == [episode.ids for episode in greedy]
+    assert [row["ids"] for row in phases["trained"]] != [episode.ids for episode in greedy]
+
+
+def rows(run: Path) -> list[dict]:
+    """Return the run's episodes as they are stored, by name."""
+    lines = (run / "episodes.jsonl").read_text(encoding="utf-8").split("\n")
+    return sorted((json.loads(line) for line in lines if line), key=lambda row: row["episode"])
+
+
+@pytest.mark.slow
+def test_an_interrupted_evaluation_plays_only_what_is_missing(small, tmp_path):
     """As if it had been killed in the last evaluation, with one of four written and one lost."""
-    small = [*SETTINGS, "grpo.steps=1", "rollout.attempts=2"]
-    assert main(["train", "recipes/tiny.yaml", "--runs", str(tmp_path), *small]) == 0
     run = tmp_path / "tiny"
+    shutil.copytree(small, run)
     before = (run / "episodes.jsonl").read_bytes().splitlines(keepends=True)
     summary = json.loads((run / "summary.json").read_text())
     state = json.loads((run / "state.json").read_text())
@@ -119,7 +165,7 @@ def test_an_interrupted_evaluation_plays_only_what_is_missing(tmp_path):
     (run / "episodes.jsonl").write_bytes(
         b"".join(before[:-3]) + json.dumps(lost).encode() + b"\n" + before[-2][:40]
     )
-    assert main(["train", "recipes/tiny.yaml", "--runs", str(tmp_path), *small, "--resume"]) == 0
+    assert main(["train", "recipes/tiny.yaml", "--runs", str(tmp_path), *SMALL, "--resume"]) == 0
 
     after = (run / "episodes.jsonl").read_bytes().splitlines(keepends=True)
     again = json.loads((run / "summary.json").read_text())

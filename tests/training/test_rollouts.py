@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,8 +12,9 @@ import torch
 from qwq_env.dialect.codec import TokenCodec
 from qwq_env.env import ToolEnv
 from qwq_env.errors import InfrastructureError, UsageError
+from qwq_env.grading.score import Score
 from qwq_env.outcome import Outcome
-from qwq_env.rollout.audit import audit
+from qwq_env.rollout.audit import AuditError, audit
 from qwq_env.rollout.engine import EngineSettings
 from qwq_env.rollout.policy import Generation, Policy
 from qwq_env.rollout.scripted import ScriptedPolicy
@@ -22,7 +25,7 @@ from qwq_env.training.rollouts import Rollouts, episode_metrics, within_ddp_time
 from qwq_env.training.tiny.model import build_tiny_model
 from qwq_env.trajectory import PhaseSeconds, Trajectory
 
-from .stock_trainer import train
+from .stock_trainer import stock_trainer, train
 
 CALL = '</think><tool_call>\n{"name": "look", "arguments": {}}\n</tool_call><|im_end|>'
 
@@ -57,10 +60,10 @@ def model(tokenizer):
     return build_tiny_model(tokenizer, hidden=32)
 
 
-def scripted(tokenizer, answer, **arguments) -> Rollouts:
+def scripted(tokenizer, answer, env: ToolEnv | None = None, **arguments) -> Rollouts:
     """Rollouts whose policy is a function from the context to the turn."""
     return Rollouts(
-        environment(),
+        env or environment(),
         tokenizer,
         context=4000,
         policy=lambda trainer: ScriptedPolicy(TokenCodec(tokenizer), answer),
@@ -114,6 +117,105 @@ def test_tool_turns_are_masked_and_lost_episodes_teach_nothing(model, tokenizer,
         else:
             assert 0 < mask.sum() < len(mask)
     assert not any(math.isnan(value) for value in trainer.batch["advantages"].tolist())
+
+
+def test_one_lost_among_the_paid_leaves_their_mean_alone(model, tokenizer, tmp_path):
+    """Lost by its grade, so with all that it has written; the others are paid 1, 0 and 1."""
+    answers = itertools.cycle(["lost", "1", "0", "1"])
+    rubric = Rubric([Component("paid", lambda f: PAY[f.answer])])
+    rollouts = scripted(
+        tokenizer, lambda context: f"</think>{next(answers)}<|im_end|>",
+        env=ToolEnv(environment().tasks, [look], rubric),
+    )  # fmt: skip
+    batch = train(model, tokenizer, tmp_path, rollouts, scale_rewards="none").batch
+
+    learned = (batch["tool_mask"] * batch["completion_mask"]).sum(1).tolist()
+    written = [sum(trajectory.mask) for trajectory in rollouts.last]
+    assert [trajectory.reward for trajectory in rollouts.last] == [None, 1.0, 0.0, 1.0] * 2
+    assert batch["advantages"].tolist() == pytest.approx([0, 1 / 3, -2 / 3, 1 / 3] * 2)
+    assert min(written) > 0
+    assert learned == [0, *written[1:4], 0, *written[5:]]
+
+
+PAY = {"lost": Score.undecided("timeout"), "1": Score.right(), "0": Score.wrong()}
+
+
+@pytest.fixture
+def trainer(model, tokenizer, tmp_path):
+    """A stock trainer whose rollouts are called by hand; `rank` says which process it is."""
+
+    def make(rollouts: Rollouts, rank: int = 0):
+        made = stock_trainer(model, tokenizer, tmp_path, rollouts)
+        made.accelerator = SimpleNamespace(process_index=rank, num_processes=2)
+        return made
+
+    return make
+
+
+def prompts(rollouts: Rollouts, count: int = 4) -> list:
+    """Return the prompts of one group."""
+    return [rollouts.dataset[1]["prompt"]] * count
+
+
+@pytest.mark.parametrize("part", ["ids", "logprobs", "mask"])
+def test_what_was_not_sampled_ends_the_training(tokenizer, trainer, part):
+    def spoil(trajectory, step):
+        values = getattr(trajectory, part)
+        values[-1] = values[-1] - 1
+
+    rollouts = scripted(tokenizer, answer_at_once, on_episode=spoil)
+
+    with pytest.raises(AuditError, match=r"^episode 0-0\.0\.0: "):
+        rollouts(prompts(rollouts), trainer(rollouts))
+
+
+def test_an_episode_that_was_tried_again_is_audited_by_its_last_attempt(tokenizer, trainer):
+    failures = iter([True])
+
+    @tool(blocking=False)
+    def look() -> str:
+        """Fail the first time."""
+        if next(failures, False):
+            raise InfrastructureError("no server")
+        return "seen"
+
+    env = ToolEnv(environment().tasks, [look], environment().settings.rubric)
+    rollouts = scripted(tokenizer, answer_at_once, env=env)
+    rollouts(prompts(rollouts), trainer(rollouts))
+
+    assert sorted(trajectory.attempts for trajectory in rollouts.last) == [1, 1, 1, 2]
+    assert all(trajectory.reward == 1.0 for trajectory in rollouts.last)
+
+
+def test_no_two_episodes_draw_alike(tokenizer, trainer):
+    """Not those of a group, of a step's calls, of two steps, nor of two ranks."""
+    drawn = []
+    for rank in (0, 1):
+        rollouts = scripted(tokenizer, answer_at_once)
+        its = trainer(rollouts, rank)
+        for step in (0, 0, 1):
+            its.state.global_step = step
+            rollouts(prompts(rollouts), its)
+            drawn += [trajectory.seed for trajectory in rollouts.last]
+
+    assert len(set(drawn)) == len(drawn) == 2 * 3 * 4
+
+
+def test_the_sampler_has_the_weights_of_the_step_before_it_samples(tokenizer, trainer):
+    seen = []
+
+    def answer(context: str) -> str:
+        seen.append("sampled")
+        return "</think>1<|im_end|>"
+
+    weights = SimpleNamespace(push=lambda trainer: seen.append(trainer.state.global_step))
+    rollouts = scripted(tokenizer, answer, weights=weights)
+    its = trainer(rollouts)
+    for step in (0, 0, 1):
+        its.state.global_step = step
+        rollouts(prompts(rollouts, 1), its)
+
+    assert seen == [0, "sampled", "sampled", 1, "sampled"]
 
 
 def answer_at_once(context: str) -> str:

@@ -22,8 +22,9 @@ from qwq_env.training.recipe import Recipe, RolloutRecipe, load_recipe
 from qwq_env.training.run import evaluation_engine, training_engine
 from qwq_env.training.run_folder import RunFolder
 
+from ..published import SAMPLES
+
 RECIPE = Path(__file__).parents[2] / "recipes" / "tiny.yaml"
-GSM8K = Path(__file__).parents[2] / ".." / "shared" / "data" / "gsm8k" / "train.jsonl"
 SUMMARY_KEYS = {
     "accuracy_cold", "accuracy_trained", "accuracy_trained_greedy", "tool_call_rate_cold",
     "tool_call_rate_trained", "steps", "seconds", "seed", "versions",
@@ -54,6 +55,9 @@ def test_reward_rises(learned):
     assert summary["accuracy_cold"] <= 0.45
     assert summary["accuracy_trained"] >= summary["accuracy_cold"] + 0.15
     assert summary["tool_call_rate_trained"] > summary["tool_call_rate_cold"]
+    paid = [episode for episode in read_episodes(learned / "episodes.jsonl") if episode.reward]
+    by_tool = sum(episode.counts.get("ok", 0) > 0 for episode in paid)
+    assert by_tool >= 0.95 * len(paid) > 0
 
 
 @pytest.mark.slow
@@ -100,9 +104,9 @@ def test_resume_plays_only_what_is_missing(learned, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not GSM8K.exists(), reason="the development data is not beside the checkout")
 def test_real_problems_run_through(tmp_path):
-    code = train(tmp_path, *SMALL, "--tasks", str(GSM8K), "grpo.max_completion_tokens=64")
+    settings = [*SMALL, "grpo.max_completion_tokens=64", "--tasks", str(SAMPLES / "gsm8k.jsonl")]
+    code = train(tmp_path, *settings)
 
     summary = json.loads((tmp_path / "tiny" / "summary.json").read_text())
     assert code == 0
@@ -211,6 +215,22 @@ def test_how_episodes_are_played_reaches_the_engine():
     assert training_engine(recipe.rollout) == EngineSettings(3, 2, 60.0)
     assert evaluation_engine(recipe.rollout) == EngineSettings(3, 2)
     assert grpo_config(recipe, RECIPE.parent, world=1).ddp_timeout > 60
+
+
+def test_what_the_recipe_says_of_learning_reaches_the_trainer():
+    said = {
+        "temperature": 0.7, "beta": 0.03, "learning_rate": 2e-5, "max_grad_norm": 0.5,
+        "steps": 3, "group": 4, "episodes": 16, "save_steps": 5, "max_completion_tokens": 77,
+    }  # fmt: skip
+    settings = [f"grpo.{name}={value}" for name, value in said.items()]
+    recipe = load_recipe(RECIPE, [*settings, "grpo.schedule=cosine", "seed=9"])
+    config = grpo_config(recipe, RECIPE.parent, world=2)
+
+    assert (config.temperature, config.beta, config.learning_rate) == (0.7, 0.03, 2e-5)
+    assert (config.max_grad_norm, config.max_steps, config.num_generations) == (0.5, 3, 4)
+    assert (config.per_device_train_batch_size, config.save_steps) == (8, 5)
+    assert (config.max_completion_length, config.seed, config.data_seed) == (77, 9, 9)
+    assert config.lr_scheduler_type == "cosine"
 
 
 def test_folder_that_exists_needs_resume(tmp_path, capsys):

@@ -1,15 +1,20 @@
 import json
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
 from qwq_env.dialect.base import text_of
 from qwq_env.dialect.qwq import QwqDialect
+from qwq_env.envs import arithmetic
 from qwq_env.envs.arithmetic import ArithmeticTaskSet
+from qwq_env.envs.math import MathToolEnv
+from qwq_env.envs.word_problems import LEVELS, Range
 from qwq_env.errors import UsageError
 from qwq_env.grading.answer import final_answer_text, last_boxed
 from qwq_env.task import ListTaskSet, Task
 from qwq_env.tools.calculator import Calculator
+from qwq_env.training.tiny.policy import tiny_lessons
 from qwq_env.training.tiny.teacher import Teacher, TeacherMix
 from qwq_env.training.transcript import Transcript
 
@@ -89,6 +94,31 @@ def test_a_seed_gives_the_same_lessons() -> None:
 
     assert texts == [transcript.text for transcript in teacher(seed=1).transcripts(30)]
     assert texts != [transcript.text for transcript in teacher(seed=2).transcripts(30)]
+
+
+def test_no_lesson_is_on_a_task_that_is_trained_on() -> None:
+    env = MathToolEnv()
+    tasks = [env.tasks.task(index).prompt for index in range(100)]
+    lessons = tiny_lessons(env, 100, difficulty=1, seed=0)
+
+    assert not any(task in lesson.text for task in tasks for lesson in lessons)
+
+
+def test_no_lesson_is_on_a_task_that_is_held_out(monkeypatch) -> None:
+    """In a world so small that lessons from the wrong split would hold them."""
+    [wording, *_] = LEVELS[0]
+    few = {name: Range(span.low, span.low + 3) for name, span in wording.numbers.items()}
+    monkeypatch.setattr(arithmetic, "LEVELS", [(replace(wording, numbers=few),)])
+    for name in ("NAMES", "THINGS"):
+        monkeypatch.setattr(arithmetic, name, getattr(arithmetic, name)[:2])
+    heldout, train = (
+        {env.tasks.task(index).prompt for index in range(200)}
+        for env in (MathToolEnv(split=split) for split in ("heldout", "train"))
+    )
+    lessons = tiny_lessons(MathToolEnv(), 50, difficulty=1, seed=0)
+
+    assert all(any(task in lesson.text for task in train) for lesson in lessons)
+    assert not any(task in lesson.text for task in heldout for lesson in lessons)
 
 
 def test_bad_settings_are_named() -> None:

@@ -1,4 +1,3 @@
-import json
 import unicodedata
 from pathlib import Path
 
@@ -21,7 +20,8 @@ from qwq_env.training.tiny.policy import build_tiny_policy, tiny_lessons
 from qwq_env.training.tiny.teacher import Teacher
 from qwq_env.training.tiny.tokenizer import MARKUP_TOKENS, SPECIAL_TOKENS, build_tiny_tokenizer
 
-VECTORS = Path(__file__).parents[3] / "shared/vectors/qwq_chat.jsonl"
+from ..published import SAMPLES, read_rows
+
 SYSTEM = "Please reason step by step."
 LESSONS = Teacher(
     ArithmeticTaskSet(), [Calculator()], QwqDialect(), system_prompt=SYSTEM
@@ -131,17 +131,16 @@ def test_the_chat_template_says_what_the_dialect_says(
     assert rendered == text_of(QwqDialect().render(messages, tools, add_generation_prompt=opened))
 
 
-@pytest.mark.skipif(not VECTORS.exists(), reason="needs the vectors")
-def test_the_chat_template_follows_the_published_one() -> None:
-    rows = [json.loads(line) for line in VECTORS.read_text().splitlines()]
-    for row in rows:
-        rendered = TOKENIZER.apply_chat_template(
-            row["messages"],
-            tools=row.get("tools") or None,
-            add_generation_prompt=row["add_generation_prompt"],
-            tokenize=False,
-        )
-        assert rendered == row["rendered"], row["name"]
+@pytest.mark.parametrize("row", read_rows(SAMPLES / "qwq_chat.jsonl"), ids=lambda row: row["name"])
+def test_the_chat_template_follows_the_published_one(row: dict) -> None:
+    rendered = TOKENIZER.apply_chat_template(
+        row["messages"],
+        tools=row.get("tools") or None,
+        add_generation_prompt=row["add_generation_prompt"],
+        tokenize=False,
+    )
+
+    assert rendered == row["rendered"]
 
 
 def test_phrases_are_what_never_varies() -> None:

@@ -80,6 +80,9 @@ def test_arguments_must_be_all_there_and_no_others() -> None:
     assert match_calls([Call("f", {"b": 2})], gold, docs).reason == "missing_argument"
     assert match_calls([Call("f", {"a": 1})], gold, docs).reason == "missing_argument"
     assert match_calls([Call("f", {"a": 1, "b": 2, "d": 4})], gold, docs).detail == "f: d"
+    # Known to the document, and in no answer.
+    gold = [{"f": {"a": [1], "b": [2]}}]
+    assert match_calls([Call("f", {"a": 1, "b": 2, "c": 3})], gold, docs).detail == "f: c"
     assert match_calls([Call("F", {"a": 1, "b": 2})], gold, docs).reason == "wrong_function"
     assert match_calls("f(1, b=2)", gold, docs).reason == "unexpected_argument"
 

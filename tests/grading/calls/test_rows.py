@@ -1,7 +1,6 @@
 """Whole rows: our own, and the published ones where they are there; gold is paid, mutations not."""
 
 import importlib.util
-import json
 import random
 from collections import Counter
 from pathlib import Path
@@ -13,14 +12,12 @@ import pytest
 from qwq_env.errors import UsageError
 from qwq_env.grading.calls import check_episode, grade_row, match_calls
 
+from ...published import SAMPLES, read_rows
+
 ROOT = Path(__file__).resolve().parents[3]
 PUBLISHED = ROOT.parent / "shared" / "data" / "bfcl"
 OWN = Path(__file__).with_name("rows.jsonl")
 CATEGORIES = ("simple_python", "multiple", "parallel", "parallel_multiple", "live_simple")
-
-
-def read(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def published(category: str) -> list[dict[str, Any]]:
@@ -29,8 +26,8 @@ def published(category: str) -> list[dict[str, Any]]:
     answers: dict[str, Any] = {}
     path = PUBLISHED / f"possible_answer_BFCL_v4_{category}.json"
     if path.is_file():
-        answers = {row["id"]: row for row in read(path)}
-    rows = read(PUBLISHED / f"BFCL_v4_{category}.json")
+        answers = {row["id"]: row for row in read_rows(path)}
+    rows = read_rows(PUBLISHED / f"BFCL_v4_{category}.json")
     return [{**row, **answers.get(row["id"], {})} for row in rows]
 
 
@@ -65,7 +62,7 @@ def paid(
 
 
 def test_own_rows(mutate: ModuleType) -> None:
-    rows = [row for row in read(OWN) if "ground_truth" in row]
+    rows = [row for row in read_rows(OWN) if "ground_truth" in row]
     unpaid, made, wrongly = paid(rows, mutate)
 
     assert (unpaid, wrongly) == ([], [])
@@ -80,8 +77,21 @@ def test_published_rows(category: str, mutate: ModuleType) -> None:
     assert len(made) >= 20
 
 
-def test_published_irrelevance() -> None:
-    for row in published("irrelevance"):
+def sample(*categories: str) -> list[dict[str, Any]]:
+    rows = read_rows(SAMPLES / "bfcl.jsonl")
+    return [row for row in rows if row["id"].startswith(categories)]
+
+
+def test_sample_of_published_rows(mutate: ModuleType) -> None:
+    unpaid, made, wrongly = paid(sample(*CATEGORIES), mutate)
+
+    assert (unpaid, wrongly) == ([], [])
+    assert len(made) >= 20
+
+
+@pytest.mark.parametrize("rows", [sample, published])
+def test_published_irrelevance(rows) -> None:
+    for row in rows("irrelevance"):
         docs = row["function"]
         call = [{"name": docs[0]["name"], "arguments": {}}]
 
@@ -102,7 +112,7 @@ def test_published_multi_turn() -> None:
 
 
 async def test_a_row_is_scored_from_calls_or_from_the_answer_after_the_thinking() -> None:
-    row = next(row for row in read(OWN) if row["id"] == "own_parallel_0")
+    row = next(row for row in read_rows(OWN) if row["id"] == "own_parallel_0")
     right = "[percent(share=3, of=200), percent(share=4.0, of=300.0)]"
 
     assert (await grade_row({**row, "response": f"hm\n</think>\n\n{right}"})).value == 1.0
@@ -111,7 +121,7 @@ async def test_a_row_is_scored_from_calls_or_from_the_answer_after_the_thinking(
 
 
 async def test_saying_nothing_is_no_answer_where_no_call_must_be_made() -> None:
-    row = next(row for row in read(OWN) if row["id"] == "own_irrelevance_0")
+    row = next(row for row in read_rows(OWN) if row["id"] == "own_irrelevance_0")
 
     assert (await grade_row({**row, "response": "Goethe did."})).value == 1.0
     assert (await grade_row({**row, "calls": []})).value == 1.0

@@ -20,7 +20,8 @@ from qwq_env.sandbox import (
 from qwq_env.sandbox.server import SandboxServer, ServiceLimits
 from qwq_env.sandbox.source import MOST_CODE_BYTES
 
-HOSTILE = Path(__file__).parents[3] / ".." / "shared" / "hostile"
+BATTERY = sorted((Path(__file__).parents[2] / "sandbox" / "hostile").glob("grade_*.py"))
+HOSTILE = Path(__file__).parents[4] / "shared" / "hostile"
 SUM = CodeProblem((StdinTest("1 2\n", "3\n"), StdinTest("5 5\n", "10\n"), StdinTest("0 0\n", "0")))
 ADD = CodeProblem(
     tuple(CallTest("add", pair, equals(sum(pair))) for pair in [(2, 3), (-1, 1), (10, 20), (7, 8)])
@@ -216,6 +217,18 @@ async def test_cheats_earn_nothing(grader, cheat):
 
     assert score.value == 0.0
     assert (await grader.grade(ADD, fenced("def add(a, b): return a + b"))).value == 1.0
+
+
+# One takes the whole of its time, call after call; the battery itself plays it.
+@pytest.mark.parametrize(
+    "path",
+    [path for path in BATTERY if path.stem != "grade_answer_forever"],
+    ids=lambda path: path.stem,
+)
+async def test_only_the_honest_program_of_our_battery_is_paid(grader, path):
+    score = await grader.grade(ADD, fenced(path.read_text()))
+
+    assert score.value == float(path.stem == "grade_right"), score
 
 
 @pytest.mark.skipif(not HOSTILE.exists(), reason="the hostile programs are not beside the checkout")

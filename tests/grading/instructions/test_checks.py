@@ -77,6 +77,34 @@ def test_check(instruction: str, values: dict[str, object], follows: str, breaks
     assert strict(instruction, values, breaks) is False
 
 
+PARAGRAPHS = {"num_paragraphs": 2}
+
+
+@pytest.mark.parametrize(
+    ("instruction", "values", "more", "follows"),
+    [
+        ("detectable_format:number_bullet_lists", {"num_bullets": 2}, "* a\n* b\n- c", False),
+        ("length_constraints:number_paragraphs", PARAGRAPHS, "a\n***\nb\n***\nc", False),
+        (
+            "detectable_format:number_highlighted_sections",
+            {"num_highlights": 2},
+            "*a* *b* *c*",
+            True,
+        ),
+        (
+            "detectable_format:multiple_sections",
+            SECTIONS,
+            "SECTION 1 a SECTION 2 b SECTION 3 c",
+            True,
+        ),
+        ("detectable_content:number_placeholders", {"num_placeholders": 2}, "[a] [b] [c]", True),
+    ],
+)
+def test_one_more_than_asked(instruction, values, more, follows) -> None:
+    """The specification says "exactly" of some numbers and "at least" of the others."""
+    assert strict(instruction, values, more) is follows
+
+
 @pytest.mark.parametrize("blank", ["", "  ", "\n\n", "\u2003"])
 def test_a_blank_response_follows_nothing(blank: str) -> None:
     report = check_instructions(["punctuation:no_comma"], [{}], "", blank)
