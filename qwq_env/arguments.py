@@ -167,7 +167,7 @@ def _resolved(part: Any, schema: Mapping[str, Any]) -> Mapping[str, Any]:
     for _ in range(_MAX_DEPTH):
         if not isinstance(part, Mapping):
             return {}
-        options = [each for each in part.get("anyOf", ()) if _kinds(each) != {"null"}]
+        options = [each for each in part.get("anyOf", ()) if _kinds(each) != frozenset({"null"})]
         if isinstance(reference := part.get("$ref"), str) and reference.startswith("#/"):
             part = schema
             for step in reference[2:].split("/"):

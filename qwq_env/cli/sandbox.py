@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from qwq_env.errors import UsageError
+from qwq_env.printable_stream import drawing_stream
 from qwq_env.sandbox import (
     DEFAULT_LIMITS,
     ExecutionResult,
@@ -120,7 +121,9 @@ def _show(result: ExecutionResult) -> None:
         f"[{result.status}: {how}, {result.cpu_seconds:.3f} s CPU, {result.wall_seconds:.3f} s, "
         f"{result.peak_memory_bytes / 1e6:.0f} MB{cut}]"
     )
-    print(f"\x1b[1m{closing}\x1b[0m" if sys.stderr.isatty() else closing, file=sys.stderr)
+    # Bold, which no program's output can be: `qwq` shows its own control characters, too.
+    bold = sys.stderr.isatty()
+    print(f"\x1b[1m{closing}\x1b[0m" if bold else closing, file=drawing_stream(sys.stderr))
 
 
 def _write(stream: TextIO, text: str) -> None:

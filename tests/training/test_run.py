@@ -188,8 +188,8 @@ def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, capsys, arguments, w
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        ('{"question": "1+1?", "answer": "2"}', ["####"]),
-        ('{"prompt": "1+1?"}', ["answer", "missing"]),
+        ('{"question": "1+1?", "answer": "####"}', ["answer"]),
+        ('{"prompt": "1+1?"}', ["answer", "expected"]),
         ('{"prompt": "1+1?", "answer": ', ["tasks.jsonl:2"]),
         ('["list"]', ["object"]),
     ],
@@ -197,7 +197,8 @@ def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, capsys, arguments, w
 def test_bad_row_names_file_and_line(tmp_path, capsys, row, words):
     tasks = tmp_path / "tasks.jsonl"
     tasks.write_text('{"prompt": "1+1?", "answer": "2"}\n' + row + "\n")
-    code = train(tmp_path / "runs", "--tasks", str(tasks))
+    strict = "environment.arguments.strict=true"
+    code = train(tmp_path / "runs", "--tasks", str(tasks), strict)
 
     error = capsys.readouterr().err
     assert code == 2
