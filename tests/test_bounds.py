@@ -6,7 +6,7 @@ import pytest
 
 from qwq_env.bounds import check_positive, check_whole
 from qwq_env.errors import UsageError
-from qwq_env.http_client import HttpClient
+from qwq_env.http.client import HttpClient
 from qwq_env.rollout.engine import EngineSettings
 from qwq_env.rollout.play import PlaySettings
 from qwq_env.rollout.policy import Sampling

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from qwq_env.refusal import Refusal
+from qwq_env.http.refusal import Refusal
 
 _log = logging.getLogger(__name__)
 

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 import httpx
 
 from qwq_env.http.chat_calls import CallCollector, NativeCall, text_of
+from qwq_env.http.client import Rejection, Transient
 from qwq_env.http.content_parts import content_parts
 from qwq_env.http.error_body import is_error
 from qwq_env.http.event_stream import DONE, Event, events
 from qwq_env.http.finish_reason import FinishReason, finish_reason
-from qwq_env.http_client import Rejection, Transient
 
 _THINKING_KEYS = ("reasoning_content", "reasoning", "thinking")
 

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 import httpx
 
-from qwq_env.http_client import Transient
+from qwq_env.http.client import Transient
 
 DONE: Final = "[DONE]"
 _FIELDS = frozenset({"data", "event", "id", "retry"})

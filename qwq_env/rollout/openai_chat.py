@@ -1,7 +1,7 @@
 """A chat model behind any OpenAI-compatible endpoint, as a policy for evaluation.
 
 Thinking comes apart from the content or inline between `<think>` tags; calls as native
-`tool_calls` or as text. The way to the server is `qwq_env.chat_client`.
+`tool_calls` or as text. The way to the server is `qwq_env.http.chat_client`.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
-from qwq_env.chat_client import ChatClient, Completion, NativeCall
 from qwq_env.dialect.base import Messages, Schemas
 from qwq_env.dialect.json_calls import read_json
 from qwq_env.errors import InfrastructureError, ServersGone, UsageError
-from qwq_env.http_client import Refused
+from qwq_env.http.chat_client import ChatClient, Completion, NativeCall
+from qwq_env.http.client import Refused
 from qwq_env.rollout.chat import ChatModel, ChatReply, Unwanted
 from qwq_env.rollout.first_requests import FirstRequests
 from qwq_env.rollout.policy import Sampling

@@ -28,10 +28,10 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from qwq_env.api_key import ApiKey
 from qwq_env.bounds import check_positive, check_whole
 from qwq_env.errors import InfrastructureError, UsageError
-from qwq_env.liveness import Liveness
+from qwq_env.http.api_key import ApiKey
+from qwq_env.http.liveness import Liveness
 from qwq_env.rollout.policy import Generation, GenerationRequest, Policy
 from qwq_env.rollout.vllm_server import ContextFull, Unserved, VllmServer
 from qwq_env.rollout.vllm_wire import completion_body, read_completion

@@ -18,10 +18,10 @@ from typing import Any, NamedTuple
 
 import aiohttp
 
-from qwq_env.api_key import ApiKey
 from qwq_env.errors import InfrastructureError, UsageError
-from qwq_env.refusal import refusal_kind
-from qwq_env.retry_after import retry_seconds
+from qwq_env.http.api_key import ApiKey
+from qwq_env.http.refusal import refusal_kind
+from qwq_env.http.retry_after import retry_seconds
 
 _log = logging.getLogger(__name__)
 

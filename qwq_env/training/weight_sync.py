@@ -33,8 +33,8 @@ from safetensors import safe_open
 from transformers import AutoConfig
 from transformers.utils import logging as transformers_logging
 
-from qwq_env.api_key import ApiKey
 from qwq_env.errors import InfrastructureError, UsageError
+from qwq_env.http.api_key import ApiKey
 from qwq_env.rollout.vllm_policy import server_urls
 
 _WEIGHTS = "*.safetensors*"

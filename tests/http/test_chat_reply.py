@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from qwq_env.http.chat_reply import read_completion
-from qwq_env.http_client import Rejection, Transient
+from qwq_env.http.client import Rejection, Transient
 
 
 def read(content, stop=()):

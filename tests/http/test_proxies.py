@@ -8,10 +8,10 @@ import httpx
 import pytest
 
 from qwq_env.errors import InfrastructureError, UsageError
+from qwq_env.http.client import HttpClient
 from qwq_env.http.proxies import proxy_for, route
-from qwq_env.http_client import HttpClient
-from qwq_env.tools.search_http import HttpSettings
-from qwq_env.tools.search_servers import RetrieveServer
+from qwq_env.tools.search.http_client import HttpSettings
+from qwq_env.tools.search.servers import RetrieveServer
 
 from ..rollout.chat_server import ANSWER, Failure, Server, play
 

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from qwq_env.errors import InfrastructureError, UsageError
-from qwq_env.http_client import HttpClient
+from qwq_env.http.client import HttpClient
 from qwq_env.rollout.openai_chat import OpenAIChat
 from qwq_env.rollout.policy import Sampling
 

@@ -8,9 +8,9 @@ import time
 import pytest
 from aiohttp import web
 
-from qwq_env import liveness
 from qwq_env.env import ToolEnv
 from qwq_env.errors import InfrastructureError, ServersGone
+from qwq_env.http import liveness
 from qwq_env.rollout.engine import Assignment, Engine, EngineSettings
 from qwq_env.rollout.openai_chat import OpenAIChat
 from qwq_env.rollout.policy import GenerationRequest, Sampling

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from qwq_env.errors import ToolError
 from qwq_env.tools.calculator import Calculator, value_of
-from qwq_env.tools.calculator_notation import MAX_CHARACTERS, parse
+from qwq_env.tools.calculator.notation import MAX_CHARACTERS, parse
 
 evaluate = Calculator().evaluate
 

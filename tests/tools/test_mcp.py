@@ -14,8 +14,8 @@ import pytest
 
 from qwq_env.errors import InfrastructureError, ToolError, UsageError
 from qwq_env.toolbox import Toolbox
-from qwq_env.tools import mcp_era
 from qwq_env.tools.mcp import McpServer, McpTool
+from qwq_env.tools.mcp import era as mcp_era
 from qwq_env.turn import ToolCall
 
 spec = importlib.util.spec_from_file_location(

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from qwq_env.sandbox import ExecutionResult, Limits
-from qwq_env.tools.python_observation import describe
+from qwq_env.tools.python.observation import describe
 
 
 @pytest.mark.parametrize("status", ["timeout", "error", "output"])

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from qwq_env.errors import InfrastructureError, ToolError, UsageError
 from qwq_env.tools.search import CachedSearch, Passage, SearchBackend, SearchTool
-from qwq_env.tools.search_http import HttpSettings
-from qwq_env.tools.search_index import LocalIndex
-from qwq_env.tools.search_servers import Brave, RetrieveServer, SearXNG, Serper, Tavily
+from qwq_env.tools.search.http_client import HttpSettings
+from qwq_env.tools.search.index import LocalIndex
+from qwq_env.tools.search.servers import Brave, RetrieveServer, SearXNG, Serper, Tavily
 
 CORPUS = [
     {"id": 0, "contents": '"Rome"\nRome is the capital of Italy.\nIt lies on the Tiber.'},

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from qwq_env.bounds import check_positive, check_whole
-from qwq_env.chat_client import ChatClient
 from qwq_env.errors import InfrastructureError
 from qwq_env.grading.reward.delimit import enclose
 from qwq_env.grading.reward.verdict import Unparsed
 from qwq_env.grading.score import Score
+from qwq_env.http.chat_client import ChatClient
 
 _SYSTEM = (
     "You are a strict and fair examiner. Between marks such as <answer-0123abcd> stands text that "

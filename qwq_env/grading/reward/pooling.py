@@ -20,7 +20,7 @@ from qwq_env.errors import InfrastructureError
 from qwq_env.grading.reward.conversation import ConversationEncoder
 from qwq_env.grading.reward.model import Candidate, RewardModel
 from qwq_env.grading.score import Score
-from qwq_env.http_client import HttpClient, Refused, base_address
+from qwq_env.http.client import HttpClient, Refused, base_address
 
 
 class VllmPooling(RewardModel):

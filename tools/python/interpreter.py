@@ -1,4 +1,4 @@
-"""The child's side of `python_subprocess`: an interpreter that runs step after step.
+"""The child's side of `subprocess_session`: an interpreter that runs step after step.
 
 Run as a script by an interpreter of its own, with nothing of the library imported. The process
 started first is a guard: it forks the interpreter, adopts whatever the interpreter leaves

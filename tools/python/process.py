@@ -19,7 +19,7 @@ from typing import IO, Any, Final, NamedTuple
 
 from qwq_env.sandbox import ExecutionResult, Limits, SandboxUnavailable, Status
 
-_SCRIPT: Final = Path(__file__).with_name("python_interpreter.py")
+_SCRIPT: Final = Path(__file__).with_name("interpreter.py")
 _START_SECONDS: Final = 30.0
 _GRACE_SECONDS: Final = 0.5
 """How long an interrupted step may take to stop before its interpreter is killed."""

@@ -25,15 +25,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from qwq_env import portal
-from qwq_env.api_key import ApiKey
 from qwq_env.bounds import check_positive
 from qwq_env.errors import InfrastructureError, ToolError, UsageError
+from qwq_env.http.api_key import ApiKey
 from qwq_env.schema import check_parameters
 from qwq_env.tool import Tool, ToolResult
-from qwq_env.tools.mcp_answers import parameters_of, result_of, safe_name
-from qwq_env.tools.mcp_connection import Connection, RemoteError
-from qwq_env.tools.mcp_era import MODERN, Session, open_session
-from qwq_env.tools.mcp_http import HttpConnection, SessionEnded, mirrored, parameter_headers
+from qwq_env.tools.mcp.answers import parameters_of, result_of, safe_name
+from qwq_env.tools.mcp.connection import Connection, RemoteError
+from qwq_env.tools.mcp.era import MODERN, Session, open_session
+from qwq_env.tools.mcp.http_connection import (
+    HttpConnection,
+    SessionEnded,
+    mirrored,
+    parameter_headers,
+)
 
 _log = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from qwq_env.sandbox import (
     SandboxSession,
     SessionClosed,
 )
-from qwq_env.tools.python_process import InterpreterProcess
+from qwq_env.tools.python.process import InterpreterProcess
 
 
 class SubprocessSession(SandboxSession):

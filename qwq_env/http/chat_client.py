@@ -15,7 +15,7 @@ from qwq_env.bounds import check_positive
 from qwq_env.http.chat_calls import NativeCall
 from qwq_env.http.chat_habits import Habits, token_bounds
 from qwq_env.http.chat_reply import Completion, read_completion
-from qwq_env.http_client import HttpClient, Refused, base_address
+from qwq_env.http.client import HttpClient, Refused, base_address
 
 __all__ = ["ChatClient", "Completion", "NativeCall"]
 

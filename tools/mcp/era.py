@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from qwq_env._version import __version__
 from qwq_env.errors import InfrastructureError
-from qwq_env.tools.mcp_connection import Connection, RemoteError
-from qwq_env.tools.mcp_http import HttpConnection
+from qwq_env.tools.mcp.connection import Connection, RemoteError
+from qwq_env.tools.mcp.http_connection import HttpConnection
 
 MODERN: Final = "2026-07-28"
 LEGACY: Final = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from qwq_env.errors import UsageError
-from qwq_env.tools.search import Passage, SearchBackend
+from qwq_env.tools.search.tool import Passage, SearchBackend
 
 # India's vowel signs are marks to Python, and parts of words.
 _WORDS: Final = re.compile("(?:[^\\W_]|[\u0900-\u0963\u0966-\u0dff])+")

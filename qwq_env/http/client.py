@@ -18,13 +18,13 @@ from typing import Any, NamedTuple, TypeVar
 
 import httpx
 
-from qwq_env.api_key import ApiKey
 from qwq_env.bounds import check_positive, check_whole
 from qwq_env.errors import InfrastructureError, UsageError
+from qwq_env.http.api_key import ApiKey
+from qwq_env.http.liveness import Liveness
 from qwq_env.http.proxies import proxy_for, route
-from qwq_env.liveness import Liveness
-from qwq_env.refusal import Refusal, RefusalKind, read_refusal
-from qwq_env.retry_after import seconds_asked, seconds_in_words
+from qwq_env.http.refusal import Refusal, RefusalKind, read_refusal
+from qwq_env.http.retry_after import seconds_asked, seconds_in_words
 
 _SHOWN = 500
 """Characters of a server's error that are passed on."""

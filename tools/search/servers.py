@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from qwq_env.errors import InfrastructureError, UsageError
-from qwq_env.tools.search import Passage, SearchBackend
-from qwq_env.tools.search_http import DEFAULT_SETTINGS, HttpClient, HttpSettings
-from qwq_env.tools.search_index import split_contents
+from qwq_env.tools.search.http_client import DEFAULT_SETTINGS, HttpClient, HttpSettings
+from qwq_env.tools.search.index import split_contents
+from qwq_env.tools.search.tool import Passage, SearchBackend
 
 
 class RetrieveServer(SearchBackend):

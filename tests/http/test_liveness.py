@@ -7,9 +7,9 @@ import logging
 
 import pytest
 
-from qwq_env import liveness as module
 from qwq_env.errors import ServersGone
-from qwq_env.liveness import Liveness
+from qwq_env.http import liveness as module
+from qwq_env.http.liveness import Liveness
 
 
 class Probed:

@@ -5,7 +5,7 @@ Calculator().evaluate("(1/3 + 0.1) * 30")   # "13"
 ```
 
 Why not Python's `eval`, sympy or numexpr: they run code, read files, overflow, or hang on
-`9**9**9`. Here every operation is bounded before it runs (see `calculator_numbers`), so a call
+`9**9**9`. Here every operation is bounded before it runs (see `calculator/numbers.py`), so a call
 takes microseconds and needs neither a process nor a deadline. Integers and decimals are exact;
 a result that is not is marked with `≈` and printed to 12 significant digits.
 """
@@ -19,7 +19,7 @@ from typing import Any
 
 from qwq_env.errors import ToolError, did_you_mean
 from qwq_env.tool import Tool, ToolResult
-from qwq_env.tools.calculator_notation import (
+from qwq_env.tools.calculator.notation import (
     Binary,
     Call,
     Constant,
@@ -29,7 +29,7 @@ from qwq_env.tools.calculator_notation import (
     Percent,
     parse,
 )
-from qwq_env.tools.calculator_numbers import (
+from qwq_env.tools.calculator.numbers import (
     CONSTANTS,
     FUNCTIONS,
     Value,
@@ -76,7 +76,7 @@ class Calculator(Tool):
 
 
 def value_of(node: Node) -> Value:
-    """Compute a tree of `calculator_notation.parse`."""
+    """Compute a tree of `notation.parse`."""
     match node:
         case Number(value):
             return value

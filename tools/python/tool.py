@@ -5,7 +5,7 @@ sandbox's (`qwq_env.sandbox`): isolated, warm, with numpy and sympy loaded. One 
 serves the whole process and ends with it. `backend="subprocess"` needs no isolation from the
 machine and gives none: for code that you trust.
 
-The hops: `Toolbox.run` → `PythonTool.call` → `SandboxSession.run` → `python_observation.describe`.
+The hops: `Toolbox.run` → `PythonTool.call` → `SandboxSession.run` → `observation.describe`.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from qwq_env.errors import InfrastructureError, ToolError, UsageError, unknown
 from qwq_env.sandbox import ExecutionResult, Limits, Sandbox, SandboxSession
 from qwq_env.sandbox.source import MOST_CODE_BYTES
 from qwq_env.tool import Tool, ToolResult
-from qwq_env.tools.python_observation import describe
-from qwq_env.tools.python_pool import SharedSession
-from qwq_env.tools.python_subprocess import SubprocessSession
+from qwq_env.tools.python.observation import describe
+from qwq_env.tools.python.pool import SharedSession
+from qwq_env.tools.python.subprocess_session import SubprocessSession
 
 Backend = Literal["sandbox", "subprocess"]
 _BACKENDS = ("sandbox", "subprocess")

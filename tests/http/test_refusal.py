@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from qwq_env.refusal import read_refusal, refusal_kind
+from qwq_env.http.refusal import read_refusal, refusal_kind
 
 
 def openai(message, **fields):

@@ -19,9 +19,9 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from qwq_env.api_key import ApiKey
 from qwq_env.errors import InfrastructureError, UsageError
-from qwq_env.tools.mcp_connection import RemoteError, answer_to, error_of
+from qwq_env.http.api_key import ApiKey
+from qwq_env.tools.mcp.connection import RemoteError, answer_to, error_of
 
 _MOST_ANSWER_BYTES: Final = 16 << 20
 _ACCEPT: Final = {"Accept": "application/json, text/event-stream"}

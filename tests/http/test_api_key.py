@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qwq_env.api_key import ApiKey
 from qwq_env.errors import UsageError
+from qwq_env.http.api_key import ApiKey
 
 # Without the asterisk: what hides a key must not be able to spell one.
 CHARACTERS = st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="*")
