@@ -46,7 +46,7 @@ train: setup
 	$(RUN)/qwq train recipes/tiny.yaml $(ARGS)
 
 test: setup $(VLLM)/.ready
-	$(RUN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
+	$(RUN)/python -m pytest --numprocesses 2 --no-loadscope-reorder $(ARGS)
 
 lint: setup
 	$(RUN)/ruff check .

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from typing import Any
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Where files run side by side, threads beyond the cores only get in each other's way.
@@ -14,11 +14,11 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from .byte_tokenizer import byte_tokenizer
 from .qwen_tokenizer import qwen_tokenizer
 
-_ROOT = Path(__file__).parent
 _LONGEST_FIRST = (
     "integration", "training/test_run.py", "training/test_resume.py", "sandbox/test_hostile.py",
     "training/test_qwq.py", "distributed", "test_documentation.py", "sandbox", "training",
@@ -26,24 +26,28 @@ _LONGEST_FIRST = (
 """Where the long tests stand: begun first, so that no process is left alone with one at the end."""
 
 
-@pytest.hookimpl(tryfirst=True)  # before the plugin looks for the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Side by side (`pytest -n 2 --dist loadgroup`) the tests of a file stay in one process, which
-    starts what they share once; those of the vLLM servers all do."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
-    items.sort(key=_place)
+    """Begin with the long tests."""
+    items.sort(key=lambda item: _place(item.nodeid))
 
 
-def _group(item: pytest.Item) -> str:
-    file = item.path.relative_to(_ROOT).as_posix()
-    if file == "sandbox/test_hostile.py":
-        return item.nodeid  # each has a sandbox of its own
-    return "integration" if file.startswith("integration/") else file
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Side by side (`pytest -n 2`) the tests of a file stay in one process, which starts what they
+    share once; those of the vLLM servers all do."""
+    return _ByFile(config, log)
 
 
-def _place(item: pytest.Item) -> int:
-    file = item.path.relative_to(_ROOT).as_posix()
+class _ByFile(LoadScopeScheduling):
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        if file == "tests/sandbox/test_hostile.py":
+            return nodeid  # each has a sandbox of its own
+        return "integration" if file.startswith("tests/integration/") else file
+
+
+def _place(nodeid: str) -> int:
+    file = nodeid.removeprefix("tests/")
     places = (place for place, name in enumerate(_LONGEST_FIRST) if file.startswith(name))
     return next(places, len(_LONGEST_FIRST))
 

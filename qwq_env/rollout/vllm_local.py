@@ -46,7 +46,7 @@ def serve_on_cpu(
     *,
     context: int = 1024,
     seeds: bool = False,
-    seconds: float = 300.0,
+    seconds: float = 600.0,
 ) -> Iterator[str]:
     """Serve the checkpoint in `directory` as the model `policy`; gives the server's address.
 
