@@ -31,6 +31,8 @@ class Cgroup:
     limits: tuple[int, int] = field(default=(0, 0))
     usage: int = -1
     """The open counter of CPU time, which every program that lasts is asked for."""
+    kills: int = -1
+    """The open counter of kills for memory, which is read at each program's beginning."""
 
     def folders(self) -> set[Path]:
         """Return its folders, each once."""
@@ -50,10 +52,11 @@ class Cgroup:
             return None
 
     def close(self) -> None:
-        """Close its counter."""
-        if self.usage >= 0:
-            os.close(self.usage)
-            self.usage = -1
+        """Close its counters."""
+        for counter in (self.usage, self.kills):
+            if counter >= 0:
+                os.close(counter)
+        self.usage = self.kills = -1
 
     def adopt(self, pid: int) -> None:
         """Move a process (and all it forks from now on) into the group; raises OSError."""
@@ -71,12 +74,14 @@ class Cgroup:
 
     def out_of_memory(self) -> bool:
         """Whether the kernel has killed for memory in here since the last question."""
-        name = "memory.oom_control" if self.version == 1 else "memory.events"
         kills = self.kills_seen
         with contextlib.suppress(OSError):
-            for line in (self.memory / name).read_text().splitlines():
-                key, _, count = line.partition(" ")
-                if key == "oom_kill":
+            if self.kills < 0:
+                name = "memory.oom_control" if self.version == 1 else "memory.events"
+                self.kills = os.open(self.memory / name, os.O_RDONLY | os.O_CLOEXEC)
+            for line in os.pread(self.kills, 4096, 0).splitlines():
+                key, _, count = line.partition(b" ")
+                if key == b"oom_kill":
                     kills = int(count)
         grown, self.kills_seen = kills > self.kills_seen, kills
         return grown

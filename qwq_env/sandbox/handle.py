@@ -180,6 +180,7 @@ class SlotHandle:
         self._limits, self._verdict = limits, None
         if self._group is not None:
             self._group.limit(limits.memory_mb, limits.processes)
+            self._ran_out_of_memory()  # what was killed before is not held against this program
         self._future = future = self._loop.create_future()
         self._began = time.perf_counter()
         try:
@@ -198,6 +199,7 @@ class SlotHandle:
     def begin_step(self) -> None:
         """Hold nothing against the session's next step that an earlier one did."""
         self._verdict = None
+        self._ran_out_of_memory()
 
     def listen(self) -> None:
         """Read the streams as they fill, from now on."""
@@ -347,7 +349,8 @@ class SlotHandle:
             future.set_result(ended)
 
     def _ran_out_of_memory(self) -> bool:
-        """Whether the kernel has killed for memory among what runs here, be it the slot itself."""
+        """Whether the kernel has killed for memory among what runs here since the last question, be
+        it the slot itself."""
         return self._group is not None and self._group.out_of_memory()
 
     def _close_streams(self) -> None:

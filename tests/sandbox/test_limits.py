@@ -384,6 +384,23 @@ os.execv("/bin/sleep", ["sleep", "30"])
 """
 
 
+async def test_memory_of_an_earlier_program_is_not_held_against_the_next():
+    if not (kernel().cgroups and kernel().namespaces):
+        pytest.skip("no control groups, or no children")
+    glutton = (
+        "import os, time\nfor _ in range(12):\n    if os.fork() == 0:\n"
+        "        x = bytearray(50 << 20); time.sleep(1); os._exit(0)\n"
+        "print(sorted({os.waitstatus_to_exitcode(os.wait()[1]) for _ in range(12)}))"
+    )
+    limits = Limits(memory_mb=64, wall_seconds=20)
+    async with LocalSandbox(slots=1, preload=(), cgroup="require") as sandbox:
+        first = await sandbox.run(glutton, limits=limits)
+        second = await sandbox.run("import os; os.kill(os.getpid(), 9)", limits=limits)
+
+    assert (first.status, "-9" in first.stdout) == ("ok", True), first
+    assert second.status == "killed"
+
+
 async def test_memory_that_is_nobodys_is_that_of_the_program(caplog):
     if not (kernel().cgroups and kernel().namespaces):
         pytest.skip("no control groups, or no children")
