@@ -2,9 +2,11 @@
 
 import ast
 import asyncio
+import contextlib
 import os
 import socket
 import sys
+import tempfile
 from pathlib import Path
 from textwrap import indent
 
@@ -45,18 +47,23 @@ except OSError as error:
 
 
 @pytest.fixture(scope="module")
-def host(tmp_path_factory):
+def host():
     """What a program would like to reach: the port of a service, a Unix socket, a file."""
-    folder = tmp_path_factory.mktemp("host")
-    for place in (folder, *folder.parents[:2]):
-        place.chmod(0o755)
-    file = folder / "secret"
-    file.write_text("secret")
-    file.chmod(0o666)
+    with contextlib.ExitStack() as undo:
+        # Not in pytest's folder, which only its owner may enter.
+        folder = Path(undo.enter_context(tempfile.TemporaryDirectory()))
+        folder.chmod(0o755)
+        file = folder / "secret"
+        file.write_text("secret")
+        file.chmod(0o666)
+        yield from _reached(str(file))
+
+
+def _reached(file):
     with socket.create_server(("127.0.0.1", 0)) as service, socket.socket(socket.AF_UNIX) as box:
         box.bind(f"\0qwq-layers-{os.getpid()}")
         box.listen()
-        yield service.getsockname()[1], box.getsockname(), str(file)
+        yield service.getsockname()[1], box.getsockname(), file
 
 
 async def outcome(sandbox, attempt, host=(None, None, None)):
