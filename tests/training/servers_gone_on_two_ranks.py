@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from accelerate import Accelerator
+from trl import GRPOConfig
 
 from qwq_env.env import ToolEnv
 from qwq_env.errors import InfrastructureError, QwqError, ServersGone
@@ -33,16 +34,17 @@ class Failing(Policy):
 
 
 def main(out: Path) -> None:
-    accelerator = Accelerator(cpu=True)
+    config = GRPOConfig(use_cpu=True, bf16=False, max_completion_length=10, report_to=[])
+    accelerator = Accelerator(cpu=True)  # after the configuration, which begins anew
     rank = accelerator.process_index
     gone, lost = ServersGone("http://a is gone"), InfrastructureError("no answer")
     errors = {"gone": [gone, None], "lost": [lost, lost], "one lost": [lost, None]}
     for kind, of_ranks in errors.items():
-        (out / f"{kind} {rank}").write_text(play(accelerator, of_ranks[rank]))
+        (out / f"{kind} {rank}").write_text(play(accelerator, config, of_ranks[rank]))
     accelerator.end_training()
 
 
-def play(accelerator: Accelerator, error: QwqError | None) -> str:
+def play(accelerator: Accelerator, config: GRPOConfig, error: QwqError | None) -> str:
     env = ToolEnv(
         ListTaskSet([Task(f"t{i}", "Say a.", "a") for i in range(4)]),
         [],
@@ -52,11 +54,8 @@ def play(accelerator: Accelerator, error: QwqError | None) -> str:
     trainer = SimpleNamespace(
         accelerator=accelerator,
         state=SimpleNamespace(global_step=0),
-        args=SimpleNamespace(
-            min_p=None, repetition_penalty=1.0, temperature=1.0, top_p=1.0, top_k=0,
-            max_completion_length=10, ddp_timeout=1800,
-        ),
-    )  # fmt: skip
+        args=config,
+    )
     try:
         rollouts([row["prompt"] for row in rollouts.dataset], trainer)
     except QwqError as caught:
