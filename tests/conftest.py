@@ -14,10 +14,15 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
 from .byte_tokenizer import byte_tokenizer
 from .qwen_tokenizer import qwen_tokenizer
+
+# A busy machine is no fault of an example.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 _LONGEST_FIRST = (
     "integration", "training/test_run.py", "training/test_resume.py", "sandbox/test_hostile.py",

@@ -53,6 +53,7 @@ def play(accelerator: Accelerator, config: GRPOConfig, error: QwqError | None) -
     rollouts = Rollouts(env, byte_tokenizer(), size=4, policy=lambda trainer: Failing(error))
     trainer = SimpleNamespace(
         accelerator=accelerator,
+        add_callback=lambda callback: None,
         state=SimpleNamespace(global_step=0),
         args=config,
     )
