@@ -57,20 +57,28 @@ def read_preference(reply: str) -> Preference:
 
 def _read(reply: str, key: str) -> dict[str, Any]:
     """Return the object that is the whole reply, thinking and a code fence around it aside."""
-    text = final_answer_text(reply).strip().lstrip("\ufeff")
+    try:
+        # The whole first: a reason may speak of <think>, as text.
+        verdict = _parsed(reply)
+    except (ValueError, RecursionError):
+        try:
+            verdict = _parsed(final_answer_text(reply))
+        except (ValueError, RecursionError) as error:
+            raise Unparsed(f"not JSON: {error}") from None
+    if not isinstance(verdict, dict) or set(verdict) != {key, "reason"}:
+        raise Unparsed(f"{reply!r:.80}; expected an object with {key!r} and 'reason' alone")
+    if not isinstance(verdict["reason"], str):
+        raise Unparsed(f"reason is {verdict['reason']!r:.80}; expected a text")
+    return verdict
+
+
+def _parsed(text: str) -> Any:
+    text = text.strip().lstrip("\ufeff")
     if fenced := _FENCE.fullmatch(text):
         text = fenced["body"]
     # Outside of a text no backslash may stand, doubled or not.
     text = _BACKSLASH.sub(lambda found: found["escape"] or r"\\", text)
-    try:
-        verdict = json.loads(text, strict=False, object_pairs_hook=_once, parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
-        raise Unparsed(f"not JSON: {error}") from None
-    if not isinstance(verdict, dict) or set(verdict) != {key, "reason"}:
-        raise Unparsed(f"{text!r:.80}; expected an object with {key!r} and 'reason' alone")
-    if not isinstance(verdict["reason"], str):
-        raise Unparsed(f"reason is {verdict['reason']!r:.80}; expected a text")
-    return verdict
+    return json.loads(text, strict=False, object_pairs_hook=_once, parse_constant=_refuse)
 
 
 Value = TypeVar("Value")

@@ -8,7 +8,7 @@ import re
 import threading
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from qwq_env.errors import UsageError
@@ -179,6 +179,8 @@ def test_no_other_text_is_a_verdict(reply):
 
 @relaxed
 @given(st.floats(-2, 2) | st.integers(-2, 2), st.text())
+@example(0.0, "<think>")
+@example(0.0, "it closes with </think>, and goes on")
 def test_every_verdict_within_range_is_read(score, reason):
     rating = read_rating(verdict(score, reason), -2, 2)
 
