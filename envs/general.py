@@ -24,11 +24,11 @@ from qwq_env.grading.score import Score
 from qwq_env.outcome import EpisodeLimits
 from qwq_env.rubric import Component, FinalTurn, Rubric, by_reward_model
 from qwq_env.task import Task, TaskSet, prompted_row
-from qwq_env.task_source import open_tasks
+from qwq_env.tasks.source import open_tasks
+from qwq_env.text.truncation import Tokenizer
 from qwq_env.tool import Tool
 from qwq_env.toolbox import ToolLimits
 from qwq_env.tools import make_tools
-from qwq_env.truncation import Tokenizer
 from qwq_env.vector import vector_of
 
 

@@ -22,11 +22,11 @@ from qwq_env.grading.score import Score
 from qwq_env.outcome import EpisodeLimits
 from qwq_env.rubric import Component, FinalTurn, Rubric
 from qwq_env.task import ListTaskSet, Task, TaskSet, read_any_row
-from qwq_env.task_source import open_tasks
+from qwq_env.tasks.source import open_tasks
+from qwq_env.text.truncation import Tokenizer
 from qwq_env.tool import Tool
 from qwq_env.toolbox import ToolLimits
 from qwq_env.tools import make_tools
-from qwq_env.truncation import Tokenizer
 from qwq_env.vector import vector_of
 
 
@@ -34,7 +34,7 @@ class MathToolEnv(ToolEnv):
     """Math with tools.
 
     `tasks` is `"arithmetic"` (procedural, seeded, endless; graded by `difficulty`), a path to a
-    JSONL file in any form of `qwq_env.task_rows` (MATH, GSM8K, DAPO, ...), a Hugging Face dataset
+    JSONL file in any form of `qwq_env.tasks.rows` (MATH, GSM8K, DAPO, ...), a Hugging Face dataset
     id such as `"openai/gsm8k"` with its `split`, or a `TaskSet`. Rows that cannot be graded against
     are left out and told of; `strict` refuses the file instead. `tools` are names or `Tool`s.
     """

@@ -33,6 +33,7 @@ from typing import Any, cast
 import gymnasium as gym
 
 from qwq_env import portal
+from qwq_env.checks import KnowsItsArguments
 from qwq_env.dialect import Dialect, make_dialect
 from qwq_env.dialect.base import text_of
 from qwq_env.episode import Episode, EpisodeSettings, Step
@@ -45,14 +46,13 @@ from qwq_env.errors import (
     unknown,
 )
 from qwq_env.outcome import EpisodeLimits
-from qwq_env.render import ansi, html
 from qwq_env.rubric import Rubric
 from qwq_env.spaces import TextSpace
 from qwq_env.task import Task, TaskSet
+from qwq_env.text.render import ansi, html
+from qwq_env.text.truncation import Tokenizer
 from qwq_env.tool import Tool, checked_tools
 from qwq_env.toolbox import ToolLimits
-from qwq_env.truncation import Tokenizer
-from qwq_env.unknown_arguments import KnowsItsArguments
 
 _OPTIONS = ("task", "task_id", "index")
 

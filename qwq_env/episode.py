@@ -17,9 +17,9 @@ from qwq_env.errors import InfrastructureError, QwqError, ResetNeeded
 from qwq_env.outcome import EpisodeLimits, Limit, Outcome
 from qwq_env.rubric import FinalTurn, Reward, Rubric
 from qwq_env.task import Task
+from qwq_env.text.truncation import Tokenizer
 from qwq_env.tool import Tool
 from qwq_env.toolbox import Toolbox, ToolLimits
-from qwq_env.truncation import Tokenizer
 from qwq_env.turn import CallResult, Turn
 
 Author = Literal["task", "thinking", "answer", "tool"]

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from qwq_env.bounds import check_positive, check_whole
+from qwq_env.checks import check_positive, check_whole
 
 Limit = Literal["turns", "tool_calls", "tokens", "seconds", "batch_deadline"]
 

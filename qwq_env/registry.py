@@ -11,9 +11,9 @@ import gymnasium as gym
 from gymnasium.envs.registration import load_env_creator
 
 import qwq_env
+from qwq_env.checks import refuse_unknown_arguments
 from qwq_env.env import ToolEnv
 from qwq_env.errors import UsageError, brief
-from qwq_env.unknown_arguments import refuse_unknown_arguments
 
 _NO_TOOL_ENV = "environment: %s is no ToolEnv; expected an id of qwq/..."
 

@@ -29,7 +29,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
-from qwq_env.bounds import is_number
+from qwq_env.checks import is_number
 from qwq_env.errors import EpisodeError, InfrastructureError, UsageError, brief, describe_error
 from qwq_env.grading.reward.model import Candidate, RewardModel
 from qwq_env.grading.score import Score

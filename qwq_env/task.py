@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from qwq_env.errors import UsageError, brief
-from qwq_env.jsonl import read_objects
-from qwq_env.task_rows import answer_of, question_of
+from qwq_env.files.jsonl import read_objects
+from qwq_env.tasks.rows import answer_of, question_of
 
 _log = logging.getLogger(__name__)
 _ROLES = ("system", "user", "assistant", "tool")
@@ -140,7 +140,7 @@ def prompted_row(row: Mapping[str, Any], task_id: str) -> Task:
 
 
 def read_any_row(row: Mapping[str, Any], task_id: str) -> Task:
-    """Read a row of any form in `task_rows`: a question, and the answer that it has.
+    """Read a row of any form in `tasks.rows`: a question, and the answer that it has.
 
     Its other columns become metadata, but of a published form those that hold lists
     (conversations, generations). Raises `UsageError` for a row that is no task.

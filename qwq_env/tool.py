@@ -34,9 +34,9 @@ from typing import Any, overload
 
 from qwq_env.errors import InfrastructureError, UsageError, brief, describe_error
 from qwq_env.errors import ToolError as ToolError
-from qwq_env.schema import check_parameters
-from qwq_env.shown import shown
-from qwq_env.signature import Signature, signature_of
+from qwq_env.schema.signature import Signature, signature_of
+from qwq_env.schema.validator import check_parameters
+from qwq_env.text.shown import shown
 
 
 @dataclass(frozen=True, slots=True)

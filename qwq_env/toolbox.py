@@ -17,8 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 
 from qwq_env import portal
-from qwq_env.arguments import check_arguments
-from qwq_env.bounds import check_positive, check_whole
+from qwq_env.checks import check_positive, check_whole
 from qwq_env.errors import (
     EnvironmentClosed,
     InfrastructureError,
@@ -28,10 +27,11 @@ from qwq_env.errors import (
     describe_error,
     did_you_mean,
 )
-from qwq_env.escapes import lost_backslash
-from qwq_env.shown import shown
+from qwq_env.schema.arguments import check_arguments
+from qwq_env.text.escapes import lost_backslash
+from qwq_env.text.shown import shown
+from qwq_env.text.truncation import Tokenizer, cut_characters, cut_tokens
 from qwq_env.tool import Tool, ToolResult, checked_tools
-from qwq_env.truncation import Tokenizer, cut_characters, cut_tokens
 from qwq_env.turn import CallResult, MalformedCall, ToolCall
 
 _log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from qwq_env.bounds import is_number
+from qwq_env.checks import is_number
 from qwq_env.episode import Author
 from qwq_env.errors import brief
 from qwq_env.outcome import Outcome

@@ -18,7 +18,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from qwq_env import portal
-from qwq_env.bounds import check_whole
+from qwq_env.checks import check_whole
 from qwq_env.env import ToolEnv
 from qwq_env.errors import InfrastructureError, ResetNeeded, UsageError
 from qwq_env.outcome import Outcome

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from qwq_env._version import __version__
 from qwq_env.errors import QwqError, UsageError, unknown
-from qwq_env.printable_stream import printable_streams
-from qwq_env.terminal import printable
+from qwq_env.text.characters import printable
+from qwq_env.text.terminal import printable_streams
 
 
 class Command(NamedTuple):

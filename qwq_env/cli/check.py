@@ -15,7 +15,7 @@ from qwq_env.dialect.template_check import Finding, TemplateCheck
 from qwq_env.errors import UsageError
 from qwq_env.evaluation.cheats import audit_rewards, is_sound
 from qwq_env.registry import make_environment
-from qwq_env.terminal import printable
+from qwq_env.text.characters import printable
 
 _MEANING = {
     "renders": "the template takes a conversation with thinking and tools",

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from qwq_env.grading.batch import KINDS, Summary, grade_file, load_grader
 from qwq_env.grading.stored import TaskRows
-from qwq_env.printable_stream import drawing_stream
-from qwq_env.terminal import printable
+from qwq_env.text.characters import printable
+from qwq_env.text.terminal import drawing_stream
 
 _REDRAW_S = 0.1
 _BAR = 24

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from qwq_env.errors import UsageError
-from qwq_env.printable_stream import drawing_stream
 from qwq_env.sandbox import (
     DEFAULT_LIMITS,
     ExecutionResult,
@@ -36,7 +35,8 @@ from qwq_env.sandbox.levels import (
     plans,
 )
 from qwq_env.sandbox.server import add_serve_arguments, serve
-from qwq_env.terminal import printable
+from qwq_env.text.characters import printable
+from qwq_env.text.terminal import drawing_stream
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -10,7 +10,7 @@ import warnings
 from pathlib import Path
 
 from qwq_env.errors import InfrastructureError, ServersGone, UsageError
-from qwq_env.jsonl import read_objects
+from qwq_env.files.jsonl import read_objects
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from qwq_env.dialect.base import Dialect, text_of
 from qwq_env.errors import UsageError, brief
-from qwq_env.jsonl import read_objects
+from qwq_env.files.jsonl import read_objects
 
 _FIELDS: dict[str, tuple[type, ...]] = {
     "name": (str,),

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 from qwq_env.dialect import chatml
 from qwq_env.dialect.base import Message, Messages, Piece, Schemas
 from qwq_env.errors import UsageError
+from qwq_env.text.characters import UNSEEN
 from qwq_env.turn import CallResult
-from qwq_env.unseen import UNSEEN
 
 
 class Frame(NamedTuple):

@@ -30,8 +30,8 @@ from qwq_env.dialect import chatml
 from qwq_env.dialect.base import Dialect, Message, Messages, Piece, Schemas
 from qwq_env.dialect.json_calls import end_of_json, read_json
 from qwq_env.dialect.scan import Reading, first_turn, scan
+from qwq_env.text.characters import UNSEEN
 from qwq_env.turn import CallResult, MalformedCall, ToolCall, Turn
-from qwq_env.unseen import UNSEEN
 
 
 def _label(names: str) -> str:

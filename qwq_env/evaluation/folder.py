@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from qwq_env.errors import UsageError
-from qwq_env.whole_file import write_whole
+from qwq_env.files.atomic import write_whole
 
 
 class EvaluationFolder:

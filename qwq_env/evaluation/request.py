@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from qwq_env.bounds import check_whole
+from qwq_env.checks import check_whole
 from qwq_env.env import ToolEnv
 from qwq_env.errors import UsageError
 from qwq_env.registry import make_environment

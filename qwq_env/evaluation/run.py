@@ -18,6 +18,7 @@ from qwq_env.evaluation.folder import EvaluationFolder
 from qwq_env.evaluation.heldout import evaluate
 from qwq_env.evaluation.request import EvaluationRequest
 from qwq_env.evaluation.summary import Summary, summarize_evaluation
+from qwq_env.files.atomic import write_whole
 from qwq_env.rollout.chat import ChatModel
 from qwq_env.rollout.engine import EngineSettings
 from qwq_env.rollout.openai_chat import OpenAIChat
@@ -25,7 +26,6 @@ from qwq_env.rollout.policy import Policy
 from qwq_env.rollout.store import EpisodeStore
 from qwq_env.rollout.vllm_policy import HttpSettings, VllmPolicy
 from qwq_env.trajectory import Trajectory
-from qwq_env.whole_file import write_whole
 
 
 class Place(NamedTuple):

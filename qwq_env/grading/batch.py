@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from qwq_env.errors import UsageError, unknown
+from qwq_env.files.jsonl import read_object
 from qwq_env.grading.score import Score
 from qwq_env.grading.stored import TaskRows, decided_by_outcome, graded_row
-from qwq_env.jsonl import read_object
 
 __all__ = ["KINDS", "Grader", "Summary", "grade_file", "load_grader"]
 

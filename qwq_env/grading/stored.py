@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from qwq_env.errors import UsageError, brief
+from qwq_env.files.jsonl import read_objects
 from qwq_env.grading.score import Score
-from qwq_env.jsonl import read_objects
 
 __all__ = ["TaskRows", "decided_by_outcome", "graded_row"]
 

@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from qwq_env.bounds import check_positive
+from qwq_env.checks import check_positive
 from qwq_env.http.chat_calls import NativeCall
 from qwq_env.http.chat_habits import Habits, token_bounds
 from qwq_env.http.chat_reply import Completion, read_completion

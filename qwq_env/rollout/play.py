@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from qwq_env.bounds import check_whole
+from qwq_env.checks import check_whole
 from qwq_env.dialect.base import Dialect, Piece
 from qwq_env.dialect.chatml import END_THINK
 from qwq_env.dialect.codec import TokenCodec

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from qwq_env.bounds import is_number
+from qwq_env.checks import is_number
 from qwq_env.errors import UsageError, brief
 
 

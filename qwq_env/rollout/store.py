@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from qwq_env.errors import UsageError, describe_error
-from qwq_env.jsonl import read_objects
+from qwq_env.files.jsonl import read_objects
 from qwq_env.trajectory import Trajectory
 
 

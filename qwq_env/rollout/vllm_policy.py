@@ -28,7 +28,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from qwq_env.bounds import check_positive, check_whole
+from qwq_env.checks import check_positive, check_whole
 from qwq_env.errors import InfrastructureError, UsageError
 from qwq_env.http.api_key import ApiKey
 from qwq_env.http.liveness import Liveness

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, Self, get_args
 
-from qwq_env.bounds import is_number
+from qwq_env.checks import is_number
 from qwq_env.errors import UsageError
 
 Status = Literal["ok", "error", "timeout", "memory", "output", "killed", "infra"]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any, Final
 
-from qwq_env.bounds import is_number
+from qwq_env.checks import is_number
 from qwq_env.errors import UsageError
 from qwq_env.sandbox.foreign import in_turns
 from qwq_env.sandbox.plain_json import to_plain_json, writing

@@ -9,16 +9,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from qwq_env.files.atomic import write_whole
+
 _SEAL = "sealed.json"
 
 
 def seal(checkpoint: Path) -> None:
     """Say that all files of the folder are written."""
     unseal(checkpoint)
-    text = json.dumps(_sizes(checkpoint), indent=1)
-    temporary = checkpoint / f"{_SEAL}.part"
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(checkpoint / _SEAL)
+    write_whole(checkpoint / _SEAL, json.dumps(_sizes(checkpoint), indent=1))
 
 
 def unseal(checkpoint: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from transformers import TrainerCallback
 
-from qwq_env.terminal import printable
+from qwq_env.text.characters import printable
 from qwq_env.trajectory import Trajectory
 
 logger = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from qwq_env.bounds import is_number
+from qwq_env.checks import is_number
 from qwq_env.errors import UsageError, brief
 from qwq_env.grading.reward.model import RewardModel
 from qwq_env.grading.reward.normalize import Method, normalize_group

@@ -14,12 +14,12 @@ from accelerate import PartialState
 from transformers import PrinterCallback, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
+from qwq_env.files.atomic import write_whole
 from qwq_env.training.checkpoint_seal import seal
 from qwq_env.training.progress import Phase
 from qwq_env.training.recipe import Recipe, dump_recipe
 from qwq_env.training.rollouts import Rollouts
 from qwq_env.training.run_folder import RunFolder
-from qwq_env.whole_file import write_whole
 
 _BEYOND_A_BATCH: Final = 1800
 """Seconds for what a step does besides its episodes; a cold start, too, is made by one process."""

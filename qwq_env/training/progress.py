@@ -20,8 +20,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from qwq_env.printable_stream import printable_streams
-from qwq_env.terminal import printable
+from qwq_env.text.characters import printable
+from qwq_env.text.terminal import printable_streams
 
 _LOG_SECONDS = 10.0
 

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from qwq_env.dialect.codec import TokenCodec
-from qwq_env.terminal import printable
+from qwq_env.text.characters import printable
 from qwq_env.trajectory import Trajectory
 
 _STYLES = {"task": "cyan", "thinking": "dim", "answer": "default", "tool": "yellow"}

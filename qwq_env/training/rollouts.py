@@ -46,7 +46,7 @@ from qwq_env.rollout.engine import Assignment, Engine, EngineSettings, attempt_n
 from qwq_env.rollout.play import PlaySettings, check_thinking
 from qwq_env.rollout.policy import Policy
 from qwq_env.task import Task
-from qwq_env.terminal import printable
+from qwq_env.text.characters import printable
 from qwq_env.training.flat_rewards import FlatRewards
 from qwq_env.training.group_reward import GroupReward
 from qwq_env.training.sampling import sampling_of

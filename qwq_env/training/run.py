@@ -26,6 +26,7 @@ from qwq_env import portal
 from qwq_env.dialect.codec import TokenCodec
 from qwq_env.errors import InfrastructureError, UsageError
 from qwq_env.evaluation.heldout import Result, evaluate, summarize
+from qwq_env.files.atomic import write_whole
 from qwq_env.rollout.checkpoint import load_checkpoint
 from qwq_env.rollout.engine import EngineSettings
 from qwq_env.rollout.play import PlaySettings, check_thinking
@@ -45,7 +46,6 @@ from qwq_env.training.run_folder import RunFolder
 from qwq_env.training.tiny.policy import build_tiny_policy, tiny_teacher
 from qwq_env.training.weight_sync import DiskWeightSync, WeightSync
 from qwq_env.trajectory import Trajectory
-from qwq_env.whole_file import write_whole
 
 _PACKAGES = ("qwq-env", "torch", "transformers", "trl", "accelerate", "gymnasium", "math-verify")
 

@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from qwq_env.errors import UsageError, brief
+from qwq_env.files.atomic import part_of, write_whole
 from qwq_env.training.checkpoint_seal import is_whole, unseal
 from qwq_env.training.recipe import Recipe, dump_recipe, load_recipe
-from qwq_env.whole_file import part_of, write_whole
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from qwq_env.errors import InfrastructureError, ToolError
-from qwq_env.shown import shown
+from qwq_env.text.shown import shown
 from qwq_env.tool import ToolResult
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}")

@@ -25,10 +25,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from qwq_env import portal
-from qwq_env.bounds import check_positive
+from qwq_env.checks import check_positive
 from qwq_env.errors import InfrastructureError, ToolError, UsageError
 from qwq_env.http.api_key import ApiKey
-from qwq_env.schema import check_parameters
+from qwq_env.schema.validator import check_parameters
 from qwq_env.tool import Tool, ToolResult
 from qwq_env.tools.mcp.answers import parameters_of, result_of, safe_name
 from qwq_env.tools.mcp.connection import Connection, RemoteError

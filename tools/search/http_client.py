@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 import httpx
 
 from qwq_env import portal
-from qwq_env.bounds import check_positive, check_whole
+from qwq_env.checks import check_positive, check_whole
 from qwq_env.errors import InfrastructureError, UsageError
 from qwq_env.http.proxies import proxy_for, route
 

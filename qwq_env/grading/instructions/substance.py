@@ -14,7 +14,7 @@ from typing import Any
 
 from qwq_env.grading.instructions.sentences import split_sentences
 from qwq_env.grading.instructions.settings import Settings
-from qwq_env.unseen import UNSEEN
+from qwq_env.text.characters import UNSEEN
 
 __all__ = ["SUBSTANCE", "has_content", "visible"]
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from qwq_env.bounds import check_positive, check_whole
+from qwq_env.checks import check_positive, check_whole
 from qwq_env.errors import InfrastructureError
 from qwq_env.grading.reward.delimit import enclose
 from qwq_env.grading.reward.verdict import Unparsed

@@ -5,7 +5,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qwq_env.truncation import cut_characters, cut_tokens
+from qwq_env.text.truncation import cut_characters, cut_tokens
 
 NOTE = re.compile(r"\n\.\.\. \[(\d+) characters cut\] \.\.\.\n")
 

@@ -1,10 +1,16 @@
-"""Arguments of an environment that it does not take: the nearest that it does, in one line."""
+"""Checks of what an operator gives: numbers that bound things, and arguments that nobody takes.
+
+A bound of the wrong kind (`None`, `"3"`, NaN) must be refused where it is given, in one line, and
+not end an episode with a traceback where it is first compared. An argument that an environment does
+not take is refused with the nearest that it does.
+"""
 
 from __future__ import annotations
 
 import inspect
 import re
 from collections.abc import Callable, Iterable
+from numbers import Integral, Real
 from typing import Any, Final, Self
 
 from qwq_env.errors import UsageError, brief, did_you_mean
@@ -17,6 +23,38 @@ _LIMITS: Final = {
     "seconds": "seconds", "time": "seconds", "timeout": "seconds",
 }  # fmt: skip
 """What other libraries call the bounds of an episode, and our names for them."""
+
+
+def is_number(value: object) -> bool:
+    """Say whether `value` is a real number; NaN is one in name only, and True is none."""
+    return isinstance(value, Real) and not isinstance(value, bool) and value == value
+
+
+def check_positive(field: str, value: object, *, optional: bool = False) -> None:
+    """Raise `UsageError` unless `value` is a number above 0, infinity included.
+
+    `optional` allows None too, which stands for no bound.
+    """
+    if optional and value is None:
+        return
+    if not is_number(value) or not _above_zero(value):
+        _refuse(field, value, "a number above 0", optional)
+
+
+def check_whole(field: str, value: object, *, optional: bool = False) -> None:
+    """Raise `UsageError` unless `value` is a whole number of 1 or more; `optional` as above."""
+    if optional and value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, Integral) or not _above_zero(value):
+        _refuse(field, value, "a whole number above 0", optional)
+
+
+def _above_zero(value: Any) -> bool:
+    return bool(value > 0)
+
+
+def _refuse(field: str, value: object, expected: str, optional: bool) -> None:
+    raise UsageError(f"{field}: {brief(value)}; expected {expected}{', or None' * optional}")
 
 
 class KnowsItsArguments:
@@ -41,13 +79,13 @@ def refuse_unknown_arguments(
         return
     for name in arguments:
         if name not in known:
-            hint = _bound(name, known) or did_you_mean(name, known)
+            hint = _bound_meant(name, known) or did_you_mean(name, known)
             raise UsageError(
                 f"argument of {what}: {brief(name)} is not known{hint}; known: {', '.join(known)}"
             )
 
 
-def _bound(name: str, known: Iterable[str]) -> str:
+def _bound_meant(name: str, known: Iterable[str]) -> str:
     """Return the hint for a name that means a bound of the episode, or "" for another."""
     meant = _LIMITS.get(_BOUND.sub("", name)) if "limits" in known else None
     return "" if meant is None else f" (did you mean limits=EpisodeLimits({meant}=...)?)"

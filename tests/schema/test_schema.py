@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qwq_env.arguments import check_arguments, measure
 from qwq_env.errors import UsageError
-from qwq_env.schema import check_parameters
-from qwq_env.signature import signature_of
+from qwq_env.schema.arguments import check_arguments, measure
+from qwq_env.schema.signature import signature_of
+from qwq_env.schema.validator import check_parameters
 
 
 def forecast(

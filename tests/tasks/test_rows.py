@@ -13,8 +13,8 @@ from qwq_env.errors import UsageError
 from qwq_env.grading.math import MathGrader
 from qwq_env.task import load_jsonl
 
-SAMPLES = Path(__file__).parent / "data" / "math"
-DATA = Path(__file__).parents[2] / "shared" / "data"
+SAMPLES = Path(__file__).parents[1] / "data" / "math"
+DATA = Path(__file__).parents[3] / "shared" / "data"
 SOLVE, DIE = "What is $x$ if $2x=10$?", "A die is thrown."
 
 ANSWERS = {

@@ -12,12 +12,12 @@ from rich.console import Console
 
 from qwq_env.cli import main
 from qwq_env.outcome import Outcome
-from qwq_env.printable_stream import printable_streams
+from qwq_env.text.terminal import printable_streams
 from qwq_env.training.progress import Phase, Reporter
 from qwq_env.training.report import print_episodes
 from qwq_env.trajectory import Span
 
-from .training.test_rollouts import ended
+from ..training.test_rollouts import ended
 
 EVIL = "\x1b]0;title\x07\x1b[2J\x9b31m\rfake\u202e"
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from qwq_env.errors import UsageError, did_you_mean
-from qwq_env.schema import (
+from qwq_env.schema.validator import (
     PLAIN,
     PLAIN_PROPERTY,
     PLAIN_SCHEMA,

@@ -5,7 +5,7 @@ import unicodedata
 
 import pytest
 
-from qwq_env.terminal import printable
+from qwq_env.text.characters import printable
 
 # Format characters that are seen: signs that enclose the digits after them; and the two joiners.
 _SEEN = ("ARABIC", "KAITHI", "EGYPTIAN", "SYRIAC")

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from qwq_env.errors import UsageError
-from qwq_env.jsonl import read_objects
+from qwq_env.files.jsonl import read_objects
 
 GOOD = b'{"a": 1}\n'
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html as html_module
 from typing import TYPE_CHECKING
 
-from qwq_env.terminal import printable
+from qwq_env.text.characters import printable
 
 if TYPE_CHECKING:
     from qwq_env.episode import Episode

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from qwq_env.bounds import check_positive, check_whole
+from qwq_env.checks import check_positive, check_whole
 from qwq_env.errors import UsageError
 from qwq_env.http.client import HttpClient
 from qwq_env.rollout.engine import EngineSettings

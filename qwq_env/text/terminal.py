@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
-from qwq_env.terminal import printable
+from qwq_env.text.characters import printable
 
 
 class PrintableStream:

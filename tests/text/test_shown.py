@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from qwq_env.shown import shown
+from qwq_env.text.shown import shown
 from qwq_env.tool import Tool, tool
 from qwq_env.toolbox import Toolbox
 from qwq_env.turn import ToolCall

@@ -1,0 +1,1 @@
+"""Files: read one JSON object a line, written as a whole or not at all."""

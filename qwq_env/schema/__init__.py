@@ -1,0 +1,1 @@
+"""A tool's schema: made of a function's text, validated, and held against a call's arguments."""

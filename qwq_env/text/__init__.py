@@ -1,0 +1,1 @@
+"""What a text shows, to a model and to a person: cut, escaped, coloured, made printable."""
