@@ -27,16 +27,18 @@ from __future__ import annotations
 import asyncio
 import math
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, cast
 
 import gymnasium as gym
 
 from qwq_env import portal
+from qwq_env.checked_tools import ToolLike, checked_tools
 from qwq_env.checks import KnowsItsArguments
 from qwq_env.dialect import Dialect, make_dialect
 from qwq_env.dialect.base import text_of
-from qwq_env.episode import Episode, EpisodeSettings, Step
+from qwq_env.episode import Episode, EpisodeSettings, Said, Step
 from qwq_env.errors import (
     EnvironmentClosed,
     InfrastructureError,
@@ -45,19 +47,22 @@ from qwq_env.errors import (
     brief,
     unknown,
 )
+from qwq_env.messages import new_messages, read_assistant
 from qwq_env.outcome import EpisodeLimits
 from qwq_env.rubric import Rubric
-from qwq_env.spaces import TextSpace
+from qwq_env.spaces import TextSpace, TurnSpace
 from qwq_env.task import Task, TaskSet
 from qwq_env.text.render import ansi, html
 from qwq_env.text.truncation import Tokenizer
-from qwq_env.tool import Tool, checked_tools
 from qwq_env.toolbox import ToolLimits
+
+Action = str | Mapping[str, Any]
+"""The model's turn: its text, or an assistant message."""
 
 _OPTIONS = ("task", "task_id", "index")
 
 
-class ToolEnv(KnowsItsArguments, gym.Env[str, str]):
+class ToolEnv(KnowsItsArguments, gym.Env[str, Action]):
     """An environment: where tasks come from, which tools there are, what pays.
 
     Observation and action are texts. `terminated` means that the outcome is decided,
@@ -79,7 +84,7 @@ class ToolEnv(KnowsItsArguments, gym.Env[str, str]):
     def __init__(
         self,
         tasks: TaskSet,
-        tools: Sequence[Tool],
+        tools: Sequence[ToolLike],
         rubric: Rubric,
         *,
         dialect: str | Dialect = "qwq",
@@ -91,7 +96,7 @@ class ToolEnv(KnowsItsArguments, gym.Env[str, str]):
     ) -> None:
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             raise unknown("render_mode", render_mode, self.metadata["render_modes"])
-        tools = checked_tools(tools)
+        checked = checked_tools(tools)
         _expect("tasks", tasks, TaskSet)
         _expect("rubric", rubric, Rubric)
         _expect("limits", limits, EpisodeLimits | None)
@@ -99,17 +104,19 @@ class ToolEnv(KnowsItsArguments, gym.Env[str, str]):
         _expect("system_prompt", system_prompt, str | None)
         self.tasks = tasks
         self.settings = EpisodeSettings(
-            tools=tools,
+            tools=checked,
             rubric=rubric,
             dialect=make_dialect(dialect),
             limits=limits or EpisodeLimits(),
             tool_limits=tool_limits or ToolLimits(),
             system_prompt=system_prompt,
             tokenizer=tokenizer,
+            # An environment whose turns are not replied to pays nothing for it.
+            reply=None if type(self).reply is ToolEnv.reply else self.reply,
         )
         self.render_mode = render_mode
         self.observation_space = TextSpace()
-        self.action_space = TextSpace()
+        self.action_space = TurnSpace()
         self.episode: Episode | None = None
         self._closed = False
 
@@ -117,8 +124,23 @@ class ToolEnv(KnowsItsArguments, gym.Env[str, str]):
         """Return a new episode of this environment, apart from the one that `step` drives.
 
         Any number of them may live at a time. Its driver counts tokens with `Episode.spend`.
+        Whoever plays this environment begins here (`reset`, the vector environment, the engine,
+        audits, evaluations), so what a subclass does here holds everywhere.
         """
         return Episode(task, self.settings, seed=seed)
+
+    def reply(self, episode: Episode) -> Said | Awaitable[Said]:
+        """Say what a user, a game or a test answers to a turn without a call; may be async.
+
+        None ends the episode: its outcome is decided, and graded. A text goes on as a user's, and
+        so do messages of role user or system. `episode.turns` and `episode.said` hold what was said
+        so far. Not asked of a turn that was cut, or that never ends its thinking.
+
+        Raises `InfrastructureError` where machinery failed: the episode is tried again, or masked.
+        Whatever else it raises, or gives, is its own fault: the episode is lost, without a reward.
+        A plain function has to return at once; one that waits is async.
+        """
+        return None
 
     def phrase_answer(self, answer: str) -> str:
         """Return `answer` as a final answer in the form that the reward expects.
@@ -133,7 +155,7 @@ class ToolEnv(KnowsItsArguments, gym.Env[str, str]):
         """Begin an episode; see `areset`."""
         return portal.run(self.areset(seed=seed, options=options))
 
-    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+    def step(self, action: Action) -> tuple[str, float, bool, bool, dict[str, Any]]:
         """Take the model's turn; see `astep`."""
         return portal.run(self.astep(action))
 
@@ -148,37 +170,53 @@ class ToolEnv(KnowsItsArguments, gym.Env[str, str]):
         if self._closed:
             raise EnvironmentClosed("the environment was closed; make a new one")
         super().reset(seed=seed)
-        if self.episode is not None:
-            await self.episode.aclose()
+        given_up, self.episode = self.episode, None
+        if given_up is not None:
+            await given_up.aclose()
         task = self._choose(options or {})
-        episode_seed = int(self.np_random.integers(2**31))
-        self.episode = Episode(
-            task, self.settings, seed=episode_seed, count_tokens=self._count_tokens
-        )
-        prompt = text_of(self.episode.open())
-        schemas = [tool.schema() for tool in self.settings.tools]
-        messages = self.episode.conversation()
+        episode = self.begin(task, seed=int(self.np_random.integers(2**31)))
+        _expect("begin", episode, Episode)
+        await episode.start()
+        episode.count_with(self._count_tokens)
+        self.episode = episode
+        prompt = text_of(episode.open())
+        schemas = [tool.schema() for tool in episode.settings.tools]
+        messages = episode.conversation()
         if self.render_mode == "human":
             self._show()
-        return prompt, {"task_id": task.id, "messages": messages, "tools": schemas}
+        return prompt, {"task_id": episode.task.id, "messages": messages, "tools": schemas}
 
-    async def astep(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+    async def astep(self, action: Action) -> tuple[str, float, bool, bool, dict[str, Any]]:
         """Take the model's turn and return Gymnasium's five.
 
+        The turn is a text, or an assistant message of a chat interface: `{"role": "assistant",
+        "content", "tool_calls", "reasoning_content"}`, whose content may be None or parts of text,
+        and the arguments of whose calls a text or an object.
+
         `info` holds `results` (what each call got), `errors` (failed requests counted by kind),
-        and at the end `outcome`, `answer` and `reward_components`. An episode that the machinery
-        of a tool or a reward lost, or whose reward function raised, ends with a reward of NaN and
-        a `failed` outcome; nothing is raised. `UsageError` is for what the operator must mend. A
+        `messages` (the new ones in OpenAI form: the turn's own, its results, a user's reply), and
+        at the end `outcome`, `answer`, `reward_components` and `limits`. An episode that the
+        machinery of a tool or a reward lost, or whose reward function raised, ends with a reward of
+        NaN and a `failed` outcome; nothing is raised. `UsageError` is for what the operator must
+        mend, and for an action that is neither: then the episode has not been stepped. A
         step that is interrupted ends the episode: a turn is never taken twice.
         """
         if self._closed:
             raise EnvironmentClosed("the environment was closed; make a new one")
         if self.episode is None:
             raise ResetNeeded("step was called before reset; call reset first")
-        if not isinstance(action, str):
-            raise UsageError(f"action: {type(action).__name__}; expected the turn's text")
+        if not isinstance(action, str | Mapping):
+            kind = type(action).__name__
+            raise UsageError(f"action: {kind}; expected the turn's text or an assistant message")
+        given = None if isinstance(action, str) else action
+        turn = (
+            action
+            if isinstance(action, str)
+            else read_assistant(action, self.episode.settings.dialect)
+        )
+        calls_before = self.episode.tool_calls
         try:
-            step = await self.episode.step(action)
+            step = await self.episode.step(turn)
         except InfrastructureError:
             # One lost episode must not take those beside it in a vector environment along.
             step = Step([], (), self.episode.outcome, None)
@@ -188,7 +226,11 @@ class ToolEnv(KnowsItsArguments, gym.Env[str, str]):
             raise
         if self.render_mode == "human":
             self._show()
-        return self._five(step, self.episode)
+        five = self._five(step, self.episode)
+        five[-1]["messages"] = new_messages(
+            self.episode.turns[-1], step.results, step.messages, given=given, number=calls_before
+        )
+        return five
 
     def render(self) -> str | None:
         """Return the transcript so far: coloured text (`ansi`) or a page (`html`)."""
@@ -267,7 +309,9 @@ class ToolEnv(KnowsItsArguments, gym.Env[str, str]):
         if step.outcome is None:
             return text_of(step.pieces), 0.0, False, False, info
         info["outcome"] = step.outcome.to_json()
-        info["answer"] = episode.turns[-1].answer
+        info["answer"] = episode.answer
+        bounds = asdict(episode.settings.limits)
+        info["limits"] = {n: bounds[n] for n in ("turns", "tool_calls", "tokens", "seconds")}
         scores = episode.reward.scores if episode.reward is not None else {}
         info["reward_components"] = {name: score.value for name, score in scores.items()}
         info["reward_reasons"] = {name: score.reason for name, score in scores.items()}

@@ -7,27 +7,44 @@ so one environment serves thousands of episodes at a time.
 
 from __future__ import annotations
 
+import inspect
+import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-from qwq_env.dialect.base import Dialect, Piece, text_of
-from qwq_env.errors import InfrastructureError, QwqError, ResetNeeded
-from qwq_env.outcome import EpisodeLimits, Limit, Outcome
+from qwq_env.dialect.base import Dialect, Message, Piece, text_of
+from qwq_env.errors import (
+    InfrastructureError,
+    QwqError,
+    ResetNeeded,
+    ToolError,
+    describe_error,
+)
+from qwq_env.messages import read_reply
+from qwq_env.outcome import WALL_TIME, EpisodeLimits, Limit, Outcome
 from qwq_env.rubric import FinalTurn, Reward, Rubric
 from qwq_env.task import Task
 from qwq_env.text.truncation import Tokenizer
 from qwq_env.tool import Tool
+from qwq_env.tool_set import StateError
 from qwq_env.toolbox import Toolbox, ToolLimits
 from qwq_env.turn import CallResult, Turn
 
-Author = Literal["task", "thinking", "answer", "tool"]
+_log = logging.getLogger(__name__)
+
+Author = Literal["task", "thinking", "answer", "tool", "user"]
+Spender = Literal["policy", "tool", "user"]
+
+Said = str | Sequence[Message] | None
+"""What `ToolEnv.reply` gives: a user's text, messages of role user or system, or None."""
 
 
 @dataclass(frozen=True, slots=True)
 class EpisodeSettings:
-    """What every episode of an environment shares."""
+    """What every episode of an environment shares. `reply` is `ToolEnv.reply`, where overridden."""
 
     tools: Sequence[Tool]
     rubric: Rubric
@@ -36,71 +53,96 @@ class EpisodeSettings:
     tool_limits: ToolLimits
     system_prompt: str | None = None
     tokenizer: Tokenizer | None = None
+    reply: Callable[[Episode], Said | Awaitable[Said]] | None = None
 
 
 class Step(NamedTuple):
     """What a turn led to. `outcome` is None while the episode goes on.
 
-    `pieces` render what the model reads next (empty at the end); `reward` is None while the
-    episode goes on, and for one that was lost.
+    `pieces` render what the model reads next (empty at the end): the `results` of its calls, or the
+    `messages` with which a user went on. `reward` is None while the episode goes on, and for one
+    that was lost.
     """
 
     pieces: list[Piece]
     results: Sequence[CallResult]
     outcome: Outcome | None
     reward: float | None
+    messages: Sequence[Message] = ()
+
+    @property
+    def author(self) -> Literal["tool", "user"]:
+        """Who wrote the `pieces`."""
+        return "user" if self.messages else "tool"
 
 
 class Timings:
-    """Wall seconds that an episode spent in its tools and in grading."""
+    """Wall seconds that an episode spent in its tools, with its user, and in grading."""
 
-    __slots__ = ("grading", "tools")
+    __slots__ = ("grading", "tools", "user")
 
     def __init__(self) -> None:
         self.tools = 0.0
+        self.user = 0.0
         self.grading = 0.0
 
 
 class Episode:
-    """The state of one episode. Make it, `open` it, `step` it until an outcome, `aclose` it.
+    """The state of one episode: make it, `start` and `open` it, `step` it until an outcome.
 
-    It closes its tools by itself when it ends; `aclose` is for one that is given up. `segments`
-    is the transcript by author, `turns` what the model wrote, `tokens` what was spent.
+    It closes its tools by itself when it ends; `aclose` is for one that is given up. `segments` is
+    the transcript by author, `turns` what the model wrote, `results` what its calls got. `said` are
+    the messages since the opening that a user would know: the answers of turns without a call, and
+    the user's own. `spent` counts tokens by who wrote them.
     """
 
     __slots__ = (
-        "_count", "_started", "outcome", "reward", "segments", "settings", "task", "timings",
-        "tokens", "tool_calls", "toolbox", "turns",
+        "_count", "_started", "before_grading", "outcome", "paid", "results", "reward", "said",
+        "seed", "segments", "settings", "spent", "task", "timings", "tool_calls", "toolbox",
+        "turns",
     )  # fmt: skip
 
-    def __init__(
-        self,
-        task: Task,
-        settings: EpisodeSettings,
-        *,
-        seed: int = 0,
-        count_tokens: Callable[[str], int] | None = None,
-    ) -> None:
-        """Begin `task`. `count_tokens` counts texts against the limit; without it whoever
-        drives the episode calls `spend` with the true numbers."""
+    def __init__(self, task: Task, settings: EpisodeSettings, *, seed: int = 0) -> None:
+        """Begin `task`. Raises `InfrastructureError` if a tool cannot be made."""
         self.task = task
         self.settings = settings
+        self.seed = seed
         self.segments: list[tuple[Author, str]] = []
         self.turns: list[Turn] = []
+        self.results: list[CallResult] = []
+        self.said: list[Message] = []
         self.tool_calls = 0
-        self.tokens = 0
+        self.spent: Counter[Spender] = Counter()
         self.outcome: Outcome | None = None
         self.reward: Reward | None = None
+        self.paid: float | None = None
         self.timings = Timings()
+        self.before_grading: Callable[[], None] | None = None
         self.toolbox = Toolbox(
-            settings.tools, seed=seed, limits=settings.tool_limits, tokenizer=settings.tokenizer
-        )
-        self._count = count_tokens
+            settings.tools, task=task, seed=seed, limits=settings.tool_limits,
+            tokenizer=settings.tokenizer,
+        )  # fmt: skip
+        self._count: Callable[[str], int] | None = None
         self._started = time.perf_counter()
 
-    def conversation(self) -> list[Mapping[str, Any]]:
+    def count_with(self, count: Callable[[str], int]) -> None:
+        """Have texts counted against the limit of tokens.
+
+        Without it, whoever drives the episode calls `spend` with the true numbers.
+        """
+        self._count = count
+
+    def conversation(self) -> list[Message]:
         """Return the opening messages."""
         return self.task.conversation(self.settings.system_prompt)
+
+    async def start(self) -> None:
+        """Start the tool sets; raises `InfrastructureError`, with all that was made closed."""
+        try:
+            await self.toolbox.start()
+        except BaseException:
+            await self.aclose()
+            raise
 
     def open(self) -> list[Piece]:
         """Render the prompt: the conversation, the tools, the opening of the first turn."""
@@ -109,11 +151,12 @@ class Episode:
         return pieces
 
     async def step(self, turn: Turn | str, *, cut: bool = False) -> Step:
-        """Take the model's turn: run its calls, or grade it if it makes none.
+        """Take the model's turn: run its calls, or if it makes none have it replied to or graded.
 
         `cut` says that generation was stopped before the model ended its turn. Raises
-        `InfrastructureError` if the machinery of a tool or a reward failed, and `UsageError` if the
-        operator must mend one. The episode is over then, lost: a turn is never taken twice.
+        `InfrastructureError` if the machinery of a tool, a user or a reward failed, and
+        `UsageError` if the operator must mend one. The episode is over then, lost: a turn is never
+        taken twice.
         """
         if self.outcome is not None:
             raise ResetNeeded(f"the episode has ended ({self.outcome.reason}); call reset first")
@@ -121,20 +164,21 @@ class Episode:
             dialect = self.settings.dialect
             turn = dialect.parse(dialect.first_turn(turn))
         self._write(turn)
-        if limit := self._limit_reached(turn, cut):
-            return await self._end(Outcome.cut(limit))
-        try:
-            return await (self._run_tools(turn) if turn.requests else self._grade(turn))
-        except InfrastructureError as error:
-            await self.lose("infrastructure", str(error))
-            raise
-        except QwqError as error:
-            await self.lose("usage", str(error))
-            raise
+        return await self._or_lose(self._answered(turn, cut))
 
-    def spend(self, tokens: int) -> None:
-        """Count tokens that were sampled or observed."""
-        self.tokens += tokens
+    def spend(self, tokens: int, by: Spender = "policy") -> None:
+        """Count tokens that were sampled or observed, by who wrote them."""
+        self.spent[by] += tokens
+
+    @property
+    def tokens(self) -> int:
+        """All tokens since the prompt."""
+        return self.spent.total()
+
+    @property
+    def answer(self) -> str:
+        """The last answer: of an episode that a limit cut, that of the last turn that has one."""
+        return self._last_answer(cut=self.outcome is not None and self.outcome.truncated)
 
     def tokens_left(self) -> int | None:
         """Return how many tokens the limit still allows, None if there is no limit."""
@@ -147,8 +191,11 @@ class Episode:
         return None if limit is None else limit - (time.perf_counter() - self._started)
 
     async def truncate(self, limit: Limit, detail: str = "") -> Step:
-        """End the episode because a limit was reached that its driver watches."""
-        return await self._end(Outcome.cut(limit, detail))
+        """End the episode because a limit was reached that its driver watches.
+
+        One of wall time loses it, unless the task is timed; see `EpisodeLimits`.
+        """
+        return await self._or_lose(self._cut(limit, detail))
 
     async def lose(self, reason: str, detail: str = "") -> Step:
         """End the episode because machinery failed; it has no reward."""
@@ -157,6 +204,16 @@ class Episode:
     async def aclose(self) -> None:
         """Close the tools. Safe to call again."""
         await self.toolbox.aclose()
+
+    async def _or_lose(self, ending: Awaitable[Step]) -> Step:
+        try:
+            return await ending
+        except InfrastructureError as error:
+            await self.lose("infrastructure", str(error))
+            raise
+        except QwqError as error:
+            await self.lose("usage", str(error))
+            raise
 
     def _write(self, turn: Turn) -> None:
         self.turns.append(turn)
@@ -178,9 +235,24 @@ class Episode:
         if limits.tool_calls is not None and self.tool_calls > limits.tool_calls:
             return "tool_calls"
         # Calls of the last turn would be run for nobody: no turn is left to read them.
-        if limits.turns is not None and len(self.turns) >= limits.turns:
-            return "turns"
-        return None
+        return "turns" if self._was_last_turn() else None
+
+    def _was_last_turn(self) -> bool:
+        most = self.settings.limits.turns
+        return most is not None and len(self.turns) >= most
+
+    async def _answered(self, turn: Turn, cut: bool) -> Step:
+        if limit := self._limit_reached(turn, cut):
+            return await self._cut(limit)
+        if turn.requests:
+            return await self._run_tools(turn)
+        if turn.unclosed_thinking:
+            outcome = Outcome.unanswered()
+            self.reward = self.settings.rubric.refuse(outcome.reason)
+            return await self._end(outcome, self.reward.value)
+        if self.settings.reply is None:
+            return await self._grade(Outcome.answered())
+        return await self._reply(turn, self.settings.reply)
 
     async def _run_tools(self, turn: Turn) -> Step:
         start = time.perf_counter()
@@ -188,34 +260,91 @@ class Episode:
             results = await self.toolbox.run(turn.requests)
         finally:
             self.timings.tools += time.perf_counter() - start
+        self.results += results
         pieces = self.settings.dialect.render_results(results, closed=turn.closed)
-        text = text_of(pieces)
-        self.segments.append(("tool", text))
-        if self._count is not None:
-            self.spend(self._count(text))
-            if self.tokens_left() == 0:
-                return (await self.truncate("tokens"))._replace(results=results)
-        return Step(pieces, results, None, None)
+        return await self._observe(Step(pieces, results, None, None))
 
-    async def _grade(self, turn: Turn) -> Step:
-        if turn.unclosed_thinking:
-            outcome = Outcome.unanswered()
-            self.reward = self.settings.rubric.refuse(outcome.reason)
-            return await self._end(outcome, self.reward.value or 0.0)
+    async def _reply(self, turn: Turn, reply: Callable[[Episode], Said | Awaitable[Said]]) -> Step:
+        self.said.append({"role": "assistant", "content": turn.answer})
         start = time.perf_counter()
-        final = FinalTurn(self.task, turn.answer, tuple(self.turns))
         try:
+            given = reply(self)
+            messages = read_reply(await given if inspect.isawaitable(given) else given)
+        except QwqError as error:
+            if not isinstance(error, ToolError):
+                raise
+            return await self._reply_failed(error)
+        # Its fault is not the policy's, nor that of other episodes.
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the boundary to foreign code
+            return await self._reply_failed(error)
+        finally:
+            self.timings.user += time.perf_counter() - start
+        if messages is None:
+            return await self._grade(Outcome.answered())
+        if self._was_last_turn():
+            return await self._cut("turns")
+        self.said += messages
+        pieces = self.settings.dialect.render_reply(messages, closed=turn.closed)
+        return await self._observe(Step(pieces, (), None, None, messages))
+
+    async def _reply_failed(self, error: BaseException) -> Step:
+        kind = (getattr(self.settings.reply, "__qualname__", "reply"), type(error))
+        if kind not in _told:
+            _told.add(kind)
+            _log.error("%s failed; its episodes are not learned from", kind[0], exc_info=error)
+        return await self.lose("reply", describe_error(error))
+
+    async def _observe(self, step: Step) -> Step:
+        """Take note of what the model reads next."""
+        text = text_of(step.pieces)
+        self.segments.append((step.author, text))
+        if self._count is not None:
+            self.spend(self._count(text), step.author)
+            if self.tokens_left() == 0:
+                ended = await self._cut("tokens")
+                return ended._replace(results=step.results, messages=step.messages)
+        return step
+
+    async def _cut(self, limit: Limit, detail: str = "") -> Step:
+        limits = self.settings.limits
+        if limit in WALL_TIME and not limits.timed:
+            return await self.lose(limit, detail)
+        outcome = Outcome.cut(limit, detail)
+        if limits.grade_truncated and self.turns:
+            return await self._grade(outcome)
+        return await self._end(outcome, 0.0)
+
+    async def _grade(self, outcome: Outcome) -> Step:
+        if self.before_grading is not None:
+            self.before_grading()
+        start = time.perf_counter()
+        answer = self._last_answer(cut=outcome.truncated)
+        try:
+            state = await self.toolbox.state()
+            final = FinalTurn(self.task, answer, tuple(self.turns), tuple(self.results), state)
             self.reward = await self.settings.rubric.grade(final)
+        except StateError as error:
+            return await self.lose("state", str(error))
         finally:
             self.timings.grading += time.perf_counter() - start
         if self.reward.value is None:
-            return await self._end(Outcome.lost("undecided", _undecided(self.reward)))
-        return await self._end(Outcome.answered(), self.reward.value)
+            return await self.lose("undecided", _undecided(self.reward))
+        return await self._end(outcome, self.reward.value)
 
-    async def _end(self, outcome: Outcome, reward: float = 0.0) -> Step:
+    def _last_answer(self, *, cut: bool) -> str:
+        if not self.turns or not cut:
+            return self.turns[-1].answer if self.turns else ""
+        return next((t.answer for t in reversed(self.turns) if t.answer.strip()), "")
+
+    async def _end(self, outcome: Outcome, paid: float | None = None) -> Step:
         self.outcome = outcome
+        self.paid = paid
         await self.aclose()
-        return Step([], (), outcome, None if outcome.failed else reward)
+        return Step([], (), outcome, paid)
+
+
+_told: set[tuple[str, type[BaseException]]] = set()
+"""What of replies has been logged already."""
 
 
 def render_prompt(task: Task, settings: EpisodeSettings) -> list[Piece]:

@@ -1,19 +1,22 @@
 """How an episode ended, and why.
 
 `terminated`: the outcome is decided, for an answer was given, or the model ended without one.
-`truncated`: a limit cut the episode, and `reason` names the limit. `failed`: our own machinery lost
-it (a server, a sandbox, a grader that could not decide); such an episode has no reward at all, and
-training masks it.
+`truncated`: a limit of the policy's cut the episode, and `reason` names the limit. `failed`: our
+own machinery lost it (a server, a sandbox, a grader that could not decide, our wall time); such an
+episode has no reward at all, and training masks it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from qwq_env.checks import check_positive, check_whole
+from qwq_env.errors import UsageError, brief
 
 Limit = Literal["turns", "tool_calls", "tokens", "seconds", "batch_deadline"]
+WALL_TIME: Final = ("seconds", "batch_deadline")
+"""Limits on time that our machinery spends too; see `EpisodeLimits.timed`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +77,26 @@ class EpisodeLimits:
     """Bounds on an episode. None means no bound.
 
     `turns` counts the model's turns, `tool_calls` its requests, `tokens` everything after the
-    prompt (the model's and the tools' tokens), `seconds` wall time since the reset.
+    prompt (the model's, the tools' and a user's tokens), `seconds` wall time since the reset.
+
+    An episode that the first three cut is truncated and paid 0, or with `grade_truncated` what the
+    rubric gives for what was reached: its last answer and the state of its tool sets. Wall time is
+    not the policy's: tools, servers and other episodes spend it too. So an episode that `seconds`,
+    or the deadline of a batch, ended is lost and not learned from, unless the task is `timed`: then
+    it is truncated like any other.
     """
 
     turns: int | None = 16
     tool_calls: int | None = 32
     tokens: int | None = None
     seconds: float | None = 600.0
+    grade_truncated: bool = False
+    timed: bool = False
 
     def __post_init__(self) -> None:
         check_positive("limit seconds", self.seconds, optional=True)
         for name in ("turns", "tool_calls", "tokens"):
             check_whole(f"limit {name}", getattr(self, name), optional=True)
+        for name in ("grade_truncated", "timed"):
+            if not isinstance(value := getattr(self, name), bool):
+                raise UsageError(f"limit {name}: {brief(value)}; expected True or False")

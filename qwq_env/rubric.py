@@ -1,7 +1,9 @@
 """Outcome rewards, composed.
 
-A reward function sees the task and what the *model* wrote, never a tool's output, and gives a
-`Score`. The reward of an episode is
+A reward function sees the task, what the *model* wrote, and what its tools did, and gives a
+`Score`. The texts that graders judge, `answer` and `turns`, are the model's alone: what a tool or a
+user printed earns nothing, unless a function looks for it in `results` or `state` itself. The
+reward of an episode is
 
     reward = gate_1 × gate_2 × ... × (base + weight_1 × score_1 + weight_2 × score_2 + ...)
 
@@ -34,7 +36,7 @@ from qwq_env.errors import EpisodeError, InfrastructureError, UsageError, brief,
 from qwq_env.grading.reward.model import Candidate, RewardModel
 from qwq_env.grading.score import Score
 from qwq_env.task import Task
-from qwq_env.turn import Turn
+from qwq_env.turn import CallResult, Turn
 
 _log = logging.getLogger(__name__)
 
@@ -43,16 +45,24 @@ _LARGEST: Final = 1e15
 infinity, and one of them spoils the advantages of its whole group."""
 
 
+_NO_STATE: Final[Mapping[str, Any]] = {}
+
+
 class FinalTurn(NamedTuple):
     """All that a reward function may judge by.
 
-    `answer` is the model's final answer: the text of its last turn after the thinking. `turns`
-    are all turns of the model, for rewards that look at its thinking or its calls.
+    `answer` is the model's final answer: the text of its last turn after the thinking; of an
+    episode that was cut (`EpisodeLimits.grade_truncated`), that of the last turn that has one.
+    `turns` are all turns of the model, for rewards that look at its thinking or its calls.
+    `results` are what all its calls got, in the order of the calls, with their metadata. `state` is
+    what each tool set said at the end (`ToolSet.state`), by the name of its class.
     """
 
     task: Task
     answer: str
     turns: tuple[Turn, ...]
+    results: tuple[CallResult, ...] = ()
+    state: Mapping[str, Any] = _NO_STATE
 
 
 RewardFunction = Callable[[FinalTurn], Score | float | Awaitable[Score | float]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -46,13 +46,24 @@ class TextSpace(gym.Space[str]):
 
     def __eq__(self, other: object) -> bool:
         """Compare by `max_length`."""
-        return isinstance(other, TextSpace) and other.max_length == self.max_length
+        return type(other) is type(self) and other.max_length == self.max_length  # type: ignore[attr-defined]
 
     def __hash__(self) -> int:
-        return hash((TextSpace, self.max_length))
+        return hash((type(self), self.max_length))
 
     def __repr__(self) -> str:
         return "TextSpace()" if self.max_length == 2**31 else f"TextSpace({self.max_length})"
+
+
+class TurnSpace(TextSpace):
+    """A model's turn: its text, or an assistant message of a chat interface."""
+
+    def contains(self, x: Any) -> bool:
+        """Say whether `x` is a text, or a message of role assistant."""
+        return super().contains(x) or (isinstance(x, Mapping) and x.get("role") == "assistant")
+
+    def __repr__(self) -> str:
+        return f"TurnSpace{super().__repr__().removeprefix('TextSpace')}"
 
 
 # `AsyncVectorEnv` moves observations through shared memory unless told otherwise; these three

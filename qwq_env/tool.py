@@ -26,7 +26,9 @@ import contextlib
 import contextvars
 import functools
 import inspect
+import sys
 import threading
+import types
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -35,7 +37,7 @@ from typing import Any, overload
 from qwq_env.errors import InfrastructureError, UsageError, brief, describe_error
 from qwq_env.errors import ToolError as ToolError
 from qwq_env.schema.signature import Signature, signature_of
-from qwq_env.schema.validator import check_parameters
+from qwq_env.task import Task
 from qwq_env.text.shown import shown
 
 
@@ -71,8 +73,8 @@ class Tool(ABC):
     parameters: Mapping[str, Any]
     instant: bool = False
 
-    def for_episode(self, seed: int) -> Tool:
-        """Return the instance for one episode; a tool without state returns itself."""
+    def for_episode(self, task: Task, seed: int) -> Tool:
+        """Return the instance for one episode of `task`; a tool without state returns itself."""
         return self
 
     @abstractmethod
@@ -118,9 +120,15 @@ class FunctionTool(Tool):
         self._blocking = blocking
         self.instant = not (blocking or self._is_async)
 
-    def __reduce__(self) -> str:
-        """Pickle by name, as functions are: the module's attribute is the tool itself."""
-        return self.function.__qualname__
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        """Pickle by name, as functions are: the module's attribute is the tool, or the function."""
+        name = self.function.__qualname__
+        found: Any = sys.modules.get(self.__module__)
+        for part in name.split("."):
+            found = getattr(found, part, None)
+        if found is not self.function:
+            return name
+        return _remade, (self.function, self.name, self._blocking)
 
     def __call__(self, *args: Any, **arguments: Any) -> Any:
         """Call the function itself, for unit tests of it."""
@@ -131,7 +139,7 @@ class FunctionTool(Tool):
         if self._is_async:
             value = await self.function(**arguments)
         elif self._blocking:
-            value = await _in_thread(functools.partial(self.function, **arguments))
+            value = await in_thread(functools.partial(self.function, **arguments))
         else:
             value = self.function(**arguments)
         if inspect.iscoroutine(value):  # an async function, behind a decorator that hides it
@@ -139,7 +147,7 @@ class FunctionTool(Tool):
         return value if isinstance(value, ToolResult) else shown(value)
 
 
-async def _in_thread(function: Callable[[], Any]) -> Any:
+async def in_thread(function: Callable[[], Any]) -> Any:
     """Run `function` in a thread of its own and return what it returns.
 
     Not `asyncio.to_thread`: a thread cannot be stopped, so a function that never returns would
@@ -193,54 +201,35 @@ def tool(
     """
 
     def make(function: Callable[..., Any]) -> FunctionTool:
+        _refuse_bound(function)
         signature = signature_of(function)
         known = function.__name__ if name is None else name
-        return FunctionTool(function, signature, name=_checked_name(known), blocking=blocking)
+        return FunctionTool(function, signature, name=checked_name(known), blocking=blocking)
 
     return make if function is None else make(function)
 
 
-class CheckedTools(tuple[Tool, ...]):
-    """Tools that were found sound: an environment's, which no episode need check again."""
-
-    __slots__ = ()
-
-
-def checked_tools(tools: object) -> CheckedTools:
-    """Return the tools of an environment or a toolbox.
-
-    Raises `UsageError` for what is no `Tool`, for two of one name, and for a name, a description
-    or parameters that could not be shown to a model.
-    """
-    if isinstance(tools, CheckedTools):
-        return tools
-    if not isinstance(tools, list | tuple):
-        raise UsageError(f"tools: {brief(tools)}; expected a list of Tools")
-    for tool in tools:
-        if not isinstance(tool, Tool):
-            expected = "a Tool: an instance, or what @tool makes of a function"
-            raise UsageError(f"tools: {brief(tool)}; expected {expected}")
-        _check(tool)
-    names = [tool.name for tool in tools]
-    if len(set(names)) != len(names):
-        raise UsageError(f"tools: two of them share a name: {', '.join(sorted(names))}")
-    return CheckedTools(tools)
-
-
-def _check(tool: Tool) -> None:
-    where = type(tool).__name__
-    try:
-        _checked_name(getattr(tool, "name", None))
-        where = tool.name
-        description = getattr(tool, "description", None)
-        if not isinstance(description, str):
-            raise UsageError(f"description: {brief(description)}; expected a text")
-        check_parameters(getattr(tool, "parameters", None))
-    except UsageError as error:
-        raise UsageError(f"tool {where}: {error}") from None
-
-
-def _checked_name(name: object) -> str:
+def checked_name(name: object) -> str:
+    """Return a tool's name. Raises `UsageError` for one that could not be shown to a model."""
     if not isinstance(name, str) or not name or not name.isprintable():
         raise UsageError(f"name: {brief(name)}; expected a printable text, not empty")
     return name
+
+
+def _remade(function: Callable[..., Any], name: str, blocking: bool) -> FunctionTool:
+    return tool(name=name, blocking=blocking)(function)
+
+
+def _refuse_bound(function: object) -> None:
+    """Raise `UsageError` for the method of an object, which all episodes would write into."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    inner = inspect.unwrap(function) if callable(function) else function
+    owner = getattr(inner, "__self__", None)
+    if owner is None or isinstance(owner, types.ModuleType | type):
+        return
+    kind = type(owner).__name__
+    raise UsageError(
+        f"tool {getattr(inner, '__name__', 'method')}: a method of one {kind}, which all episodes"
+        f" would share; derive {kind} from ToolSet and give the class: tools=[{kind}]"
+    )

@@ -17,21 +17,24 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 
 from qwq_env import portal
+from qwq_env.checked_tools import ToolLike, checked_tools
 from qwq_env.checks import check_positive, check_whole
 from qwq_env.errors import (
     EnvironmentClosed,
     InfrastructureError,
-    QwqError,
+    ServersGone,
     ToolError,
     UsageError,
     describe_error,
     did_you_mean,
 )
 from qwq_env.schema.arguments import check_arguments
+from qwq_env.task import Task
 from qwq_env.text.escapes import lost_backslash
 from qwq_env.text.shown import shown
 from qwq_env.text.truncation import Tokenizer, cut_characters, cut_tokens
-from qwq_env.tool import Tool, ToolResult, checked_tools
+from qwq_env.tool import Tool, ToolResult
+from qwq_env.tool_set import LiveSet, MethodTool
 from qwq_env.turn import CallResult, MalformedCall, ToolCall
 
 _log = logging.getLogger(__name__)
@@ -79,7 +82,7 @@ class ToolLimits:
 
 
 class Toolbox:
-    """The tools of one episode. Make one for each episode, and close it at the end.
+    """The tools of one episode. Make one for each episode, `start` it, and close it at the end.
 
     Raises `UsageError` for tools that are none, and `InfrastructureError` for one whose instance
     for this episode could not be made; those made before it are closed (`close_abandoned` waits).
@@ -89,8 +92,9 @@ class Toolbox:
 
     def __init__(
         self,
-        tools: Sequence[Tool],
+        tools: Sequence[ToolLike],
         *,
+        task: Task = Task("", "", None),  # noqa: B008 - frozen
         seed: int = 0,
         limits: ToolLimits | None = None,
         tokenizer: Tokenizer | None = None,
@@ -100,24 +104,52 @@ class Toolbox:
             raise UsageError("tool limit tokens: needs a tokenizer to count with; none was given")
         self.counts: Counter[str] = Counter()
         self._tokenizer = tokenizer
+        self._task = task
         self._tools: dict[str, Tool] = {}
+        self._sets: list[LiveSet] = []
+        self._started = False
         self._closed = False
         self._closing: asyncio.Task[None] | None = None
+        checked = checked_tools(tools)
         try:
-            for tool in checked_tools(tools):
-                self._tools[tool.name] = _begun(tool, seed)
+            for tool in checked.single:
+                self._tools[tool.name] = _begun(tool, task, seed)
+            for maker in checked.sets:
+                live = maker.begin(seed, self.limits.seconds)
+                self._sets.append(live)
+                self._tools |= {tool.name: tool.bound(live) for tool in maker.tools}
         except BaseException:
             self._abandon()
             raise
 
+    async def start(self) -> None:
+        """Start the tool sets, if that was not done yet.
+
+        Raises `InfrastructureError` if one cannot, or takes longer than a call may.
+        """
+        if not self._started:
+            self._started = True
+            for live in self._sets:
+                await live.start(self._task)
+
+    async def state(self) -> dict[str, Any]:
+        """Return what each tool set says of its state, by the name of its class.
+
+        Raises `StateError` where one cannot say it.
+        """
+        return {live.maker.name: await live.state() for live in self._sets}
+
     async def run(self, requests: Sequence[ToolCall | MalformedCall]) -> list[CallResult]:
         """Run all requests concurrently; the results stand in the order of the requests.
 
-        Raises `InfrastructureError` when a tool's machinery failed, and `UsageError` when the
-        operator must mend a tool; the other calls of the turn are then cancelled.
+        Those on one tool set run one after the other. Raises `InfrastructureError` when a tool's
+        machinery failed, and `UsageError` when the operator must mend a tool; the other calls of
+        the turn are then cancelled.
         """
         if self._closed:
             raise EnvironmentClosed("the toolbox was closed; make one for each episode")
+        if self._sets:
+            await self.start()
         run, beyond = requests[: self.limits.calls], requests[self.limits.calls :]
         if len(run) == 1 or all(map(self._is_instant, run)):
             results = [await self._run_one(request) for request in run]
@@ -146,17 +178,18 @@ class Toolbox:
         if self._closing is not None:
             await asyncio.shield(self._closing)
 
-    def _held(self) -> list[Tool]:
-        """Return the tools that hold something."""
-        return [tool for tool in self._tools.values() if type(tool).aclose is not Tool.aclose]
+    def _held(self) -> dict[str, Tool | LiveSet]:
+        """Return what holds something, by name."""
+        tools = {n: t for n, t in self._tools.items() if type(t).aclose is not Tool.aclose}
+        return tools | {s.maker.name: s for s in self._sets if "aclose" in s.maker.hooks}
 
-    async def _close(self, tools: Sequence[Tool]) -> None:
-        for tool in tools:
+    async def _close(self, held: Mapping[str, Tool | LiveSet]) -> None:
+        for name, each in held.items():
             try:
                 async with asyncio.timeout(self.limits.seconds):
-                    await tool.aclose()
+                    await each.aclose()
             except (Exception, SystemExit) as error:  # noqa: BLE001 - the boundary to tool code
-                _log.warning("tool %s: failed to close: %s", tool.name, describe_error(error))
+                _log.warning("tool %s: failed to close: %s", name, describe_error(error))
 
     def _abandon(self) -> None:
         """Close what was made of a toolbox that could not be made whole, which nobody will."""
@@ -193,7 +226,12 @@ class Toolbox:
         if problem is not None:
             return _policy_error(tool.name, problem.kind, problem.message)
         call = self._call_instant if tool.instant else self._call
-        result = await call(tool, arguments, time.perf_counter())
+        if isinstance(tool, MethodTool) and tool.live is not None:
+            # Taken in the order of the requests: nothing was waited for until here.
+            async with tool.live.turn:
+                result = await call(tool, arguments, time.perf_counter())
+        else:
+            result = await call(tool, arguments, time.perf_counter())
         note = lost_backslash(arguments, request.raw, failed=result.status != "ok")
         return replace(result, content=result.content + note) if note else result
 
@@ -281,14 +319,14 @@ async def close_abandoned() -> None:
         await asyncio.wait(own)
 
 
-def _begun(tool: Tool, seed: int) -> Tool:
+def _begun(tool: Tool, task: Task, seed: int) -> Tool:
     """Return the tool's instance for an episode. Raises `InfrastructureError` if there is none."""
     try:
-        made = tool.for_episode(seed)
-    except QwqError:
+        made = tool.for_episode(task, seed)
+    except (InfrastructureError, ServersGone, UsageError):
         raise
     # The boundary to foreign tool code: one that has no place left must not end a whole batch.
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         message = f"tool {tool.name}: cannot be made: {describe_error(error)}"
         raise InfrastructureError(message) from error
     if not isinstance(made, Tool):

@@ -50,14 +50,16 @@ class PhaseSeconds(NamedTuple):
     """Wall seconds of an episode by phase.
 
     `waiting` is for a place among the running episodes, from the beginning of the batch to that of
-    the first attempt. Waiting for a place inside a policy or its server is part of `model`. Of an
-    episode that was tried again, the other phases are those of the attempt that counts.
+    the first attempt. Waiting for a place inside a policy or its server is part of `model`; `user`
+    is for a user's replies (`ToolEnv.reply`). Of an episode that was tried again, the other phases
+    are those of the attempt that counts.
     """
 
     model: float = 0.0
     tools: float = 0.0
     grading: float = 0.0
     waiting: float = 0.0
+    user: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,8 @@ class Trajectory:
 
     `reward` is None for an episode that was lost; training masks it. `scores` are the rubric's
     components, None where undecided. `counts` tallies the tool requests by outcome. `answer` is
-    what was graded, `reference` what it was graded against.
+    what was graded, `reference` what it was graded against. `tokens` counts those after the prompt
+    by who wrote them (`policy`, `tool`, `user`), all turns together, thinking included.
 
     An episode over a chat interface has `messages` and no ids.
 
@@ -94,6 +97,7 @@ class Trajectory:
     seconds: PhaseSeconds = PhaseSeconds()
     earlier: list[TrainingRow] = field(default_factory=list)
     messages: list[dict[str, Any]] = field(default_factory=list)
+    tokens: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def rows(self) -> list[TrainingRow]:

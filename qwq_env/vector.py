@@ -19,7 +19,7 @@ from gymnasium.vector.utils import batch_space
 
 from qwq_env import portal
 from qwq_env.checks import check_whole
-from qwq_env.env import ToolEnv
+from qwq_env.env import Action, ToolEnv
 from qwq_env.errors import InfrastructureError, ResetNeeded, UsageError
 from qwq_env.outcome import Outcome
 
@@ -82,23 +82,24 @@ class ToolVectorEnv(VectorEnv[Texts, Texts, np.ndarray]):
         return portal.run(self._reset(seeds, options, mask))
 
     def step(
-        self, actions: Sequence[str]
+        self, actions: Sequence[Action]
     ) -> tuple[Texts, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Take one turn in every episode, all at the same time.
 
-        Raises `UsageError` for anything but one text an episode, before any episode is stepped.
+        Raises `UsageError` for anything but one text or message an episode, before any episode is stepped.
         """
         if not self._begun:
             raise ResetNeeded("step was called before reset; call reset first")
         # A text is a sequence of texts too: one character for each episode.
-        if isinstance(actions, str) or not isinstance(actions, Sequence | np.ndarray):
+        if isinstance(actions, str | Mapping) or not isinstance(actions, Sequence | np.ndarray):
             raise UsageError(f"actions: {actions!r:.80}; expected a sequence of texts")
         if len(actions) != self.num_envs:
             raise UsageError(f"actions: {len(actions)} of them; expected {self.num_envs}")
         for index, action in enumerate(actions):
-            if not isinstance(action, str):
+            if action not in self.single_action_space:
+                expected = "the turn's text or an assistant message"
                 kind = type(action).__name__
-                raise UsageError(f"actions: {kind} at {index}; expected the turn's text")
+                raise UsageError(f"actions: {kind} at {index}; expected {expected}")
         return portal.run(self._step(actions))
 
     def render(self) -> tuple[Any, ...]:
@@ -138,7 +139,7 @@ class ToolVectorEnv(VectorEnv[Texts, Texts, np.ndarray]):
         return tuple(self._observations), infos
 
     async def _step(
-        self, actions: Sequence[str]
+        self, actions: Sequence[Action]
     ) -> tuple[Texts, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         results = await asyncio.gather(
             *(self._step_one(index, action) for index, action in enumerate(actions))
@@ -154,7 +155,7 @@ class ToolVectorEnv(VectorEnv[Texts, Texts, np.ndarray]):
         return tuple(observations), np.array(rewards), terminations, truncations, infos
 
     async def _step_one(
-        self, index: int, action: str
+        self, index: int, action: Action
     ) -> tuple[str, float, bool, bool, dict[str, Any]]:
         if self._ended[index]:
             try:

@@ -117,7 +117,7 @@ def test_answer_in_the_thinking_earns_nothing():
         (EpisodeLimits(turns=1), "turns"),
         (EpisodeLimits(tool_calls=1), "tool_calls"),
         (EpisodeLimits(tokens=5), "tokens"),
-        (EpisodeLimits(seconds=1e-9), "seconds"),
+        (EpisodeLimits(seconds=1e-9, timed=True), "seconds"),
     ],
 )
 def test_each_limit_truncates_and_says_which(limits, limit):
@@ -151,7 +151,7 @@ class Held(Tool):
     def __init__(self):
         self.seeds, self.closed = [], 0
 
-    def for_episode(self, seed):
+    def for_episode(self, task, seed):
         self.seeds.append(seed)
         return self
 

@@ -227,7 +227,7 @@ def test_vector_environment_outlives_an_episode_that_cannot_begin():
         parameters = {"type": "object", "properties": {}}  # noqa: RUF012 - a constant
         asked = 0
 
-        def for_episode(self, seed):
+        def for_episode(self, task, seed):
             Scarce.asked += 1
             if Scarce.asked == 3:
                 raise InfrastructureError("no place left")

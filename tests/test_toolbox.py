@@ -371,7 +371,7 @@ class Counter(Tool):
         self.fails = fails
         self.closed = 0
 
-    def for_episode(self, seed: int) -> Counter:
+    def for_episode(self, task, seed: int) -> Counter:
         return Counter(seed, self.fails)
 
     async def call(self, arguments: Mapping[str, Any]) -> str:
@@ -398,7 +398,7 @@ async def test_closing_closes_every_tool_once(caplog: pytest.LogCaptureFixture) 
     made: list[Counter] = []
 
     class Watched(Counter):
-        def for_episode(self, seed: int) -> Counter:
+        def for_episode(self, task, seed: int) -> Counter:
             made.append(Counter(fails=self.fails))
             return made[-1]
 
@@ -423,7 +423,7 @@ class Slow(Counter):
         super().__init__()
         self.begun, self.told = asyncio.Event(), asyncio.Event()
 
-    def for_episode(self, seed: int) -> Slow:
+    def for_episode(self, task, seed: int) -> Slow:
         return self
 
     async def aclose(self) -> None:
@@ -452,7 +452,7 @@ async def test_closing_that_is_interrupted_goes_on() -> None:
 @pytest.mark.parametrize("error", [InfrastructureError, OSError, UsageError])
 async def test_tools_of_a_toolbox_that_cannot_be_made_are_closed(error: type[Exception]) -> None:
     class Unmade(Counter):
-        def for_episode(self, seed: int) -> Unmade:
+        def for_episode(self, task, seed: int) -> Unmade:
             raise error("no place left")
 
     made, unmade = Slow(), Unmade()
@@ -471,11 +471,11 @@ async def test_tools_of_a_toolbox_that_cannot_be_made_are_closed(error: type[Exc
 
 def test_tools_of_a_toolbox_that_cannot_be_made_are_closed_outside_of_a_loop_too() -> None:
     class Unmade(Counter):
-        def for_episode(self, seed: int) -> Unmade:
+        def for_episode(self, task, seed: int) -> Unmade:
             raise OSError("no place left")
 
     class Made(Counter):
-        def for_episode(self, seed: int) -> Made:
+        def for_episode(self, task, seed: int) -> Made:
             return self
 
     made, unmade = Made(), Unmade()
@@ -562,11 +562,11 @@ def test_a_tool_that_cannot_be_shown_is_refused(field: str, value: Any, told: st
 
 def test_a_tool_that_cannot_begin_an_episode_is_our_failure() -> None:
     class Unmade(Echo):
-        def for_episode(self, seed: int) -> Tool:
+        def for_episode(self, task, seed: int) -> Tool:
             return [self][seed]
 
     class Other(Echo):
-        def for_episode(self, seed: int) -> Tool:
+        def for_episode(self, task, seed: int) -> Tool:
             return None  # type: ignore[return-value]
 
     assert Toolbox([Unmade()], seed=0).limits

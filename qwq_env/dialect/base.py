@@ -69,6 +69,15 @@ class Dialect(ABC):
         `closed` is the `Turn.closed` of the turn that made the requests.
         """
 
+    def render_reply(self, messages: Messages, *, closed: bool) -> list[Piece]:
+        """Render what follows a turn without calls: a user's `messages`, and the next opening.
+
+        `closed` is as above. The messages are foreign text, as those of a task are. Override it
+        where `end_of_turn` is empty, or where `render` begins with more than the messages.
+        """
+        ended = Piece("\n" if closed else f"{self.end_of_turn}\n", control=True)
+        return [ended, *self.render(messages)]
+
     def first_turn(self, text: str) -> str:
         """Return the turn that a decoded generation begins with.
 

@@ -86,6 +86,10 @@ class FencedDialect(Dialect):
         """Render each result between `<interpreter>` tags; the model's turn goes on."""
         return inline.render_results(results, self._frame, closed=closed)
 
+    def render_reply(self, messages: Messages, *, closed: bool) -> list[Piece]:
+        """Render a user's messages, which end the model's turn; see `Dialect.render_reply`."""
+        return inline.render_reply(messages, closed=closed)
+
     def first_turn(self, text: str) -> str:
         """Return the turn that the text begins with; see `Dialect.first_turn`."""
         return first_turn(text, _OPENING, self._read)

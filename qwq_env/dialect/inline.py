@@ -76,6 +76,14 @@ def render_results(results: Sequence[CallResult], frame: Frame, *, closed: bool)
     return pieces
 
 
+def render_reply(messages: Messages, *, closed: bool) -> list[Piece]:
+    """Render a user's messages, which end the turn, and open the next one."""
+    pieces = [Piece("\n" if closed else f"{chatml.END}\n", control=True)]
+    for message in messages:
+        pieces += chatml.turn(chatml.role_of(message), chatml.content_of(message))
+    return [*pieces, Piece(chatml.ASSISTANT, control=True)]
+
+
 def neutralised(text: str, markup: Sequence[str]) -> str:
     """Return the text with the `<` of each such tag written as `&lt;`.
 

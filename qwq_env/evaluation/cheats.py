@@ -80,6 +80,7 @@ async def _audit(env: ToolEnv, tasks: Sequence[Task], seed: int) -> list[Paid]:
             trick = Trick(env, task, others, random.Random(f"{seed}/{name}/{index}"))
             episode = env.begin(task, seed=index)
             try:
+                await episode.start()
                 episode.open()
                 rewards.append((await cheat(episode, trick)).reward)
             finally:

@@ -8,61 +8,29 @@ compared, but not trained on.
 from __future__ import annotations
 
 import asyncio
+import functools
 import math
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from qwq_env.dialect.base import Messages, Schemas, text_of
+from qwq_env.chat_model import ChatModel, ChatReply, Unwanted
+from qwq_env.dialect.base import Schemas, text_of
 from qwq_env.episode import Episode, Step
-from qwq_env.errors import InfrastructureError
 from qwq_env.outcome import Outcome
 from qwq_env.rollout.chat_budget import ChatBudget
-from qwq_env.rollout.chat_messages import ChatReply, Transcript, text_stops, with_instructions
-from qwq_env.rollout.play import PlaySettings, end_at_deadline, nearest_deadline, trajectory_of
-from qwq_env.rollout.policy import Sampling
+from qwq_env.rollout.chat_messages import Transcript, text_stops, with_instructions
+from qwq_env.rollout.play import (
+    PlaySettings,
+    end_at_deadline,
+    lift,
+    nearest_deadline,
+    trajectory_of,
+)
 from qwq_env.trajectory import Trajectory
 from qwq_env.turn import Turn
 
 __all__ = ["ChatModel", "ChatPlayer", "ChatReply", "Unwanted"]
-
-
-class Unwanted(InfrastructureError):
-    """The server will not answer this one conversation, however often it is asked."""
-
-
-class ChatModel(ABC):
-    """Something that answers messages. Safe for many concurrent calls.
-
-    `native_tools` says that it takes tool schemas. One that does not is told of the tools in the
-    dialect's own words and has to write its calls as the dialect does.
-    """
-
-    native_tools: bool = True
-
-    @abstractmethod
-    async def reply(
-        self,
-        messages: Messages,
-        tools: Schemas,
-        *,
-        max_tokens: int,
-        sampling: Sampling,
-        seed: int,
-        stop: Sequence[str] = (),
-    ) -> ChatReply:
-        """Return one reply; its content ends with the first of the `stop` strings in it.
-
-        Messages that fill the model's context get an empty reply with the reason "length", like a
-        token policy's. Raises `Unwanted` for a conversation that the server turns down, another
-        `InfrastructureError` when the machinery failed, and `UsageError` when the operator must
-        act (a wrong key, address, model or setting).
-        """
-
-    async def aclose(self) -> None:
-        """Free everything."""
-        return None
 
 
 class ChatPlayer:
@@ -97,6 +65,7 @@ class ChatPlayer:
     async def play(self) -> Trajectory:
         """Play to the end. Raises `InfrastructureError`; the episode is closed in any case."""
         try:
+            await self.episode.start()
             self._open()
             step = await self._play_until_deadline()
         finally:
@@ -117,7 +86,8 @@ class ChatPlayer:
         limit, seconds = nearest_deadline(self.episode, self._deadline)
         try:
             async with asyncio.timeout(seconds) as bound:
-                while (step := await self._turn(bound)).outcome is None:
+                self.episode.before_grading = functools.partial(lift, bound)
+                while (step := await self._turn()).outcome is None:
                     pass
                 return step
         except TimeoutError:
@@ -127,19 +97,17 @@ class ChatPlayer:
         except Unwanted as error:
             return await self.episode.lose("refused", str(error))
 
-    async def _turn(self, bound: asyncio.Timeout) -> Step:
+    async def _turn(self) -> Step:
         if (budget := self._budget.left()) < 1:
             return await self.episode.truncate("tokens", "the conversation fills the context")
         reply = await self._reply(budget)
         turn = self._transcript.add_reply(reply)
         self._budget.sample(reply)
-        if not turn.requests and not bound.expired():
-            # The outcome is being decided. Grading has bounds of its own, and an answer given in
-            # time is not to be paid 0 because its grader was slow.
-            bound.reschedule(None)
         step = await self.episode.step(turn, cut=reply.finish_reason == "length")
-        if step.outcome is None:
-            self._budget.observe(self._transcript.add_results(reply, step.results))
+        if step.outcome is None and step.messages:
+            self._budget.observe(self._transcript.add_messages(step.messages), "user")
+        elif step.outcome is None:
+            self._budget.observe(self._transcript.add_results(reply, step.results), "tool")
         return _noted(step, turn)
 
     async def _reply(self, max_tokens: int) -> ChatReply:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from qwq_env.episode import Episode
-from qwq_env.rollout.chat_messages import ChatReply
+from qwq_env.chat_model import ChatReply
+from qwq_env.episode import Episode, Spender
 from qwq_env.rollout.play import PlaySettings
 
 _BYTES_PER_TOKEN = 4
@@ -48,15 +48,15 @@ class ChatBudget:
         self._context += stays
         self._spend(sampled)
 
-    def observe(self, text: str) -> None:
-        """Take account of what tools said."""
+    def observe(self, text: str, by: Spender) -> None:
+        """Take account of what tools or a user said."""
         tokens = self._count(text)
         self._context += tokens
-        self._spend(tokens)
+        self._spend(tokens, by)
 
-    def _spend(self, tokens: int) -> None:
+    def _spend(self, tokens: int, by: Spender = "policy") -> None:
         self._spent += tokens
-        self._episode.spend(tokens)
+        self._episode.spend(tokens, by)
 
     def _count(self, text: str) -> int:
         written = text.encode("utf-8", "replace")

@@ -13,16 +13,12 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from qwq_env.text.sendable import sendable_text
 from qwq_env.turn import MalformedCall, ToolCall
 
 NO_OUTPUT = "(no output)"
-NO_TEXT = "(no text)"
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_-]{0,63}")
 _ODD = re.compile(r"[^a-zA-Z0-9_-]+")
-_CONTROL = re.compile(
-    r"<(?=[|｜][^<>\s]{1,40}[|｜]>|/?(?:think|tool_call|tool_response)>"
-    r"|/s>|(?:start|end)_of_turn>)"
-)
 _LARGEST_DIGITS = 300
 """A number of more is beyond a float, which servers written in Go and Rust read numbers as."""
 
@@ -53,24 +49,6 @@ def sendable_name(name: str, tools: Collection[str] = ()) -> str:
         return name
     safe = _ODD.sub("_", name).strip("_")[:63] or "unnamed"
     return safe if _NAME.fullmatch(safe) else f"_{safe}"
-
-
-def sendable_text(text: str, otherwise: str = "") -> str:
-    """Return a text that UTF-8 can write, and `otherwise` for one of white space alone."""
-    if not text.strip():
-        return otherwise or text
-    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
-
-
-def without_control(text: str) -> str:
-    """Return a tool's text with `&lt;` where it spells a control token of a chat template.
-
-    A server tokenizes messages with its template around them, and many make a control token of
-    whatever spells one: a web page could end its own turn and speak as the model. Known are
-    `<|...|>`, in which nearly all families write theirs, `</s>`, Gemma's, and the tags of QwQ's
-    dialect.
-    """
-    return _CONTROL.sub("&lt;", text)
 
 
 def _sendable_arguments(written: str, request: ToolCall | MalformedCall) -> str:

@@ -4,40 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
+from qwq_env.chat_model import ChatReply
 from qwq_env.dialect import chatml
 from qwq_env.dialect.base import Dialect, Messages, Piece, Schemas
-from qwq_env.rollout.chat_history import (
-    NO_OUTPUT,
-    NO_TEXT,
-    sendable_call,
-    sendable_name,
-    sendable_text,
-    without_control,
-)
-from qwq_env.turn import CallResult, MalformedCall, ToolCall, Turn
-
-
-class ChatReply(NamedTuple):
-    """A reply: its thinking and its content as texts, and the calls it made natively.
-
-    `thinking` is what came apart from the content, in the field `thinking_key`: None for
-    `reasoning_content`, if there is any, and `""` for none that could hold it on the way back.
-    Thinking that came inline is in the content still. `native` holds the wire form of the calls as
-    the model wrote them, one for each of the `requests`, or none. `tokens` is what the server
-    counted of the reply, thinking included, and `prompt_tokens` of all before it; None if it did
-    not say.
-    """
-
-    thinking: str
-    content: str
-    requests: tuple[ToolCall | MalformedCall, ...] = ()
-    native: tuple[Mapping[str, Any], ...] = ()
-    finish_reason: Literal["stop", "length"] = "stop"
-    tokens: int | None = None
-    prompt_tokens: int | None = None
-    thinking_key: str | None = None
+from qwq_env.messages import turn_of
+from qwq_env.rollout.chat_history import NO_OUTPUT, sendable_call, sendable_name
+from qwq_env.text.sendable import NO_TEXT, sendable_text, without_control
+from qwq_env.turn import CallResult, Turn
 
 
 class Transcript:
@@ -77,25 +52,15 @@ class Transcript:
 
         One of no words and no calls, as of a context that is full, leaves no message.
         """
-        parsed = self._dialect.parse_message(reply.content)
-        thinking = "\n\n".join(filter(None, (reply.thinking, parsed.thinking)))
-        requests = reply.requests or parsed.requests or self._in_thinking(thinking, parsed.answer)
-        if reply.thinking or reply.content or requests:
-            rest = reply.content[parsed.thinking_end :].lstrip("\n")
+        turn = turn_of(self._dialect, reply.thinking, reply.content, reply.requests)
+        if reply.thinking or reply.content or turn.requests:
+            rest = turn.text[turn.thinking_end :].lstrip("\n")
             kept: dict[str, Any] = {"role": "assistant", "content": rest}
-            kept |= {"reasoning_content": thinking} if thinking else {}
+            kept |= {"reasoning_content": turn.thinking} if turn.thinking else {}
             kept |= {"tool_calls": [dict(call) for call in reply.native]} if reply.native else {}
             self.kept.append(kept)
             self.sent.append(self._assistant(reply, rest))
-        head = f"<think>\n{reply.thinking}\n</think>\n\n" if reply.thinking else ""
-        return Turn(
-            head + reply.content,
-            thinking,
-            parsed.answer,
-            requests,
-            len(head) + parsed.thinking_end,
-            closed=True,
-        )
+        return turn
 
     def add_results(self, reply: ChatReply, results: Sequence[CallResult]) -> str:
         """Add what the calls of `reply` got, and return the text that is sent of it."""
@@ -116,12 +81,18 @@ class Transcript:
             shown_all.append(shown)
         return "\n".join(shown_all)
 
-    def _in_thinking(self, thinking: str, answer: str) -> tuple[MalformedCall, ...]:
-        """Return what is wrong with a turn that holds nothing but thinking, and a call in it."""
-        if answer.strip() or not self._dialect.parse(thinking).requests:
-            return ()
-        message = "a call inside the thinking is not run; end the thinking, then write the call"
-        return (MalformedCall("call_in_thinking", message, thinking),)
+    def add_messages(self, messages: Messages) -> str:
+        """Add what a user said, and return the text that is sent of it."""
+        if self.sent and self.sent[-1].get("role") != "assistant":
+            # The reply was empty; many servers want the roles to take turns.
+            self.kept.append({"role": "assistant", "content": ""})
+            self.sent.append({"role": "assistant", "content": NO_TEXT})
+        self.kept += messages
+        texts = [sendable_text(without_control(message["content"])) for message in messages]
+        self.sent += [
+            {**message, "content": text} for message, text in zip(messages, texts, strict=True)
+        ]
+        return "\n".join(texts)
 
     def _assistant(self, reply: ChatReply, rest: str) -> dict[str, Any]:
         content = reply.content if self._keeps else rest

@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
+from qwq_env.chat_model import ChatModel, ChatReply, Sampling, Unwanted
 from qwq_env.dialect.base import Messages, Schemas
-from qwq_env.dialect.json_calls import read_json
 from qwq_env.errors import InfrastructureError, ServersGone, UsageError
-from qwq_env.http.chat_client import ChatClient, Completion, NativeCall
+from qwq_env.http.chat_client import ChatClient, Completion
 from qwq_env.http.client import Refused
-from qwq_env.rollout.chat import ChatModel, ChatReply, Unwanted
+from qwq_env.messages import read_native_call
 from qwq_env.rollout.first_requests import FirstRequests
-from qwq_env.rollout.policy import Sampling
 from qwq_env.turn import MalformedCall, ToolCall
 
 _SENT_KEYS = (
@@ -144,7 +143,9 @@ class OpenAIChat(ChatModel):
 
 def _reply_of(completion: Completion, messages: Messages) -> ChatReply:
     ids = _unique_ids([call.id for call in completion.calls], messages)
-    requests: tuple[ToolCall | MalformedCall, ...] = tuple(map(_read_call, completion.calls))
+    requests: tuple[ToolCall | MalformedCall, ...] = tuple(
+        read_native_call(call.name, call.arguments) for call in completion.calls
+    )
     if completion.finish_reason == "malformed_call" and not requests:
         reply = _malformed_reply("", "")
         requests = reply.requests
@@ -189,22 +190,6 @@ def _unique_ids(given: Sequence[str], messages: Messages) -> list[str]:
         used.add(id_)
         ids.append(id_)
     return ids
-
-
-_EXPECTED = "the arguments as one JSON object"
-
-
-def _read_call(call: NativeCall) -> ToolCall | MalformedCall:
-    raw = call.arguments
-    arguments, problem = read_json(raw if raw.strip() else "{}", _EXPECTED)
-    if problem is None and isinstance(arguments, str):
-        # Encoded twice, or nothing at all written as a text.
-        arguments, problem = read_json(arguments if arguments.strip() else "{}", _EXPECTED)
-    if problem is not None:
-        return MalformedCall(problem.kind, f"the arguments are {problem.message}", raw)
-    if not call.name.strip():
-        return MalformedCall("missing_name", "the call names no function", raw)
-    return ToolCall(call.name, arguments, raw)
 
 
 def _plain(message: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from qwq_env.checks import check_whole
 from qwq_env.dialect.base import Dialect, Piece
 from qwq_env.dialect.chatml import END_THINK
 from qwq_env.dialect.codec import TokenCodec
-from qwq_env.episode import Episode, Step
+from qwq_env.episode import Episode, Spender, Step
 from qwq_env.errors import InfrastructureError, UsageError, brief
 from qwq_env.outcome import Limit
 from qwq_env.rollout.policy import Generation, GenerationRequest, Policy, Sampling
@@ -32,10 +32,11 @@ from qwq_env.turn import Turn
 class PlaySettings:
     """How episodes are generated.
 
-    `context` bounds prompt plus completion in tokens, `completion` the completion (the policy's
-    and the tools' tokens), `turn_tokens` one turn's. Where an `EpisodeLimits.tokens` is stricter,
-    it holds. `thinking` "keep" leaves all thinking in the context and makes one training row an
-    episode; "strip" takes earlier thinking out, as QwQ's chat template does, with a row a turn.
+    `context` bounds prompt plus completion in tokens, `completion` the completion (the policy's,
+    the tools' and a user's tokens), `turn_tokens` one turn's. Where an `EpisodeLimits.tokens` is
+    stricter, it holds. `thinking` "keep" leaves all thinking in the context and makes one training
+    row an episode; "strip" takes earlier thinking out, as QwQ's chat template does, with a row a
+    turn.
     """
 
     sampling: Sampling = Sampling()
@@ -100,6 +101,7 @@ class Player:
     async def play(self) -> Trajectory:
         """Play to the end. Raises `InfrastructureError`; the episode is closed in any case."""
         try:
+            await self.episode.start()
             self._opened = self.episode.open()
             self.rows.append(Row.begin(self._codec.encode_pieces(self._opened)))
             return self._trajectory(await self._play_until_deadline())
@@ -112,7 +114,8 @@ class Player:
         limit, seconds = nearest_deadline(self.episode, self._deadline)
         try:
             async with asyncio.timeout(seconds) as bound:
-                while (step := await self._turn(bound)).outcome is None:
+                self.episode.before_grading = functools.partial(lift, bound)
+                while (step := await self._turn()).outcome is None:
                     pass
                 return step
         except TimeoutError:
@@ -120,23 +123,21 @@ class Player:
                 raise
             return await end_at_deadline(self.episode, limit)
 
-    async def _turn(self, bound: asyncio.Timeout) -> Step:
+    async def _turn(self) -> Step:
         """Generate one turn, hand it to the episode, append what comes back."""
         budget = self._tokens_left()
         if budget < 1:
             return await self.episode.truncate("tokens", "the prompt fills the context")
         generation = await self._generate(min(budget, self._settings.turn_tokens))
         turn = self._append_turn(generation)
-        if not turn.requests and not bound.expired():
-            # The policy is done: it shall not pay for a grader's time, which has its own bounds.
-            bound.reschedule(None)
         step = await self.episode.step(turn, cut=generation.finish_reason == "length")
         if step.outcome is not None:
             return step
         observed = self._codec.encode_pieces(step.pieces)
         if len(observed) >= self._tokens_left():
-            return await self.episode.truncate("tokens", "a tool's output fills the context")
-        self._append_observation(step.pieces, observed)
+            what = "a user's words fill" if step.messages else "a tool's output fills"
+            return await self.episode.truncate("tokens", f"{what} the context")
+        self._append_observation(step, observed)
         return step
 
     async def _generate(self, max_tokens: int) -> Generation:
@@ -165,17 +166,17 @@ class Player:
         self._spend(len(generation.ids))
         return turn
 
-    def _append_observation(self, pieces: Sequence[Piece], ids: list[int]) -> None:
-        self._opened = pieces
+    def _append_observation(self, step: Step, ids: list[int]) -> None:
+        self._opened = step.pieces
         if self._history is None:
-            self.rows[-1].add_observed(ids)
+            self.rows[-1].add_observed(ids, step.author)
         else:
-            self.rows.append(Row.begin(self._history.context(pieces)))
-        self._spend(len(ids))
+            self.rows.append(Row.begin(self._history.context(step.pieces)))
+        self._spend(len(ids), step.author)
 
-    def _spend(self, tokens: int) -> None:
+    def _spend(self, tokens: int, by: Spender = "policy") -> None:
         self._spent += tokens
-        self.episode.spend(tokens)
+        self.episode.spend(tokens, by)
 
     def _tokens_left(self) -> int:
         in_context = self._settings.context - len(self.rows[-1].ids)
@@ -205,6 +206,15 @@ def nearest_deadline(episode: Episode, batch: float) -> tuple[Limit, float | Non
     return "seconds", max(own, 0.0)
 
 
+def lift(bound: asyncio.Timeout) -> None:
+    """Lift the deadline of an episode that is done and being graded.
+
+    The policy shall not pay for a grader's time, which has its own bounds.
+    """
+    if not bound.expired():
+        bound.reschedule(None)
+
+
 async def end_at_deadline(episode: Episode, limit: Limit) -> Step:
     """End an episode at the deadline that `limit` names. An outcome that stands already stays.
 
@@ -213,11 +223,11 @@ async def end_at_deadline(episode: Episode, limit: Limit) -> Step:
     outcome = episode.outcome
     if outcome is None:
         return await episode.truncate(limit)
-    if outcome.failed:
+    if outcome.reason in ("usage", "infrastructure"):
         kind = UsageError if outcome.reason == "usage" else InfrastructureError
         raise kind(outcome.detail)
     await episode.aclose()
-    return Step([], (), outcome, 0.0)
+    return Step([], (), outcome, episode.paid)
 
 
 def trajectory_of(
@@ -234,6 +244,7 @@ def trajectory_of(
     assert step.outcome is not None
     row = row if row is not None else Row([], 0)
     scores = episode.reward.scores if episode.reward is not None else {}
+    spent = episode.timings
     return Trajectory(
         task_id=episode.task.id,
         episode=name,
@@ -245,14 +256,15 @@ def trajectory_of(
         spans=row.spans,
         outcome=step.outcome,
         reward=step.reward,
-        answer=episode.turns[-1].answer if episode.turns else "",
+        answer=episode.answer,
         reference=episode.task.answer,
         scores={key: score.value for key, score in scores.items()},
         counts=dict(episode.toolbox.counts),
         turns=len(episode.turns),
         tool_calls=episode.tool_calls,
-        seconds=PhaseSeconds(model_seconds, episode.timings.tools, episode.timings.grading, waited),
+        seconds=PhaseSeconds(model_seconds, spent.tools, spent.grading, waited, spent.user),
         earlier=[each.frozen() for each in earlier],
+        tokens=dict(episode.spent),
     )
 
 

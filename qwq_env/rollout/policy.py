@@ -12,27 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from qwq_env.checks import is_number
-from qwq_env.errors import UsageError, brief
-
-
-@dataclass(frozen=True, slots=True)
-class Sampling:
-    """How tokens are drawn. `temperature` 0 is greedy; `top_k` 0 and `top_p` 1 keep everything."""
-
-    temperature: float = 1.0
-    top_p: float = 1.0
-    top_k: int = 0
-
-    def __post_init__(self) -> None:
-        if not (is_number(self.temperature) and 0 <= self.temperature <= 10):
-            raise UsageError(
-                f"temperature: {brief(self.temperature)}; expected a number from 0 to 10"
-            )
-        if not (is_number(self.top_p) and 0 < self.top_p <= 1):
-            raise UsageError(f"top_p: {brief(self.top_p)}; expected a number above 0, at most 1")
-        if not (isinstance(self.top_k, int) and self.top_k >= 0):
-            raise UsageError(f"top_k: {brief(self.top_k)}; expected 0 (off) or more")
+from qwq_env.chat_model import Sampling as Sampling
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from qwq_env.dialect.base import Piece
 from qwq_env.dialect.codec import TokenCodec
+from qwq_env.episode import Author
 from qwq_env.trajectory import Span, TrainingRow
 
 
@@ -42,13 +43,13 @@ class Row:
         if len(ids) > thinking:
             self.spans.append(Span(start + thinking, len(self.ids), "answer"))
 
-    def add_observed(self, ids: Sequence[int]) -> None:
-        """Append what the environment wrote."""
+    def add_observed(self, ids: Sequence[int], author: Author = "tool") -> None:
+        """Append what the environment wrote: a tool, or a user."""
         start = len(self.ids)
         self.ids += ids
         self.mask += [0] * len(ids)
         self.logprobs += [0.0] * len(ids)
-        self.spans.append(Span(start, len(self.ids), "tool"))
+        self.spans.append(Span(start, len(self.ids), author))
 
     def frozen(self) -> TrainingRow:
         """Return the row as it is trained on."""

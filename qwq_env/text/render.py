@@ -10,13 +10,13 @@ from qwq_env.text.characters import printable
 if TYPE_CHECKING:
     from qwq_env.episode import Episode
 
-_COLOURS = {"task": "36", "thinking": "90", "answer": "0", "tool": "33"}
+_COLOURS = {"task": "36", "thinking": "90", "answer": "0", "tool": "33", "user": "35"}
 _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}
 pre{white-space:pre-wrap;overflow-wrap:anywhere;margin:.4rem 0;padding:.6rem .8rem;
 border-left:4px solid #bbb;background:#f7f7f7}
 .task{border-color:#2a7ab0}.thinking{border-color:#bbb;color:#666}.answer{border-color:#2e8b57}
-.tool{border-color:#c98a1b}small{color:#777}
+.tool{border-color:#c98a1b}.user{border-color:#8a4bb0}small{color:#777}
 """
 
 

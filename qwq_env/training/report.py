@@ -16,7 +16,13 @@ from qwq_env.dialect.codec import TokenCodec
 from qwq_env.text.characters import printable
 from qwq_env.trajectory import Trajectory
 
-_STYLES = {"task": "cyan", "thinking": "dim", "answer": "default", "tool": "yellow"}
+_STYLES = {
+    "task": "cyan",
+    "thinking": "dim",
+    "answer": "default",
+    "tool": "yellow",
+    "user": "magenta",
+}
 
 
 def print_episodes(

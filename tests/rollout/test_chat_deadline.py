@@ -40,7 +40,7 @@ class Slow(Tool):
     def __init__(self, *, closing: bool) -> None:
         self._closing = closing
 
-    def for_episode(self, seed):
+    def for_episode(self, task, seed):
         return self
 
     async def call(self, arguments):
@@ -87,8 +87,8 @@ async def test_slow_model_and_slow_tool_are_given_up(kind, reason, replies):
     env = environment(Slow(closing=False), limits=limits)
     trajectory = await played(env, settings, *replies)
 
-    assert (trajectory.outcome.kind, trajectory.outcome.reason) == ("truncated", reason)
-    assert trajectory.reward == 0.0
+    assert (trajectory.outcome.kind, trajectory.outcome.reason) == ("failed", reason)
+    assert trajectory.reward is None
 
 
 async def test_outcome_that_stands_is_not_cut_by_the_closing_of_tools():

@@ -7,7 +7,8 @@ import re
 
 import pytest
 
-from qwq_env.rollout.chat_history import sendable_name, without_control
+from qwq_env.rollout.chat_history import sendable_name
+from qwq_env.text.sendable import without_control
 from qwq_env.tool import tool
 
 from .chat_server import ANSWER, Failure, Server, delta, end, environment, play

@@ -144,7 +144,7 @@ def test_infrastructure_failure_is_retried_on_a_fresh_episode(codec):
 
 def test_a_tool_that_cannot_be_made_costs_its_own_episode_only(codec):
     class Unmade(Flaky):
-        def for_episode(self, seed):
+        def for_episode(self, task, seed):
             if seed == 1:
                 raise InfrastructureError("no place left")
             return self
@@ -188,8 +188,9 @@ def test_undecided_grade_loses_the_episode(codec):
     assert trajectory.scores == {"grader": None}
 
 
-def test_batch_deadline_truncates_stragglers_only(codec):
-    env = environment(sleep)
+@pytest.mark.parametrize(("timed", "end"), [(False, ("failed", None)), (True, ("truncated", 0.0))])
+def test_batch_deadline_ends_stragglers_only_and_is_no_fault_of_theirs(codec, timed, end):
+    env = environment(sleep, limits=EpisodeLimits(timed=timed))
 
     def script(context: str) -> str:
         if "Say 0." in context:
@@ -199,7 +200,7 @@ def test_batch_deadline_truncates_stragglers_only(codec):
     slow, *fast = run(env, ScriptedPolicy(codec, script), codec, count=4, batch_seconds=0.5)
 
     assert slow.outcome.reason == "batch_deadline"
-    assert slow.reward == 0.0
+    assert (slow.outcome.kind, slow.reward) == end
     assert audit(slow) == []
     assert all(t.outcome.reason == "answered" for t in fast)
 
@@ -227,7 +228,7 @@ class Held(Flaky):
         self.seconds = seconds
         self.made = self.closed = 0
 
-    def for_episode(self, seed):
+    def for_episode(self, task, seed):
         self.made += 1
         return self
 
@@ -250,7 +251,7 @@ def test_what_was_made_of_a_toolbox_that_could_not_be_is_closed_when_the_batch_e
     class Unmade(Flaky):
         name = "unmade"
 
-        def for_episode(self, seed):
+        def for_episode(self, task, seed):
             raise InfrastructureError("no place left")
 
     held = Held(0.05)
@@ -268,7 +269,7 @@ def test_an_episode_that_never_began_is_worth_nothing_not_zero(codec):
     policy = ScriptedPolicy(codec, never)
     begun, not_begun = run(environment(), policy, codec, count=2, concurrency=1, batch_seconds=0.5)
 
-    assert (begun.outcome.reason, begun.reward) == ("batch_deadline", 0.0)
+    assert (begun.outcome.reason, begun.reward) == ("batch_deadline", None)
     assert (not_begun.outcome.reason, not_begun.outcome.detail) == ("batch_deadline", "not begun")
     assert not_begun.reward is None
     assert not_begun.outcome.failed
@@ -399,7 +400,7 @@ def test_cancelling_the_batch_closes_every_tool(codec):
     closed = []
 
     class Watched(Flaky):
-        def for_episode(self, seed):
+        def for_episode(self, task, seed):
             return Watched(0)
 
         async def call(self, arguments):

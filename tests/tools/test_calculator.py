@@ -9,9 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qwq_env.errors import ToolError
+from qwq_env.task import Task
 from qwq_env.tools.calculator import Calculator, value_of
 from qwq_env.tools.calculator.notation import MAX_CHARACTERS, parse
 
+TASK = Task("t", "1+1?", "2")
 evaluate = Calculator().evaluate
 
 
@@ -132,7 +134,7 @@ def test_the_tool_is_called_with_its_schema() -> None:
 
     assert answer == "42"
     assert calculator.schema()["function"]["parameters"]["required"] == ["expression"]
-    assert calculator.for_episode(0) is calculator
+    assert calculator.for_episode(TASK, 0) is calculator
 
 
 _OPERATIONS = {

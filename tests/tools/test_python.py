@@ -12,15 +12,18 @@ import pytest
 
 from qwq_env.errors import InfrastructureError, ToolError, UsageError
 from qwq_env.sandbox import ExecutionResult, Limits, LocalSandbox, Sandbox, SandboxSession
+from qwq_env.task import Task
 from qwq_env.tool import ToolResult
 from qwq_env.toolbox import Toolbox, ToolLimits
 from qwq_env.tools.python import Backend, PythonTool
 from qwq_env.turn import ToolCall
 
+TASK = Task("t", "1+1?", "2")
+
 
 @pytest.fixture
 async def python(backend: Backend) -> AsyncIterator[PythonTool]:
-    tool = PythonTool(backend=backend, seconds=2).for_episode(7)
+    tool = PythonTool(backend=backend, seconds=2).for_episode(TASK, 7)
     yield tool
     await tool.aclose()
 
@@ -146,8 +149,8 @@ async def test_what_cannot_be_code_is_refused(python: PythonTool) -> None:
 
 async def test_random_numbers_come_from_the_seed(python: PythonTool) -> None:
     draw = "import random; random.random()"
-    again = python.for_episode(7)
-    other = python.for_episode(8)
+    again = python.for_episode(TASK, 7)
+    other = python.for_episode(TASK, 8)
 
     first = await run(python, draw)
     assert await run(again, draw) == first
@@ -197,7 +200,7 @@ def test_each_loop_may_have_its_own_episode(backend: Backend) -> None:
     base = PythonTool(backend=backend)
 
     async def episode(seed: int) -> str:
-        tool = base.for_episode(seed)
+        tool = base.for_episode(TASK, seed)
         try:
             return await run(tool, f"{seed} * 2")
         finally:
@@ -269,7 +272,7 @@ async def test_a_session_forgotten_is_closed() -> None:
 @pytest.mark.usefixtures("needs_sandbox")
 async def test_a_sandbox_of_ones_own() -> None:
     async with LocalSandbox(slots=1, preload=()) as sandbox:
-        tool = PythonTool(sandbox=sandbox).for_episode(0)
+        tool = PythonTool(sandbox=sandbox).for_episode(TASK, 0)
         assert await run(tool, "1 + 1") == "2"
         await tool.aclose()
 

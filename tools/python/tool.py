@@ -20,6 +20,7 @@ from typing import Any, Literal
 from qwq_env.errors import InfrastructureError, ToolError, UsageError, unknown
 from qwq_env.sandbox import ExecutionResult, Limits, Sandbox, SandboxSession
 from qwq_env.sandbox.source import MOST_CODE_BYTES
+from qwq_env.task import Task
 from qwq_env.tool import Tool, ToolResult
 from qwq_env.tools.python.observation import describe
 from qwq_env.tools.python.pool import SharedSession
@@ -84,7 +85,7 @@ class PythonTool(Tool):
         self._fresh = True  # the next step begins without names
         self._unsaid_loss = False  # names were lost, and the model has not been told
 
-    def for_episode(self, seed: int) -> PythonTool:
+    def for_episode(self, task: Task, seed: int) -> PythonTool:
         """Return the tool of one episode, its interpreter not yet started."""
         episode = copy.copy(self)
         episode._seed = seed
