@@ -113,6 +113,7 @@ class FunctionTool(Tool):
         self.description = signature.description
         self.parameters = signature.parameters
         self.function = function
+        self._read = signature.read
         self.__module__ = function.__module__
         self._is_async = inspect.iscoroutinefunction(function)
         self._blocking = blocking
@@ -128,6 +129,8 @@ class FunctionTool(Tool):
 
     async def call(self, arguments: Mapping[str, Any]) -> ToolResult | str:
         """Call the function; what it returns becomes text (`shown`) if it is no `ToolResult`."""
+        if self._read is not None:
+            arguments = self._read(arguments)
         if self._is_async:
             value = await self.function(**arguments)
         elif self._blocking:
@@ -189,7 +192,7 @@ def tool(
     """Make a tool of a function: the schema comes from its type hints and its docstring.
 
     Raises `UsageError` for a parameter without a type hint, or with one that cannot be resolved or
-    has no JSON form, and for what is no function.
+    has no JSON form, for a docstring that says nothing, and for what is no function.
     """
 
     def make(function: Callable[..., Any]) -> FunctionTool:
@@ -233,8 +236,9 @@ def _check(tool: Tool) -> None:
         _checked_name(getattr(tool, "name", None))
         where = tool.name
         description = getattr(tool, "description", None)
-        if not isinstance(description, str):
-            raise UsageError(f"description: {brief(description)}; expected a text")
+        if not isinstance(description, str) or not description.strip():
+            expected = "a text that tells the model what the tool does"
+            raise UsageError(f"description: {brief(description)}; expected {expected}")
         check_parameters(getattr(tool, "parameters", None))
     except UsageError as error:
         raise UsageError(f"tool {where}: {error}") from None
