@@ -234,14 +234,15 @@ class Hints:
         if not arguments:
             return Form({"type": "object"})
         key, value = self.form(arguments[0]), self.form(arguments[1])
-        names = key.schema.get("enum", [])
-        texts = bool(names) and all(isinstance(name, str) for name in names)
-        if not texts and key.schema != {"type": "string"}:
+        names = {word: part for word, part in key.schema.items() if word != "description"}
+        closed = names.get("enum", [])
+        texts = bool(closed) and all(isinstance(name, str) for name in closed)
+        if not texts and names.get("type") != "string":
             why = "has no JSON form; expected dict[str, ...]: JSON's keys are text"
             raise self._refused(hint, why)
         schema: dict[str, Any] = {"type": "object", "additionalProperties": value.schema}
-        if names:
-            schema["propertyNames"] = {"enum": names}
+        if names != {"type": "string"}:
+            schema["propertyNames"] = names
         if key.read is None and value.read is None:
             return Form(schema)
 

@@ -164,6 +164,7 @@ CASES: dict[str, tuple[Any, Any, Any]] = {
     "mapping": (Mapping[str, Colour], {"a": "red"}, {"a": RED}),
     "enum keys": (dict[Colour, int], {"red": 1.0}, {RED: 1}),
     "literal keys": (dict[Literal["a", "b"], Point], {"a": {"x": 1}}, {"a": Point(1)}),
+    "described keys": (dict[Annotated[str, "Who."], Colour], {"a": "red"}, {"a": RED}),
     "tuple": (tuple[int, Colour], [3.0, "red"], (3, RED)),
     "any tuple": (tuple[int, ...], [1.0, 2], (1, 2)),
     "tuple of tuples": (tuple[tuple[int, str], ...], [[1, "a"]], ((1, "a"),)),
@@ -481,6 +482,7 @@ async def test_models_of_pydantic(hint: Any, given: Any, expected: Any) -> None:
         (Strict, {"tag": []}, "'tag' was unexpected"),
         (Checked, {"n": 0}, "x.n: 0"),
         (pydantic.PositiveInt, 0, "x: 0"),
+        (dict[Annotated[str, pydantic.Field(max_length=1)], int], {"ab": 1}, "'ab' is too long"),
     ],
 )
 async def test_what_pydantic_refuses_is_the_policys_error(hint: Any, given: Any, told: str) -> None:
