@@ -31,7 +31,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from _result import add_options, deliver, write
 
-from qwq_env.rollout.policy import GenerationRequest, Sampling
+from qwq_env.chat_model import Sampling
+from qwq_env.rollout.policy import GenerationRequest
 from qwq_env.rollout.transformers_policy import TransformersPolicy
 
 EPISODES = 64

@@ -38,7 +38,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from _result import add_options, deliver
 
-from qwq_env.rollout.policy import GenerationRequest, Sampling
+from qwq_env.chat_model import Sampling
+from qwq_env.rollout.policy import GenerationRequest
 from qwq_env.rollout.vllm_policy import VllmPolicy
 from qwq_env.sandbox.http_pool import HttpPool
 

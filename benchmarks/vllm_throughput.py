@@ -28,12 +28,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from _result import add_options, deliver
 
+from qwq_env.chat_model import Sampling
 from qwq_env.dialect.codec import TokenCodec
 from qwq_env.envs.arithmetic import ArithmeticTaskSet
 from qwq_env.envs.math import MathToolEnv
 from qwq_env.rollout.engine import Assignment, Engine, EngineSettings
 from qwq_env.rollout.play import PlaySettings
-from qwq_env.rollout.policy import Sampling
 from qwq_env.rollout.vllm_local import serve_on_cpu
 from qwq_env.rollout.vllm_policy import VllmPolicy
 from qwq_env.training.cold_start import cold_start

@@ -1,0 +1,25 @@
+"""The environments that come with the library, and their tasks."""
+
+from typing import TYPE_CHECKING
+
+from qwq_env._lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from qwq_env.envs.arithmetic import ArithmeticTaskSet as ArithmeticTaskSet
+    from qwq_env.envs.general import GeneralEnv as GeneralEnv
+    from qwq_env.envs.general import general_tasks as general_tasks
+    from qwq_env.envs.general_tasks import InstructionTaskSet as InstructionTaskSet
+    from qwq_env.envs.math import MathToolEnv as MathToolEnv
+    from qwq_env.envs.math import math_tasks as math_tasks
+    from qwq_env.envs.reward_models import make_reward_model as make_reward_model
+else:
+    __all__, __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "math": "MathToolEnv math_tasks",
+            "arithmetic": "ArithmeticTaskSet",
+            "general": "GeneralEnv general_tasks",
+            "general_tasks": "InstructionTaskSet",
+            "reward_models": "make_reward_model",
+        },
+    )

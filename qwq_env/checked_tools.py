@@ -68,8 +68,9 @@ def _check(tool: Tool) -> None:
         checked_name(getattr(tool, "name", None))
         where = tool.name
         description = getattr(tool, "description", None)
-        if not isinstance(description, str):
-            raise UsageError(f"description: {brief(description)}; expected a text")
+        if not isinstance(description, str) or not description.strip():
+            expected = "a text that tells the model what the tool does"
+            raise UsageError(f"description: {brief(description)}; expected {expected}")
         check_parameters(getattr(tool, "parameters", None))
     except UsageError as error:
         raise UsageError(f"tool {where}: {error}") from None

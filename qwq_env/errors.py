@@ -9,6 +9,7 @@ QwqError                  everything this library raises on purpose
 │   ├── ResetNeeded       step before reset, or after the episode's end
 │   └── EnvironmentClosed reset or step after close
 └── ToolError             raised by a tool; its message is shown to the model
+    └── BadArguments      the arguments fit the schema, and make no value of the declared type
 ```
 
 Who has to act decides the class: the operator (`UsageError`), the machinery
@@ -62,6 +63,10 @@ class EnvironmentClosed(EpisodeError):
 
 class ToolError(QwqError):
     """A tool could not do what the model asked; the message is shown to the model."""
+
+
+class BadArguments(ToolError):
+    """Arguments fit a tool's schema, but not the types behind it: the policy's own mistake."""
 
 
 class _Brief(reprlib.Repr):

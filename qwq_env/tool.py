@@ -115,6 +115,7 @@ class FunctionTool(Tool):
         self.description = signature.description
         self.parameters = signature.parameters
         self.function = function
+        self._read = signature.read
         self.__module__ = function.__module__
         self._is_async = inspect.iscoroutinefunction(function)
         self._blocking = blocking
@@ -136,6 +137,8 @@ class FunctionTool(Tool):
 
     async def call(self, arguments: Mapping[str, Any]) -> ToolResult | str:
         """Call the function; what it returns becomes text (`shown`) if it is no `ToolResult`."""
+        if self._read is not None:
+            arguments = self._read(arguments)
         if self._is_async:
             value = await self.function(**arguments)
         elif self._blocking:
@@ -197,7 +200,7 @@ def tool(
     """Make a tool of a function: the schema comes from its type hints and its docstring.
 
     Raises `UsageError` for a parameter without a type hint, or with one that cannot be resolved or
-    has no JSON form, and for what is no function.
+    has no JSON form, for a docstring that says nothing, and for what is no function.
     """
 
     def make(function: Callable[..., Any]) -> FunctionTool:

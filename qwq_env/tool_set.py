@@ -107,6 +107,7 @@ class MethodTool(Tool):
         signature = signature_of(function)
         self.name = self.method = method
         self.description, self.parameters = signature.description, signature.parameters
+        self.read = signature.read
         self.is_async = inspect.iscoroutinefunction(function)
         self.instant = not (kind.blocking or self.is_async)
         self.live: LiveSet | None = None
@@ -121,6 +122,8 @@ class MethodTool(Tool):
         """Call the method; what it returns becomes text (`shown`) if it is no `ToolResult`."""
         assert self.live is not None
         method = getattr(self.live.tool_set, self.method)
+        if self.read is not None:
+            arguments = self.read(arguments)
         if self.live.busy:
             try:
                 await self.live.rest()

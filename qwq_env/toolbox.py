@@ -20,6 +20,7 @@ from qwq_env import portal
 from qwq_env.checked_tools import ToolLike, checked_tools
 from qwq_env.checks import check_positive, check_whole
 from qwq_env.errors import (
+    BadArguments,
     EnvironmentClosed,
     InfrastructureError,
     ServersGone,
@@ -273,6 +274,8 @@ class Toolbox:
         return self._answered(tool, answer, start)
 
     def _raised(self, tool: Tool, error: BaseException, start: float) -> CallResult:
+        if isinstance(error, BadArguments):
+            return _policy_error(tool.name, "wrong_type", str(error))
         if isinstance(error, ToolError):
             return self._failed(tool, "tool_error", f"Error: {error}", start)
         if isinstance(error, (InfrastructureError, UsageError)):

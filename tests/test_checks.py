@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
+from qwq_env.chat_model import Sampling
 from qwq_env.checks import check_positive, check_whole
 from qwq_env.errors import UsageError
 from qwq_env.http.client import HttpClient
 from qwq_env.rollout.engine import EngineSettings
 from qwq_env.rollout.play import PlaySettings
-from qwq_env.rollout.policy import Sampling
 
 NO_NUMBERS = [None, "3", [], True, float("nan"), 0, -1, 1j]
 

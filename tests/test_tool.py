@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from qwq_env.errors import UsageError
 from qwq_env.tool import Tool, ToolResult, tool
+from qwq_env.toolbox import Toolbox
 
 
 @tool
@@ -128,6 +130,38 @@ print({result.kind for result in results})
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, timeout=60)
 
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"{'timeout'}\n", b"")
+
+
+def silent(x: int) -> int:
+    return x
+
+
+def only_sections(x: int) -> int:
+    """
+    Args:
+        x: A number.
+    """
+    return x
+
+
+@pytest.mark.parametrize("function", [silent, only_sections, lambda: 1])
+def test_a_function_that_says_nothing_of_itself_is_refused(function: Any) -> None:
+    with pytest.raises(UsageError, match=r"^tool .*: no description; say in its docstring"):
+        tool(function)
+
+
+@pytest.mark.parametrize("description", ["", " \n", None])
+def test_a_tool_that_says_nothing_of_itself_is_refused(description: Any) -> None:
+    class Silent(Tool):
+        name, parameters = "silent", {"type": "object"}
+
+        async def call(self, arguments: Any) -> str:
+            return ""
+
+    Silent.description = description
+
+    with pytest.raises(UsageError, match=r"^tool silent: description: .*tells the model what"):
+        Toolbox([Silent()])
 
 
 def test_a_tool_without_call_is_not_one() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import enum
 import functools
 import pickle
 import threading
@@ -353,3 +354,34 @@ def test_a_set_costs_no_schema_for_each_episode():
 
     assert (time.process_time() - start) / 500 < 1e-3
     assert len({id(e.toolbox._sets[0].tool_set) for e in [first, *others]}) == 501
+
+
+class Colour(enum.Enum):
+    RED = "red"
+
+
+class Palette(ToolSet):
+    blocking = False
+
+    def __init__(self) -> None:
+        self.colours: list[Colour] = []
+
+    def add(self, colour: Colour) -> str:
+        """Add a colour."""
+        self.colours.append(colour)
+        return type(colour).__name__
+
+
+async def test_methods_get_the_values_that_they_declare():
+    [result] = await Toolbox([Palette]).run([ToolCall("add", {"colour": "red"})])
+
+    assert (result.status, result.content) == ("ok", "Colour")
+
+
+def test_a_method_must_say_what_it_does():
+    class Silent(ToolSet):
+        def act(self) -> str:
+            return ""
+
+    with pytest.raises(UsageError, match=r"Silent.*act"):
+        Toolbox([Silent])

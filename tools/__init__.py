@@ -12,10 +12,40 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from qwq_env._lazy import lazy_exports
 from qwq_env.errors import UsageError, unknown
 from qwq_env.tool import Tool
+
+if TYPE_CHECKING:
+    from qwq_env.tools.calculator import Calculator as Calculator
+    from qwq_env.tools.mcp import McpServer as McpServer
+    from qwq_env.tools.mcp import McpTool as McpTool
+    from qwq_env.tools.python import PythonTool as PythonTool
+    from qwq_env.tools.search import CachedSearch as CachedSearch
+    from qwq_env.tools.search import Passage as Passage
+    from qwq_env.tools.search import SearchBackend as SearchBackend
+    from qwq_env.tools.search import SearchTool as SearchTool
+    from qwq_env.tools.search.index import LocalIndex as LocalIndex
+    from qwq_env.tools.search.servers import Brave as Brave
+    from qwq_env.tools.search.servers import RetrieveServer as RetrieveServer
+    from qwq_env.tools.search.servers import SearXNG as SearXNG
+    from qwq_env.tools.search.servers import Serper as Serper
+    from qwq_env.tools.search.servers import Tavily as Tavily
+else:
+    _lazy, __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "calculator": "Calculator",
+            "python": "PythonTool",
+            "search": "SearchTool CachedSearch Passage SearchBackend",
+            "search.index": "LocalIndex",
+            "search.servers": "RetrieveServer Serper Tavily Brave SearXNG",
+            "mcp": "McpServer McpTool",
+        },
+    )
+    __all__ = ["TOOLS", "make_tool", "make_tools", *_lazy]
 
 TOOLS: Final = {
     "calculator": ("qwq_env.tools.calculator", "Calculator"),

@@ -35,10 +35,21 @@ results verbatim, as QwQ-32B's template does. The text of tasks is always shown 
 from __future__ import annotations
 
 import importlib
+from typing import TYPE_CHECKING
 
+from qwq_env._lazy import lazy_exports
 from qwq_env.dialect.base import Dialect as Dialect
 from qwq_env.dialect.base import Piece as Piece
 from qwq_env.errors import UsageError, unknown
+
+if TYPE_CHECKING:
+    from qwq_env.dialect.codec import TokenCodec as TokenCodec
+    from qwq_env.dialect.load_tokenizer import load_tokenizer as load_tokenizer
+else:
+    _lazy, __getattr__, __dir__ = lazy_exports(
+        __name__, {"codec": "TokenCodec", "load_tokenizer": "load_tokenizer"}
+    )
+    __all__ = ["Dialect", "Piece", "dialect_names", "make_dialect", "register_dialect", *_lazy]
 
 _DIALECTS = {
     "qwq": "qwq_env.dialect.qwq:QwqDialect",

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from itertools import islice
 
 from qwq_env import portal
+from qwq_env.chat_model import ChatModel
 from qwq_env.dialect.codec import TokenCodec
 from qwq_env.env import ToolEnv
 from qwq_env.errors import InfrastructureError
-from qwq_env.rollout.chat import ChatModel
 from qwq_env.rollout.engine import Assignment, Engine, EngineSettings
 from qwq_env.rollout.play import PlaySettings
 from qwq_env.rollout.policy import Policy

@@ -12,12 +12,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from qwq_env.chat_model import Sampling
 from qwq_env.checks import check_whole
 from qwq_env.env import ToolEnv
 from qwq_env.errors import UsageError
 from qwq_env.registry import make_environment
 from qwq_env.rollout.play import PlaySettings
-from qwq_env.rollout.policy import Sampling
 
 
 @dataclass(frozen=True, slots=True)

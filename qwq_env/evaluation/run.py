@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from qwq_env import portal
+from qwq_env.chat_model import ChatModel
 from qwq_env.dialect.codec import TokenCodec
 from qwq_env.dialect.load_tokenizer import load_tokenizer
 from qwq_env.env import ToolEnv
@@ -19,7 +20,6 @@ from qwq_env.evaluation.heldout import evaluate
 from qwq_env.evaluation.request import EvaluationRequest
 from qwq_env.evaluation.summary import Summary, summarize_evaluation
 from qwq_env.files.atomic import write_whole
-from qwq_env.rollout.chat import ChatModel
 from qwq_env.rollout.engine import EngineSettings
 from qwq_env.rollout.openai_chat import OpenAIChat
 from qwq_env.rollout.policy import Policy

@@ -30,8 +30,6 @@ from qwq_env.rollout.play import (
 from qwq_env.trajectory import Trajectory
 from qwq_env.turn import Turn
 
-__all__ = ["ChatModel", "ChatPlayer", "ChatReply", "Unwanted"]
-
 
 class ChatPlayer:
     """The message side of one episode in progress."""

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from qwq_env.rollout.policy import Sampling
+from qwq_env.chat_model import Sampling
 
 
 class Draw(NamedTuple):

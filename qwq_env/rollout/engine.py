@@ -14,13 +14,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from qwq_env.chat_model import ChatModel
 from qwq_env.checks import check_positive, check_whole
 from qwq_env.dialect.codec import TokenCodec
 from qwq_env.env import ToolEnv
 from qwq_env.episode import render_prompt
 from qwq_env.errors import InfrastructureError, UsageError
 from qwq_env.outcome import Outcome
-from qwq_env.rollout.chat import ChatModel, ChatPlayer
+from qwq_env.rollout.chat import ChatPlayer
 from qwq_env.rollout.play import Player, PlaySettings, TurnEnds, check_thinking
 from qwq_env.rollout.policy import Policy
 from qwq_env.task import Task

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from qwq_env.chat_model import Sampling
 from qwq_env.checks import check_whole
 from qwq_env.dialect.base import Dialect, Piece
 from qwq_env.dialect.chatml import END_THINK
@@ -22,7 +23,7 @@ from qwq_env.dialect.codec import TokenCodec
 from qwq_env.episode import Episode, Spender, Step
 from qwq_env.errors import InfrastructureError, UsageError, brief
 from qwq_env.outcome import Limit
-from qwq_env.rollout.policy import Generation, GenerationRequest, Policy, Sampling
+from qwq_env.rollout.policy import Generation, GenerationRequest, Policy
 from qwq_env.rollout.rows import Row, StrippedHistory
 from qwq_env.trajectory import PhaseSeconds, Trajectory
 from qwq_env.turn import Turn
@@ -264,7 +265,7 @@ def trajectory_of(
         tool_calls=episode.tool_calls,
         seconds=PhaseSeconds(model_seconds, spent.tools, spent.grading, waited, spent.user),
         earlier=[each.frozen() for each in earlier],
-        tokens=dict(episode.spent),
+        tokens={str(who): count for who, count in episode.spent.items()},
     )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from qwq_env.chat_model import Sampling as Sampling
+from qwq_env.chat_model import Sampling
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,12 +136,14 @@ def _mended(
     problem = None
     if whole.error(arguments) is not None:
         arguments = {
-            name: _coerce(value, properties[name]) if name in properties else value
+            name: _coerce(value, _target(properties.get(name), schema))
             for name, value in arguments.items()
         }
         arguments = _without_nulls(arguments, schema, schema, whole)
         problem = _first_error(schema, properties, arguments, whole)
-    return {name: _whole(arguments[name], properties.get(name)) for name in arguments}, problem
+    return {
+        name: whole_numbers(arguments[name], properties.get(name), schema) for name in arguments
+    }, problem
 
 
 def _without_nulls(value: Any, part: Any, schema: Mapping[str, Any], whole: Validator) -> Any:
@@ -162,23 +164,32 @@ def _without_nulls(value: Any, part: Any, schema: Mapping[str, Any], whole: Vali
     return kept
 
 
-def _resolved(part: Any, schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the schema that `part` comes to: behind its references, or beside null."""
+def _target(part: Any, schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the schema behind the references of `part` to places inside `schema`."""
     for _ in range(_MAX_DEPTH):
         if not isinstance(part, Mapping):
             return {}
-        options = [each for each in part.get("anyOf", ()) if _kinds(each) != frozenset({"null"})]
-        if isinstance(reference := part.get("$ref"), str) and reference.startswith("#/"):
-            part = schema
-            for step in reference[2:].split("/"):
-                step = step.replace("~1", "/").replace("~0", "~")
-                part = part.get(step) if isinstance(part, Mapping) else None
-        elif len(options) == 1:
-            part = options[0]
-        elif len(part.get("allOf", ())) == 1 and "properties" not in part:
-            part = part["allOf"][0]
-        else:
+        reference = part.get("$ref")
+        if not isinstance(reference, str) or not reference.startswith("#/"):
             return part
+        part = schema
+        for step in reference[2:].split("/"):
+            step = step.replace("~1", "/").replace("~0", "~")
+            part = part.get(step) if isinstance(part, Mapping) else None
+    return {}
+
+
+def _resolved(part: Any, schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the schema that `part` comes to: behind its references, or beside null."""
+    for _ in range(_MAX_DEPTH):
+        found = _target(part, schema)
+        options = [each for each in found.get("anyOf", ()) if _kinds(each) != frozenset({"null"})]
+        if len(options) == 1:
+            part = options[0]
+        elif len(found.get("allOf", ())) == 1 and "properties" not in found:
+            part = found["allOf"][0]
+        else:
+            return found
     return {}
 
 
@@ -289,22 +300,30 @@ def _coerce_text(text: str, kinds: frozenset[str]) -> Any:
     return value if _is_of(value, kinds) else text
 
 
-def _whole(value: Any, schema: Any) -> Any:
-    """Return `value` with 3.0 as 3 wherever `schema` asks for an integer."""
-    if not isinstance(value, float | list | dict) or not isinstance(schema, Mapping):
+def whole_numbers(value: Any, part: Any, schema: Mapping[str, Any]) -> Any:
+    """Return `value` with 3.0 as 3 wherever `part`, inside `schema`, asks for an integer."""
+    if not isinstance(value, float | list | dict):
         return value
-    kinds = _kinds(schema)
+    part = _target(part, schema)
+    kinds = _kinds(part)
     if isinstance(value, float):
         asked = kinds is not None and "integer" in kinds and "number" not in kinds
         return int(value) if asked and value.is_integer() else value
     for keyword in ("anyOf", "oneOf"):
-        fitting = [each for each in schema.get(keyword, ()) if _is_of(value, _kinds(each) or _NONE)]
+        options = [_target(option, schema) for option in part.get(keyword, ())]
+        fitting = [option for option in options if _is_of(value, _kinds(option) or _NONE)]
         if len(fitting) == 1:
-            return _whole(value, fitting[0])
+            return whole_numbers(value, fitting[0], schema)
     if isinstance(value, list):
-        return [_whole(item, schema.get("items")) for item in value]
-    properties, others = schema.get("properties", {}), schema.get("additionalProperties")
-    return {name: _whole(value[name], properties.get(name, others)) for name in value}
+        first = part.get("prefixItems", [])
+        return [
+            whole_numbers(item, first[at] if at < len(first) else part.get("items"), schema)
+            for at, item in enumerate(value)
+        ]
+    properties, others = part.get("properties", {}), part.get("additionalProperties")
+    return {
+        name: whole_numbers(value[name], properties.get(name, others), schema) for name in value
+    }
 
 
 def _expectation(properties: Mapping[str, Any], schema: Mapping[str, Any]) -> str:

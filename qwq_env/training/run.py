@@ -23,6 +23,7 @@ from accelerate import PartialState
 from accelerate.utils import gather_object, set_seed
 
 from qwq_env import portal
+from qwq_env.chat_model import Sampling
 from qwq_env.dialect.codec import TokenCodec
 from qwq_env.errors import InfrastructureError, UsageError
 from qwq_env.evaluation.heldout import Result, evaluate, summarize
@@ -30,7 +31,6 @@ from qwq_env.files.atomic import write_whole
 from qwq_env.rollout.checkpoint import load_checkpoint
 from qwq_env.rollout.engine import EngineSettings
 from qwq_env.rollout.play import PlaySettings, check_thinking
-from qwq_env.rollout.policy import Sampling
 from qwq_env.rollout.store import EpisodeStore
 from qwq_env.rollout.transformers_policy import TransformersPolicy
 from qwq_env.rollout.vllm_policy import VllmPolicy

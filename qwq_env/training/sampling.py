@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from qwq_env.chat_model import Sampling
 from qwq_env.errors import UsageError, brief
-from qwq_env.rollout.policy import Sampling
 
 _UNFILTERED = (
     "expected it off in training: importance correction knows no filter, so the ratio of an"

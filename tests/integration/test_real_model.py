@@ -19,6 +19,7 @@ import psutil
 import pytest
 from transformers import AutoTokenizer
 
+from qwq_env.chat_model import Sampling
 from qwq_env.cli import main
 from qwq_env.dialect.codec import TokenCodec
 from qwq_env.envs.math import MathToolEnv
@@ -26,7 +27,6 @@ from qwq_env.rollout.audit import audit
 from qwq_env.rollout.engine import Assignment, Engine
 from qwq_env.rollout.openai_chat import OpenAIChat
 from qwq_env.rollout.play import PlaySettings
-from qwq_env.rollout.policy import Sampling
 from qwq_env.rollout.vllm_local import serve_on_cpu
 from qwq_env.rollout.vllm_policy import VllmPolicy
 

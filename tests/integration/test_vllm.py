@@ -12,12 +12,13 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from qwq_env.chat_model import Sampling
 from qwq_env.dialect.codec import TokenCodec
 from qwq_env.errors import InfrastructureError
 from qwq_env.rollout.audit import audit
 from qwq_env.rollout.engine import Assignment, Engine
 from qwq_env.rollout.play import PlaySettings
-from qwq_env.rollout.policy import Generation, GenerationRequest, Sampling
+from qwq_env.rollout.policy import Generation, GenerationRequest
 from qwq_env.rollout.vllm_policy import VllmPolicy
 
 from .conftest import CONTEXT, math_environment

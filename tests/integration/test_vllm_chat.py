@@ -6,11 +6,11 @@ import asyncio
 
 import pytest
 
+from qwq_env.chat_model import Sampling
 from qwq_env.errors import UsageError
 from qwq_env.rollout.engine import Assignment, Engine
 from qwq_env.rollout.openai_chat import OpenAIChat
 from qwq_env.rollout.play import PlaySettings
-from qwq_env.rollout.policy import Sampling
 
 from .conftest import CONTEXT, math_environment
 

@@ -12,8 +12,9 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
+from qwq_env.chat_model import Sampling
 from qwq_env.errors import InfrastructureError
-from qwq_env.rollout.policy import GenerationRequest, Sampling
+from qwq_env.rollout.policy import GenerationRequest
 from qwq_env.rollout.vllm_policy import VllmPolicy
 from qwq_env.training.importance import correct_importance
 from qwq_env.training.recipe import (

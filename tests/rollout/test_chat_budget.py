@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from qwq_env.chat_model import Sampling
 from qwq_env.outcome import EpisodeLimits
 from qwq_env.rollout.play import PlaySettings
-from qwq_env.rollout.policy import Sampling
 from qwq_env.tool import tool
 
 from .chat_server import ANSWER, Server, delta, end, environment, native_call, play

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
+from qwq_env.chat_model import ChatModel, ChatReply
 from qwq_env.outcome import EpisodeLimits
-from qwq_env.rollout.chat import ChatModel, ChatReply
 from qwq_env.rollout.engine import Assignment, Engine, EngineSettings
 from qwq_env.tool import Tool
 from qwq_env.turn import ToolCall

@@ -7,9 +7,9 @@ import json
 
 import pytest
 
+from qwq_env.chat_model import Sampling
 from qwq_env.errors import UsageError
 from qwq_env.rollout.openai_chat import OpenAIChat
-from qwq_env.rollout.policy import Sampling
 
 from .chat_server import ANSWER, Failure, Server, Stream, delta, end, native_call, play
 

@@ -273,7 +273,8 @@ def test_turns_that_wait_are_served_in_their_order():
 
 PROGRAM = """
 import asyncio, sys, torch, transformers
-from qwq_env.rollout.policy import GenerationRequest, Sampling
+from qwq_env.rollout.policy import GenerationRequest
+from qwq_env.chat_model import Sampling
 from qwq_env.rollout.transformers_policy import TransformersPolicy
 torch.set_num_threads(1)
 config = transformers.LlamaConfig(

@@ -9,8 +9,9 @@ import logging
 import pytest
 from aiohttp import web
 
+from qwq_env.chat_model import Sampling
 from qwq_env.errors import InfrastructureError, QwqError, ServersGone, UsageError
-from qwq_env.rollout.policy import Generation, GenerationRequest, Sampling
+from qwq_env.rollout.policy import Generation, GenerationRequest
 from qwq_env.rollout.vllm_policy import HttpSettings, VllmPolicy
 
 from .vllm_stub import StubServer, completion, error

@@ -8,8 +8,9 @@ from collections import Counter
 import pytest
 from aiohttp import web
 
+from qwq_env.chat_model import Sampling
 from qwq_env.errors import InfrastructureError
-from qwq_env.rollout.policy import GenerationRequest, Sampling
+from qwq_env.rollout.policy import GenerationRequest
 from qwq_env.rollout.vllm_policy import HttpSettings, VllmPolicy
 
 from .vllm_stub import StubServer, completion, error

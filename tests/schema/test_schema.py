@@ -66,7 +66,7 @@ def positional(x: int, /) -> int:
     return x
 
 
-def without_json(x: set[int]) -> int:
+def without_json(x: bytes) -> int:
     return len(x)
 
 
@@ -101,6 +101,7 @@ def test_a_hint_that_json_cannot_write_is_refused(function: Any) -> None:
 @pytest.mark.parametrize("hint", ["Missing", "typing.Missing", "int |", "1 + ''"])
 def test_a_hint_that_cannot_be_resolved_is_named(hint: str) -> None:
     def odd(x: int) -> str:
+        """Say it."""
         return str(x)
 
     odd.__annotations__["x"] = hint

@@ -18,13 +18,14 @@ from trl.experimental.async_grpo.async_grpo_trainer import (
     RolloutQueueDataset,
 )
 
+from qwq_env.chat_model import Sampling
 from qwq_env.env import ToolEnv
 from qwq_env.errors import InfrastructureError, ServersGone, UsageError
 from qwq_env.grading.reward import RewardModel
 from qwq_env.grading.score import Score
 from qwq_env.rollout.audit import AuditError
 from qwq_env.rollout.engine import EngineSettings
-from qwq_env.rollout.policy import Policy, Sampling
+from qwq_env.rollout.policy import Policy
 from qwq_env.rollout.scripted import ScriptedPolicy
 from qwq_env.rubric import Component, Rubric
 from qwq_env.task import ListTaskSet, Task

@@ -17,13 +17,13 @@ from types import SimpleNamespace
 import pytest
 
 from qwq_env import portal
+from qwq_env.chat_model import Sampling
 from qwq_env.cli import main
 from qwq_env.dialect.codec import TokenCodec
 from qwq_env.errors import UsageError
 from qwq_env.evaluation.heldout import evaluate
 from qwq_env.rollout.checkpoint import load_checkpoint
 from qwq_env.rollout.play import PlaySettings
-from qwq_env.rollout.policy import Sampling
 from qwq_env.rollout.store import read_episodes
 from qwq_env.rollout.transformers_policy import TransformersPolicy
 from qwq_env.training.checkpoint_seal import is_whole, seal

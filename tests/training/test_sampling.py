@@ -7,11 +7,11 @@ import itertools
 import pytest
 from trl import GRPOConfig
 
+from qwq_env.chat_model import Sampling
 from qwq_env.dialect.codec import TokenCodec
 from qwq_env.env import ToolEnv
 from qwq_env.errors import UsageError
 from qwq_env.outcome import EpisodeLimits, Outcome
-from qwq_env.rollout.policy import Sampling
 from qwq_env.rollout.scripted import ScriptedPolicy
 from qwq_env.rubric import Component, Rubric
 from qwq_env.task import ListTaskSet, Task

@@ -1,0 +1,57 @@
+"""The public names of a package, each imported when it is first asked for (PEP 562).
+
+Why: `from qwq_env import ToolEnv` is what one wants to write, and `import qwq_env` must not load
+torch, jsonschema or an HTTP client for it. A package says its names twice: to type checkers, which
+do not run it, as imports, and to Python as a table. The tests hold the two against each other.
+
+```python
+if TYPE_CHECKING:
+    from qwq_env.env import ToolEnv as ToolEnv
+else:
+    __all__, __getattr__, __dir__ = lazy_exports(__name__, {"env": "ToolEnv"})
+```
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import Any, NamedTuple
+
+
+class Exports(NamedTuple):
+    """What a package with lazy names needs at its top level."""
+
+    names: list[str]
+    getattr: Callable[[str], Any]
+    dir: Callable[[], list[str]]
+
+
+def lazy_exports(package: str, modules: Mapping[str, str]) -> Exports:
+    """Return `__all__`, `__getattr__` and `__dir__` of `package`.
+
+    `modules` maps a module inside it to the names that it gives, parted by spaces; those of `""`
+    are modules themselves. A function may have a submodule's name (`tool`): then the package's
+    attribute is the function, also after the submodule was imported.
+    """
+    sources = {name: module for module, names in modules.items() for name in names.split()}
+    own = sys.modules[package]
+
+    class Package(ModuleType):
+        def __setattr__(self, name: str, value: Any) -> None:
+            # The import system binds a submodule to its package, over an export of that name.
+            if not (sources.get(name) and value is sys.modules.get(f"{package}.{name}")):
+                super().__setattr__(name, value)
+
+    def load(name: str) -> Any:
+        if name not in sources:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        module = importlib.import_module(f"{package}.{sources[name] or name}")
+        value = getattr(module, name) if sources[name] else module
+        setattr(own, name, value)
+        return value
+
+    own.__class__ = Package
+    return Exports(list(sources), load, lambda: sorted({*vars(own), *sources}))
