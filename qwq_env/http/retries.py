@@ -32,7 +32,7 @@ _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 def pause(attempt: int, first: float) -> float:
     """Return the seconds to wait before try `attempt` (the second is 1): from `first` on doubled,
     and spread by a half, so that a thousand that failed at once do not come back at once."""
-    return first * 2 ** (attempt - 1) * random.uniform(0.5, 1.5)
+    return first * 2.0 ** (attempt - 1) * random.uniform(0.5, 1.5)
 
 
 def seconds_asked(headers: Mapping[str, str], body: str = "", *, now: float) -> float:
