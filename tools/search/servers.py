@@ -18,7 +18,17 @@ from qwq_env.tools.search.index import split_contents
 from qwq_env.tools.search.tool import Passage, SearchBackend
 
 
-class RetrieveServer(SearchBackend):
+class _Server(SearchBackend):
+    """A backend that asks a server."""
+
+    _http: SearchClient
+
+    async def aclose(self) -> None:
+        """See `SearchBackend.aclose`."""
+        await self._http.aclose()
+
+
+class RetrieveServer(_Server):
     """Search-R1's `POST /retrieve`: `{queries, topk, return_scores}`.
 
     `url` is the server's address, with or without `/retrieve`.
@@ -41,12 +51,8 @@ class RetrieveServer(SearchBackend):
             if isinstance(document, dict)
         ]
 
-    async def aclose(self) -> None:
-        """See `SearchBackend.aclose`."""
-        await self._http.aclose()
 
-
-class Serper(SearchBackend):
+class Serper(_Server):
     """Google's results by way of serper.dev."""
 
     def __init__(
@@ -64,12 +70,8 @@ class Serper(SearchBackend):
         answer = await self._http.ask("POST", self.url, body={"q": query, "num": count})
         return _passages(_at(answer, "organic", "serper"), "serper", "snippet", "link")
 
-    async def aclose(self) -> None:
-        """See `SearchBackend.aclose`."""
-        await self._http.aclose()
 
-
-class Tavily(SearchBackend):
+class Tavily(_Server):
     """tavily.com's results, with longer extracts."""
 
     def __init__(
@@ -88,12 +90,8 @@ class Tavily(SearchBackend):
         answer = await self._http.ask("POST", self.url, body=question)
         return _passages(_at(answer, "results", "tavily"), "tavily", "content", "url")
 
-    async def aclose(self) -> None:
-        """See `SearchBackend.aclose`."""
-        await self._http.aclose()
 
-
-class Brave(SearchBackend):
+class Brave(_Server):
     """Brave's own web index."""
 
     def __init__(
@@ -122,12 +120,8 @@ class Brave(SearchBackend):
         found = _passages(rows, "brave", "description", "url")
         return [passage._replace(text=_without_markup(passage.text)) for passage in found]
 
-    async def aclose(self) -> None:
-        """See `SearchBackend.aclose`."""
-        await self._http.aclose()
 
-
-class SearXNG(SearchBackend):
+class SearXNG(_Server):
     """A metasearch server of one's own; its settings must allow the `json` format."""
 
     def __init__(self, url: str, *, settings: HttpSettings = DEFAULT_SETTINGS) -> None:
@@ -138,10 +132,6 @@ class SearXNG(SearchBackend):
         """See `SearchBackend.search`."""
         answer = await self._http.ask("GET", self.url, params={"q": query, "format": "json"})
         return _passages(_at(answer, "results", "searxng"), "searxng", "content", "url")[:count]
-
-    async def aclose(self) -> None:
-        """See `SearchBackend.aclose`."""
-        await self._http.aclose()
 
 
 def _passages(rows: Any, name: str, text: str, source: str) -> list[Passage]:
