@@ -78,6 +78,7 @@ class TemplateCheck:
             text: str = self._tokenizer.apply_chat_template(
                 list(messages), tools=self._schemas, add_generation_prompt=prompt, tokenize=False
             )
+        # A template is a program of the checkpoint's, and may raise anything.
         except Exception as error:
             said = " ".join(str(error).split())
             raise _RefusedError(f"the template refuses it: {said}") from error

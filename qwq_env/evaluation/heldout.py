@@ -11,6 +11,7 @@ from qwq_env.chat_model import ChatModel
 from qwq_env.dialect.codec import TokenCodec
 from qwq_env.env import ToolEnv
 from qwq_env.errors import InfrastructureError
+from qwq_env.evaluation.summary import summarize_evaluation
 from qwq_env.rollout.engine import Assignment, Engine, EngineSettings
 from qwq_env.rollout.play import PlaySettings
 from qwq_env.rollout.policy import Policy
@@ -68,16 +69,16 @@ def summarize(trajectories: Sequence[Trajectory]) -> Result:
 
     Raises `InfrastructureError` if every episode was lost: there is no rate then, and it is not 0.
     """
-    scored = [trajectory for trajectory in trajectories if trajectory.reward is not None]
-    if trajectories and not scored:
+    summary = summarize_evaluation(trajectories)
+    if trajectories and summary.accuracy is None:
         first = trajectories[0].outcome
         raise InfrastructureError(f"all episodes were lost; {first.reason}: {first.detail}")
-    count = max(1, len(scored))
+    lost = sum(summary.lost.values())
     return Result(
-        episodes=len(trajectories),
-        accuracy=sum(t.reward == 1.0 for t in scored) / count,
-        tool_call_rate=sum(t.counts.get("ok", 0) > 0 for t in scored) / count,
-        mean_turns=sum(t.turns for t in scored) / count,
-        truncated=sum(t.outcome.truncated for t in scored) / count,
-        lost=len(trajectories) - len(scored),
+        episodes=summary.episodes,
+        accuracy=summary.accuracy.value if summary.accuracy else 0.0,
+        tool_call_rate=summary.tool_call_rate or 0.0,
+        mean_turns=summary.mean_turns or 0.0,
+        truncated=sum(summary.truncated.values()) / max(1, summary.episodes - lost),
+        lost=lost,
     )

@@ -9,7 +9,14 @@ megabyte of prose costs.
 import re
 from typing import NamedTuple
 
-__all__ = ["SEARCH_WINDOW", "Box", "final_answer_text", "find_last_box", "last_boxed"]
+__all__ = [
+    "SEARCH_WINDOW",
+    "Box",
+    "final_answer_text",
+    "find_last_box",
+    "last_boxed",
+    "qwq_answer_text",
+]
 
 SEARCH_WINDOW = 65_536
 """Characters from the end of a text in which a box is looked for; a longer box is no answer."""
@@ -39,6 +46,13 @@ def final_answer_text(
     if opened < 0:
         return rest
     return "" if end < 0 else rest[:opened]
+
+
+def qwq_answer_text(text: str) -> str:
+    """What QwQ's own evaluation grades: all behind the first `\\n</think>\\n\\n`, or, where there
+    is none, the thinking too."""
+    before, end, answer = text.partition("\n</think>\n\n")
+    return answer if end else before
 
 
 def last_boxed(text: str) -> str | None:

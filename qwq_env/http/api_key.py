@@ -9,27 +9,43 @@ from __future__ import annotations
 
 import base64
 import html
+import os
 import re
+from typing import Final, Self
 
 from qwq_env.errors import UsageError
 
-_DISTINCTIVE = 8
+_DISTINCTIVE: Final = 8
 """Characters from which on a key is no word that a model may write by itself (EMPTY, none)."""
+_SHOWN: Final = 500
+"""Characters of a server's words that are passed on."""
 
 
 class ApiKey:
-    """The key for a server, or none. It is not part of its own `repr`."""
+    """The key for a server, or none. It is not part of its own `repr`.
 
-    __slots__ = ("_key", "_pattern")
+    It is sent in `header`: as a bearer's token in `Authorization`, bare in any other.
+    """
 
-    def __init__(self, key: str | None, name: str = "api_key") -> None:
+    __slots__ = ("_header", "_key", "_pattern")
+
+    def __init__(
+        self, key: str | None, name: str = "api_key", *, header: str = "Authorization"
+    ) -> None:
         """Raises `UsageError`, which names `name` and does not show the key, for a bad one."""
         if key is not None and not (
             key.isascii() and key.isprintable() and key == key.strip() != ""
         ):
             raise UsageError(f"{name}: not printable ASCII; expected the key and nothing around it")
         self._key = key
+        self._header = header
         self._pattern = None if key is None else _written(key)
+
+    @classmethod
+    def of_variable(cls, variable: str) -> Self:
+        """Return the key that an environment variable holds; none if it is not set, or set to
+        nothing, the usual way to say so."""
+        return cls(os.environ.get(variable) or None, variable)
 
     def __repr__(self) -> str:
         return f"ApiKey({'none' if self._key is None else '***'})"
@@ -44,12 +60,19 @@ class ApiKey:
 
     def headers(self) -> dict[str, str]:
         """Return the header that shows the key to the server; empty if there is none."""
-        return {} if self._key is None else {"Authorization": f"Bearer {self._key}"}
+        if self._key is None:
+            return {}
+        bearer = "Bearer " * (self._header == "Authorization")
+        return {self._header: bearer + self._key}
 
     def hidden(self, text: str) -> str:
         """Return a server's words with `***` for the key, also where it is written in escapes, in
         another case, in hex or base64, as a list of codes, or with a line broken inside it."""
         return text if self._pattern is None else self._pattern.sub("***", text)
+
+    def shown(self, words: str) -> str:
+        """Return a server's words on one line, without the key, and only then cut to length."""
+        return " ".join(self.hidden(words).split())[:_SHOWN]
 
 
 def _written(key: str) -> re.Pattern[str]:

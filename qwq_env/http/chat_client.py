@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qwq_env.checks import check_positive
+from qwq_env.http.api_key import ApiKey
 from qwq_env.http.chat_calls import NativeCall
 from qwq_env.http.chat_habits import Habits, token_bounds
 from qwq_env.http.chat_reply import Completion, read_completion
@@ -46,7 +47,7 @@ class ChatClient:
         self._habits = Habits(extra)
         check_positive("grace", grace)
         self._http = HttpClient(
-            api_key_variable=api_key_variable,
+            key=ApiKey.of_variable(api_key_variable),
             in_flight=in_flight,
             attempts=attempts,
             seconds=seconds,

@@ -8,10 +8,9 @@ fails on the way must be tried again without anybody noticing.
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import math
-import os
-import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
@@ -22,24 +21,23 @@ from qwq_env.checks import check_positive, check_whole
 from qwq_env.errors import InfrastructureError, UsageError
 from qwq_env.http.api_key import ApiKey
 from qwq_env.http.liveness import Liveness
-from qwq_env.http.proxies import proxy_for, route
+from qwq_env.http.proxies import route, way_to
 from qwq_env.http.refusal import Refusal, RefusalKind, read_refusal
-from qwq_env.http.retry_after import seconds_asked, seconds_in_words
+from qwq_env.http.retries import AWAY, pause, seconds_asked, seconds_in_words
 
-_SHOWN = 500
-"""Characters of a server's error that are passed on."""
-_READ = 4000
-"""Characters of it in which a time to wait is looked for."""
 _PROBE_SECONDS = 2.0
-_AWAY = frozenset({502, 503, 504, 521, 522, 523})
-"""Statuses with which a gateway says that there is nobody behind it (and busy servers that they
-are busy)."""
+_MOST_BYTES = 16 << 20
+"""Of an answer that is read as a whole."""
 
 Result = TypeVar("Result")
 
 
 class Transient(Exception):
     """Failed on the way; may succeed when tried again. The message may be long and unclean."""
+
+
+_ANSWERED = (Transient, httpx.ReadTimeout, httpx.PoolTimeout)
+"""Failures that say nothing against the server's being there."""
 
 
 class Rejection(Exception):
@@ -50,8 +48,8 @@ class Rejection(Exception):
     """
 
     def __init__(self, status: int, body: str, after: float = 0.0) -> None:
-        super().__init__(f"{status}: {body}")
-        self.status, self.body, self.after = status, body, after
+        super().__init__(f"status {status}: {body}")
+        self.status, self.body, self.after = status, body, after or seconds_in_words(body)
 
 
 class Refused(InfrastructureError):
@@ -60,9 +58,9 @@ class Refused(InfrastructureError):
     `refusal` says who has to act; `words` are the status and the server's.
     """
 
-    def __init__(self, url: str, words: str, refusal: Refusal) -> None:
+    def __init__(self, url: str, status: int, words: str, refusal: Refusal) -> None:
         super().__init__(f"{url}: {words}")
-        self.words, self.refusal = words, refusal
+        self.status, self.words, self.refusal = status, words, refusal
 
     @property
     def kind(self) -> RefusalKind:
@@ -79,15 +77,14 @@ class _Connections(NamedTuple):
 
 
 class HttpClient:
-    """Posts JSON to one server. Usable from several event loops; `aclose` in each before it ends.
+    """Asks one server, in JSON. Usable from several event loops; `aclose` in each before it ends.
 
     At most `in_flight` requests are open at a time in each loop. What fails on the way
     (connection, 429, 5xx, an answer that breaks off) is tried `attempts` times, with waits that
     double from `backoff` seconds and are longer where the server asks for it (`Retry-After`).
-    `seconds` bounds each wait for the server, that one too; a deadline of the caller's ends any
-    of them by cancelling. The `key` is the
-    value of the environment variable `api_key_variable`; it goes into one header, and is taken out
-    of whatever the server says that becomes a message.
+    `seconds` bounds each wait for the server, that one too, and `total` all that is done for one
+    request; a deadline of the caller's ends any of them by cancelling. The `key` goes into one
+    header, and is taken out of whatever the server says that becomes a message.
 
     A server that does nothing but fail is named in the log. With `alive_url`, an address that it
     answers in any way as long as it is there (but for a gateway's 502 to 504), `ServersGone` ends
@@ -98,31 +95,35 @@ class HttpClient:
     def __init__(
         self,
         *,
-        api_key_variable: str | None = None,
+        key: ApiKey | None = None,
         in_flight: int = 32,
         attempts: int = 5,
         seconds: float = 1800.0,
+        total: float | None = None,
         backoff: float = 0.5,
         alive_url: str | None = None,
         grace: float = 5.0,
     ) -> None:
-        """Raises `UsageError` for a bound that is none, and for a value that cannot be a key."""
+        """Raises `UsageError` for a bound that is none."""
         check_whole("in_flight", in_flight)
         check_whole("attempts", attempts)
         check_positive("seconds", seconds)
+        check_positive("total", total, optional=True)
         if alive_url is not None:
             check_positive("grace", grace)
         self._in_flight = in_flight
         self._attempts = attempts
         self._backoff = backoff
         self._seconds = seconds
+        self._total = total
         self._timeout = httpx.Timeout(seconds, connect=min(seconds, 10.0))
         self._alive_url = alive_url
         self._grace = math.inf if alive_url is None else grace
-        name = api_key_variable or "api_key"
-        # A variable that is set to nothing is the usual way to say that there is no key.
-        self.key = ApiKey(os.environ.get(name) or None if api_key_variable else None, name)
+        self.key = key or ApiKey(None)
         self._of_loop: dict[asyncio.AbstractEventLoop, _Connections] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_of_loop": {}}
 
     async def post(
         self,
@@ -130,52 +131,57 @@ class HttpClient:
         body: Mapping[str, Any],
         read: Callable[[httpx.Response], Awaitable[Result]],
     ) -> Result:
-        """Post `body` and return what `read` makes of the answer, an open stream of status 2xx.
+        """Post `body`; see `request`."""
+        return await self.request("POST", url, read, body=body)
 
-        `read` raises `Transient` for an answer worth asking for again, and `Rejection` for one that
-        is an error after all. Raises `Refused` when the server refuses, and another
-        `InfrastructureError` when no attempt succeeded; `ServersGone` when the server is not there
-        any more.
-        """
-        connections = self._connections(url)
-        async with connections.liveness.watching():
-            return await self._post(url, body, read, connections)
-
-    async def _post(
+    async def request(
         self,
+        method: str,
         url: str,
-        body: Mapping[str, Any],
         read: Callable[[httpx.Response], Awaitable[Result]],
-        connections: _Connections,
+        *,
+        body: Mapping[str, Any] | None = None,
+        params: Mapping[str, Any] | None = None,
     ) -> Result:
-        content = json.dumps(body, allow_nan=False).encode()
-        client, slots, liveness = connections
-        failure, after = "", 0.0
-        for attempt in range(self._attempts):
-            if attempt:
-                wait = self._backoff * 2 ** (attempt - 1)
-                await asyncio.sleep(after + wait * random.uniform(0.5, 1.5))
-            try:
-                async with slots, client.stream("POST", url, content=content) as response:
-                    if not response.is_success:
-                        raise await _rejection(response)
-                    result = await read(response)
-                liveness.served(_origin(url))
-                return result
-            except Rejection as error:
-                answered, failure = error.status not in _AWAY, self._passing(url, error, body)
-                asked = error.after or seconds_in_words(error.body[:_READ])
-                after = min(asked, self._seconds)
-            except (httpx.RequestError, httpx.StreamError, Transient) as error:
-                answered = isinstance(error, Transient | httpx.ReadTimeout | httpx.PoolTimeout)
-                failure, after = self._shown(f"{type(error).__name__}: {error}"), 0.0
-            liveness.failed(_origin(url), failure, answered=answered, after=after)
-            await liveness.settled()
-        raise InfrastructureError(f"{url}: {failure}{self._way(url)}")
+        """Ask, and return what `read` makes of the answer, an open stream of status 2xx.
+
+        `body` is sent as JSON, `params` in the address. `read` raises `Transient` for an answer
+        worth asking for again, and `Rejection` for one that is an error after all. Raises `Refused`
+        when the server refuses, and another `InfrastructureError` when no attempt succeeded;
+        `ServersGone` when the server is not there any more.
+        """
+        client, slots, liveness = self._connections(url)
+        content = None if body is None else json.dumps(body, allow_nan=False).encode()
+        asking = functools.partial(client.stream, method, url, content=content, params=params)
+        failure, after = "no free connection", 0.0
+        try:
+            async with liveness.watching(), asyncio.timeout(self._total):
+                for attempt in range(self._attempts):
+                    if attempt:
+                        await asyncio.sleep(after + pause(attempt, self._backoff))
+                    try:
+                        async with slots, asking() as response:
+                            if not response.is_success:
+                                raise await _rejection(response)
+                            result = await read(response)
+                        liveness.served(_origin(url))
+                        return result
+                    except Rejection as error:
+                        answered = error.status not in AWAY
+                        failure = self._passing(url, error, body or {})
+                        after = min(error.after, self._seconds)
+                    except (httpx.RequestError, httpx.StreamError, Transient) as error:
+                        answered = isinstance(error, _ANSWERED)
+                        failure, after = self.key.shown(f"{type(error).__name__}: {error}"), 0.0
+                    liveness.failed(_origin(url), failure, answered=answered, after=after)
+                    await liveness.settled()
+        except TimeoutError:
+            failure = f"no answer within {self._total:g} seconds; last: {failure}"
+        raise InfrastructureError(f"{url}: {failure}{way_to(url)}")
 
     async def post_json(self, url: str, body: Mapping[str, Any]) -> Any:
-        """Post `body` and return the JSON that comes back; raises like `post`."""
-        return await self.post(url, body, self._read_json)
+        """Post `body` and return the JSON that comes back; raises like `request`."""
+        return await self.post(url, body, self.read_json)
 
     async def aclose(self) -> None:
         """Close the connections of this event loop."""
@@ -185,28 +191,22 @@ class HttpClient:
     def _passing(self, url: str, error: Rejection, body: Mapping[str, Any]) -> str:
         """Return the words of an error that may pass. Raises `Refused` for any other."""
         refusal = read_refusal(error.status, error.body, body)
-        words = self._shown(str(error))
+        words = self.key.shown(str(error))
         if refusal.kind == "passing":
             return words
         # What the model wrote may hold a key that is a word, such as EMPTY.
         failed = self.key.hidden(refusal.failed) if self.key.distinctive else refusal.failed
         known = refusal._replace(
-            setting=self._shown(refusal.setting),
-            message=self._shown(refusal.message),
+            setting=self.key.shown(refusal.setting),
+            message=self.key.shown(refusal.message),
             failed=failed,
         )
-        raise Refused(url, words + self._way(url), known) from None
+        raise Refused(url, error.status, words + way_to(url), known) from None
 
-    @staticmethod
-    def _way(url: str) -> str:
-        return f" ({proxy})" if (proxy := proxy_for(url)) else ""
-
-    def _shown(self, words: str) -> str:
-        """Return a server's words on one line, without the key, and only then cut to length."""
-        return " ".join(self.key.hidden(words).split())[:_SHOWN]
-
-    async def _read_json(self, response: httpx.Response) -> Any:
-        text = (await response.aread()).decode("utf-8", "replace")
+    async def read_json(self, response: httpx.Response) -> Any:
+        """Return the JSON that an answer holds. Raises `Transient` for what is none, and
+        `InfrastructureError` like `read_whole`."""
+        text = (await read_whole(response)).decode("utf-8", "replace")
         try:
             return json.loads(self.key.hidden(text) if self.key.distinctive else text)
         except (ValueError, RecursionError):
@@ -242,10 +242,10 @@ class HttpClient:
         except httpx.ReadTimeout:
             return None
         except httpx.RequestError as error:
-            return self._shown(f"{type(error).__name__}: {error}") + self._way(self._alive_url)
-        if status not in _AWAY:
+            return self.key.shown(f"{type(error).__name__}: {error}") + way_to(self._alive_url)
+        if status not in AWAY:
             return None
-        return f"status {status} on {self._alive_url}{self._way(self._alive_url)}"
+        return f"status {status} on {self._alive_url}{way_to(self._alive_url)}"
 
 
 def _origin(url: str) -> str:
@@ -255,8 +255,19 @@ def _origin(url: str) -> str:
 
 
 async def _rejection(response: httpx.Response) -> Rejection:
-    body = (await response.aread()).decode("utf-8", "replace")
-    return Rejection(response.status_code, body, seconds_asked(response.headers, now=time.time()))
+    body = (await read_whole(response)).decode("utf-8", "replace")
+    after = seconds_asked(response.headers, now=time.time())
+    return Rejection(response.status_code, body, after)
+
+
+async def read_whole(response: httpx.Response) -> bytes:
+    """Return what an answer holds. Raises `InfrastructureError` for more than 16 MB."""
+    body = bytearray()
+    async for chunk in response.aiter_bytes():
+        body += chunk
+        if len(body) > _MOST_BYTES:
+            raise InfrastructureError(f"{response.url}: answered more than 16 MB")
+    return bytes(body)
 
 
 def base_address(name: str, url: str) -> str:

@@ -30,11 +30,11 @@ class Proxy(NamedTuple):
         return f"through the proxy {shown} of {self.variable}; NO_PROXY takes a host out of it"
 
 
-def proxy_for(url: str) -> Proxy | None:
+def proxy_for(url: str, *, socks: bool = True) -> Proxy | None:
     """Return the proxy through which `url` is asked, None for a straight way.
 
     `NO_PROXY` is a list of hosts and domains, networks (`10.0.0.0/8`) and `*`. Raises `UsageError`
-    for a proxy that is no address.
+    for a proxy that is no address, and without `socks` (aiohttp knows none) for one of SOCKS.
     """
     target = httpx.URL(url)
     host = target.host.rstrip(".")
@@ -45,7 +45,7 @@ def proxy_for(url: str) -> Proxy | None:
         upper = "" if name == "http_proxy" and "REQUEST_METHOD" in os.environ else name.upper()
         for variable in (name, upper):
             if address := os.environ.get(variable, "").strip():
-                return Proxy(variable, _checked(variable, address))
+                return Proxy(variable, _checked(variable, address, socks))
     return None
 
 
@@ -53,6 +53,12 @@ def route(url: str) -> dict[str, Any]:
     """Return the arguments that make an httpx client take the way to `url`."""
     proxy = proxy_for(url)
     return dict(_DIRECT) if proxy is None else {"proxy": proxy.address}
+
+
+def way_to(url: str) -> str:
+    """Return what an error adds where a proxy stands between, with a space in front, or ""."""
+    proxy = proxy_for(url)
+    return "" if proxy is None else f" ({proxy})"
 
 
 def is_loopback(host: str) -> bool:
@@ -90,13 +96,14 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return None
 
 
-def _checked(variable: str, address: str) -> str:
+def _checked(variable: str, address: str, socks: bool) -> str:
     address = address if "://" in address else f"http://{address}"
     try:
         parts = httpx.URL(address)
     except httpx.InvalidURL:
         parts = httpx.URL("")
-    known = ("http", "https", *(("socks5", "socks5h") if find_spec("socksio") else ()))
+    with_socks = socks and find_spec("socksio")
+    known = ("http", "https", *(("socks5", "socks5h") if with_socks else ()))
     if parts.scheme not in known or not parts.host:
         scheme = parts.scheme or "no scheme"
         raise UsageError(

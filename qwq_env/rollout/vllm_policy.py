@@ -20,18 +20,18 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 import aiohttp
 
 from qwq_env.checks import check_positive, check_whole
 from qwq_env.errors import InfrastructureError, UsageError
 from qwq_env.http.api_key import ApiKey
+from qwq_env.http.client import base_address
 from qwq_env.http.liveness import Liveness
+from qwq_env.http.retries import pause
 from qwq_env.rollout.policy import Generation, GenerationRequest, Policy
 from qwq_env.rollout.vllm_server import ContextFull, Unserved, VllmServer
 from qwq_env.rollout.vllm_wire import completion_body, read_completion
@@ -109,7 +109,6 @@ class VllmPolicy(Policy):
         self._seeded = seeded
         self._next_server = itertools.count()
         self._server_of: dict[str, int] = {}
-        self._random = random.Random()
         self._of_loop: dict[asyncio.AbstractEventLoop, _Connections] = {}
 
     def __repr__(self) -> str:
@@ -135,9 +134,8 @@ class VllmPolicy(Policy):
         failure: Unserved | None = None
         for attempt in range(self._settings.attempts):
             if attempt:
-                wait = self._settings.backoff * 2 ** (attempt - 1)
                 asked = max(0.0, min(alone_until) - clock())
-                await asyncio.sleep(asked + wait * self._random.uniform(0.5, 1.5))
+                await asyncio.sleep(asked + pause(attempt, self._settings.backoff))
             for index in self._order(request.episode, servers, liveness):
                 if clock() < alone_until[index]:
                     continue
@@ -201,7 +199,7 @@ class VllmPolicy(Policy):
         try:
             return read_completion(answer, max_tokens)
         except InfrastructureError as error:
-            raise InfrastructureError(f"{server.url}: {server.shown(str(error))}") from None
+            raise InfrastructureError(f"{server.url}: {self._key.shown(str(error))}") from None
         except UsageError as error:
             raise UsageError(f"vllm: {server.url}: {error}") from None
 
@@ -248,14 +246,5 @@ class VllmPolicy(Policy):
 
 def server_urls(urls: str | Sequence[str]) -> tuple[str, ...]:
     """Return the addresses without a trailing slash. Raises `UsageError` for what is none."""
-    found = tuple(url.rstrip("/") for url in ([urls] if isinstance(urls, str) else urls))
-    for url in found or ("",):
-        try:
-            parts = urlsplit(url)
-        except ValueError:
-            raise UsageError(f"vllm url: {url!r} is not a URL") from None
-        if "@" in parts.netloc:
-            raise UsageError("vllm url: holds a user name or password; expected api_key for it")
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query:
-            raise UsageError(f"vllm url: {url!r}; expected http://host:port, one or more")
-    return found
+    given = [urls] if isinstance(urls, str) else urls
+    return tuple(base_address("vllm url", url) for url in given or ("",))

@@ -1,7 +1,7 @@
 """One vLLM server as a policy sees it: one attempt at one request, and what its failure means.
 
 `Unserved` is a failure on the way, which another server or a later attempt may not have: no
-connection, a broken one, 408, 425, 429, 5xx. Whether the server is still there is then seen by
+connection, a broken one, 429, 5xx and their like. Whether the server is still there is then seen by
 `VllmServer.probe`. A refusal would only be repeated, and `refusal_kind`
 says whose affair it is: `ContextFull` is a context longer than the server takes, a `UsageError`
 what the operator must mend (key, address, model), and everything else an `InfrastructureError`.
@@ -14,24 +14,24 @@ import asyncio
 import json
 import logging
 import time
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple, TypedDict
 
 import aiohttp
 
 from qwq_env.errors import InfrastructureError, UsageError
 from qwq_env.http.api_key import ApiKey
+from qwq_env.http.proxies import proxy_for, way_to
 from qwq_env.http.refusal import refusal_kind
-from qwq_env.http.retry_after import retry_seconds
+from qwq_env.http.retries import AWAY, seconds_asked
 
 _log = logging.getLogger(__name__)
 
-_BUSY_STATUS = frozenset({408, 425, 429})
-_FAILED_STATUS = frozenset({500, 502, 503, 504})
+_FAILED = AWAY | {500}
+"""Statuses of an engine that died, or of a gateway with nobody behind it."""
 _LEARN_SECONDS = 30.0
 _REST_SECONDS = 10.0
 _PROBE_SECONDS = 2.0
-_SHOWN = 500
-"""Characters of a server's error that are passed on."""
 
 
 class Unserved(Exception):
@@ -62,6 +62,13 @@ class Served(NamedTuple):
     dies_of_seeds: bool = False
 
 
+class _Way(TypedDict):
+    """How every request gets there, as aiohttp takes it."""
+
+    proxy: str | None
+    allow_redirects: bool
+
+
 class VllmServer:
     """The address of a server and what is known of it. Belongs to one event loop."""
 
@@ -76,9 +83,15 @@ class VllmServer:
     ) -> None:
         """`in_flight` bounds the requests at a time; the others wait here, which costs nothing.
 
-        `session` sends the `key`; it is given here to be hidden.
+        `session` sends the `key`; it is given here to be hidden. Raises `UsageError` for a proxy
+        that cannot be one.
         """
         self.url = url
+        proxy = proxy_for(url, socks=False)
+        self._way: _Way = {
+            "proxy": None if proxy is None else proxy.address,
+            "allow_redirects": False,
+        }
         self._session = session
         self._key = key
         self._slots = asyncio.Semaphore(in_flight)
@@ -124,18 +137,14 @@ class VllmServer:
         try:
             async with (
                 aiohttp.ClientSession(headers={"Connection": "close"}, timeout=timeout) as session,
-                session.get(f"{self.url}/health", allow_redirects=False) as response,
+                session.get(f"{self.url}/health", **self._way) as response,
             ):
                 status = response.status
         except aiohttp.SocketTimeoutError:
             return None
         except (aiohttp.ClientError, OSError) as error:
-            return self.shown(f"{type(error).__name__}: {error}")
-        return f"status {status} on /health" if status in _FAILED_STATUS else None
-
-    def shown(self, words: str) -> str:
-        """Return the server's words on one line, without the key, and only then cut to length."""
-        return " ".join(self._key.hidden(words).split())[:_SHOWN]
+            return self._broken(error)
+        return f"status {status} on /health{way_to(self.url)}" if status in _FAILED else None
 
     async def aclose(self) -> None:
         """Give up a question under way."""
@@ -156,7 +165,7 @@ class VllmServer:
             raise InfrastructureError(f"{self.url}/v1/models: no list of models") from None
         model = self._model if self._model is not None else next(iter(served), None)
         if model not in served:
-            known = self.shown(str(sorted(served)))
+            known = self._key.shown(str(sorted(served)))
             raise UsageError(f"vllm model: {model!r}; {self.url} serves {known}")
         context = served[model]
         if type(context) is not int or context < 1:
@@ -180,7 +189,7 @@ class VllmServer:
                 "%s runs with --logprobs-mode %s: at a temperature other than 1 its"
                 " log-probabilities are not those of what was sampled;"
                 " restart it with --logprobs-mode processed_logprobs",
-                self.url, self.shown(str(mode)),
+                self.url, self._key.shown(str(mode)),
             )  # fmt: skip
         try:
             on_cpu = settings["device_config"]["device"] == "cpu"
@@ -191,33 +200,34 @@ class VllmServer:
     async def _ask(self, method: str, path: str, body: bytes | None = None) -> Any:
         url = self.url + path
         try:
-            async with self._session.request(
-                method, url, data=body, allow_redirects=False
-            ) as response:
-                status, content = response.status, await response.read()
-                after = retry_seconds(response.headers.get("Retry-After"), now=time.time())
+            async with self._session.request(method, url, data=body, **self._way) as response:
+                status, headers = response.status, response.headers
+                content = await response.read()
         except (aiohttp.ClientError, OSError) as error:
             self._rest()
-            raise Unserved(
-                f"{self.url}: {self.shown(f'{type(error).__name__}: {error}')}"
-            ) from None
+            raise Unserved(f"{self.url}: {self._broken(error)}") from None
         if status != 200:
-            raise self._failure(url, status, content.decode(errors="replace"), after)
+            raise self._failure(url, status, headers, content.decode(errors="replace"))
         try:
             return json.loads(content)
         except (ValueError, RecursionError):
             raise InfrastructureError(f"{url}: the answer is not JSON") from None
 
-    def _failure(self, url: str, status: int, body: str, after: float) -> Exception:
-        message = f"{url}: status {status}: {self.shown(_message(body))}"
-        if status in _BUSY_STATUS | _FAILED_STATUS:
+    def _failure(self, url: str, status: int, headers: Mapping[str, str], body: str) -> Exception:
+        message = f"{url}: status {status}: {self._key.shown(_message(body))}{way_to(url)}"
+        kind = refusal_kind(status, body)
+        if kind == "passing":
             if status != 429:
                 self._rest()
-            return Unserved(message, after, busy=status in _BUSY_STATUS)
-        kind = refusal_kind(status, body)
+            after = seconds_asked(headers, body, now=time.time())
+            return Unserved(message, after, busy=status not in _FAILED)
         if kind == "operator":
             return UsageError(f"vllm: {message}; check the address, the model and the api_key")
         return ContextFull(message) if kind == "context" else InfrastructureError(message)
+
+    def _broken(self, error: Exception) -> str:
+        """Return what is wrong with the connection."""
+        return self._key.shown(f"{type(error).__name__}: {error}") + way_to(self.url)
 
     def _rest(self) -> None:
         self._rested = asyncio.get_running_loop().time() + _REST_SECONDS

@@ -14,11 +14,13 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from qwq_env.errors import UsageError
+from qwq_env.http.retries import seconds_asked
 from qwq_env.sandbox.errors import SandboxBusy, SandboxUnavailable
 from qwq_env.sandbox.foreign import Reader
 from qwq_env.sandbox.http_pool import CannotConnect, ConnectionBroken, HttpAnswer, HttpPool
@@ -34,6 +36,7 @@ MOST_BYTES: Final = 1 << 20
 _MOST_BUILT: Final = 160 << 20
 _LONGEST_REASON: Final = 1000
 _PROBE_S: Final = 2.0
+_USUAL_WAIT_S: Final = 1.0
 _LONGEST_WAIT_S: Final = 60.0
 # Errors of status 4xx that are about the way, not about what was asked.
 _OUR_CONNECTION: Final = ("client_gone", "incomplete", "too_slow", "bad_http")
@@ -139,7 +142,8 @@ class Endpoint:
             reason = f"HTTP status {answer.status}"
         message = f"{self.url}: {reason[:_LONGEST_REASON]}"
         if answer.status == 429 or code == "connections":
-            return SandboxBusy(message, _retry_after(answer))
+            asked = seconds_asked(answer.headers, now=time.time())
+            return SandboxBusy(message, min(asked or _USUAL_WAIT_S, _LONGEST_WAIT_S))
         if code == "draining":
             return NotSent(message)
         if code in ("session_closed", "session_unknown"):
@@ -147,12 +151,3 @@ class Endpoint:
         if known and 400 <= answer.status < 500 and code not in _OUR_CONNECTION:
             return UsageError(message)
         return SandboxUnavailable(message)
-
-
-def _retry_after(answer: HttpAnswer) -> float:
-    try:
-        seconds = float(answer.headers.get("retry-after", 1))
-    except ValueError:
-        # A date is allowed too; our server never sends one.
-        return 1.0
-    return min(max(seconds, 0.0), _LONGEST_WAIT_S) if seconds == seconds else 1.0

@@ -17,12 +17,12 @@ rollouts = Rollouts(
 
 from __future__ import annotations
 
+import asyncio
 import json
 import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,12 +33,16 @@ from safetensors import safe_open
 from transformers import AutoConfig
 from transformers.utils import logging as transformers_logging
 
+from qwq_env import portal
 from qwq_env.errors import InfrastructureError, UsageError
 from qwq_env.http.api_key import ApiKey
+from qwq_env.http.client import HttpClient, Refused
 from qwq_env.rollout.vllm_policy import server_urls
 
 _WEIGHTS = "*.safetensors*"
-_SHOWN = 500
+_ATTEMPTS = 2
+"""A connection may break while it lay idle; a server that cannot load will not learn it."""
+_PAUSE_SECONDS = 0.1
 
 
 class WeightSync(ABC):
@@ -75,8 +79,10 @@ class DiskWeightSync(WeightSync):
         """`seconds` bounds the wait for one server. Raises `UsageError` for a bad folder."""
         self.directory = Path(directory)
         self.urls = server_urls(urls)
-        self._key = ApiKey(api_key)
         self._seconds = seconds
+        self._http = HttpClient(
+            key=ApiKey(api_key), attempts=_ATTEMPTS, seconds=seconds, backoff=_PAUSE_SECONDS
+        )
         self._names = _check_served(self.directory)
 
     def __repr__(self) -> str:
@@ -98,7 +104,7 @@ class DiskWeightSync(WeightSync):
         if accelerator.is_main_process:
             try:
                 self._write(model, state)
-                self._reload_all()
+                portal.run(self._reload_all())
             except Exception as error:  # noqa: BLE001 - whatever it is, all ranks must hear of it
                 # The others wait in the broadcast. A full disk, for one, is a `SafetensorError`.
                 failure, cause = [f"{type(error).__name__}: {error}"], error
@@ -122,49 +128,39 @@ class DiskWeightSync(WeightSync):
             if path.name not in written:
                 path.unlink()
 
-    def _reload_all(self) -> None:
-        with ThreadPoolExecutor(len(self.urls)) as threads:
-            for _ in threads.map(self._reload, self.urls):
-                pass
-
-    def _reload(self, url: str) -> None:
+    async def _reload_all(self) -> None:
         try:
-            with httpx.Client(
-                base_url=url, headers=self._key.headers(), timeout=self._seconds, trust_env=False
-            ) as client:
-                self._post(client, "/collective_rpc", {"method": "reload_weights"})
-                self._forget_prefixes(client)
-        except httpx.HTTPError as error:
-            raise InfrastructureError(f"{url}: {type(error).__name__}: {error}") from None
+            await asyncio.gather(*map(self._reload, self.urls))
+        finally:
+            await self._http.aclose()
 
-    def _forget_prefixes(self, client: httpx.Client) -> None:
+    async def _reload(self, url: str) -> None:
+        try:
+            await self._post(f"{url}/collective_rpc", {"method": "reload_weights"})
+            await self._forget_prefixes(url)
+        except Refused as error:
+            if error.status == 404:
+                hint = "expected a vLLM server with VLLM_SERVER_DEV_MODE=1"
+                raise InfrastructureError(f"{error}; {hint}") from None
+            raise
+
+    async def _forget_prefixes(self, url: str) -> None:
         """Drop the keys and values of the old weights. vLLM refuses while it still winds up
         requests that were cancelled at the end of the last rollout."""
         deadline = time.monotonic() + self._seconds
-        while self._post(client, "/reset_prefix_cache").get("success", True) is not True:
+        while (await self._post(f"{url}/reset_prefix_cache")).get("success", True) is not True:
             if time.monotonic() > deadline:
-                raise InfrastructureError(f"{client.base_url}: its prefix cache stays in use")
-            time.sleep(0.05)
+                raise InfrastructureError(f"{url}: its prefix cache stays in use")
+            await asyncio.sleep(0.05)
 
-    def _post(
-        self, client: httpx.Client, path: str, body: dict[str, str] | None = None
-    ) -> dict[str, Any]:
-        answer = client.post(path, json=body)
-        if answer.status_code == 404:
-            hint = "expected a vLLM server with VLLM_SERVER_DEV_MODE=1"
-            raise InfrastructureError(f"{answer.url}: no such route; {hint}")
-        if answer.status_code != 200:
-            words = " ".join(self._key.hidden(answer.text).split())[:_SHOWN]
-            raise InfrastructureError(f"{answer.url}: status {answer.status_code}: {words}")
-        if not answer.content:
-            return {}
-        try:
-            value = answer.json()
-        except ValueError:
-            value = None
+    async def _post(self, url: str, body: dict[str, str] | None = None) -> dict[str, Any]:
+        value = await self._http.request("POST", url, self._read, body=body)
         if not isinstance(value, dict):
-            raise InfrastructureError(f"{answer.url}: the answer is no JSON object")
+            raise InfrastructureError(f"{url}: the answer is no JSON object")
         return value
+
+    async def _read(self, response: httpx.Response) -> Any:
+        return await self._http.read_json(response) if await response.aread() else {}
 
 
 def prepare_served(model: Any, tokenizer: Any, directory: str | Path) -> None:

@@ -37,7 +37,7 @@ SETTING = r"check top_k; extra=\{'top_k': None\} leaves it out"
     [*((status, "check .*CHAT_KEY") for status in (301, 401, 403, 404)), (UNKNOWN, SETTING)],
 )
 def test_error_of_the_operator_is_told_at_once_in_one_line(failure, hint):
-    told = rf"'qwq'\): \d+: .*; {hint}"
+    told = rf"'qwq'\): status \d+: .*; {hint}"
     with Server([failure], repeat=True) as server, pytest.raises(UsageError, match=told) as caught:
         asyncio.run(reply(server))
 

@@ -10,13 +10,12 @@ import sys
 from collections.abc import Sequence
 
 import pytest
+import torch
+import transformers
 
-torch = pytest.importorskip("torch")
-transformers = pytest.importorskip("transformers")
-
-from qwq_env.errors import InfrastructureError, UsageError  # noqa: E402
-from qwq_env.rollout.policy import Generation, GenerationRequest, Sampling  # noqa: E402
-from qwq_env.rollout.transformers_policy import TransformersPolicy  # noqa: E402
+from qwq_env.errors import InfrastructureError, UsageError
+from qwq_env.rollout.policy import Generation, GenerationRequest, Sampling
+from qwq_env.rollout.transformers_policy import TransformersPolicy
 
 VOCABULARY = 60
 GREEDY = Sampling(temperature=0)

@@ -243,7 +243,6 @@ async def test_a_cancelled_caller_leaves_a_working_sandbox(bare):
 
 
 async def test_preloaded_numpy_draws_anew():
-    pytest.importorskip("numpy")
     async with LocalSandbox(slots=1, preload=("numpy",), allow_unsafe=True) as sandbox:
         code = "import numpy\nnumpy.random.rand()"
         results = [await sandbox.run(code) for _ in range(4)]

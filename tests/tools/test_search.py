@@ -378,7 +378,8 @@ async def test_a_server_in_trouble_is_asked_again(server: Server) -> None:
     ("status", "content", "error"),
     [
         (500, b"broken", InfrastructureError),
-        (404, b"where?", InfrastructureError),
+        (404, b"where?", UsageError),
+        (422, b"what?", InfrastructureError),
         (200, b"not JSON", InfrastructureError),
         (200, b"[" * 100_000, InfrastructureError),
         (200, b"{}", InfrastructureError),
@@ -394,7 +395,7 @@ async def test_a_server_that_fails_is_not_the_models_fault(
     server.reply = lambda number: (status, content)
 
     with pytest.raises(error, match="retrieve server"):
-        await ask(RetrieveServer(server.url))
+        await ask(RetrieveServer(server.url, settings=HttpSettings(backoff=0.001)))
 
 
 async def test_a_server_that_hangs_or_is_gone(server: Server) -> None:
@@ -406,7 +407,7 @@ async def test_a_server_that_hangs_or_is_gone(server: Server) -> None:
         await ask(RetrieveServer(server.url, settings=impatient))
     gate.set()
     with pytest.raises(InfrastructureError, match="ConnectError"):
-        await ask(RetrieveServer("http://127.0.0.1:9", settings=HttpSettings(seconds=8)))
+        await ask(RetrieveServer("http://127.0.0.1:9", settings=HttpSettings(backoff=0.001)))
 
 
 def test_one_backend_serves_many_loops(server: Server) -> None:

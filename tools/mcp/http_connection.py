@@ -15,12 +15,13 @@ import os
 import re
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import httpx
 
 from qwq_env.errors import InfrastructureError, UsageError
 from qwq_env.http.api_key import ApiKey
+from qwq_env.http.client import read_whole
+from qwq_env.http.proxies import route, way_to
 from qwq_env.tools.mcp.connection import RemoteError, answer_to, error_of
 
 _MOST_ANSWER_BYTES: Final = 16 << 20
@@ -45,11 +46,8 @@ class HttpConnection:
         self._key = key
         self._session = ""
         self._ids = itertools.count(1)
-        host = urlsplit(url).hostname or ""
-        # A proxy of the environment cannot reach this machine's own servers.
-        own = host == "localhost" or host == "::1" or host.startswith("127.")
         self._client = httpx.AsyncClient(
-            timeout=seconds, follow_redirects=True, trust_env=not own, headers=key.headers()
+            timeout=seconds, follow_redirects=True, headers=key.headers(), **route(url)
         )
 
     async def request(
@@ -72,8 +70,7 @@ class HttpConnection:
                         return self._result(answer)
                 self._refuse(response)
         except httpx.HTTPError as error:
-            described = f"{type(error).__name__}: {error}"
-            raise InfrastructureError(f"MCP server {self.name}: {described}") from None
+            raise self._broken(error) from None
         raise InfrastructureError(f"MCP server {self.name}: ended its answer before the result")
 
     async def notify(self, method: str, params: Mapping[str, Any]) -> None:
@@ -85,8 +82,7 @@ class HttpConnection:
             async with self._post(message):
                 pass
         except httpx.HTTPError as error:
-            described = f"{type(error).__name__}: {error}"
-            raise InfrastructureError(f"MCP server {self.name}: {described}") from None
+            raise self._broken(error) from None
 
     def _post(self, message: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Any:
         own = dict(_ACCEPT)
@@ -103,7 +99,7 @@ class HttpConnection:
 
     async def _messages(self, response: httpx.Response) -> AsyncIterator[dict[str, Any]]:
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-        texts = _events(response) if kind == "text/event-stream" else _whole(response)
+        texts = _events(response) if kind == "text/event-stream" else _lone(response)
         async for text in texts:
             try:
                 found = json.loads(text)
@@ -119,6 +115,10 @@ class HttpConnection:
             with contextlib.suppress(InfrastructureError):
                 await self._send(reply)
 
+    def _broken(self, error: httpx.HTTPError) -> InfrastructureError:
+        described = self._key.shown(f"{type(error).__name__}: {error}") + way_to(self.name)
+        return InfrastructureError(f"MCP server {self.name}: {described}")
+
     def _result(self, answer: Mapping[str, Any]) -> Any:
         if "error" in answer:
             raise error_of(answer["error"], self._key.hidden)
@@ -127,7 +127,7 @@ class HttpConnection:
     def _refuse(self, response: httpx.Response) -> None:
         """Raise for a status that says why there is no answer."""
         status = response.status_code
-        if status in (401, 403):
+        if status in (401, 402, 403, 407):
             raise UsageError(f"MCP server {self.name}: refuses the key (status {status})")
         if status == 404 and self._session and not self.modern:
             self.alive = False
@@ -156,13 +156,8 @@ class SessionEnded(InfrastructureError):
     """The server has forgotten the session; the request was not looked at."""
 
 
-async def _whole(response: httpx.Response) -> AsyncIterator[str]:
-    body = bytearray()
-    async for chunk in response.aiter_bytes():
-        body += chunk
-        if len(body) > _MOST_ANSWER_BYTES:
-            raise InfrastructureError(f"MCP server {response.url}: answered more than 16 MB")
-    yield body.decode("utf-8", "replace")
+async def _lone(response: httpx.Response) -> AsyncIterator[str]:
+    yield (await read_whole(response)).decode("utf-8", "replace")
 
 
 async def _events(response: httpx.Response) -> AsyncIterator[str]:

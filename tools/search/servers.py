@@ -10,26 +10,38 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from qwq_env.errors import InfrastructureError, UsageError
-from qwq_env.tools.search.http_client import DEFAULT_SETTINGS, HttpClient, HttpSettings
+from qwq_env.errors import InfrastructureError
+from qwq_env.http.api_key import ApiKey
+from qwq_env.http.client import base_address
+from qwq_env.tools.search.http_client import DEFAULT_SETTINGS, HttpSettings, SearchClient
 from qwq_env.tools.search.index import split_contents
 from qwq_env.tools.search.tool import Passage, SearchBackend
 
 
-class RetrieveServer(SearchBackend):
+class _Server(SearchBackend):
+    """A backend that asks a server."""
+
+    _http: SearchClient
+
+    async def aclose(self) -> None:
+        """See `SearchBackend.aclose`."""
+        await self._http.aclose()
+
+
+class RetrieveServer(_Server):
     """Search-R1's `POST /retrieve`: `{queries, topk, return_scores}`.
 
     `url` is the server's address, with or without `/retrieve`.
     """
 
     def __init__(self, url: str, *, settings: HttpSettings = DEFAULT_SETTINGS) -> None:
-        self.url = _checked_url("retrieve server", url).removesuffix("/retrieve") + "/retrieve"
-        self._http = HttpClient("retrieve server", settings)
+        self.url = base_address("retrieve server, url", url).removesuffix("/retrieve") + "/retrieve"
+        self._http = SearchClient("retrieve server", settings)
 
     async def search(self, query: str, count: int) -> list[Passage]:
         """See `SearchBackend.search`."""
         question = {"queries": [query], "topk": count, "return_scores": True}
-        answer = await self._http.ask("POST", self.url, json=question)
+        answer = await self._http.ask("POST", self.url, body=question)
         found = _at(answer, "result", "retrieve server")
         rows = found[0] if isinstance(found, list) and found else None
         # Without scores the documents stand there bare.
@@ -39,12 +51,8 @@ class RetrieveServer(SearchBackend):
             if isinstance(document, dict)
         ]
 
-    async def aclose(self) -> None:
-        """See `SearchBackend.aclose`."""
-        await self._http.aclose()
 
-
-class Serper(SearchBackend):
+class Serper(_Server):
     """Google's results by way of serper.dev."""
 
     def __init__(
@@ -54,23 +62,16 @@ class Serper(SearchBackend):
         url: str = "https://google.serper.dev/search",
         settings: HttpSettings = DEFAULT_SETTINGS,
     ) -> None:
-        self._key = _checked_key("serper", key)
-        self.url = _checked_url("serper", url)
-        self._http = HttpClient("serper", settings)
+        self.url = base_address("serper, url", url)
+        self._http = SearchClient("serper", settings, _key("serper", key, header="X-API-KEY"))
 
     async def search(self, query: str, count: int) -> list[Passage]:
         """See `SearchBackend.search`."""
-        answer = await self._http.ask(
-            "POST", self.url, json={"q": query, "num": count}, headers={"X-API-KEY": self._key}
-        )
+        answer = await self._http.ask("POST", self.url, body={"q": query, "num": count})
         return _passages(_at(answer, "organic", "serper"), "serper", "snippet", "link")
 
-    async def aclose(self) -> None:
-        """See `SearchBackend.aclose`."""
-        await self._http.aclose()
 
-
-class Tavily(SearchBackend):
+class Tavily(_Server):
     """tavily.com's results, with longer extracts."""
 
     def __init__(
@@ -80,26 +81,17 @@ class Tavily(SearchBackend):
         url: str = "https://api.tavily.com/search",
         settings: HttpSettings = DEFAULT_SETTINGS,
     ) -> None:
-        self._key = _checked_key("tavily", key)
-        self.url = _checked_url("tavily", url)
-        self._http = HttpClient("tavily", settings)
+        self.url = base_address("tavily, url", url)
+        self._http = SearchClient("tavily", settings, _key("tavily", key))
 
     async def search(self, query: str, count: int) -> list[Passage]:
         """See `SearchBackend.search`."""
-        answer = await self._http.ask(
-            "POST",
-            self.url,
-            json={"query": query, "max_results": count},
-            headers={"Authorization": f"Bearer {self._key}"},
-        )
+        question = {"query": query, "max_results": count}
+        answer = await self._http.ask("POST", self.url, body=question)
         return _passages(_at(answer, "results", "tavily"), "tavily", "content", "url")
 
-    async def aclose(self) -> None:
-        """See `SearchBackend.aclose`."""
-        await self._http.aclose()
 
-
-class Brave(SearchBackend):
+class Brave(_Server):
     """Brave's own web index."""
 
     def __init__(
@@ -109,9 +101,10 @@ class Brave(SearchBackend):
         url: str = "https://api.search.brave.com/res/v1/web/search",
         settings: HttpSettings = DEFAULT_SETTINGS,
     ) -> None:
-        self._key = _checked_key("brave", key)
-        self.url = _checked_url("brave", url)
-        self._http = HttpClient("brave", settings)
+        self.url = base_address("brave, url", url)
+        self._http = SearchClient(
+            "brave", settings, _key("brave", key, header="X-Subscription-Token")
+        )
 
     async def search(self, query: str, count: int) -> list[Passage]:
         """See `SearchBackend.search`."""
@@ -120,7 +113,6 @@ class Brave(SearchBackend):
             self.url,
             # Brave refuses longer questions and larger pages.
             params={"q": query[:400], "count": min(count, 20)},
-            headers={"X-Subscription-Token": self._key},
         )
         web = answer.get("web") if isinstance(answer, dict) else None
         # A question without web results is answered without the section.
@@ -128,26 +120,18 @@ class Brave(SearchBackend):
         found = _passages(rows, "brave", "description", "url")
         return [passage._replace(text=_without_markup(passage.text)) for passage in found]
 
-    async def aclose(self) -> None:
-        """See `SearchBackend.aclose`."""
-        await self._http.aclose()
 
-
-class SearXNG(SearchBackend):
+class SearXNG(_Server):
     """A metasearch server of one's own; its settings must allow the `json` format."""
 
     def __init__(self, url: str, *, settings: HttpSettings = DEFAULT_SETTINGS) -> None:
-        self.url = _checked_url("searxng", url).removesuffix("/search") + "/search"
-        self._http = HttpClient("searxng", settings)
+        self.url = base_address("searxng, url", url).removesuffix("/search") + "/search"
+        self._http = SearchClient("searxng", settings)
 
     async def search(self, query: str, count: int) -> list[Passage]:
         """See `SearchBackend.search`."""
         answer = await self._http.ask("GET", self.url, params={"q": query, "format": "json"})
         return _passages(_at(answer, "results", "searxng"), "searxng", "content", "url")[:count]
-
-    async def aclose(self) -> None:
-        """See `SearchBackend.aclose`."""
-        await self._http.aclose()
 
 
 def _passages(rows: Any, name: str, text: str, source: str) -> list[Passage]:
@@ -178,13 +162,6 @@ def _without_markup(text: str) -> str:
     return html.unescape(re.sub(r"</?[a-z]+>", "", text))
 
 
-def _checked_key(name: str, key: str) -> str:
-    if not isinstance(key, str) or not key.isascii() or not key.isprintable() or not key:
-        raise UsageError(f"{name}, key: expected the key as a text of ASCII characters")
-    return key
-
-
-def _checked_url(name: str, url: str) -> str:
-    if not isinstance(url, str) or not url.startswith(("http://", "https://")):
-        raise UsageError(f"{name}, url: {url!r}; expected http://... or https://...")
-    return url.rstrip("/")
+def _key(name: str, key: str, header: str = "Authorization") -> ApiKey:
+    # None would be no key at all.
+    return ApiKey(key if isinstance(key, str) else "", f"{name}, key", header=header)

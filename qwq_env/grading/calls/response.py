@@ -38,6 +38,8 @@ Parse = Callable[[str], list[Call]]
 
 _MOST_PLACES: Final = 64
 _NAME: Final = r"[A-Za-z_][\w.]*"
+# Not the fences of `qwq_env.grading.code.fences`: a call in a block that was cut off is attempted,
+# where a program in one is none.
 _FENCE: Final = re.compile(
     r"^[ \t]*(?P<fence>`{3,}|~{3,})[^\n`]*\n(?P<inside>.*?)(?:^[ \t]*(?P=fence)[ \t]*$|\Z)",
     re.MULTILINE | re.DOTALL,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from qwq_env.errors import UsageError, brief
-from qwq_env.grading.answer import final_answer_text
+from qwq_env.grading.answer import final_answer_text, qwq_answer_text
 from qwq_env.grading.instructions.report import InstructionReport, Rules, check_instructions
 from qwq_env.grading.score import Score
 
@@ -14,15 +14,13 @@ Thinking = Literal["final", "qwq", "keep"]
 """What is graded of a response: what follows the last `</think>` (a thought that never ended has no
 answer), what follows the first `\\n</think>\\n\\n` as in QwQ's own evaluation, or all of it."""
 
-_QWQ_END = "\n</think>\n\n"
-
 
 def strip_thinking(response: str, thinking: Thinking = "final") -> str:
     """The part of `response` that is graded, without blank lines before it."""
     if thinking == "final":
         return final_answer_text(response).lstrip("\n")
     if thinking == "qwq":
-        return response.partition(_QWQ_END)[2] if _QWQ_END in response else response
+        return qwq_answer_text(response)
     if thinking == "keep":
         return response
     raise UsageError(f"thinking: {brief(thinking)}; expected 'final', 'qwq' or 'keep'")

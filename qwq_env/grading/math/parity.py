@@ -9,12 +9,12 @@ answers that are no plain number are left to `MathGrader`.
 import re
 from math import isclose
 
+from qwq_env.grading.answer import qwq_answer_text
 from qwq_env.grading.math.latex import canonical
 from qwq_env.grading.math.structure import Value, read_answer
 
 __all__ = ["qwq_answer", "qwq_same_number"]
 
-THINKING_END = "\n</think>\n\n"
 _RELATIVE_TOLERANCE = 1e-4
 _LAST_NUMBER = re.compile(r"-?\d*\.?\d+")
 _MINERVA = re.compile(r"final answer is \$(.*?)\$\. I hope", re.DOTALL)
@@ -22,7 +22,7 @@ _MINERVA = re.compile(r"final answer is \$(.*?)\$\. I hope", re.DOTALL)
 
 def qwq_answer(response: str) -> str:
     """The answer that QwQ's evaluation takes from a response; "" when it finds none."""
-    text = response.partition(THINKING_END)[2] if THINKING_END in response else response
+    text = qwq_answer_text(response)
     if minerva := _MINERVA.search(text):
         return minerva[1].strip()
     if "boxed" in text:

@@ -20,6 +20,7 @@ from qwq_env.errors import InfrastructureError
 from qwq_env.grading.reward.conversation import ConversationEncoder
 from qwq_env.grading.reward.model import Candidate, RewardModel
 from qwq_env.grading.score import Score
+from qwq_env.http.api_key import ApiKey
 from qwq_env.http.client import HttpClient, Refused, base_address
 
 
@@ -53,7 +54,7 @@ class VllmPooling(RewardModel):
         self._max_tokens = max_tokens
         self._rows = rows
         self._http = HttpClient(
-            api_key_variable=api_key_variable,
+            key=ApiKey.of_variable(api_key_variable),
             in_flight=in_flight,
             attempts=attempts,
             seconds=seconds,

@@ -71,8 +71,6 @@ def test_every_instruction_is_tested() -> None:
     "instruction, values, follows, breaks", CASES, ids=[case[0] for case in CASES]
 )
 def test_check(instruction: str, values: dict[str, object], follows: str, breaks: str) -> None:
-    pytest.importorskip("langdetect")
-
     assert strict(instruction, values, follows) is True
     assert strict(instruction, values, breaks) is False
 

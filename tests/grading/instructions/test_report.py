@@ -74,7 +74,6 @@ def test_qwqs_own_cut_is_at_the_first_end_of_thinking() -> None:
 
 
 async def test_a_text_of_no_language_is_not_paid_but_follows_in_ifeval() -> None:
-    pytest.importorskip("langdetect")
     digits = row("12345", FRENCH)
 
     assert (await grade_row(digits)).value == 0.0
@@ -93,7 +92,6 @@ async def test_without_langdetect_a_language_is_undecided_and_never_wrong() -> N
 
 
 def test_language_detection_gives_the_same_answer_every_time() -> None:
-    pytest.importorskip("langdetect")
     text = "la casa no se vende"  # short enough for langdetect to waver when it is not seeded
 
     assert len({language.detect_language(text) for _ in range(20)}) == 1

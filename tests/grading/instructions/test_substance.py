@@ -71,8 +71,6 @@ def verdict(instruction, values, response, rules="reward", prompt="p"):
 
 @pytest.mark.parametrize(("instruction", "values", "response"), EMPTY)
 def test_what_holds_nothing_is_not_paid(instruction, values, response):
-    if instruction.startswith("language"):
-        pytest.importorskip("langdetect")
     found = verdict(instruction, values, response)
 
     assert (found.strict, found.loose) == (False, False)
@@ -80,8 +78,6 @@ def test_what_holds_nothing_is_not_paid(instruction, values, response):
 
 @pytest.mark.parametrize(("instruction", "values", "response"), EMPTY)
 def test_and_the_published_rules_do_not_see_it(instruction, values, response):
-    pytest.importorskip("langdetect")
-
     assert verdict(instruction, values, response, "ifeval").strict is True
 
 
@@ -93,8 +89,6 @@ SHORT = {"detectable_format:multiple_sections", "length_constraints:number_parag
     ("instruction", "values", "follows", "breaks"), [case for case in CASES if case[0] not in SHORT]
 )
 def test_an_answer_is_paid_by_the_same_rules(instruction, values, follows, breaks):
-    pytest.importorskip("langdetect")
-
     assert verdict(instruction, values, follows).strict is True
     assert verdict(instruction, values, breaks).strict is False
 

@@ -1,13 +1,25 @@
-"""For how long a busy server asks to be left alone: the header `Retry-After` (RFC 9110, 10.2.3),
-and `retry-after-ms`, in which OpenAI and Azure say it in milliseconds."""
+"""When a server that failed is asked again: one rule for all that ask one.
+
+Which failures may pass is `qwq_env.http.refusal`'s to say. For how long a busy server asks to be
+left alone, it says in the header `Retry-After` (RFC 9110, 10.2.3), in milliseconds in
+`retry-after-ms` (OpenAI, Azure), or in words.
+"""
 
 from __future__ import annotations
 
 import math
+import random
 import re
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
+from typing import Final
 
+AWAY: Final = frozenset({502, 503, 504, 521, 522, 523})
+"""Statuses with which a gateway says that there is nobody behind it (and busy servers that they
+are busy)."""
+
+_READ: Final = 4000
+"""Characters of a message in which a time to wait is looked for."""
 _IN_WORDS = re.compile(
     r"\b(?:retry|try again) (?:in|after) (?P<time>(?:\d{1,6}(?:\.\d{1,9})? ?"
     r"(?:ms|milliseconds?|s|sec(?:ond)?s?|m|min(?:ute)?s?|h|hours?|d|days?)(?![a-z]) ?){1,4})",
@@ -17,15 +29,22 @@ _PART = re.compile(r"(?P<number>[\d.]+) ?(?P<unit>[a-z]+)", re.IGNORECASE)
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 
-def seconds_asked(headers: Mapping[str, str], *, now: float) -> float:
-    """Return the seconds that the headers of an answer ask for; 0 if they ask for none."""
+def pause(attempt: int, first: float) -> float:
+    """Return the seconds to wait before try `attempt` (the second is 1): from `first` on doubled,
+    and spread by a half, so that a thousand that failed at once do not come back at once."""
+    return first * 2.0 ** (attempt - 1) * random.uniform(0.5, 1.5)
+
+
+def seconds_asked(headers: Mapping[str, str], body: str = "", *, now: float) -> float:
+    """Return the seconds that a failure asks for, in its headers (any case) or in words."""
     exact = retry_seconds(headers.get("retry-after-ms"), now=now) / 1000
-    return exact or retry_seconds(headers.get("retry-after"), now=now)
+    asked = exact or retry_seconds(headers.get("retry-after"), now=now)
+    return asked or seconds_in_words(body)
 
 
 def seconds_in_words(text: str) -> float:
     """Return the seconds that a message asks for ("try again in 7.5s", "in 28m48s"); 0 if none."""
-    found = _IN_WORDS.search(text)
+    found = _IN_WORDS.search(text[:_READ])
     parts = _PART.finditer(found["time"]) if found else ()
     return math.fsum(float(part["number"]) * _unit(part["unit"].lower()) for part in parts)
 

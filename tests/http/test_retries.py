@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from qwq_env.http.retry_after import retry_seconds, seconds_asked, seconds_in_words
+from qwq_env.http.retries import retry_seconds, seconds_asked, seconds_in_words
 
 
 @pytest.mark.parametrize(
