@@ -1,9 +1,9 @@
 """python -m tests.compat [--only NAME ...]     (make compat)
 
-Runs the contract tests (contracts.py) on the lowest and on the highest version of each library that
-`pyproject.toml` admits and that can be installed, and on each Python that is supported, each in an
-environment of its own (.venv-compat-NAME). Prints which versions that were and how it went; the exit
-code is 1 if a test failed or an environment could not be made.
+Runs the contract tests (contracts.py) on the lowest and on the highest version of each library
+that `pyproject.toml` admits and that can be installed, and on each Python that is supported, each
+in an environment of its own (.venv-compat-NAME). Prints which versions that were and how it went;
+the exit code is 1 if a test failed or an environment could not be made.
 
 An environment that is there is used again until what it is made from changes. `PIP_ARGS` is handed
 to pip. torch is taken where there is one without CUDA; on a Python for which there is none

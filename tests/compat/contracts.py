@@ -7,8 +7,8 @@ CORE = (
     "tests/test_schema.py", "tests/test_rubric.py", "tests/test_registry.py", "tests/test_task.py",
     "tests/test_task_rows.py", "tests/test_versions.py", "tests/compat",
     "tests/dialect", "tests/envs", "tests/http",
-    "tests/rollout/test_engine.py", "tests/rollout/test_openai_chat.py", "tests/rollout/test_play.py",
-    "tests/rollout/test_vllm_policy.py",
+    "tests/rollout/test_engine.py", "tests/rollout/test_openai_chat.py",
+    "tests/rollout/test_play.py", "tests/rollout/test_vllm_policy.py",
     "tests/sandbox/test_run.py", "tests/sandbox/test_levels.py", "tests/sandbox/test_session.py",
     "tests/sandbox/server",
     "tests/grading/test_math_grader.py", "tests/grading/test_math_parity.py",
@@ -19,7 +19,7 @@ CORE = (
 
 TRAINING = (
     "tests/rollout/test_transformers_policy.py", "tests/rollout/test_stop_strings.py",
-    "tests/grading/reward", "tests/training/test_async_rollouts.py",
+    "tests/grading/reward/test_classifier.py", "tests/training/test_async_rollouts.py",
     "tests/training/test_cold_start.py", "tests/training/test_recipe.py",
     "tests/training/test_rollouts.py", "tests/training/test_sampling.py",
     "tests/training/test_tiny_tokenizer.py", "tests/training/test_weight_sync.py",

@@ -1,4 +1,4 @@
-"""An environment of its own for each set of versions; made once, and again when it is out of date."""
+"""An environment of its own for each set of versions; made once, and anew when out of date."""
 
 from __future__ import annotations
 
@@ -79,7 +79,8 @@ class Environment:
         lines = [line for line in lines if not line.startswith("torch==")]
         constraints.write_text("\n".join([*lines, *([torch] if torch else []), ""]))
         needed = wanted(self.root, torch=torch is not None)
-        self._pip("install", "--constraint", str(constraints), *needed)
+        # Byte code is made of what is imported, which is a small part.
+        self._pip("install", "--no-compile", "--constraint", str(constraints), *needed)
         self._pip("install", "--no-deps", pinned(self.root, "dashscope"))  # Qwen's vocabulary
         ready.write_text(stamp)
 
@@ -96,9 +97,8 @@ class Environment:
         """
         asked = next(each for each in declared(self.root, "train") if each.name == "torch")
         first = at_their_lowest([asked])[0] if self.lowest else str(asked)
-        return next(
-            (each for each in (first, pinned(self.root, "torch")) if self._light(each)), None
-        )
+        candidates = (first, pinned(self.root, "torch"))
+        return next((each for each in candidates if self._light(each)), None)
 
     def _light(self, torch: str) -> bool:
         report = self._pip("install", "--dry-run", "--no-deps", "--report=-", torch, check=False)
@@ -106,11 +106,8 @@ class Environment:
             return False
         [chosen] = json.loads(report)["install"]
         needs = map(Requirement, chosen["metadata"].get("requires_dist", []))
-        return not any(
-            each.name.startswith(("nvidia-", "cuda-"))
-            and (not each.marker or each.marker.evaluate())
-            for each in needs
-        )
+        here = [each.name for each in needs if not each.marker or each.marker.evaluate()]
+        return not any(name.startswith(("nvidia-", "cuda-")) for name in here)
 
     def _pip(self, verb: str, *arguments: str, check: bool = True) -> str:
         more = shlex.split(os.environ.get("PIP_ARGS", ""))
