@@ -101,7 +101,9 @@ class Environment:
         return next((each for each in candidates if self._light(each)), None)
 
     def _light(self, torch: str) -> bool:
-        report = self._pip("install", "--dry-run", "--no-deps", "--report=-", torch, check=False)
+        report = self._pip(
+            "install", "--quiet", "--dry-run", "--no-deps", "--report=-", torch, check=False
+        )
         if not report:
             return False
         [chosen] = json.loads(report)["install"]
@@ -111,8 +113,7 @@ class Environment:
 
     def _pip(self, verb: str, *arguments: str, check: bool = True) -> str:
         more = shlex.split(os.environ.get("PIP_ARGS", ""))
-        command = [self.python, "-m", "pip", verb, "--quiet", *more, *arguments]
-        return _run(command, cwd=self.root, check=check)
+        return _run([self.python, "-m", "pip", verb, *more, *arguments], cwd=self.root, check=check)
 
 
 def _run(command: list[str], cwd: Path | None = None, *, check: bool = True) -> str:
@@ -120,6 +121,6 @@ def _run(command: list[str], cwd: Path | None = None, *, check: bool = True) -> 
     ended = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
     if ended.returncode != 0:
         if check:
-            raise NotMade("\n".join(ended.stderr.strip().splitlines()[-8:]))
+            raise NotMade("\n".join((ended.stdout + ended.stderr).splitlines()[-12:]))
         return ""
     return ended.stdout
