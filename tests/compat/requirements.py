@@ -29,6 +29,7 @@ def wanted(root: Path, *, torch: bool) -> list[str]:
     if torch:
         return [f"--editable=.[{','.join(EXTRAS)}]", *tools]
     rest = [str(each) for each in declared(root, "train") if each.name not in NEED_TORCH]
+    rest.append("jinja2")  # chat templates need it; else torch brings it
     return [f"--editable=.[{','.join(EXTRAS[1:])}]", *rest, *tools]
 
 
