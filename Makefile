@@ -3,6 +3,7 @@
 #   make test    all tests
 #   make lint    ruff and mypy
 #   make mutants faults that the tests must see, put in one at a time
+#   make compat  the contract tests on the lowest and highest versions, and on each Python
 #   make bench   every benchmark, and the long soaks; results in benchmarks/results/
 #   make docs    the reference of the public API, in docs/site/
 
@@ -14,7 +15,7 @@ RUN := $(VENV)/bin
 PIP_ARGS ?=
 ARGS ?=
 
-.PHONY: train test lint mutants bench docs setup clean
+.PHONY: train test lint mutants compat bench docs setup clean
 .DEFAULT_GOAL := help
 
 help:
@@ -55,6 +56,9 @@ lint: setup
 
 mutants: setup
 	$(RUN)/python -m tests.mutants $(ARGS)
+
+compat: setup
+	PIP_ARGS="$(PIP_ARGS)" $(RUN)/python -m tests.compat $(ARGS)
 
 bench: setup
 	$(RUN)/python benchmarks/all.py $(ARGS)

@@ -33,6 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     _quiet()
     try:
         from qwq_env.training.recipe import load_recipe  # noqa: PLC0415 - needs the train extra
+        from qwq_env.versions import check_versions  # noqa: PLC0415 - likewise
     except ModuleNotFoundError as error:
         raise _not_installed(error) from None
     overrides = list(arguments.overrides)
@@ -41,6 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
         overrides.append(f"environment.tasks={json.dumps(arguments.tasks, ensure_ascii=False)}")
     if arguments.seed is not None:
         overrides.append(f"seed={arguments.seed}")
+    check_versions()  # before the imports that fail under a version that is too old
     recipe = load_recipe(arguments.recipe, overrides)
     _look_for_files(recipe.environment.tasks, recipe.environment.heldout_tasks)
     try:

@@ -22,6 +22,7 @@ from qwq_env.rollout.kv_cache import Pass, SlotCache
 from qwq_env.rollout.policy import Generation
 from qwq_env.rollout.prefill import prefill_passes
 from qwq_env.rollout.slots import Slot, SlotTable, Turn
+from qwq_env.versions import cache_argument
 
 COMPANY = 4
 """Steps for which a prefill waits for others to share the pass."""
@@ -62,6 +63,7 @@ class Decoding:
 
     def __init__(self, model: Any, slots: int, max_length: int) -> None:
         self._model = model
+        self._cache_argument = cache_argument(model.forward)
         self._max_length = max_length
         self._table = SlotTable(slots)
         self._waiting: deque[Turn] = deque()
@@ -279,9 +281,9 @@ class Decoding:
                 input_ids=tokens,
                 attention_mask=mask,
                 position_ids=plan.columns.clamp(max=self._max_length - 1),
-                past_key_values=self._cache,
                 use_cache=True,
                 logits_to_keep=keep,
+                **{self._cache_argument: self._cache},
             )
         logits: Tensor = output.logits
         return logits

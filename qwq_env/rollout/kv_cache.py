@@ -116,7 +116,7 @@ class SlotLayer(CacheLayerMixin):  # type: ignore[misc] # transformers ships no 
 
 
 class SlotCache(Cache):  # type: ignore[misc] # transformers ships no types
-    """The storage of all layers. Give it to a model as `past_key_values` after `begin`."""
+    """The storage of all layers. Give it to a model, after `begin`, as its `cache_argument`."""
 
     def __init__(self, layers: int, most_slots: int) -> None:
         super().__init__(layers=[SlotLayer() for _ in range(layers)])

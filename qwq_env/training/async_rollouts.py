@@ -25,10 +25,9 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from trl.experimental.async_grpo.async_rollout_worker import RolloutSample
 
 from qwq_env.dialect.codec import TokenCodec
 from qwq_env.env import ToolEnv
@@ -43,6 +42,12 @@ from qwq_env.training.group_reward import GroupReward
 from qwq_env.training.rollouts import OnEpisode, episode_metrics
 from qwq_env.training.sampling import training_sampling
 from qwq_env.trajectory import TrainingRow, Trajectory
+from qwq_env.versions import rollout_sample
+
+if TYPE_CHECKING:
+    from trl.experimental.async_grpo.async_rollout_worker import RolloutSample
+else:
+    RolloutSample = rollout_sample()
 
 
 class AsyncRollouts:

@@ -20,6 +20,7 @@ from qwq_env.training.progress import Phase
 from qwq_env.training.recipe import Recipe, dump_recipe
 from qwq_env.training.rollouts import Rollouts
 from qwq_env.training.run_folder import RunFolder
+from qwq_env.versions import check_trainer, checkpointing_argument
 
 _BEYOND_A_BATCH: Final = 1800
 """Seconds for what a step does besides its episodes; a cold start, too, is made by one process."""
@@ -35,7 +36,11 @@ def make_trainer(
     world: int,
     phase: Phase,
 ) -> GRPOTrainer:
-    """Return a trainer that takes its episodes from `rollouts`."""
+    """Return a trainer that takes its episodes from `rollouts`.
+
+    Raises `UsageError` if the installed TRL has no place for them.
+    """
+    check_trainer(GRPOTrainer)
     paid = recipe.grpo.reward == "environment"
     trainer = _Trainer(
         model=model,
@@ -98,7 +103,6 @@ def grpo_config(recipe: Recipe, output: Path, *, world: int) -> GRPOConfig:
         learning_rate=grpo.learning_rate,
         lr_scheduler_type=grpo.schedule,
         max_grad_norm=grpo.max_grad_norm,
-        gradient_checkpointing=False,
         bf16=cuda,
         use_cpu=not cuda,
         dataloader_pin_memory=cuda,
@@ -112,6 +116,7 @@ def grpo_config(recipe: Recipe, output: Path, *, world: int) -> GRPOConfig:
         report_to=[],
         disable_tqdm=True,
         log_completions=False,
+        **{checkpointing_argument(GRPOConfig): False},
     )
 
 

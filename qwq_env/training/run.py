@@ -46,6 +46,7 @@ from qwq_env.training.run_folder import RunFolder
 from qwq_env.training.tiny.policy import build_tiny_policy, tiny_teacher
 from qwq_env.training.weight_sync import DiskWeightSync, WeightSync
 from qwq_env.trajectory import Trajectory
+from qwq_env.versions import check_versions
 
 _PACKAGES = ("qwq-env", "torch", "transformers", "trl", "accelerate", "gymnasium", "math-verify")
 
@@ -86,6 +87,8 @@ class Run:
         self.folder.claim(recipe, resume=resume)
         self.processes.wait_for_everyone()
         self.reporter = Reporter(enabled=self.rank == 0)
+        for newer in check_versions():
+            self.reporter.say(newer)
         self.seconds = PhaseSeconds(self.folder)
         torch.set_num_threads(recipe.threads)
         set_seed(recipe.seed)

@@ -14,6 +14,10 @@ from qwq_env.grading.pool import GraderPool, PoolClosed, PoolSettings
 from qwq_env.grading.score import Score
 
 HERE = Path(__file__).parent
+# Python warns of it from 3.12 on. Here it is what the users of a pool do, and that they may.
+FORKS_BESIDE_THREADS = pytest.mark.filterwarnings(
+    "ignore:.*multi-threaded, use of fork:DeprecationWarning"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -219,6 +223,7 @@ async def test_cancelled_calls_are_never_run():
         assert (await asyncio.wait_for(graders.grade("echo", 1), 30)).reason == "1"
 
 
+@FORKS_BESIDE_THREADS
 def test_a_forked_child_uses_workers_of_its_own():
     with pool(workers=1) as graders:
         ours = graders.run("pid").reason
@@ -252,6 +257,7 @@ async def test_a_function_that_does_not_exist_is_the_operators_error():
         await graders.grade(1)
 
 
+@FORKS_BESIDE_THREADS
 def test_workers_end_with_their_parent():
     """A trainer that is killed leaves nothing behind, not even a stuck worker."""
     read, write = os.pipe()

@@ -11,12 +11,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from qwq_env import portal
+from qwq_env.chat_model import Sampling
 from qwq_env.errors import InfrastructureError, QwqError, UsageError
 from qwq_env.grading.reward.model import Candidate
 from qwq_env.grading.reward.pooling import VllmPooling
 from qwq_env.http.chat_client import ChatClient
 from qwq_env.http.client import HttpClient
-from qwq_env.rollout.policy import GenerationRequest, Sampling
+from qwq_env.rollout.policy import GenerationRequest
 from qwq_env.rollout.vllm_policy import HttpSettings, VllmPolicy
 from qwq_env.sandbox.endpoint import Endpoint
 from qwq_env.sandbox.errors import SandboxBusy

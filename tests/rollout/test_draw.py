@@ -10,8 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qwq_env.chat_model import Sampling
 from qwq_env.rollout.draw import draw
-from qwq_env.rollout.policy import Sampling
 
 EDGES = (0.0, 1e-300, 0.5, math.nextafter(1.0, 0.0), 1.0)
 """1.0 is outside the contract; it stands for a sum in parallel that rounds to the whole."""

@@ -13,9 +13,11 @@ import pytest
 import torch
 import transformers
 
+from qwq_env.chat_model import Sampling
 from qwq_env.errors import InfrastructureError, UsageError
-from qwq_env.rollout.policy import Generation, GenerationRequest, Sampling
+from qwq_env.rollout.policy import Generation, GenerationRequest
 from qwq_env.rollout.transformers_policy import TransformersPolicy
+from qwq_env.versions import checkpointing_argument
 
 VOCABULARY = 60
 GREEDY = Sampling(temperature=0)
@@ -391,6 +393,18 @@ def test_cancelling_frees_the_slot():
     assert policy.statistics().sampled < 240
 
 
+def test_a_model_whose_forward_is_wrapped_still_keeps_what_it_read():
+    model = tiny()
+    wanted, plain = greedy_of(model, prompt(1), 5), model.forward
+    model.forward = lambda *arguments, **rest: plain(*arguments, **rest)  # as PEFT's are
+    policy = TransformersPolicy(model, Letters())
+
+    [generation] = together(policy, ask(prompt(1), "e", 5, GREEDY))
+
+    assert generation.ids == wanted
+    assert policy.statistics().prefilled == len(prompt(1))
+
+
 def test_a_failed_forward_pass_fails_its_turns_and_leaves_the_policy_usable():
     model = tiny()
     policy = TransformersPolicy(model, Letters())
@@ -456,7 +470,7 @@ def test_logits_that_are_not_numbers_are_an_infrastructure_error():
 def test_training_mode_and_gradients_survive_generation():
     model = tiny().train()
     model.model.layers[0].eval()
-    model.gradient_checkpointing_enable()
+    getattr(model, f"{checkpointing_argument(transformers.TrainingArguments)}_enable")()
     policy = TransformersPolicy(model, Letters())
     modes = [part.training for part in model.modules()]
 
