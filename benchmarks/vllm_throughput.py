@@ -87,10 +87,10 @@ def chains(trajectories: list[Trajectory]) -> list[list[TurnOfWork]]:
     found = []
     for trajectory in trajectories:
         turns, end = [], trajectory.prompt_length
-        for bit, run in runs(trajectory.mask):
+        for bit, length in runs(trajectory.mask):
             if bit:
-                turns.append(TurnOfWork(trajectory.ids[:end], run))
-            end += run
+                turns.append(TurnOfWork(trajectory.ids[:end], length))
+            end += length
         found.append(turns)
     return found
 
