@@ -32,7 +32,8 @@ def main(url: str, concurrency: int, way: str) -> None:
     client = vf.EvalClientConfig(base_url=url, api_key_var="INSTANT_KEY")
     context = vf.ModelContext(model="instant", client=client, sampling=vf.SamplingConfig())
 
-    async def play(rollouts: int) -> int:
+    async def play(asked: str) -> int:
+        rollouts = int(asked)
         gate = asyncio.Semaphore(concurrency)
         async with env.serving():
             slots = [slot for task in env.taskset.take(rollouts) for slot in env.slots(task)]

@@ -34,7 +34,8 @@ def main(url: str, concurrency: int) -> None:
     """Wait to be asked."""
     client = vf.ClientConfig(api_base_url=url, api_key_var="INSTANT_KEY")
 
-    async def play(rollouts: int) -> int:
+    async def play(asked: str) -> int:
+        rollouts = int(asked)
         rows = [{"question": f"What is {i}+7?", "answer": str(i + 7)} for i in range(rollouts)]
         env = vf.ToolEnv(
             tools=[calculator], dataset=Dataset.from_list(rows), rubric=vf.Rubric(funcs=[correct])

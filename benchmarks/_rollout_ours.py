@@ -38,7 +38,8 @@ def main(url: str, concurrency: int) -> None:
     model = OpenAIChat(url, "instant", api_key_variable="INSTANT_KEY")
     settings = EngineSettings(concurrency=concurrency)
 
-    async def play(rollouts: int) -> int:
+    async def play(asked: str) -> int:
+        rollouts = int(asked)
         tasks = [Task(f"sum-{i}", f"What is {i}+7?", str(i + 7)) for i in range(rollouts)]
         env = ToolEnv(ListTaskSet(tasks), [calculator], Rubric([Component("correct", correct)]))
         engine = Engine(env, model, settings=settings)

@@ -6,9 +6,10 @@ import contextlib
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import psutil
 
@@ -35,10 +36,15 @@ class Side:
     def play(self, rollouts: int) -> Cost:
         """Let it play; every rollout must come out right."""
         before = self._cpu()
-        print(rollouts, file=self._asked, flush=True)
-        told = json.loads(self._told.readline())
+        told = self.ask(str(rollouts))
         assert told["right"] == rollouts, told
         return Cost((self._cpu() - before) / rollouts, told["wall_s"] / rollouts)
+
+    def ask(self, what: str) -> dict[str, Any]:
+        """Return how many were right and the seconds of the clock."""
+        print(what, file=self._asked, flush=True)
+        told: dict[str, Any] = json.loads(self._told.readline())
+        return told
 
     def _cpu(self) -> float:
         """Return the processor seconds of the process, its living descendants and its dead ones."""
@@ -53,12 +59,13 @@ class Side:
 @contextlib.contextmanager
 def side(python: str | Path, script: str, *arguments: str) -> Iterator[Side]:
     """Start a script beside this file with an interpreter; end it at the end."""
+    # A tool server of verifiers is a process that imports the taskset by name. Our own packages
+    # must not be beside theirs.
+    folders = [HERE, HERE.parent] if str(python) == sys.executable else [HERE]
     variables = {
         **os.environ,
         "PATH": f"{Path(python).parent}{os.pathsep}{os.environ['PATH']}",
-        # A tool server of verifiers is a process that imports the taskset by name. Our own
-        # packages are found where they are installed; beside theirs they must not be.
-        "PYTHONPATH": str(HERE),
+        "PYTHONPATH": os.pathsep.join(map(str, folders)),
         "INSTANT_KEY": "none",
     }
     command: Sequence[str] = [str(python), str(HERE / script), *arguments]
