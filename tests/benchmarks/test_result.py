@@ -17,7 +17,6 @@ import pytest
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 NAMES = sorted(p.stem for p in BENCHMARKS.glob("*.py") if p.stem[0] != "_" and p.stem != "all")
 OTHERS = {"sandbox", "sandbox_server", "sandbox_soak", "http_clients"}
-OTHERS |= {"tools"}
 run = runpy.run_path(str(BENCHMARKS / "_result.py"))["run"]
 
 
