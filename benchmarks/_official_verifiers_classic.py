@@ -34,14 +34,21 @@ def main(url: str, concurrency: int) -> None:
     """Wait to be asked."""
     client = vf.ClientConfig(api_base_url=url, api_key_var="INSTANT_KEY")
 
+    # It wants one; what is played is given to `generate`.
+    dataset = Dataset.from_list([{"question": "What is 1+7?", "answer": "8"}])
+    env = vf.ToolEnv(tools=[calculator], dataset=dataset, rubric=vf.Rubric(funcs=[correct]))
+
     async def play(asked: str) -> int:
-        rollouts = int(asked)
-        rows = [{"question": f"What is {i}+7?", "answer": str(i + 7)} for i in range(rollouts)]
-        env = vf.ToolEnv(
-            tools=[calculator], dataset=Dataset.from_list(rows), rubric=vf.Rubric(funcs=[correct])
-        )
+        inputs = [
+            {
+                "example_id": i,
+                "prompt": [{"role": "user", "content": f"What is {i}+7?"}],
+                "answer": str(i + 7),
+            }
+            for i in range(int(asked))
+        ]
         found = await env.generate(
-            env.get_dataset(), client, "instant", max_concurrent=concurrency, on_progress=_silent,
+            inputs, client, "instant", max_concurrent=concurrency, on_progress=_silent,
             on_start=_silent,
         )  # fmt: skip
         return sum(output["reward"] == 1.0 for output in found["outputs"])
