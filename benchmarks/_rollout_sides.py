@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import statistics
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -81,10 +82,14 @@ def _programs(url: str, rollouts: int) -> Cost:
 
 
 def _summary(costs: Sequence[Cost], ours: Sequence[Cost]) -> dict[str, dict[str, float]]:
+    """Return the costs, and their CPU over ours in the same round (the median of ours if none)."""
+    beside = [mine.cpu for mine in ours]
+    if len(costs) != len(ours):
+        beside = [statistics.median(beside)] * len(costs)
     figures = {
         "cpu_ms": [cost.cpu * 1e3 for cost in costs],
         "wall_ms": [cost.wall * 1e3 for cost in costs],
-        "cpu_over_ours": [cost.cpu / mine.cpu for cost, mine in zip(costs, ours, strict=False)],
+        "cpu_over_ours": [cost.cpu / mine for cost, mine in zip(costs, beside, strict=True)],
     }
     return {
         name: {key: round(value, 3) for key, value in spread(values).items()}
