@@ -1,73 +1,50 @@
-"""What a rollout costs in verifiers 0.4; run by its own interpreter, prints a JSON object.
+"""verifiers 0.4 plays the calculator task; run by its own interpreter, asked over a pipe.
 
-    python benchmarks/_official_verifiers.py URL ROLLOUTS CONCURRENCY
+    python benchmarks/_official_verifiers.py URL CONCURRENCY program | loop
 
-Its cheapest way: the `null` harness in the subprocess runtime, one tool server shared by all
-rollouts. CPU seconds are those of this process and of every process it started; a first, short
-run is taken off, so that imports, environments and servers are not counted.
+`program` is what it ships: the `null` harness starts a program for each rollout (the subprocess
+runtime), which speaks MCP to one tool server shared by all. `loop` is the cheapest that it
+documents (`Harness.launch`: "a harness may run its loop in-process instead of launching a
+program"): our own harness of `_official_verifiers_tasks` calls the tool itself.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import resource
 import sys
-import time
 
 import verifiers.v1 as vf
+from _side import answer
 from verifiers.v1.envs.single_agent import SingleAgentEnvConfig
 from verifiers.v1.utils.loaders import load_environment
 
-FIRST = 2
+HARNESSES = {"program": "null", "loop": "_official_verifiers_tasks"}
 
 
-def main(url: str, rollouts: int, concurrency: int) -> None:
-    """Run a few rollouts, then many, and print the difference for each."""
-    asyncio.run(play(url, FIRST, concurrency))
-    few = cost(url, FIRST, concurrency)
-    many = cost(url, FIRST + rollouts, concurrency)
-    result = {
-        "cpu_s_per_rollout": (many[0] - few[0]) / rollouts,
-        "wall_s_per_rollout": (many[1] - few[1]) / rollouts,
-        "right": many[2],
-        "rollouts": FIRST + rollouts,
-    }
-    print(json.dumps(result))
-
-
-def cost(url: str, rollouts: int, concurrency: int) -> tuple[float, float, int]:
-    """Return CPU seconds, wall seconds and how many rollouts were paid."""
-    cpu, wall = cpu_seconds(), time.perf_counter()
-    right = asyncio.run(play(url, rollouts, concurrency))
-    return cpu_seconds() - cpu, time.perf_counter() - wall, right
-
-
-def cpu_seconds() -> float:
-    """Return the CPU seconds of this process and of its children that have ended."""
-    parts = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(part.ru_utime + part.ru_stime for part in parts)
-
-
-async def play(url: str, rollouts: int, concurrency: int) -> int:
-    """Play so many tasks once each; return how many got the whole reward."""
+def main(url: str, concurrency: int, way: str) -> None:
+    """Wait to be asked."""
     env = load_environment(
         SingleAgentEnvConfig(
-            taskset={"id": "_official_verifiers_tasks"},
-            agent={"harness": {"id": "null"}, "runtime": {"type": "subprocess"}},
+            taskset={"id": "_official_verifiers_tasks", "served": way == "program"},
+            agent={"harness": {"id": HARNESSES[way]}, "runtime": {"type": "subprocess"}},
         )
     )
     client = vf.EvalClientConfig(base_url=url, api_key_var="INSTANT_KEY")
     context = vf.ModelContext(model="instant", client=client, sampling=vf.SamplingConfig())
-    gate = asyncio.Semaphore(concurrency)
-    async with env.serving():
-        slots = [slot for task in env.taskset.take(rollouts) for slot in env.slots(task)]
-        episodes = await asyncio.gather(*(env.run_slot(slot, context, gate) for slot in slots))
-    for episode in episodes:
-        for error in [*episode.errors, *(e for t in episode.traces for e in t.errors)]:
-            print(error.type, error.message[:2000], file=sys.stderr)
-    return sum(trace.reward == 1.0 for episode in episodes for trace in episode.traces)
+
+    async def play(asked: str) -> int:
+        rollouts = int(asked)
+        gate = asyncio.Semaphore(concurrency)
+        async with env.serving():
+            slots = [slot for task in env.taskset.take(rollouts) for slot in env.slots(task)]
+            episodes = await asyncio.gather(*(env.run_slot(slot, context, gate) for slot in slots))
+        for episode in episodes:
+            for error in [*episode.errors, *(e for t in episode.traces for e in t.errors)]:
+                print(error.type, error.message[:2000], file=sys.stderr)
+        return sum(trace.reward == 1.0 for episode in episodes for trace in episode.traces)
+
+    answer(play)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    main(sys.argv[1], int(sys.argv[2]), sys.argv[3])

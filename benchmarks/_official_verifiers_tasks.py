@@ -1,10 +1,23 @@
-"""The calculator task as a taskset of verifiers 0.4, its tool server shared by all rollouts."""
+"""The calculator task as a taskset of verifiers 0.4, and a harness that plays it in-process."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
+from typing import Any
 
+import aiohttp
 import verifiers.v1 as vf
+from verifiers.v1.clients import ModelContext
+from verifiers.v1.configs.harness import HarnessConfig
+from verifiers.v1.harness import Harness
+from verifiers.v1.runtimes import ProgramResult, Runtime
+
+
+def calculate(expression: str) -> str:
+    """Evaluate a sum of two whole numbers."""
+    left, right = expression.split("+")
+    return str(int(left) + int(right))
 
 
 class CalculatorToolset(vf.Toolset[vf.SharedToolsetConfig, vf.State]):
@@ -15,8 +28,7 @@ class CalculatorToolset(vf.Toolset[vf.SharedToolsetConfig, vf.State]):
     @vf.tool
     def calculator(self, expression: str) -> str:
         """Evaluate a sum of two whole numbers."""
-        left, right = expression.split("+")
-        return str(int(left) + int(right))
+        return calculate(expression)
 
 
 class CalculatorData(vf.TaskData):
@@ -35,7 +47,13 @@ class CalculatorTask(vf.Task[CalculatorData, vf.State, vf.TaskConfig]):
         return float(f"\\boxed{{{self.data.answer}}}" in str(last.content))
 
 
-class CalculatorTaskset(vf.Taskset[CalculatorTask, vf.TasksetConfig]):
+class CalculatorConfig(vf.TasksetConfig):
+    """Whether the tool has a server."""
+
+    served: bool = True
+
+
+class CalculatorTaskset(vf.Taskset[CalculatorTask, CalculatorConfig]):
     """As many sums as are asked for."""
 
     INFINITE = True
@@ -51,12 +69,65 @@ class CalculatorTaskset(vf.Taskset[CalculatorTask, vf.TasksetConfig]):
             number += 1
 
     @classmethod
-    def toolsets(cls, config: vf.TasksetConfig) -> list[vf.Toolset]:
+    def toolsets(cls, config: CalculatorConfig) -> list[vf.Toolset]:
         """One server for all rollouts: the cheaper of their two ways."""
-        return [CalculatorToolset(vf.SharedToolsetConfig())]
+        return [CalculatorToolset(vf.SharedToolsetConfig())] if config.served else []
 
 
-__all__ = ["CalculatorTaskset"]
+TOOL = {
+    "type": "function",
+    "function": {
+        "name": "calculator",
+        "description": "Evaluate a sum of two whole numbers.",
+        "parameters": {
+            "type": "object",
+            "properties": {"expression": {"type": "string"}},
+            "required": ["expression"],
+        },
+    },
+}
+
+
+class LoopHarness(Harness[HarnessConfig]):
+    """The chat loop with its tool in this process; all rollouts share one HTTP session."""
+
+    APPENDS_SYSTEM_PROMPT = True
+    EXECUTES_CODE = False
+    NEEDS_CONTAINER = False
+    session: aiohttp.ClientSession | None = None
+
+    async def launch(
+        self,
+        ctx: ModelContext,
+        trace: vf.Trace,
+        runtime: Runtime,
+        endpoint: str,
+        secret: str,
+        mcp_urls: dict[str, str],
+        data: vf.TaskData,
+    ) -> ProgramResult:
+        """Ask the model and call the tool until it calls no more."""
+        messages: list[dict[str, Any]] = [{"role": "user", "content": data.prompt}]
+        while True:
+            message = await self._ask(endpoint, secret, ctx.model, messages)
+            messages.append(message)
+            if not message.get("tool_calls"):
+                return ProgramResult(exit_code=0, stdout="", stderr="")
+            for call in message["tool_calls"]:
+                content = calculate(**json.loads(call["function"]["arguments"]))
+                messages.append({"role": "tool", "tool_call_id": call["id"], "content": content})
+
+    async def _ask(self, endpoint: str, secret: str, model: str, messages: list[Any]) -> Any:
+        self.session = self.session or aiohttp.ClientSession()
+        body = {"model": model, "messages": messages, "tools": [TOOL]}
+        headers = {"Authorization": f"Bearer {secret}"}
+        url = f"{endpoint}/chat/completions"
+        async with self.session.post(url, json=body, headers=headers) as response:
+            response.raise_for_status()
+            return (await response.json())["choices"][0]["message"]
+
+
+__all__ = ["CalculatorTaskset", "LoopHarness"]
 
 if __name__ == "__main__":
     CalculatorToolset.run()

@@ -12,9 +12,9 @@ PAGE = 4096
 
 
 @contextlib.contextmanager
-def served(script: str) -> Iterator[str]:
+def served(script: str, *arguments: str) -> Iterator[str]:
     """Run a script beside this file that prints the port it serves; yield its address."""
-    command = [sys.executable, str(Path(__file__).with_name(script))]
+    command = [sys.executable, str(Path(__file__).with_name(script)), *arguments]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:

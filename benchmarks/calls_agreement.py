@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from _call_mutations import gold_calls, mutations
 from _call_sources import source
 from _official import ask, environment
+from _result import run
 
 BFCL = "bfcl-eval==2026.3.23"
 CATEGORIES = (
@@ -48,10 +49,11 @@ EXPLAINED = {
 
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="qwq bench calls_agreement")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--out", type=Path, help="write the JSON object here")
     parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args(argv)
+    return 0 if not run(parser, argv, _measure, _table)["unexplained"] else 1
+
+
+def _measure(options: argparse.Namespace) -> Row:
     python = environment("bfcl-2026.3.23", ["--no-deps", BFCL], ["mpmath==1.3.0"])
     root = _package(python)
     sys.path.append(str(root.parent))  # our adapter imports the services from there
@@ -61,17 +63,13 @@ def main(argv: list[str]) -> int:
     seconds = time.perf_counter() - started
     lines = "".join(json.dumps(row) + "\n" for row in rows)
     theirs = [json.loads(line) for line in ask(python, "_official_bfcl.py", lines).splitlines()]
-    result = {
+    return {
         "bfcl": BFCL,
         "rows": len(rows),
         "ours_per_s": round(len(rows) / seconds),
         **_compare(rows, ours, theirs),
         "explanations": EXPLAINED,
     }
-    _show(result, options.json)
-    if options.out:
-        options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    return 0 if not result["unexplained"] else 1
 
 
 def _package(python: Path) -> Path:
@@ -231,20 +229,16 @@ def _compare(rows: list[Row], ours: list[bool | None], theirs: list[Any]) -> Row
     }
 
 
-def _show(result: Row, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(result))
-        return
-    print(f"{result['rows']} rows, {result['ours_per_s']} a second")
-    for name, count in result["gold"].items():
-        print(f"gold {name:30} {count}")
-    print("gold rejected:", ", ".join(result["gold_rejected"]) or "none")
-    print(f"{'mutation':28} {'made':>6} {'paid':>6} {'by BFCL':>8}")
+def _table(result: Row) -> str:
+    lines = [f"{result['rows']} rows, {result['ours_per_s']} a second"]
+    lines += [f"gold {name:30} {count}" for name, count in result["gold"].items()]
+    lines.append(f"gold rejected: {', '.join(result['gold_rejected']) or 'none'}")
+    lines.append(f"{'mutation':28} {'made':>6} {'paid':>6} {'by BFCL':>8}")
     for kind, counts in result["mutations"].items():
-        print(f"{kind:28} {counts['made']:6} {counts['paid']:6} {counts['paid_by_bfcl']:8}")
-    print("explained:", result["explained"], "unexplained:", result["unexplained"])
-    for example in result["examples"]:
-        print("  differs:", json.dumps(example)[:400])
+        lines.append(f"{kind:28} {counts['made']:6} {counts['paid']:6} {counts['paid_by_bfcl']:8}")
+    lines.append(f"explained: {result['explained']} unexplained: {result['unexplained']}")
+    lines += [f"  differs: {json.dumps(example)[:400]}" for example in result["examples"]]
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """`qwq bench generation`: what keeping keys and values over turns saves, against two baselines.
 
 64 episodes of several turns: a prompt that groups of 8 share, turns of 8 to 32 sampled tokens,
-tool results of 4 to 12. Three ways in one run, in turn, the best of each kept:
+tool results of 4 to 12. Three ways in one run, in alternating order; medians with their intervals:
 
 - ours: `TransformersPolicy`, every episode at its own pace, caches kept between turns;
 - recompute: the same, but each turn reads its whole context again;
@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import platform
 import random
+import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -29,7 +29,8 @@ import transformers
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from _result import add_options, deliver, write
+from _result import run, write
+from _rounds import alternate, spread
 
 from qwq_env.chat_model import Sampling
 from qwq_env.rollout.policy import GenerationRequest
@@ -135,18 +136,16 @@ def with_generate(model: Any, episodes: list[Script]) -> int:
     return count
 
 
-def per_second(ways: dict[str, Callable[[], int]], repeats: int) -> dict[str, float]:
-    """Return the best tokens per second of each way; the ways take turns."""
-    best = dict.fromkeys(ways, 0.0)
-    for _ in range(repeats):
-        for name, way in ways.items():
-            start = time.perf_counter()
-            count = way()
-            best[name] = max(best[name], count / (time.perf_counter() - start))
-    return best
+def per_second(way: Callable[[], int]) -> float:
+    """Return the tokens per second of one run."""
+    start = time.perf_counter()
+    count = way()
+    return count / (time.perf_counter() - start)
 
 
-def step_over_bare(model: Any, policy: TransformersPolicy, repeats: int, steps: int = 40) -> float:
+def step_over_bare(
+    model: Any, policy: TransformersPolicy, rounds: int, steps: int = 40
+) -> dict[str, float]:
     """Return the time of our decode step over that of the bare forward pass."""
     prompts = [[1 + row, *range(2, 47)] for row in range(EPISODES)]
 
@@ -178,65 +177,74 @@ def step_over_bare(model: Any, policy: TransformersPolicy, repeats: int, steps: 
             )
         return time.perf_counter() - start
 
-    decode = min(ours(steps + 1) - ours(1) for _ in range(repeats))
-    return decode / min(bare() for _ in range(repeats))
+    found = alternate({"ours": lambda: ours(steps + 1) - ours(1), "bare": bare}, rounds)
+    return ratio(found["ours"], found["bare"])
 
 
-def measure(shape: dict[str, int], turns: int, repeats: int) -> dict[str, float]:
+def ratio(upper: Sequence[float], lower: Sequence[float]) -> dict[str, float]:
+    """Return the median of the rounds' ratios with its interval."""
+    ratios = spread([one / other for one, other in zip(upper, lower, strict=True)])
+    return {name: round(value, 2) for name, value in ratios.items()}
+
+
+def measure(shape: dict[str, int], turns: int, rounds: int) -> dict[str, Any]:
     """Measure one model at one number of turns."""
     model = build(**shape)
     policy = TransformersPolicy(model, NoText(), slots=EPISODES)
     episodes = scripts(shape["vocabulary"], turns)
-    rates = per_second(
+    rates = alternate(
         {
-            "ours": lambda: with_policy(policy, episodes, keep=True),
-            "recompute": lambda: with_policy(policy, episodes, keep=False),
-            "hf": lambda: with_generate(model, episodes),
+            "ours": lambda: per_second(lambda: with_policy(policy, episodes, keep=True)),
+            "recompute": lambda: per_second(lambda: with_policy(policy, episodes, keep=False)),
+            "hf": lambda: per_second(lambda: with_generate(model, episodes)),
         },
-        repeats,
+        rounds,
     )
     return {
         "turns": turns,
-        **{f"{name}_tokens_per_s": round(rate, 1) for name, rate in rates.items()},
-        "ours_over_recompute": round(rates["ours"] / rates["recompute"], 2),
-        "ours_over_hf": round(rates["ours"] / rates["hf"], 2),
-        "step_over_bare": round(step_over_bare(model, policy, repeats), 2),
+        **{f"{name}_tokens_per_s": round(statistics.median(r), 1) for name, r in rates.items()},
+        "ours_over_recompute": ratio(rates["ours"], rates["recompute"]),
+        "ours_over_hf": ratio(rates["ours"], rates["hf"]),
+        "step_over_bare": step_over_bare(model, policy, rounds),
     }
 
 
 def main(argv: list[str]) -> int:
     """Measure, print a table, and write the JSON asked for."""
     parser = argparse.ArgumentParser(prog="qwq bench generation", description=__doc__)
-    add_options(parser)
-    parser.add_argument("--repeats", type=int, default=3, help="the best of so many is kept")
+    parser.add_argument("--rounds", type=int, default=7, help="how often each way is measured")
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
-    arguments = parser.parse_args(argv)
+    run(parser, argv, measure_all, lambda result: table(result["models"]))
+    return 0
+
+
+def measure_all(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Measure each model at each number of turns."""
     torch.set_num_threads(1)
     result: dict[str, Any] = {
         "episodes": EPISODES,
         "threads": 1,
-        "machine": platform.machine(),
-        "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
+        "rounds": arguments.rounds,
         "models": {},
     }
     for name in arguments.models:
         for turns in (3, 6):
-            figures = measure(MODELS[name], turns, arguments.repeats)
+            figures = measure(MODELS[name], turns, arguments.rounds)
             result["models"][f"{name}, {turns} turns"] = figures
             # What is measured stays if the next is interrupted.
             write(result, arguments)
-    deliver(result, arguments, table(result["models"]))
-    return 0
+    return result
 
 
-def table(models: dict[str, dict[str, float]]) -> str:
+def table(models: dict[str, dict[str, Any]]) -> str:
     """Return one line a measurement: rates, our rate over theirs, our step over the bare one."""
     lines = [f"{'':16}{'ours':>8}{'recompute':>11}{'hf':>8}   tokens/s   ratios and step over bare"]
     for name, row in models.items():
         lines.append(
             f"{name:16}{row['ours_tokens_per_s']:8.0f}{row['recompute_tokens_per_s']:11.0f}"
-            f"{row['hf_tokens_per_s']:8.0f}              {row['ours_over_recompute']:.2f} ×"
-            f"   {row['ours_over_hf']:.2f} ×   {row['step_over_bare']:.2f}"
+            f"{row['hf_tokens_per_s']:8.0f}           "
+            f"   {row['ours_over_recompute']['median']:.2f} ×"
+            f"   {row['ours_over_hf']['median']:.2f} ×   {row['step_over_bare']['median']:.2f}"
         )
     return "\n".join(lines)
 

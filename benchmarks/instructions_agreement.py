@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from qwq_env.grading.instructions import BUILT_IN, check_instructions, read_know
 sys.path.insert(0, str(Path(__file__).parent))
 from _instruction_responses import responses
 from _official import ask, environment
+from _result import run
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data" / "qwq_eval" / "ifeval.jsonl"
@@ -43,7 +45,11 @@ NOT_IN_THE_DATA = [
 
 
 def main(argv: list[str]) -> int:
-    options = _options(argv)
+    result = run(_parser(), argv, _measure, _table)
+    return 0 if result["punkt_model"]["unexplained"] == 0 else 1
+
+
+def _measure(options: argparse.Namespace) -> dict[str, Any]:
     python = environment("lm-eval-0.4.13", [LM_EVAL], ["--no-deps", PUNKT])
     nltk_data = _nltk_data(python)
     rows = _rows(options.data, options.responses, options.seed)
@@ -55,7 +61,7 @@ def main(argv: list[str]) -> int:
     os.environ["NLTK_DATA"] = str(nltk_data)
     lines = "".join(json.dumps(row) + "\n" for row in rows)
     theirs = [json.loads(line) for line in ask(python, "_official_ifeval.py", lines).splitlines()]
-    result = {
+    return {
         "responses": len(rows),
         "prompts": len({row["prompt"] for row in rows}),
         "data": options.data.name,
@@ -66,20 +72,14 @@ def main(argv: list[str]) -> int:
         "known_differences": KNOWN,
         "known_differences_not_in_the_data": NOT_IN_THE_DATA,
     }
-    _show(result, options.json)
-    if options.out:
-        options.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    return 0 if result["punkt_model"]["unexplained"] == 0 else 1
 
 
-def _options(argv: list[str]) -> argparse.Namespace:
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="qwq bench instructions_agreement")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--out", type=Path, help="write the JSON object here")
     parser.add_argument("--data", type=Path, default=DATA, help="IFEval's rows, one a line")
     parser.add_argument("--responses", type=int, default=8, help="responses for each prompt")
     parser.add_argument("--seed", type=int, default=0)
-    return parser.parse_args(argv)
+    return parser
 
 
 def _nltk_data(python: Path) -> Path:
@@ -157,20 +157,21 @@ def _compare(rows: list[dict[str, Any]], ours: list[Any], theirs: list[Any]) -> 
     }
 
 
-def _show(result: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(result))
-        return
-    print(f"{result['responses']} responses to {result['prompts']} prompts")
-    print(f"{'check':45} {'verdicts':>9} {'as shipped':>11} {'with model':>11}")
+def _table(result: Mapping[str, Any]) -> str:
+    lines = [
+        f"{result['responses']} responses to {result['prompts']} prompts",
+        f"{'check':45} {'verdicts':>9} {'as shipped':>11} {'with model':>11}",
+    ]
     shipped, model = result["built_in"]["per_check"], result["punkt_model"]["per_check"]
     for name, counts in shipped.items():
-        print(f"{name:45} {counts['verdicts']:9} {counts['agreed']:11} {model[name]['agreed']:11}")
+        lines.append(
+            f"{name:45} {counts['verdicts']:9} {counts['agreed']:11} {model[name]['agreed']:11}"
+        )
     for name in ("built_in", "punkt_model"):
         part = result[name]
-        print(f"{name}: {part['agreed']}/{part['verdicts']}; explained: {part['explained']}")
-        for example in part["examples"]:
-            print("  differs:", json.dumps(example, ensure_ascii=False))
+        lines.append(f"{name}: {part['agreed']}/{part['verdicts']}; explained: {part['explained']}")
+        lines += [f"  differs: {json.dumps(e, ensure_ascii=False)}" for e in part["examples"]]
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

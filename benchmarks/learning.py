@@ -12,18 +12,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from _result import add_options, deliver, write
+from _result import run, write
 
 ROOT = Path(__file__).resolve().parents[1]
 KEYS = (
@@ -38,12 +37,16 @@ def main(argv: list[str]) -> int:
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="of the recipe")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--runs", type=Path, help="where the runs' folders are kept")
-    add_options(parser)
-    arguments = parser.parse_args(argv)
+    result = run(parser, argv, measure, table)
+    return 0 if all(holds(name, found) for name, found in result["runs"].items()) else 1
+
+
+def measure(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Run each seed, and the first once more as control."""
     asked = {f"seed {seed}": (seed, *arguments.overrides) for seed in arguments.seeds}
     first = arguments.seeds[0]
     asked[f"control, seed {first}"] = (first, "grpo.reward=random", *arguments.overrides)
-    result: dict[str, Any] = {"machine": platform.machine(), "cores": os.cpu_count(), "runs": {}}
+    result: dict[str, Any] = {"runs": {}}
     with tempfile.TemporaryDirectory() as folder:
         for name, (seed, *overrides) in asked.items():
             summary, seconds = train(arguments.runs or Path(folder), name, seed, overrides)
@@ -51,13 +54,16 @@ def main(argv: list[str]) -> int:
             result["versions"] = summary["versions"]
             result["runs"][name] = {**figures, "minutes": round(seconds / 60, 2)}
             write(result, arguments)
-    lines = (
-        f"{name:<16} {'  '.join(f'{key} {run[key]:.3f}' for key in KEYS[:5])}"
-        f"  {run['minutes']:.1f} min"
-        for name, run in result["runs"].items()
+    return result
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """Return a line a run."""
+    return "\n".join(
+        f"{name:<16} {'  '.join(f'{key} {found[key]:.3f}' for key in KEYS[:5])}"
+        f"  {found['minutes']:.1f} min"
+        for name, found in result["runs"].items()
     )
-    deliver(result, arguments, "\n".join(lines))
-    return 0 if all(holds(name, run) for name, run in result["runs"].items()) else 1
 
 
 def train(runs: Path, name: str, seed: int, overrides: list[str]) -> tuple[dict[str, Any], float]:

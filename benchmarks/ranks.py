@@ -30,7 +30,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 from _process import served
-from _result import add_options, deliver
+from _result import run
 
 HERE = Path(__file__).parent
 FOUND = ("episodes", "lost", "tokens", "foreign_tokens", "foreign_logprobs", "foreign_rewards")
@@ -38,13 +38,17 @@ FOUND = ("episodes", "lost", "tokens", "foreign_tokens", "foreign_logprobs", "fo
 
 def main(argv: list[str]) -> int:
     """Run the trials and the contrast; 1 if a token of ours is not where it belongs."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="qwq bench ranks", description=__doc__)
     parser.add_argument("--ranks", type=int, nargs="+", default=[2, 4])
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--only", choices=["ours", "trl"])
     parser.add_argument("--deadline", type=float, default=45.0, help="seconds for a contrast")
-    add_options(parser)
-    arguments = parser.parse_args(argv)
+    result = run(parser, argv, measure, lambda found: json.dumps(found, indent=1))
+    return int(any(not found["right"] for found in result.get("ours", {}).values()))
+
+
+def measure(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Run what was asked for."""
     result: dict[str, Any] = {}
     with served("_rank_server.py") as url:
         if arguments.only != "trl":
@@ -53,8 +57,7 @@ def main(argv: list[str]) -> int:
         if arguments.only != "ours":
             cases = ("unequal", "one_rank")
             result["trl"] = {case: trl(url, case, arguments.deadline) for case in cases}
-    deliver(result, arguments, json.dumps(result, indent=1))
-    return int(any(not run["right"] for run in result.get("ours", {}).values()))
+    return result
 
 
 def ours(url: str, ranks: int, trials: int) -> dict[str, Any]:

@@ -25,7 +25,7 @@ import psutil
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(1, str(Path(__file__).parents[1] / "tests"))
 
-from _result import add_options, deliver, listing
+from _result import run
 from smollm2 import smollm2
 
 from qwq_env.rollout.vllm_local import serve_on_cpu
@@ -111,7 +111,6 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 def main(argv: list[str]) -> int:
     """Measure, print, and write the JSON asked for."""
     parser = argparse.ArgumentParser(prog="qwq bench real_server", description=__doc__)
-    add_options(parser)
     parser.add_argument(
         "--tasks", type=Path, default=ROOT.parent / "shared/data/gsm8k/test.jsonl",
         help="problems in GSM8K's form",
@@ -122,9 +121,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--python", type=Path, default=ROOT / ".venv-vllm/bin/python", help="one that has vLLM"
     )
-    options = parser.parse_args(argv)
-    result = measure(options)
-    deliver(result, options, listing(result))
+    result = run(parser, argv, measure)
     sound = not any(result[kind]["lost"] for kind in ("ids", "chat", "resumed"))
     return 0 if sound and result["killed"]["seconds_to_the_end"] < 10 else 1
 

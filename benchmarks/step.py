@@ -1,15 +1,16 @@
 """Where a training step's time goes: TRL's own `environment_factory` against ours.
 
-    qwq bench step [--checkpoint DIR] [--rounds 4] [--episodes 64] [--json] [--out FILE]
+    qwq bench step [--checkpoint DIR] [--rounds 8] [--episodes 64] [--json] [--out FILE]
 
 One stock GRPOTrainer each, on the same tiny policy, tasks, calculator and rubric, in one process;
-they take turns, a few steps each, so that what else the machine does meets both. The policy was
-cold-started to call the calculator in a part of its episodes; without a checkpoint it is made
-first, in about a minute. The learning rate is 0, so it stays what it is. TRL refuses QwQ's
-template: it is given a response template by hand, and a
+they take turns, a few steps each, the first one second in the next round, so that what else the
+machine does meets both. The policy was cold-started to call the calculator in a part of its
+episodes; without a checkpoint it is made first, in about a minute. The learning rate is 0, so it
+stays what it is. TRL refuses QwQ's template: it is given a response template by hand, and a
 template that writes our schemas, so that both sides ask in the same ids.
 
-Phases, in wall seconds of a step (median; the first step of a round is left out):
+Phases, in wall seconds of a step (median; the first step of a round is left out; for the whole step
+and the ratios by round, the median's interval too):
 `tools` is in the tools, `grading` in the rubric after the rollout, `learning` is loss, backward
 and optimizer, `generation` what is left of the rollout. Ours grades an episode while others are
 still generated, so its grading is in its generation.
@@ -33,7 +34,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 from _episodes import trainer_settings
-from _result import add_options, deliver
+from _result import run
+from _rounds import alternate, spread
 
 PHASES = ("generation", "tools", "grading", "learning")
 TURNS = 4
@@ -71,37 +73,54 @@ class Clock:
 
     def medians(self) -> dict[str, float]:
         """Return each phase's median."""
-        rows = [row for index, row in enumerate(self.rows) if index % STEPS]
-        for row in rows:
-            row["generation"] = row["rollout"] - row["tools"]
-            row["learning"] = row["step"] - row["rollout"] - row["grading"]
-        names = ("step", *PHASES, "tool_call_rate", "reward")
-        return {name: round(statistics.median(row[name] for row in rows), 4) for name in names}
+        return _medians([row for index, row in enumerate(self.rows) if index % STEPS])
+
+    def rounds(self) -> list[dict[str, float]]:
+        """Return each phase's median in each round."""
+        starts = range(0, len(self.rows), STEPS)
+        return [_medians(self.rows[start + 1 : start + STEPS]) for start in starts]
+
+
+def _medians(rows: list[dict[str, float]]) -> dict[str, float]:
+    for row in rows:
+        row["generation"] = row["rollout"] - row["tools"]
+        row["learning"] = row["step"] - row["rollout"] - row["grading"]
+    names = ("step", *PHASES, "tool_call_rate", "reward")
+    return {name: round(statistics.median(row[name] for row in rows), 4) for name in names}
 
 
 def main(argv: list[str]) -> int:
     """Measure both and print the ratios."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="qwq bench step", description=__doc__)
     parser.add_argument("--checkpoint", type=Path, help="made there if it is not there")
-    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--episodes", type=int, default=64)
-    add_options(parser)
-    arguments = parser.parse_args(argv)
+    run(parser, argv, measure, lambda found: json.dumps(found, indent=1))
+    return 0
+
+
+def measure(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Make both trainers and let them take turns."""
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = arguments.checkpoint or Path(folder, "policy")
         if not (checkpoint / "config.json").is_file():
             make_policy(checkpoint)
-        sides = [
-            make(arguments.episodes, checkpoint, Path(folder)) for make in (ours_side, trl_side)
-        ]
-        for _ in range(arguments.rounds):
-            for trainer, _ in sides:
-                trainer.train()
-        ours, trl = (clock.medians() for _, clock in sides)
-    ratios = {name: round(trl[name] / ours[name], 2) for name in ("step", "generation", "learning")}
-    result = {"episodes": arguments.episodes, "ours_s": ours, "trl_s": trl, "trl_over_ours": ratios}
-    deliver(result, arguments, json.dumps(result, indent=1))
-    return 0
+        ours, our_clock = ours_side(arguments.episodes, checkpoint, Path(folder))
+        trl, their_clock = trl_side(arguments.episodes, checkpoint, Path(folder))
+        alternate({"ours": ours.train, "trl": trl.train}, arguments.rounds)
+    mine, theirs = our_clock.rounds(), their_clock.rounds()
+    return {
+        "episodes": arguments.episodes,
+        "rounds": arguments.rounds,
+        "ours_s": our_clock.medians(),
+        "trl_s": their_clock.medians(),
+        "ours_step_s": spread([row["step"] for row in mine]),
+        "trl_step_s": spread([row["step"] for row in theirs]),
+        "trl_over_ours": {
+            name: spread([their[name] / my[name] for my, their in zip(mine, theirs, strict=True)])
+            for name in ("step", "generation", "learning")
+        },
+    }
 
 
 def make_policy(folder: Path) -> None:

@@ -2,22 +2,24 @@
 
 A tiny policy that has learned to call the calculator plays 256 arithmetic episodes, 64 at a time,
 on a server of its own (`make test` makes its environment). Then the server alone is given the
-same work: for each turn that was played the same context, as many tokens, no stop, no tools, no
-parsing, 64 chains of turns at a time over a bare aiohttp session. The two take turns, with the
-server's prefix cache emptied before each; `ratio` is the median of the rounds' ratios in tokens
-per second, all of which stand in `ratio_rounds`: server and client share the machine's cores with
-whatever else runs there.
+same work: for each turn that was last played the same context, as many tokens, no stop, no tools,
+no parsing, 64 chains of turns at a time over a bare aiohttp session. The two take turns, the other
+first in the next round, with the server's prefix cache emptied before each; `ratio` is the median
+of the rounds' ratios in tokens per second with its 95 % interval, and all of them stand in
+`ratio_rounds`: server and client share the machine's cores with whatever else runs there.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import json
 import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,7 +28,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from _result import add_options, deliver
+from _result import run
+from _rounds import alternate, spread
 
 from qwq_env.chat_model import Sampling
 from qwq_env.dialect.codec import TokenCodec
@@ -56,13 +59,12 @@ class TurnOfWork(NamedTuple):
     tokens: int
 
 
-class Round(NamedTuple):
-    """Tokens sampled per second, with tools and without, and what was played."""
+class Played(NamedTuple):
+    """Tokens sampled per second, and how many; with tools, what was called too."""
 
-    tools: float
-    bare: float
+    rate: float
     tokens: int
-    tool_calls: int
+    tool_calls: int = 0
 
 
 def make_policy(env: MathToolEnv, directory: Path, steps: int) -> TokenCodec:
@@ -85,10 +87,10 @@ def chains(trajectories: list[Trajectory]) -> list[list[TurnOfWork]]:
     found = []
     for trajectory in trajectories:
         turns, end = [], trajectory.prompt_length
-        for bit, run in runs(trajectory.mask):
+        for bit, length in runs(trajectory.mask):
             if bit:
-                turns.append(TurnOfWork(trajectory.ids[:end], run))
-            end += run
+                turns.append(TurnOfWork(trajectory.ids[:end], length))
+            end += length
         found.append(turns)
     return found
 
@@ -156,42 +158,59 @@ async def empty_cache(url: str) -> None:
         assert (await response.json())["success"]
 
 
-def one_round(url: str, env: MathToolEnv, codec: TokenCodec, seed: int) -> Round:
-    """Measure both ways once."""
-    asyncio.run(empty_cache(url))
-    start = time.perf_counter()
-    trajectories = asyncio.run(play(url, env, codec, seed))
-    with_tools = time.perf_counter() - start
-    asyncio.run(empty_cache(url))
-    work = chains(trajectories)
-    start = time.perf_counter()
-    asyncio.run(bare(url, work))
-    without = time.perf_counter() - start
-    tokens = sum(turn.tokens for turns in work for turn in turns)
-    calls = sum(trajectory.counts.get("ok", 0) for trajectory in trajectories)
-    return Round(tokens / with_tools, tokens / without, tokens, calls)
+class Sides:
+    """The two ways to use one server."""
+
+    def __init__(self, url: str, env: MathToolEnv, codec: TokenCodec) -> None:
+        self._url, self._env, self._codec = url, env, codec
+        self._seeds = itertools.count(0, EPISODES)
+        self._work: list[list[TurnOfWork]] = []
+
+    def with_tools(self) -> Played:
+        """Play other episodes than before; they are what the server alone is given next."""
+        asyncio.run(empty_cache(self._url))
+        start = time.perf_counter()
+        trajectories = asyncio.run(play(self._url, self._env, self._codec, next(self._seeds)))
+        seconds = time.perf_counter() - start
+        self._work = chains(trajectories)
+        calls = sum(trajectory.counts.get("ok", 0) for trajectory in trajectories)
+        return Played(self._tokens() / seconds, self._tokens(), calls)
+
+    def alone(self) -> Played:
+        """Let the server do what was last played."""
+        asyncio.run(empty_cache(self._url))
+        start = time.perf_counter()
+        asyncio.run(bare(self._url, self._work))
+        return Played(self._tokens() / (time.perf_counter() - start), self._tokens())
+
+    def _tokens(self) -> int:
+        return sum(turn.tokens for turns in self._work for turn in turns)
 
 
-def measure(python: Path, rounds: int, steps: int) -> dict[str, Any]:
+def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """Make the policy, start the server, let the two ways take turns."""
     torch.set_num_threads(1)
     env = MathToolEnv(tools=["calculator"], difficulty=2)
     with tempfile.TemporaryDirectory() as folder:
-        codec = make_policy(env, Path(folder), steps)
-        with serve_on_cpu(folder, python, context=CONTEXT) as url:
+        codec = make_policy(env, Path(folder), arguments.cold_start)
+        with serve_on_cpu(folder, arguments.python, context=CONTEXT) as url:
+            sides = Sides(url, env, codec)
             # The first requests warm up the server, the first answers start the graders.
-            one_round(url, env, codec, 10**6)
-            found = [one_round(url, env, codec, 1000 * i) for i in range(rounds)]
-    ratios = [r.tools / r.bare for r in found]
+            sides.with_tools()
+            sides.alone()
+            ways = {"tools": sides.with_tools, "bare": sides.alone}
+            found = alternate(ways, arguments.rounds)
+    tools, alone = found["tools"], found["bare"]
+    ratios = [one.rate / other.rate for one, other in zip(tools, alone, strict=True)]
     return {
         "episodes": EPISODES,
         "concurrency": CONCURRENCY,
-        "rounds": rounds,
-        "tokens": found[0].tokens,
-        "tool_calls": found[0].tool_calls,
-        "tools_tokens_per_s": round(statistics.median(r.tools for r in found)),
-        "bare_tokens_per_s": round(statistics.median(r.bare for r in found)),
-        "ratio": round(statistics.median(ratios), 3),
+        "rounds": arguments.rounds,
+        "tokens": tools[0].tokens,
+        "tool_calls": tools[0].tool_calls,
+        "tools_tokens_per_s": round(statistics.median(played.rate for played in tools)),
+        "bare_tokens_per_s": round(statistics.median(played.rate for played in alone)),
+        "ratio": {name: round(value, 3) for name, value in spread(ratios).items()},
         "ratio_rounds": [round(ratio, 3) for ratio in ratios],
     }
 
@@ -199,22 +218,26 @@ def measure(python: Path, rounds: int, steps: int) -> dict[str, Any]:
 def main(argv: list[str]) -> int:
     """Measure, print a table, and write the JSON asked for."""
     parser = argparse.ArgumentParser(prog="qwq bench vllm_throughput", description=__doc__)
-    add_options(parser)
-    parser.add_argument("--rounds", type=int, default=21, help="how often each way is measured")
+    parser.add_argument("--rounds", type=int, default=15, help="how often each way is measured")
     parser.add_argument("--cold-start", type=int, default=25, help="steps of teaching the policy")
     parser.add_argument(
         "--python", type=Path, default=ROOT / ".venv-vllm/bin/python", help="one that has vLLM"
     )
-    arguments = parser.parse_args(argv)
-    result = measure(arguments.python, arguments.rounds, arguments.cold_start)
-    lines = (
-        f"{result['tokens']} tokens, {result['tool_calls']} tool calls, 64 episodes at a time",
-        f"with tools    {result['tools_tokens_per_s']:7} tokens/s",
-        f"server alone  {result['bare_tokens_per_s']:7} tokens/s",
-        f"ratio         {result['ratio']:7.3f}   by round: {result['ratio_rounds']}",
-    )
-    deliver(result, arguments, "\n".join(lines))
+    run(parser, argv, measure, table)
     return 0
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """Return both rates and their ratio."""
+    ratio = result["ratio"]
+    return "\n".join(
+        (
+            f"{result['tokens']} tokens, {result['tool_calls']} tool calls, 64 episodes at a time",
+            f"with tools    {result['tools_tokens_per_s']:7} tokens/s",
+            f"server alone  {result['bare_tokens_per_s']:7} tokens/s",
+            f"ratio         {ratio['median']:7.3f}   {ratio['low']:.3f} to {ratio['high']:.3f}",
+        )
+    )
 
 
 if __name__ == "__main__":
