@@ -1,4 +1,4 @@
-"""qwq bench sandbox [--json] [--out FILE] [--rounds N] [--programs N] [--no-peers]
+"""qwq bench sandbox [--json] [--out FILE] [--rounds N] [--programs N] [--peers [NAME ...]]
 
 The sandbox against the ways others run a model's Python: an interpreter for each program, the
 python tools of GEM and SkyRL-Gym, ipykernel, smolagents' evaluator, and, as the fastest way there
@@ -147,7 +147,9 @@ def compare(
     reasons: dict[str, str] = {}
     groups: dict[str, Workers] = {}
     warm_up = warm.programs(IMAGE) if kind == "symbolic" else []
-    for name in () if options.no_peers else PEERS[kind]:
+    for name in PEERS[kind]:
+        if name not in options.peers:
+            continue
         try:
             some = warming.first(options.programs // (5 if name in SLOW else 1))
             groups[name] = best_workers(name, warm_up if name == "fork" else (), *some)
@@ -303,7 +305,10 @@ def main(argv: list[str]) -> int:
     add_options(parser)
     parser.add_argument("--rounds", type=int, default=7, help="in which the sides take turns")
     parser.add_argument("--programs", type=int, default=70, help="of each kind in a round")
-    parser.add_argument("--no-peers", action="store_true", help="measure ourselves only")
+    everyone = sorted({name for names in PEERS.values() for name in names})
+    parser.add_argument(
+        "--peers", nargs="*", choices=everyone, default=everyone, help="none: ourselves only"
+    )
     options = parser.parse_args(argv)
     report = measure(options)
     deliver(report, options, table(report))
