@@ -120,30 +120,19 @@ class Workers:
                 process.stdout.close()
 
 
-def best_workers(
-    side: str,
-    arguments: Sequence[str],
-    programs: Sequence[str],
-    printed: Sequence[str],
-) -> Workers:
-    """Return as many workers of a side as give it its highest rate on these programs."""
-    python = interpreter(side.removesuffix("_session"))
+def best_count(side: str, programs: Sequence[str], printed: Sequence[str]) -> int:
+    """Return how many workers give a side its highest rate on these programs."""
     cores = len(os.sched_getaffinity(0))
-    best, highest = None, 0.0
-    for count in sorted({1, cores, cores + 1, 2 * cores}):
-        workers = Workers(side, count, python, arguments)
+    rates = {}
+    for count in (1, cores, 2 * cores):
+        workers = start(side, count)
         try:
-            rate = max(workers.run(programs, printed) for _ in range(2))
-        except PeerFailed:
+            rates[count] = max(workers.run(programs, printed) for _ in range(2))
+        finally:
             workers.close()
-            if best is not None:
-                best.close()
-            raise
-        if rate > highest:
-            if best is not None:
-                best.close()
-            best, highest = workers, rate
-        else:
-            workers.close()
-    assert best is not None
-    return best
+    return max(rates, key=rates.__getitem__)
+
+
+def start(side: str, count: int, arguments: Sequence[str] = ()) -> Workers:
+    """Start workers of a side, in its environment."""
+    return Workers(side, count, interpreter(side.removesuffix("_session")), arguments)

@@ -34,7 +34,7 @@ from _result import add_options, deliver
 from _rounds import alternate, spread
 from _sandbox_family import descendants, field_bytes
 from _sandbox_programs import PROGRAMS
-from _sandbox_workers import PeerFailed, Workers, best_workers
+from _sandbox_workers import PeerFailed, Workers, best_count, start
 
 from qwq_env.sandbox import Limits, LocalSandbox, SandboxSession, warm
 
@@ -138,8 +138,28 @@ def rounded(values: Sequence[float]) -> dict[str, float] | None:
     return {name: float(f"{value:.4g}") for name, value in spread(values).items()}
 
 
+def crews(options: argparse.Namespace) -> dict[str, int | str]:
+    """Return how many workers each peer is best with, or why there are none."""
+    (some,) = batches("plain", 0, options.programs)
+    found: dict[str, int | str] = {}
+    for name in options.peers:
+        try:
+            found[name] = best_count(name, *some.first(_share(name, options.programs)))
+        except PeerFailed as error:
+            found[name] = str(error)
+    return found
+
+
+def _share(name: str, count: int) -> int:
+    return count // 5 if name in SLOW else count
+
+
 def compare(
-    kind: str, runner: asyncio.Runner, sandbox: LocalSandbox, options: argparse.Namespace
+    kind: str,
+    runner: asyncio.Runner,
+    sandbox: LocalSandbox,
+    options: argparse.Namespace,
+    crew: Mapping[str, int | str],
 ) -> dict[str, Any]:
     """Every side on the programs of one kind, in turns."""
     count = options.programs * (10 if kind == "steps" else 1)
@@ -148,13 +168,11 @@ def compare(
     groups: dict[str, Workers] = {}
     warm_up = warm.programs(IMAGE) if kind == "symbolic" else []
     for name in PEERS[kind]:
-        if name not in options.peers:
-            continue
-        try:
-            some = warming.first(options.programs // (5 if name in SLOW else 1))
-            groups[name] = best_workers(name, warm_up if name == "fork" else (), *some)
-        except PeerFailed as error:
-            reasons[name] = str(error)
+        workers = crew.get(name)
+        if isinstance(workers, str):
+            reasons[name] = workers
+        elif workers is not None:
+            groups[name] = start(name, workers, warm_up if name == "fork" else ())
     ours = Ours(runner, sandbox, kind == "steps")
     ours.run(warming)
     ours.host_ms.clear()
@@ -165,9 +183,7 @@ def compare(
         group: Ours | Workers = ours if name == "ours" else groups[name]
 
         def turn() -> float:
-            batch = next(left)
-            if name in SLOW:
-                batch = batch.first(count // 5)
+            batch = next(left).first(_share(name, count))
             try:
                 return group.run(batch) if isinstance(group, Ours) else group.run(*batch)
             except PeerFailed as error:
@@ -252,11 +268,12 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "rounds": options.rounds,
         "programs": options.programs,
     }
+    crew = crews(options)
     with asyncio.Runner() as runner:
         for kind, image in (("plain", ()), ("symbolic", IMAGE), ("steps", IMAGE)):
             sandbox = LocalSandbox(preload=image)
             try:
-                report[kind] = compare(kind, runner, sandbox, options)
+                report[kind] = compare(kind, runner, sandbox, options, crew)
                 report["level"] = sandbox.level
                 if kind == "steps":
                     report["session_bytes"] = runner.run(session_bytes(sandbox))
