@@ -4,8 +4,8 @@ A stub server in a process of its own answers each completion 20 ms after it was
 answer that vLLM gives to a turn of 64 tokens. 256, 1,024 and 4,096 episodes ask it at the same
 time, two turns each, on connections that are there already:
 
-- aiohttp, httpx, and the h11 connections of the sandbox client: as many requests in flight as
-  there are episodes;
+- aiohttp, httpx, and the sandbox client's connections, which are aiohttp's with what it guards
+  against: as many requests in flight as there are episodes;
 - httpx_bounded: 16 clients, at most 32 requests in flight on each;
 - policy: `VllmPolicy` as it is shipped, which bounds the requests in flight and reads the answers.
 
@@ -178,7 +178,7 @@ async def with_httpx_bounded(url: str) -> AsyncIterator[Post]:
 
 
 @asynccontextmanager
-async def with_h11(url: str) -> AsyncIterator[Post]:
+async def with_pool(url: str) -> AsyncIterator[Post]:
     """The sandbox client's connections."""
     pool = HttpPool(url, [("Content-Type", "application/json")])
 
@@ -188,7 +188,7 @@ async def with_h11(url: str) -> AsyncIterator[Post]:
     try:
         yield post
     finally:
-        pool.close()
+        await pool.aclose()
 
 
 @asynccontextmanager
@@ -209,7 +209,7 @@ async def with_policy(url: str) -> AsyncIterator[Post]:
 
 CLIENTS = {
     "aiohttp": with_aiohttp,
-    "h11": with_h11,
+    "sandbox": with_pool,
     "httpx_bounded": with_httpx_bounded,
     "httpx": with_httpx,
     "policy": with_policy,
@@ -296,7 +296,7 @@ def main(argv: list[str]) -> int:
         return 0
     result = {
         "delay_ms": 1e3 * DELAY,
-        "versions": {name: version(name) for name in ("aiohttp", "httpx", "h11")},
+        "versions": {name: version(name) for name in ("aiohttp", "httpx")},
         "episodes": compare(arguments.episodes, arguments.rounds),
     }
     deliver(result, arguments, table(result["episodes"]))

@@ -1,11 +1,16 @@
-"""qwq bench sandbox [--json] [--out FILE] [--seconds S] [--no-peers]
+"""qwq bench sandbox [--json] [--out FILE] [--rounds N] [--programs N] [--peers [NAME ...]]
 
-The sandbox against the ways others run a model's Python, in one run on the same machine:
-`subprocess.run([python, "-c", ...])`, the python tools of GEM and SkyRL-Gym, ipykernel, and
-smolagents' interpreter, each peer in a virtual environment of its own (made at the first run,
-under the cache folder). Quote the ratios: the times are the machine's.
+The sandbox against the ways others run a model's Python: an interpreter for each program, the
+python tools of GEM and SkyRL-Gym, ipykernel, smolagents' evaluator, and, as the fastest way there
+is, a bare fork of a warm process, which isolates nothing. All sides run the very same programs,
+each of which is drawn anew (`_sandbox_programs.py`), and what they print is compared with what the
+interpreter prints. Each peer has as many workers as give it its highest rate; the sides take turns,
+in an order that is reversed each other round. A rate is the median over the rounds with its 95 %
+bootstrap interval, and so is the ratio to ours of the same round. Quote the ratios: the times are
+the machine's.
 
-A peer that cannot be installed or run is null, with the reason beside it.
+A peer (in a virtual environment of its own, made at the first run under the cache folder) that
+cannot be installed, or does not print what it must, is null, with the reason beside it.
 """
 
 from __future__ import annotations
@@ -13,38 +18,111 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
+import itertools
+import math
 import os
 import platform
-import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from _result import add_options, deliver
+from _rounds import alternate, spread
 from _sandbox_family import descendants, field_bytes
+from _sandbox_programs import PROGRAMS
+from _sandbox_workers import PeerFailed, Workers, best_count, start
 
-from qwq_env.sandbox import Limits, LocalSandbox
+from qwq_env.sandbox import Limits, LocalSandbox, SandboxSession, warm
 
-HERE: Final = Path(__file__).resolve().parent
 CALLERS: Final = 64
-PLAIN: Final = "print(1)"
-SYMBOLIC: Final = "import sympy\nx = sympy.Symbol('x')\nprint(sympy.diff(sympy.sin(x) * x**2, x))"
 SESSIONS: Final = 64
 MEMORY_SESSIONS: Final = 50
+SEED: Final = 20_261_128
+IMAGE: Final = ("numpy", "sympy")
+SLOW: Final = ("bare", "gem", "skyrl_gym")
+"""Sides that start an interpreter for each program: they get the first fifth of a round's."""
 
-PEERS: Final = {
-    "gem": ("gem-llm==0.1.0",),
-    "skyrl_gym": ("skyrl-gym==0.4.0",),
-    "ipykernel": ("ipykernel", "jupyter_client"),
-    "smolagents": ("smolagents",),
+PEERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "plain": ("fork", "bare", "gem", "skyrl_gym", "smolagents"),
+    "symbolic": ("fork", "bare", "gem", "skyrl_gym", "smolagents", "ipykernel"),
+    "steps": ("ipykernel", "smolagents_session"),
 }
-"""name → what pip installs (and sympy, so that each can run the symbolic snippet)."""
 
-Work = Callable[[], Awaitable[Any]]
+
+class Batch(NamedTuple):
+    """The programs of a round, and what each prints."""
+
+    programs: Sequence[str]
+    printed: Sequence[str]
+
+    def first(self, count: int) -> Batch:
+        """Return the beginning, which is as mixed as the whole."""
+        return Batch(self.programs[:count], self.printed[:count])
+
+
+def batches(kind: str, rounds: int, count: int) -> list[Batch]:
+    """Draw the programs of each round, after those to warm up with; the interpreter runs them."""
+    drawn = PROGRAMS[kind](SEED)
+    reference = Workers("reference", 1, sys.executable)
+    try:
+        lots = [list(itertools.islice(drawn, count)) for _ in range(rounds + 1)]
+        return [Batch(programs, reference.outputs(programs)) for programs in lots]
+    finally:
+        reference.close()
+
+
+class Ours:
+    """Our side: 64 callers of one sandbox; a round's rate, and what it cost this process."""
+
+    def __init__(self, runner: asyncio.Runner, sandbox: LocalSandbox, in_sessions: bool) -> None:
+        self._runner = runner
+        self._sandbox = sandbox
+        self._sessions: list[SandboxSession] = []
+        if in_sessions:
+            opened = (sandbox.open_session() for _ in range(SESSIONS))
+            self._sessions = [runner.run(session) for session in opened]
+        self.host_ms: list[float] = []
+
+    def run(self, batch: Batch) -> float:
+        """Return programs per second."""
+        cpu, began = time.process_time(), time.perf_counter()
+        self._runner.run(self._all(batch))
+        seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
+        self.host_ms.append(1e3 * cpu / len(batch.programs))
+        return len(batch.programs) / seconds
+
+    async def _all(self, batch: Batch) -> None:
+        left = iter(zip(*batch, strict=True))
+        uses = [session.run for session in self._sessions] or [self._sandbox.run] * CALLERS
+        await asyncio.gather(*(self._caller(use, left) for use in uses))
+
+    async def _caller(self, use: Callable[[str], Any], left: Iterator[tuple[str, str]]) -> None:
+        for program, printed in left:
+            result = await use(program)
+            if result.status != "ok" or result.stdout != printed:
+                raise RuntimeError(f"{program!r} ended as {result}")
+
+    def latencies(self, batch: Batch) -> list[float]:
+        """Seconds that each program takes, one after another."""
+        return self._runner.run(self._one_by_one(batch))
+
+    async def _one_by_one(self, batch: Batch) -> list[float]:
+        use = self._sessions[0].run if self._sessions else self._sandbox.run
+        taken = []
+        for program in batch.programs:
+            began = time.perf_counter()
+            await use(program)
+            taken.append(time.perf_counter() - began)
+        return taken
+
+    def close(self) -> None:
+        """Close the sessions."""
+        for session in self._sessions:
+            self._runner.run(session.aclose())
 
 
 def percentile(values: list[float], share: float) -> float:
@@ -53,63 +131,96 @@ def percentile(values: list[float], share: float) -> float:
     return round(1e3 * ordered[min(len(ordered) - 1, int(share * len(ordered)))], 3)
 
 
-async def one_by_one(work: Work, seconds: float) -> list[float]:
-    """Seconds that each of many executions took, one after another."""
-    taken = []
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        began = time.perf_counter()
-        await work()
-        taken.append(time.perf_counter() - began)
-    return taken
+def rounded(values: Sequence[float]) -> dict[str, float] | None:
+    """Return the median and its interval; None where there is none."""
+    if any(map(math.isnan, values)):
+        return None
+    return {name: float(f"{value:.4g}") for name, value in spread(values).items()}
 
 
-async def together(works: list[Work], seconds: float) -> tuple[float, list[float]]:
-    """Executions per second of many callers, and the seconds that each execution took."""
-    taken: list[float] = []
-    began = time.perf_counter()
-    end = began + seconds
-
-    async def caller(work: Work) -> None:
-        while time.perf_counter() < end:
-            start = time.perf_counter()
-            await work()
-            taken.append(time.perf_counter() - start)
-
-    await asyncio.gather(*(caller(work) for work in works))
-    return len(taken) / (time.perf_counter() - began), taken
+def crews(options: argparse.Namespace) -> dict[str, int | str]:
+    """Return how many workers each peer is best with, or why there are none."""
+    (some,) = batches("plain", 0, options.programs)
+    found: dict[str, int | str] = {}
+    for name in options.peers:
+        try:
+            found[name] = best_count(name, *some.first(_share(name, options.programs)))
+        except PeerFailed as error:
+            found[name] = str(error)
+    return found
 
 
-async def oneshots(
-    name: str, preload: tuple[str, ...], code: str, seconds: float
+def _share(name: str, count: int) -> int:
+    return count // 5 if name in SLOW else count
+
+
+def compare(
+    kind: str,
+    runner: asyncio.Runner,
+    sandbox: LocalSandbox,
+    options: argparse.Namespace,
+    crew: Mapping[str, int | str],
 ) -> dict[str, Any]:
-    """One-shots: alone, and from 64 callers."""
-    async with LocalSandbox(preload=preload) as sandbox:
+    """Every side on the programs of one kind, in turns."""
+    count = options.programs * (10 if kind == "steps" else 1)
+    warming, *lots = batches(kind, options.rounds, count)
+    reasons: dict[str, str] = {}
+    groups: dict[str, Workers] = {}
+    warm_up = warm.programs(IMAGE) if kind == "symbolic" else []
+    for name in PEERS[kind]:
+        workers = crew.get(name)
+        if isinstance(workers, str):
+            reasons[name] = workers
+        elif workers is not None:
+            groups[name] = start(name, workers, warm_up if name == "fork" else ())
+    ours = Ours(runner, sandbox, kind == "steps")
+    ours.run(warming)
+    ours.host_ms.clear()
 
-        async def work() -> None:
-            result = await sandbox.run(code)
-            if result.status != "ok":
-                raise RuntimeError(f"an honest program ended as {result}")
+    def turns(name: str) -> Callable[[], float]:
+        """Return what runs the next round's programs at each call."""
+        left = iter(lots)
+        group: Ours | Workers = ours if name == "ours" else groups[name]
 
-        await together([work] * 4, seconds / 8)
-        alone = await one_by_one(work, seconds / 2)
-        cpu = time.process_time()
-        rate, taken = await together([work] * CALLERS, seconds)
-        cpu = time.process_time() - cpu
-        return {
-            f"{name}_p50_ms": percentile(alone, 0.5),
-            f"{name}_p99_ms": percentile(alone, 0.99),
-            f"{name}_per_s": round(rate, 1),
-            f"{name}_64_callers_p99_ms": percentile(taken, 0.99),
-            f"{name}_64_callers_p99_bound_ms": round(3e3 * CALLERS / rate, 1),
-            f"{name}_host_cpu_ms": round(1e3 * cpu / len(taken), 3),
-            "level": sandbox.level,
-        }
+        def turn() -> float:
+            batch = next(left).first(_share(name, count))
+            try:
+                return group.run(batch) if isinstance(group, Ours) else group.run(*batch)
+            except PeerFailed as error:
+                reasons[name] = str(error)
+                return math.nan
+
+        return turn
+
+    rates = alternate({name: turns(name) for name in ("ours", *groups)}, options.rounds)
+    taken = ours.latencies(warming.first(options.programs))
+    ours.close()
+    for group in groups.values():
+        group.close()
+    return {
+        "ours": {
+            "per_s": rounded(rates["ours"]),
+            "p50_ms": percentile(taken, 0.5),
+            "p99_ms": percentile(taken, 0.99),
+            "host_cpu_ms": rounded(ours.host_ms),
+        },
+        **{
+            name: {
+                "per_s": rounded(rates[name]),
+                "ours_over_it": rounded(
+                    [mine / its for mine, its in zip(rates["ours"], rates[name], strict=True)]
+                ),
+                "workers": groups[name].count,
+            }
+            for name in groups
+        },
+        **{name: {"per_s": None, "reason": reason} for name, reason in reasons.items()},
+    }
 
 
-async def overshoot() -> dict[str, Any]:
-    """By how much a busy loop outlives its deadline."""
-    limits = Limits(wall_seconds=0.5)
+async def overshoot() -> float:
+    """Milliseconds by which a busy loop outlives its deadline, at the most of ten times."""
+    limits = Limits(wall_seconds=0.3)
     over = []
     async with LocalSandbox(preload=()) as sandbox:
         await sandbox.start()
@@ -117,47 +228,19 @@ async def overshoot() -> dict[str, Any]:
             began = time.perf_counter()
             await sandbox.run("while True: pass", limits=limits)
             over.append(time.perf_counter() - began - limits.wall_seconds)
-    return {"timeout_overshoot_ms": round(1e3 * max(over), 1)}
-
-
-async def sessions(seconds: float) -> dict[str, Any]:
-    """Steps of one session, of many at once, and what a session costs in memory."""
-    async with LocalSandbox(slots=1) as sandbox:
-        opened = [await sandbox.open_session() for _ in range(SESSIONS)]
-
-        def stepper(session: Any) -> Work:
-            async def work() -> None:
-                result = await session.run("x = 1\nx + 1")
-                if result.value != "2":
-                    raise RuntimeError(f"a step ended as {result}")
-
-            return work
-
-        works = [stepper(session) for session in opened]
-        await together(works, seconds / 8)
-        alone = await one_by_one(works[0], seconds / 2)
-        rate, taken = await together(works, seconds)
-        for session in opened:
-            await session.aclose()
-        return {
-            "session_step_p50_ms": percentile(alone, 0.5),
-            "session_step_p99_ms": percentile(alone, 0.99),
-            "session_steps_per_s": round(rate, 1),
-            "session_64_callers_p99_ms": percentile(taken, 0.99),
-            "session_bytes": await session_bytes(sandbox),
-        }
+    return round(1e3 * max(over), 1)
 
 
 async def session_bytes(sandbox: LocalSandbox) -> int:
     """What one more session takes: the share of each page (PSS) and the page tables."""
-    warm = await sandbox.open_session()
-    await warm.run("x = 1\nx + 1")
+    warmed = await sandbox.open_session()
+    await warmed.run("x = 1\nx + 1")
     before = family_bytes(sandbox)
     opened = [await sandbox.open_session() for _ in range(MEMORY_SESSIONS)]
     for session in opened:
         await session.run("x = 1\nx + 1")
     after = family_bytes(sandbox)
-    for session in [warm, *opened]:
+    for session in [warmed, *opened]:
         await session.aclose()
     return round((after - before) / MEMORY_SESSIONS)
 
@@ -174,49 +257,7 @@ def family_bytes(sandbox: LocalSandbox) -> int:
     return total
 
 
-async def bare_subprocess(code: str, seconds: float) -> float:
-    """What most codebases do: an interpreter per program, as many at a time as there are cores."""
-    gate = asyncio.Semaphore(len(os.sched_getaffinity(0)) + 1)
-
-    async def work() -> None:
-        async with gate:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-c", code, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-            )
-            await process.communicate()
-
-    rate, _ = await together([work] * 8, seconds)
-    return round(rate, 1)
-
-
-def peer(name: str, packages: tuple[str, ...], seconds: float) -> dict[str, Any]:
-    """Measure one peer in its own environment; null and the reason where that fails."""
-    keys = (f"{name}_per_s", f"{name}_sympy_per_s")
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    folder = cache / "qwq-env" / "bench" / name
-    python = folder / "bin" / "python"
-    try:
-        if not (folder / "ready").exists():
-            subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
-            pinned = ["-c", str(HERE.parent / "constraints.txt")]
-            install = [str(python), "-m", "pip", "install", "-q", *pinned, *packages, "sympy"]
-            subprocess.run(install, check=True, capture_output=True, text=True, timeout=900)
-            (folder / "ready").touch()
-        done = subprocess.run(
-            [str(python), str(HERE / "_sandbox_peers.py"), name, PLAIN, SYMBOLIC, str(seconds)],
-            capture_output=True,
-            text=True,
-            timeout=300 + 10 * seconds,
-        )
-        rates = json.loads(done.stdout.splitlines()[-1])
-        return dict(zip(keys, rates, strict=True))
-    except (OSError, ValueError, IndexError, subprocess.SubprocessError) as error:
-        said = getattr(error, "stderr", None) or str(error)
-        reason = said.strip().splitlines()[-1][:300] if said.strip() else type(error).__name__
-        return {keys[0]: None, keys[1]: None, f"{name}_reason": reason}
-
-
-async def measure(seconds: float, with_peers: bool) -> dict[str, Any]:
+def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Every figure, in one run."""
     report: dict[str, Any] = {
         "python": platform.python_version(),
@@ -224,45 +265,70 @@ async def measure(seconds: float, with_peers: bool) -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)),
         # Above the number of cores the figures below are those of a crowded machine.
         "load_at_start": round(os.getloadavg()[0], 1),
+        "rounds": options.rounds,
+        "programs": options.programs,
     }
-    report |= await oneshots("oneshot_sympy", ("numpy", "sympy"), PLAIN, seconds)
-    report |= await oneshots("oneshot_sympy_used", ("numpy", "sympy"), SYMBOLIC, seconds)
-    report |= await oneshots("oneshot_bare", (), PLAIN, seconds)
-    report |= await sessions(seconds)
-    report |= await overshoot()
-    report["subprocess_per_s"] = await bare_subprocess(PLAIN, seconds)
-    report["subprocess_sympy_per_s"] = await bare_subprocess(SYMBOLIC, seconds)
-    report["ratio_to_subprocess"] = ratio(report["oneshot_bare_per_s"], report["subprocess_per_s"])
-    report["ratio_to_subprocess_sympy"] = ratio(
-        report["oneshot_sympy_used_per_s"], report["subprocess_sympy_per_s"]
-    )
-    if with_peers:
-        for name, packages in PEERS.items():
-            report |= await asyncio.to_thread(peer, name, packages, seconds)
+    crew = crews(options)
+    with asyncio.Runner() as runner:
+        for kind, image in (("plain", ()), ("symbolic", IMAGE), ("steps", IMAGE)):
+            sandbox = LocalSandbox(preload=image)
+            try:
+                report[kind] = compare(kind, runner, sandbox, options, crew)
+                report["level"] = sandbox.level
+                if kind == "steps":
+                    report["session_bytes"] = runner.run(session_bytes(sandbox))
+            finally:
+                runner.run(sandbox.aclose())
+        report["timeout_overshoot_ms"] = runner.run(overshoot())
     return report
 
 
-def ratio(ours: float, theirs: float) -> float:
-    """How many times as fast, to one decimal."""
-    return round(ours / theirs, 1)
+def table(report: Mapping[str, Any]) -> str:
+    """Return a line for each side of each kind; who is faster than ours is said."""
+    lines = []
+    for kind in PEERS:
+        lines.append(f"{kind:<20}{'per s':>8}  {'95 %':^17}{'ours over it':>13}  {'95 %':^15}")
+        for name, row in report[kind].items():
+            if row["per_s"] is None:
+                lines.append(f"  {name:<18}{row['reason'][:60]}")
+                continue
+            line = f"  {name:<18}{_figures(row['per_s'], 8, 17)}"
+            if (over := row.get("ours_over_it")) is not None:
+                faster = "  (faster than ours)" if over["median"] < 1 else ""
+                line += f"{_figures(over, 13, 15)}{faster}"
+            lines.append(line)
+    rest = {name: value for name, value in report.items() if name not in PEERS}
+    rest |= {
+        f"{kind}_{name}": value if isinstance(value, float) else value["median"]
+        for kind in PEERS
+        for name, value in report[kind]["ours"].items()
+        if name != "per_s"
+    }
+    return "\n".join([*lines, "", *(f"{name:<24}{value}" for name, value in rest.items())])
+
+
+def _figures(found: Mapping[str, float], width: int, interval: int) -> str:
+    between = f"{found['low']:g} .. {found['high']:g}"
+    return f"{found['median']:>{width}g}  {between:^{interval}}"
 
 
 def main(argv: list[str]) -> int:
     """Run the benchmark; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, prog="qwq bench sandbox")
-    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
-    parser.add_argument("--out", type=Path, help="write the JSON there")
-    parser.add_argument("--seconds", type=float, default=6.0, help="of each measurement")
-    parser.add_argument("--no-peers", action="store_true", help="measure ourselves only")
-    arguments = parser.parse_args(argv)
-    report = asyncio.run(measure(arguments.seconds, not arguments.no_peers))
-    if arguments.out is not None:
-        arguments.out.write_text(json.dumps(report, indent=1) + "\n")
-    if arguments.json:
-        print(json.dumps(report))
-    else:
-        for name, value in report.items():
-            print(f"{name:36} {value}")
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        prog="qwq bench sandbox",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_options(parser)
+    parser.add_argument("--rounds", type=int, default=7, help="in which the sides take turns")
+    parser.add_argument("--programs", type=int, default=70, help="of each kind in a round")
+    everyone = sorted({name for names in PEERS.values() for name in names})
+    parser.add_argument(
+        "--peers", nargs="*", choices=everyone, default=everyone, help="none: ourselves only"
+    )
+    options = parser.parse_args(argv)
+    report = measure(options)
+    deliver(report, options, table(report))
     return 0
 
 

@@ -1,39 +1,63 @@
-"""qwq bench sandbox_server [--json] [--out FILE] [--seconds S]
+"""qwq bench sandbox_server [--json] [--out FILE] [--rounds N] [--seconds S] [--requests N]
 
-What the way over HTTP costs: programs and session steps through `qwq sandbox serve`, in a process
-of its own, against the same pool used directly, in turns within one run on the same machine; and
-what a request costs its client, against httpx. Quote the ratios: the times are the machine's.
+What the way over HTTP costs, in turns within one run on the same machine:
+
+- programs and session steps through `qwq sandbox serve`, in a process of its own, against the same
+  pool used directly;
+- the server against aiohttp's own, bare, before a sandbox that answers at once: processor time of
+  the server for a request with 64, 256 and 1,024 in flight, and for what a stranger without the
+  token sends in one-byte chunks;
+- the client against aiohttp used bare, and against httpx (at 64 only), before a server that
+  answers at once: processor time of the client for a request.
+
+Figures are medians over the rounds with their 95 % bootstrap intervals; a ratio is taken within a
+round. Quote the ratios: the times are the machine's.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import json
+import contextlib
 import os
-import resource
 import statistics
+import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, NamedTuple
 
+import aiohttp
 import httpx
 
-from qwq_env.sandbox.client import RemoteSandbox
-from qwq_env.sandbox.http_pool import HttpPool
-from qwq_env.sandbox.interface import Sandbox
-from qwq_env.sandbox.local import LocalSandbox
+sys.path.insert(0, str(Path(__file__).parent))
 
-CALLERS = 64
-ROUNDS = 3
-PROGRAM = "print(1)"
-LAUNCH = "import sys; from qwq_env.cli import main; sys.exit(main())"
+from _http_servers import TOKEN
+from _result import add_options, deliver
+from _rounds import alternate, spread
+
+from qwq_env.sandbox import LocalSandbox, RemoteSandbox, Sandbox
+from qwq_env.sandbox.http_pool import HttpPool
+
+CALLERS: Final = 64
+IN_FLIGHT: Final = (64, 256, 1024)
+PROGRAM: Final = "print(1)"
+REQUEST: Final = b'{"code": "print(1)", "stdin": "", "limits": {}, "argv": []}'
+HEADERS: Final = {"Content-Type": "application/json", "Authorization": f"Bearer {TOKEN}"}
+CHUNKS: Final = 100_000
+LAUNCH: Final = "import sys; from qwq_env.cli import main; sys.exit(main())"
 Work = Callable[[], Awaitable[Any]]
 
 
-async def per_second(works: list[Work], seconds: float) -> float:
+class Cost(NamedTuple):
+    """What requests came to, each."""
+
+    cpu_ms: float
+    per_s: float
+
+
+async def per_second(works: Sequence[Work], seconds: float) -> float:
     """Let each caller repeat its own work for so long; returns how often all did it together."""
     end = time.perf_counter() + seconds
     done = 0
@@ -49,17 +73,191 @@ async def per_second(works: list[Work], seconds: float) -> float:
     return done / (time.perf_counter() - began)
 
 
-async def median_ms(work: Work, times: int = 100) -> float:
-    """Milliseconds of one use by one caller."""
-    durations = []
-    for _ in range(times):
-        began = time.perf_counter()
-        await work()
-        durations.append(time.perf_counter() - began)
-    return statistics.median(durations) * 1e3
+async def requests(post: Work, in_flight: int, count: int) -> None:
+    """Do `count` requests, so many at a time."""
+    left = iter(range(count))
+
+    async def caller() -> None:
+        for _ in left:
+            await post()
+
+    await asyncio.gather(*(caller() for _ in range(in_flight)))
 
 
-async def measure_sandbox(sandbox: Sandbox, seconds: float) -> dict[str, float]:
+async def cost(post: Work, in_flight: int, count: int, processor_time: Callable[[], float]) -> Cost:
+    """Measure requests on connections that are there already."""
+    await requests(post, in_flight, 2 * in_flight)
+    cpu, began = processor_time(), time.perf_counter()
+    await requests(post, in_flight, count)
+    seconds, cpu = time.perf_counter() - began, processor_time() - cpu
+    return Cost(1e3 * cpu / count, count / seconds)
+
+
+class Served:
+    """A server in a process of its own, and the processor time that it has used."""
+
+    def __init__(self, *command: str) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        assert self._process.stdout is not None
+        words = self._process.stdout.readline().split()
+        self.url = next(word for word in words if word.startswith("http://")).rstrip(":")
+
+    def cpu_seconds(self) -> float:
+        """Return what its one thread has used."""
+        return int(Path(f"/proc/{self._process.pid}/schedstat").read_text().split()[0]) / 1e9
+
+    def close(self) -> None:
+        """End it."""
+        self._process.terminate()
+        self._process.communicate()
+
+
+@contextlib.contextmanager
+def server_of(side: str) -> Iterator[Served]:
+    """Run one of `_http_servers.py`."""
+    server = Served(str(Path(__file__).with_name("_http_servers.py")), side)
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+@contextlib.asynccontextmanager
+async def by_pool(url: str) -> Any:
+    """The sandbox client's connections."""
+    pool = HttpPool(url, list(HEADERS.items()))
+
+    async def post() -> None:
+        assert (await pool.request("POST", "/v1/run", REQUEST)).status == 200
+
+    try:
+        yield post
+    finally:
+        await pool.aclose()
+
+
+@contextlib.asynccontextmanager
+async def by_aiohttp(url: str) -> Any:
+    """aiohttp without a limit and without ours around it."""
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=connector, headers=HEADERS) as session:
+
+        async def post() -> None:
+            async with session.post(f"{url}/v1/run", data=REQUEST) as answer:
+                await answer.read()
+                assert answer.status == 200
+
+        yield post
+
+
+@contextlib.asynccontextmanager
+async def by_httpx(url: str) -> Any:
+    """httpx without a limit."""
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+    async with httpx.AsyncClient(
+        limits=limits, timeout=None, trust_env=False, headers=HEADERS
+    ) as client:
+
+        async def post() -> None:
+            assert (await client.post(f"{url}/v1/run", content=REQUEST)).status_code == 200
+
+        yield post
+
+
+async def client_cost(open_client: Any, url: str, in_flight: int, count: int) -> Cost:
+    """What a request costs this client."""
+    async with open_client(url) as post:
+        return await cost(post, in_flight, count, time.process_time)
+
+
+async def server_cost(server: Served, in_flight: int, count: int) -> Cost:
+    """What a request costs this server."""
+    async with by_pool(server.url) as post:
+        return await cost(post, in_flight, count, server.cpu_seconds)
+
+
+async def strangers_cost(server: Served) -> float:
+    """Milliseconds of the server's for a body in one-byte chunks of who has no token."""
+    before = server.cpu_seconds()
+    host, port = server.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    head = f"POST /v1/run HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+    writer.write(f"{head}Transfer-Encoding: chunked\r\n\r\n".encode() + b"1\r\n \r\n" * CHUNKS)
+    line = await reader.readline()
+    writer.close()
+    assert line.split()[1] == b"401", line
+    await asyncio.sleep(0.1)
+    return 1e3 * (server.cpu_seconds() - before)
+
+
+def figures(values: Sequence[float]) -> dict[str, float]:
+    """Return the median and its interval, rounded."""
+    return {name: float(f"{value:.4g}") for name, value in spread(values).items()}
+
+
+def compared(costs: Mapping[str, Sequence[Cost]], base: str) -> dict[str, Any]:
+    """Return each side's figures, and its processor time over that of `base`, round by round."""
+    return {
+        name: {
+            "cpu_ms": figures([row.cpu_ms for row in rows]),
+            "per_s": figures([row.per_s for row in rows]),
+            f"cpu_over_{base}": figures(
+                [row.cpu_ms / other.cpu_ms for row, other in zip(rows, costs[base], strict=True)]
+            ),
+        }
+        for name, rows in costs.items()
+    }
+
+
+def servers(runner: asyncio.Runner, options: argparse.Namespace) -> dict[str, Any]:
+    """Our server and aiohttp's."""
+    with server_of("ours") as ours, server_of("aiohttp") as theirs:
+        sides = {"ours": ours, "aiohttp": theirs}
+        found: dict[str, Any] = {}
+        for in_flight in IN_FLIGHT:
+            turns = {
+                name: lambda side=side, in_flight=in_flight: runner.run(
+                    server_cost(side, in_flight, max(options.requests, 2 * in_flight))
+                )
+                for name, side in sides.items()
+            }
+            found[str(in_flight)] = compared(alternate(turns, options.rounds), "aiohttp")
+        strangers = alternate(
+            {
+                name: lambda side=side: runner.run(strangers_cost(side))
+                for name, side in sides.items()
+            },
+            options.rounds,
+        )
+    found["strangers_chunks_cpu_ms"] = {name: figures(rows) for name, rows in strangers.items()}
+    return found
+
+
+def clients(runner: asyncio.Runner, options: argparse.Namespace) -> dict[str, Any]:
+    """Our client, aiohttp used bare, httpx."""
+    sides = {"ours": by_pool, "aiohttp": by_aiohttp, "httpx": by_httpx}
+    found = {}
+    with server_of("stub") as server:
+        for in_flight in IN_FLIGHT:
+            turns = {
+                name: lambda side=side, in_flight=in_flight, few=name == "httpx": runner.run(
+                    client_cost(
+                        side,
+                        server.url,
+                        in_flight,
+                        CALLERS if few else max(options.requests, 2 * in_flight),
+                    )
+                )
+                for name, side in sides.items()
+                if name != "httpx" or in_flight == IN_FLIGHT[0]
+            }
+            found[str(in_flight)] = compared(alternate(turns, options.rounds), "aiohttp")
+    return found
+
+
+async def use(sandbox: Sandbox, seconds: float) -> dict[str, float]:
     """Programs and session steps of one sandbox."""
 
     async def program() -> None:
@@ -80,99 +278,100 @@ async def measure_sandbox(sandbox: Sandbox, seconds: float) -> dict[str, float]:
             await session.aclose()
 
 
-async def measure_client(work: Work, seconds: float) -> dict[str, float]:
-    """Requests a second at 64 callers, and the processor time that this process spends on one."""
-    before = resource.getrusage(resource.RUSAGE_SELF)
-    began = time.perf_counter()
-    rate = await per_second([work] * CALLERS, seconds)
-    after = resource.getrusage(resource.RUSAGE_SELF)
-    requests = rate * (time.perf_counter() - began)
-    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return {"requests_per_s": rate, "cpu_ms_per_request": spent / requests * 1e3}
+async def median_ms(work: Work, times: int = 50) -> float:
+    """Milliseconds of one use by one caller."""
+    durations = []
+    for _ in range(times):
+        began = time.perf_counter()
+        await work()
+        durations.append(time.perf_counter() - began)
+    return statistics.median(durations) * 1e3
 
 
-async def measure_clients(url: str, seconds: float) -> dict[str, float]:
-    """Our client's connections against httpx, on the route that answers at once."""
-    pool = HttpPool(url, [])
-    ours = await measure_client(lambda: pool.request("GET", "/health"), seconds)
-    pool.close()
-    limits = httpx.Limits(max_connections=CALLERS)
-    async with httpx.AsyncClient(base_url=url, limits=limits, trust_env=False) as client:
-        theirs = await measure_client(lambda: client.get("/health"), seconds)
-    return {f"client_{key}": value for key, value in ours.items()} | {
-        f"httpx_{key}": value for key, value in theirs.items()
-    }
-
-
-async def measure(seconds: float) -> dict[str, float]:
-    """Take the two sandboxes in turns; returns the medians over the rounds."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", LAUNCH, "sandbox", "serve", "--port", "0"),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    assert process.stdout is not None
-    greeting = (await process.stdout.readline()).decode()
-    url = greeting.split()[2].rstrip(":")
-    rounds: list[dict[str, float]] = []
+def sandboxes(runner: asyncio.Runner, options: argparse.Namespace) -> dict[str, Any]:
+    """The sandbox used directly and over HTTP."""
+    server = Served("-c", LAUNCH, "sandbox", "serve", "--port", "0")
+    sides: dict[str, Sandbox] = {"local": LocalSandbox(), "http": RemoteSandbox(server.url)}
     try:
-        async with LocalSandbox() as local, RemoteSandbox(url) as remote:
-            await local.run(PROGRAM)
-            await remote.run(PROGRAM)
-            for _ in range(ROUNDS):
-                here = await measure_sandbox(local, seconds)
-                there = await measure_sandbox(remote, seconds)
-                row = {f"local_{key}": value for key, value in here.items()}
-                row |= {f"http_{key}": value for key, value in there.items()}
-                rounds.append(row | await measure_clients(url, seconds))
+        for sandbox in sides.values():
+            runner.run(sandbox.run(PROGRAM))
+        turns = {
+            name: lambda sandbox=sandbox: runner.run(use(sandbox, options.seconds))
+            for name, sandbox in sides.items()
+        }
+        rounds = alternate(turns, options.rounds)
     finally:
-        process.terminate()
-        await process.communicate()
-    return {key: statistics.median(row[key] for row in rounds) for key in rounds[0]}
-
-
-def report(found: dict[str, float]) -> dict[str, float]:
-    """Add the ratios, which are what travels from machine to machine."""
+        for sandbox in sides.values():
+            runner.run(sandbox.aclose())
+        server.close()
     return {
-        **{key: round(value, 4) for key, value in found.items()},
-        "oneshot_http_over_local": round(
-            found["http_oneshot_per_s"] / found["local_oneshot_per_s"], 3
-        ),
-        "oneshot_http_added_ms": round(
-            found["http_oneshot_p50_ms"] - found["local_oneshot_p50_ms"], 3
-        ),
-        "session_http_over_local": round(
-            found["http_session_steps_per_s"] / found["local_session_steps_per_s"], 3
-        ),
-        "client_cpu_httpx_over_ours": round(
-            found["httpx_cpu_ms_per_request"] / found["client_cpu_ms_per_request"], 2
-        ),
-        "cores": len(os.sched_getaffinity(0)),
-        "callers": CALLERS,
+        key: {
+            "local": figures([row[key] for row in rounds["local"]]),
+            "http": figures([row[key] for row in rounds["http"]]),
+            "http_over_local": figures(
+                [
+                    there[key] / here[key]
+                    for here, there in zip(rounds["local"], rounds["http"], strict=True)
+                ]
+            ),
+        }
+        for key in rounds["local"][0]
     }
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Every figure, in one run."""
+    with asyncio.Runner() as runner:
+        return {
+            "cores": len(os.sched_getaffinity(0)),
+            "load_at_start": round(os.getloadavg()[0], 1),
+            "rounds": options.rounds,
+            "sandbox": sandboxes(runner, options),
+            "servers": servers(runner, options),
+            "clients": clients(runner, options),
+        }
+
+
+def table(found: Mapping[str, Any]) -> str:
+    """Return a line for each figure."""
+    lines = [f"{'':24}{'local':>10}{'http':>10}{'ratio':>8}  {'95 %':^16}"]
+    for key, row in found["sandbox"].items():
+        local, http, over = row["local"], row["http"], row["http_over_local"]
+        lines.append(
+            f"{key:24}{local['median']:>10g}{http['median']:>10g}{over['median']:>8g}"
+            f"  {over['low']:g} .. {over['high']:g}"
+        )
+    for what in ("servers", "clients"):
+        title = f"{what}, in flight"
+        lines.append(f"\n{title:24}{'cpu ms':>10}{'per s':>10}{'/aiohttp':>8}  {'95 %':^16}")
+        for in_flight in map(str, IN_FLIGHT):
+            for name, row in found[what][in_flight].items():
+                over = row["cpu_over_aiohttp"]
+                lines.append(
+                    f"{in_flight:>6} {name:17}{row['cpu_ms']['median']:>10g}"
+                    f"{row['per_s']['median']:>10g}{over['median']:>8g}"
+                    f"  {over['low']:g} .. {over['high']:g}"
+                )
+    strangers = found["servers"]["strangers_chunks_cpu_ms"]
+    lines.append(f"\na stranger's {CHUNKS} chunks of a byte, cpu ms:")
+    lines += [f"  {name:22}{row['median']:>10g}" for name, row in strangers.items()]
+    return "\n".join(lines)
 
 
 def main(argv: list[str]) -> int:
     """Measure, print a table or JSON, write the result where `--out` says."""
-    parser = argparse.ArgumentParser(prog="qwq bench sandbox_server", description=__doc__)
-    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the JSON there too")
-    parser.add_argument("--seconds", type=float, default=3.0, help="length of one measurement")
-    arguments = parser.parse_args(argv)
-    result = report(asyncio.run(measure(arguments.seconds)))
-    if arguments.out is not None:
-        arguments.out.write_text(json.dumps(result, indent=2) + "\n")
-    if arguments.json:
-        print(json.dumps(result))
-        return 0
-    print(f"{'':28}{'local':>12}{'http':>12}{'ratio':>10}")
-    for key in ("oneshot_p50_ms", "oneshot_per_s", "session_step_p50_ms", "session_steps_per_s"):
-        local, http = result[f"local_{key}"], result[f"http_{key}"]
-        print(f"{key:28}{local:12.2f}{http:12.2f}{http / local:10.2f}")
-    print(f"\n{'':28}{'ours':>12}{'httpx':>12}{'ratio':>10}")
-    for key in ("requests_per_s", "cpu_ms_per_request"):
-        ours, theirs = result[f"client_{key}"], result[f"httpx_{key}"]
-        print(f"{key:28}{ours:12.2f}{theirs:12.2f}{theirs / ours:10.2f}")
+    parser = argparse.ArgumentParser(
+        prog="qwq bench sandbox_server",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_options(parser)
+    parser.add_argument("--rounds", type=int, default=7, help="in which the sides take turns")
+    parser.add_argument("--seconds", type=float, default=1.0, help="of a sandbox's measurement")
+    parser.add_argument("--requests", type=int, default=2000, help="of a measurement")
+    options = parser.parse_args(argv)
+    found = measure(options)
+    deliver(found, options, table(found))
     return 0
 
 

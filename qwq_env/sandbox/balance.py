@@ -129,12 +129,12 @@ class Balancer:
             if tries >= _MOST_TRIES and patience.problem is not None:
                 raise patience.problem
 
-    def close(self) -> None:
+    async def aclose(self) -> None:
         """Close the connections to all servers."""
         for member in self._members:
             if member.probe is not None:
                 member.probe.cancel()
-            member.endpoint.close()
+            await member.endpoint.aclose()
 
     async def _ready(self, patience: _Patience) -> _Member:
         """Return the server to try now; wait for one until the patience ends."""

@@ -33,6 +33,8 @@ class Cgroup:
     """The open counter of CPU time, which every program that lasts is asked for."""
     kills: int = -1
     """The open counter of kills for memory, which is read at each program's beginning."""
+    told: bytes = b""
+    """What it said last, which as a rule it says again."""
 
     def folders(self) -> set[Path]:
         """Return its folders, each once."""
@@ -79,7 +81,11 @@ class Cgroup:
             if self.kills < 0:
                 name = "memory.oom_control" if self.version == 1 else "memory.events"
                 self.kills = os.open(self.memory / name, os.O_RDONLY | os.O_CLOEXEC)
-            for line in os.pread(self.kills, 4096, 0).splitlines():
+            told = os.pread(self.kills, 4096, 0)
+            if told == self.told:
+                return False
+            self.told = told
+            for line in told.splitlines():
                 key, _, count = line.partition(b" ")
                 if key == b"oom_kill":
                     kills = int(count)

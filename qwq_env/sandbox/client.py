@@ -136,7 +136,7 @@ class RemoteSandbox(Sandbox):
 
     async def aclose(self) -> None:
         self._closed = True
-        self._balancer.close()
+        await self._balancer.aclose()
 
     async def _ask(self, path: str, data: Any, seconds: float, most: int) -> dict[str, Any]:
         self._check_open()

@@ -129,9 +129,9 @@ class Endpoint:
             return False
         return answer.status == 200
 
-    def close(self) -> None:
+    async def aclose(self) -> None:
         """Close the connections."""
-        self._pool.close()
+        await self._pool.aclose()
 
     def _error(self, answer: HttpAnswer, error: Any) -> Exception:
         """Return the exception that says what the server's error says."""

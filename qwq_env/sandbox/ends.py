@@ -76,20 +76,25 @@ class Streams:
     """
 
     def __init__(self, limit: int, owner: int | None, with_report: bool) -> None:
-        with contextlib.ExitStack() as undo:
-            stdout, stderr = (
-                undo.enter_context(Stream(name, limit)) for name in ("stdout", "stderr")
-            )
-            self._printed = (stdout, stderr)
-            self.all: tuple[Stream, ...] = self._printed
-            if with_report:
-                self.all += (undo.enter_context(Stream("report", MOST_PER_READ)),)
-            undo.pop_all()
+        # Made for every program, so without the helpers of contextlib, which cost as much again.
+        made: list[Stream] = []
+        try:
+            for name, most in (("stdout", limit), ("stderr", limit), ("report", MOST_PER_READ)):
+                if with_report or name != "report":
+                    made.append(Stream(name, most))
+        except OSError:
+            for stream in made:
+                stream.close()
+            raise
+        self.all = tuple(made)
+        self._printed = self.all[:2]
         self._poll: select.poll | None = None
         if owner is not None:
-            for stream in self._printed:
-                with contextlib.suppress(PermissionError):
+            try:
+                for stream in self._printed:
                     os.fchown(stream.writer, owner, owner)
+            except PermissionError:
+                pass  # then they may not be opened by name, and that is all
 
     def writers(self) -> tuple[int, ...]:
         """Return the program's ends, in the order in which it puts them in place."""

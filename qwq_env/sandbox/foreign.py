@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple, TypeVar
 
 from qwq_env.sandbox.collect import TooCostly, Work, at_once
+from qwq_env.sandbox.collector import no_full_collections
 
 T = TypeVar("T")
 Building = Callable[[dict[str, Any]], Work[Any]]
@@ -35,6 +36,9 @@ an item in them, and for each quotation mark, beside what strings and long numbe
 _STEP: Final = 500
 """Bytes that are counted for a list, an object or a key read by a step of its own, in which most of
 its cost is time: what is too deep, or too long, to be left to `json.loads`."""
+
+_FREED: Final = 8
+"""Items let go of in one step: each may be as much as a stretch of text holds."""
 
 _SPACE: Final = re.compile(rb"[ \t\n\r]*+")
 _STRING: Final = rb'"(?:[^"\\]++|\\.)*+"'
@@ -88,7 +92,12 @@ class Reader:
             return Reading(self._decoder.decode(text.decode()), _size_of(text))
         async with self._turn:
             parse = _Parse(text, self._building, most, self._stretch)
-            value = await in_turns(parse.value())
+            with no_full_collections():
+                try:
+                    value = await in_turns(parse.value())
+                except BaseException:
+                    await in_turns(parse.undoing())
+                    raise
             return Reading(value, parse.size - len(text))
 
 
@@ -133,6 +142,7 @@ class _Parse:
         self._outermost: list[Any] = []
         self._open: list[list[Any] | dict[str, Any]] = [self._outermost]
         self._keys: list[str] = [""]
+        self._closed: list[list[Any] | dict[str, Any]] = []
         self.size = 0
         self._count(len(text))
 
@@ -158,6 +168,16 @@ class _Parse:
                 if type(top) is dict:
                     self._key()
                 expected = yield from self._value()
+
+    def undoing(self) -> Work[None]:
+        """Let go of what was built, bit by bit: to free it all takes long, too."""
+        for part in (*self._closed, *reversed(self._open)):
+            while part:
+                if type(part) is dict:
+                    part.popitem()
+                else:
+                    del part[-_FREED:]  # type: ignore[arg-type]
+                yield
 
     def _count(self, size: int) -> None:
         self.size += size
@@ -225,6 +245,7 @@ class _Parse:
 
     def _close(self) -> Work[str]:
         done: Any = self._open.pop()
+        self._closed.append(done)
         self._keys.pop()
         if type(done) is dict:
             done = yield from self._building(done)
@@ -251,11 +272,17 @@ class _Parse:
     def _string(self) -> Work[str]:
         """Read a string of any length, piece by piece."""
         self._pass(b'"')
-        pieces, characters, width = [], 0, 1
+        text, pieces, waiting = "", [], 0
+        characters, width = 0, 1
         before = self.size
         while (end := self._end_of_piece()) > self._at:
             piece = json.loads(f'"{self._text[self._at : end].decode()}"')
             pieces.append(piece)
+            waiting += len(piece)
+            if waiting > _MOST_AT_ONCE + len(text) // 8:
+                # Grown so, it takes its memory bit by bit, of which most of the time is.
+                text += "".join(pieces)
+                pieces, waiting = [], 0
             self._count(sys.getsizeof(piece))
             characters += len(piece)
             width = max(width, min(4, (sys.getsizeof(piece) - sys.getsizeof("")) // len(piece)))
@@ -265,7 +292,8 @@ class _Parse:
         # The widest character makes every one as wide.
         self._count(width * characters)
         self.size = before
-        return "".join(pieces)
+        text += "".join(pieces)
+        return text
 
     def _end_of_piece(self) -> int:
         """Return where the next piece of a string ends: behind whole characters and escapes."""

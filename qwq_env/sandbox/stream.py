@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from typing import Final, Self
+from typing import Final
 
 MOST_PER_READ: Final = 1 << 16
 
@@ -37,12 +37,6 @@ class Stream:
         """Return what was kept, and begin anew."""
         kept, self.kept, self.total = bytes(self.kept), bytearray(), 0
         return kept
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close both ends; idempotent."""

@@ -58,8 +58,8 @@ def watch():
 
 @contextlib.asynccontextmanager
 async def _watch(most_stall=0.05, most_growth=64 << 20):
-    # A stall is what the loop's thread computes between two turns of a task that wakes all the
-    # time. It is counted in processor time, since the machine may be busy.
+    # A stall is what the loop's thread computes between two turns of a task that is always awake,
+    # so that none is missed. It is counted in processor time, since the machine may be busy.
     gc.collect()
     gc.freeze()  # the tests' own objects are not searched for garbage on an answer's account
     with contextlib.suppress(OSError):
@@ -72,7 +72,6 @@ async def _watch(most_stall=0.05, most_growth=64 << 20):
             turn = time.thread_time()
             await asyncio.sleep(0)
             longest = max(longest, time.thread_time() - turn)
-            await asyncio.sleep(0.0005)
 
     beats = asyncio.create_task(beat())
     try:

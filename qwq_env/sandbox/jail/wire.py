@@ -129,7 +129,7 @@ def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
 def pack_job(job: Job, argv: tuple[str, ...], code: bytes) -> bytes:
     """Return the message of a job; `code` is left out where it lies in a file."""
     arguments = json.dumps(argv).encode() if argv else b""
-    head = _JOB.pack(*job._replace(arguments=len(arguments)))
+    head = _JOB.pack(*job[:-1], len(arguments))
     return head + arguments + (b"" if job.code_file else code)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -15,7 +17,6 @@ import pytest
 from qwq_env.errors import UsageError
 from qwq_env.sandbox import ExecutionResult, Limits, SandboxBusy, SandboxUnavailable, SessionClosed
 from qwq_env.sandbox.client import RemoteSandbox
-from qwq_env.sandbox.http_pool import CannotConnect, HttpPool
 from qwq_env.sandbox.server.service import ServiceLimits
 
 TOKEN = "a-long-enough-token"
@@ -25,6 +26,20 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def full_line() -> Iterator[str]:
+    """The address of a server that accepts nobody, and whose line is full: it never answers."""
+    with contextlib.ExitStack() as held:
+        listening = held.enter_context(socket.socket())
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(0)
+        for _ in range(2):
+            waiting = held.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listening.getsockname())
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
 
 
 def nobody() -> str:
@@ -439,18 +454,10 @@ async def test_those_who_wait_for_a_server_that_turns_out_dead_go_to_another(
     start: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     well = await start(limits=ServiceLimits(slots=4))
-    connect, hole = HttpPool._connect, free_port()
-
-    async def swallowed(pool: HttpPool) -> Any:
-        if pool._port == hole:
-            await asyncio.sleep(2)
-            raise CannotConnect("what is sent there is never answered")
-        return await connect(pool)
-
-    monkeypatch.setattr(HttpPool, "_connect", swallowed)
-    hole_url = f"http://127.0.0.1:{hole}"
-    async with RemoteSandbox(hole_url, well.url, concurrency=2, patience_seconds=1.5) as remote:
-        results = await asyncio.gather(*(remote.run("1") for _ in range(30)))
+    monkeypatch.setattr("qwq_env.sandbox.http_pool._CONNECT_S", 2)
+    with full_line() as hole_url:
+        async with RemoteSandbox(hole_url, well.url, concurrency=2, patience_seconds=1.5) as remote:
+            results = await asyncio.gather(*(remote.run("1") for _ in range(30)))
 
     assert all(result.ok for result in results)
 

@@ -22,11 +22,11 @@ async def test_no_connection_outlives_the_pool(start: Any, closed_when: str) -> 
     pool = HttpPool(server.url, [("Content-Type", "application/json")])
     if closed_when == "before":
         await pool.request("GET", "/health")
-        pool.close()
+        await pool.aclose()
     code = b'{"code": "import time; time.sleep(0.3); print(1)"}'
     asked = asyncio.create_task(pool.request("POST", "/v1/run", code))
     await until(lambda: server.service.queue.running)
-    pool.close()
+    await pool.aclose()
     answer = await asked
 
     assert answer.status == 200
@@ -39,6 +39,6 @@ async def test_a_connection_is_used_again(start: Any) -> None:
     for _ in range(3):
         await pool.request("GET", "/health")
     kept = len(server.service.connections)
-    pool.close()
+    await pool.aclose()
 
     assert kept == 1
