@@ -46,8 +46,6 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 class _ByFile(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        if file == "tests/sandbox/test_hostile.py":
-            return nodeid  # each has a sandbox of its own
         return "integration" if file.startswith("tests/integration/") else file
 
 

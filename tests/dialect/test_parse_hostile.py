@@ -42,12 +42,10 @@ def test_any_text_is_read(name: str, text: str) -> None:
 def test_time_grows_with_the_text_only(name: str, part: str) -> None:
     def seconds(size: int) -> float:
         text = part * (size // len(part))
-        best = float("inf")
-        for _ in range(3):
-            start = time.process_time()
-            make_dialect(name).parse(text)
-            best = min(best, time.process_time() - start)
-        return best
+        start = time.process_time()
+        make_dialect(name).parse(text)
+        return time.process_time() - start
 
     # Quadratic would be 64 times as long; the constant is for what the clock cannot tell apart.
-    assert seconds(1 << 20) < 24 * seconds(1 << 17) + 0.05
+    allowed = 24 * min(seconds(1 << 17) for _ in range(3)) + 0.05
+    assert any(seconds(1 << 20) < allowed for _ in range(3))

@@ -12,12 +12,6 @@ from qwq_env.grading.math.response import reference_answer, response_answer
 from ..published import read_rows, sample_and_whole
 
 
-@pytest.fixture(scope="module")
-def grader():
-    with MathGrader() as grader:
-        yield grader
-
-
 @pytest.mark.parametrize(
     ("response", "answer"),
     [

@@ -6,16 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qwq_env.grading.math import MathGrader
 from qwq_env.grading.math.exact import exact_value
 from qwq_env.grading.math.magnitude import Magnitude, certainly_different, magnitude
 from qwq_env.grading.math.tree import Call, Number
-
-
-@pytest.fixture(scope="module")
-def grader():
-    with MathGrader() as grader:
-        yield grader
 
 
 @pytest.mark.parametrize(

@@ -2,22 +2,14 @@
 
 from fractions import Fraction
 
-import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from qwq_env.grading.math import MathGrader
 from qwq_env.grading.math.judge import judge_fully
 
 integers = st.integers(-(10**9), 10**9)
 fractions = st.fractions(min_value=-1000, max_value=1000, max_denominator=999)
 patient = settings(deadline=None, max_examples=150)
-
-
-@pytest.fixture(scope="module")
-def grader():
-    with MathGrader(workers=1) as grader:
-        yield grader
 
 
 def frac(value: Fraction, command: str = "frac") -> str:

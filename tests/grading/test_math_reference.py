@@ -9,15 +9,8 @@ from hypothesis import strategies as st
 from qwq_env.cli import main
 from qwq_env.envs.math import MathToolEnv
 from qwq_env.errors import UsageError
-from qwq_env.grading.math import BadReference, MathGrader, check_gold
+from qwq_env.grading.math import BadReference, check_gold
 from qwq_env.task import ListTaskSet, Task
-
-
-@pytest.fixture(scope="module")
-def grader():
-    with MathGrader() as grader:
-        yield grader
-
 
 BROKEN = [
     "\\frac", "\\frac{1}", "\\frac{1}{", "\\frac{}{2}", "\\sqrt", "\\sqrt[3]", "\\sqrt{ }", "x^",

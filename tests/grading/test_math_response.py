@@ -5,15 +5,6 @@ Which text is taken is told by which reference it is right for.
 
 import pytest
 
-from qwq_env.grading.math import MathGrader
-
-
-@pytest.fixture(scope="module")
-def grader():
-    with MathGrader(workers=1) as grader:
-        yield grader
-
-
 BOXES = [
     ("12", "It is \\boxed{12}. I put it inside \\boxed{}.", 1),
     ("12", "It is \\boxed{12}, inside \\boxed{\\ }, \\boxed{...} or \\boxed{\\ldots}.", 1),

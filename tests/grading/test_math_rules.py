@@ -2,15 +2,6 @@
 
 import pytest
 
-from qwq_env.grading.math import MathGrader
-
-
-@pytest.fixture(scope="module")
-def grader():
-    with MathGrader() as grader:
-        yield grader
-
-
 EQUAL = {
     "numbers": [
         ("8", "8."), ("8", "+8"), ("8", "(8)"), ("8", "{8}"), ("8", "8.000"), ("8", "\\mathbf{8}"),

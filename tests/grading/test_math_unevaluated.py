@@ -2,15 +2,6 @@
 
 import pytest
 
-from qwq_env.grading.math import MathGrader
-
-
-@pytest.fixture(scope="module")
-def grader():
-    with MathGrader(workers=1) as grader:
-        yield grader
-
-
 COMPUTATIONS = [
     ("6", "\\gcd(12,18)"), ("6", "\\text{lcm}(2,3)"), ("6", "\\max\\{6,1\\}"), ("6", "min(6,9)"),
     ("72", "48+\\frac{48}{2}"), ("72", "48+24"), ("24", "48/2"), ("24", "\\frac{48}{2}"),

@@ -26,7 +26,7 @@ from qwq_env.sandbox import ExecutionResult, Limits, LocalSandbox
 from qwq_env.sandbox.levels import Plan, plans
 
 SECRET = "CANARY-SECRET"
-LIMITS = Limits(cpu_seconds=1.5, wall_seconds=1.5, memory_mb=256, processes=32, file_mb=32)
+LIMITS = Limits(cpu_seconds=1.0, wall_seconds=1.0, memory_mb=256, processes=32, file_mb=32)
 PATIENT = Limits(cpu_seconds=6.0, wall_seconds=20.0, memory_mb=256, processes=32, file_mb=32)
 ADD_TESTS = [([2, 3], 5), ([-1, 1], 0), ([10, 20], 30), ([7, 8], 15)]
 HONEST = "print(sum(range(10)))\n'x' * 6000"

@@ -50,10 +50,14 @@ def given_hostile() -> Path:
     return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def watch():
     """Asserts that the event loop did not stand still, and memory did not grow, in its body."""
-    return _watch
+    # What was there before, all the collected tests among it, is searched for garbage once a file.
+    gc.collect()
+    gc.freeze()
+    yield _watch
+    gc.unfreeze()
 
 
 @contextlib.asynccontextmanager
@@ -61,7 +65,7 @@ async def _watch(most_stall=0.05, most_growth=64 << 20):
     # A stall is what the loop's thread computes between two turns of a task that is always awake,
     # so that none is missed. It is counted in processor time, since the machine may be busy.
     gc.collect()
-    gc.freeze()  # the tests' own objects are not searched for garbage on an answer's account
+    gc.freeze()  # the test's own objects are not searched for garbage on an answer's account
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")  # the peak counts from now on
     began, longest = _peak(), 0.0
@@ -79,7 +83,6 @@ async def _watch(most_stall=0.05, most_growth=64 << 20):
     finally:
         await asyncio.sleep(0.002)
         beats.cancel()
-        gc.unfreeze()
     assert longest < most_stall
     assert _peak() - began < most_growth
 

@@ -15,3 +15,9 @@ async def sandbox():
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def grader(sandbox):
     return CodeGrader(sandbox)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def parity(sandbox):
+    """A grader that compares numbers as LiveCodeBench does."""
+    return CodeGrader(sandbox, numbers="livecodebench")

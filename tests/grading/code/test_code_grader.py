@@ -234,11 +234,12 @@ async def test_only_the_honest_program_of_our_battery_is_paid(grader, path):
 @pytest.mark.skipif(not HOSTILE.exists(), reason="the hostile programs are not beside the checkout")
 async def test_grader_cheats_of_the_battery(grader):
     programs = json.loads((HOSTILE / "manifest.json").read_text())["programs"]
+    problem = CodeProblem(ADD.tests, seconds=1.0)  # some take all of it
     paid = {}
     for program in programs:
         if program["mode"] == "grade":
             code = (HOSTILE / program["file"]).read_text()
-            paid[program["name"]] = (await grader.grade(ADD, fenced(code))).value
+            paid[program["name"]] = (await grader.grade(problem, fenced(code))).value
 
     honest = {name for name in paid if "honest" in name and "wrong" not in name}
     assert {name for name, value in paid.items() if value == 1.0} == honest

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from qwq_env.grading.code import CodeGrader, read_problem
+from qwq_env.grading.code import read_problem
 
 SAMPLES = Path(__file__).parents[2] / "data" / "code"
 ROWS = [
@@ -53,7 +53,5 @@ async def test_the_whole_program_behind_its_prompt(grader, row):
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if "live" in str(row.id)])
-async def test_the_benchmarks_own_comparison_pays_the_same(sandbox, row):
-    parity = CodeGrader(sandbox, numbers="livecodebench")
-
+async def test_the_benchmarks_own_comparison_pays_the_same(parity, row):
     assert (await parity.grade(read_problem(row), row["response"])).value == 1.0
