@@ -94,7 +94,7 @@ class LoopHarness(Harness[HarnessConfig]):
     APPENDS_SYSTEM_PROMPT = True
     EXECUTES_CODE = False
     NEEDS_CONTAINER = False
-    session: aiohttp.ClientSession | None = None
+    http: aiohttp.ClientSession | None = None
 
     async def launch(
         self,
@@ -118,11 +118,12 @@ class LoopHarness(Harness[HarnessConfig]):
                 messages.append({"role": "tool", "tool_call_id": call["id"], "content": content})
 
     async def _ask(self, endpoint: str, secret: str, model: str, messages: list[Any]) -> Any:
-        self.session = self.session or aiohttp.ClientSession()
+        # There is a harness for each rollout.
+        LoopHarness.http = LoopHarness.http or aiohttp.ClientSession()
         body = {"model": model, "messages": messages, "tools": [TOOL]}
         headers = {"Authorization": f"Bearer {secret}"}
         url = f"{endpoint}/chat/completions"
-        async with self.session.post(url, json=body, headers=headers) as response:
+        async with LoopHarness.http.post(url, json=body, headers=headers) as response:
             response.raise_for_status()
             return (await response.json())["choices"][0]["message"]
 
