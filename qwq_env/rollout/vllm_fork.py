@@ -22,6 +22,7 @@ import signal
 import socket
 import sys
 import threading
+from typing import Any
 
 _SERVER = "vllm.entrypoints.openai.api_server"
 _STARTS = "vllm.utils.system_utils"
@@ -56,7 +57,7 @@ def import_all() -> None:
         # What another version calls otherwise is imported later, by the processes that need it;
         # where there is none at all, the server says so.
         with contextlib.suppress(ModuleNotFoundError):
-            module = importlib.import_module(name)
+            module: Any = importlib.import_module(name)
             if name == _STARTS:
                 module.get_mp_context = lambda: multiprocessing.get_context("fork")
 
