@@ -65,7 +65,7 @@ def cpu_servers(python: str | Path) -> Iterator[CpuServers]:
             process = subprocess.Popen(
                 [str(python), "-c", program],
                 env=_environment(),
-                stdin=theirs,
+                stdin=theirs.fileno(),
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
