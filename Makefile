@@ -1,6 +1,7 @@
 # The one door. Every target sets up .venv by itself; the second time it is ready at once.
 #   make train   the main job: a tiny policy learns to use a tool (runs/tiny/)
 #   make test    all tests
+#   make quick   the tests of the inner loop, in a minute
 #   make lint    ruff and mypy
 #   make mutants faults that the tests must see, put in one at a time
 #   make compat  the contract tests on the lowest and highest versions, and on each Python
@@ -15,7 +16,7 @@ RUN := $(VENV)/bin
 PIP_ARGS ?=
 ARGS ?=
 
-.PHONY: train test lint mutants compat bench docs setup clean
+.PHONY: train test quick lint mutants compat bench docs setup clean
 .DEFAULT_GOAL := help
 
 help:
@@ -48,6 +49,9 @@ train: setup
 
 test: setup $(VLLM)/.ready
 	$(RUN)/python -m pytest --numprocesses 2 --no-loadscope-reorder $(ARGS)
+
+quick: setup
+	$(RUN)/python -m pytest --quick --numprocesses 2 --no-loadscope-reorder $(ARGS)
 
 lint: setup
 	$(RUN)/ruff check .

@@ -1,7 +1,5 @@
 """One rank of ours: the stock GRPOTrainer with `Rollouts`, every token held against its plan.
 
-    RANK=0 WORLD_SIZE=2 ... python benchmarks/_rank_ours.py URL TRIALS FOLDER
-
 Writes `FOLDER/rank-N.json`: how many tokens were checked, and how many are not of their prompt's.
 """
 
@@ -9,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -147,7 +144,3 @@ def main(url: str, trials: int, folder: Path) -> None:
         rank.rollouts.close()
     found = {"world": rank.world, **rank.found}
     (folder / f"rank-{rank.rank}.json").write_text(json.dumps(found))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]))

@@ -1,7 +1,5 @@
 """The contrast: one rank of TRL's own tool loop with a vLLM server, on the same episodes.
 
-    RANK=0 WORLD_SIZE=2 ... python benchmarks/_rank_trl.py URL CASE FOLDER
-
 Everything that generates is TRL's: its trainer, its loop, its client's `generate`. Left out is the
 transfer of weights, which needs a GPU. The cases are named in `CALLS`. Writes `FOLDER/rank-N.json`:
 how many rows hold what was written for another rank's prompt.
@@ -11,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sys
 import tempfile
 import urllib.request
 from pathlib import Path
@@ -120,7 +117,3 @@ def _do_without_gpu() -> None:
     vllm_generation.is_vllm_available = lambda *arguments, **more: True
     vllm_generation.VLLMClient = Client
     vllm_generation.VLLMGeneration.sync_weights = lambda self: None
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], Path(sys.argv[3]))

@@ -19,20 +19,22 @@ import argparse
 import json
 import os
 import socket
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+# What every rank reads when it imports torch and TRL.
+os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TRL_EXPERIMENTAL_SILENCE": "1"}
 sys.path.insert(0, str(Path(__file__).parent))
 
+from _fork import start
 from _process import served
 from _result import run
 
-HERE = Path(__file__).parent
 FOUND = ("episodes", "lost", "tokens", "foreign_tokens", "foreign_logprobs", "foreign_rewards")
 
 
@@ -63,8 +65,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
 def ours(url: str, ranks: int, trials: int) -> dict[str, Any]:
     """Return what all ranks found together; `right` if nothing is foreign and nothing hung."""
     start = time.perf_counter()
-    deadline = 120 + 2.0 * trials
-    found = run_ranks("_rank_ours.py", ranks, [url, str(trials)], deadline)
+    deadline = 300 + 2.0 * trials
+    found = run_ranks("_rank_ours", ranks, (url, trials), deadline)
     seconds = round(time.perf_counter() - start, 1)
     if isinstance(found, str):
         return {"right": False, "failure": found, "seconds": seconds}
@@ -76,7 +78,7 @@ def ours(url: str, ranks: int, trials: int) -> dict[str, Any]:
 
 def trl(url: str, case: str, deadline: float) -> dict[str, Any]:
     """Return how TRL's own loop fared in one case."""
-    found = run_ranks("_rank_trl.py", 2, [url, case], deadline)
+    found = run_ranks("_rank_trl", 2, (url, case), deadline)
     if isinstance(found, str):
         return {"right": False, "failure": found}
     foreign = sum(rank["foreign_rows"] for rank in found)
@@ -85,23 +87,26 @@ def trl(url: str, case: str, deadline: float) -> dict[str, Any]:
 
 
 def run_ranks(
-    script: str, ranks: int, arguments: Sequence[str], deadline: float
+    module: str, ranks: int, arguments: tuple[Any, ...], deadline: float
 ) -> list[dict[str, Any]] | str:
-    """Run a script as so many ranks; return what each wrote, or how they failed.
+    """Run a module's `main` as so many ranks; return what each wrote, or how they failed.
 
     The processes are started here, with the variables that torchrun sets, so that those of a run
     that hangs can be ended by whoever started them.
     """
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, str(HERE / script), *arguments, folder]
         shared = {
-            **os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()),
-            "WORLD_SIZE": str(ranks), "LOCAL_WORLD_SIZE": str(ranks), "OMP_NUM_THREADS": "1",
-            "HF_HUB_OFFLINE": "1", "TRL_EXPERIMENTAL_SILENCE": "1", "GLOO_SOCKET_IFNAME": "lo",
+            "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()),
+            "WORLD_SIZE": str(ranks), "LOCAL_WORLD_SIZE": str(ranks), "GLOO_SOCKET_IFNAME": "lo",
         }  # fmt: skip
         logs = [Path(folder, f"log-{rank}") for rank in range(ranks)]
         processes = [
-            _start(command, {**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)}, logs[rank])
+            start(
+                module,
+                (*arguments, Path(folder)),
+                {**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+                logs[rank],
+            )
             for rank in range(ranks)
         ]
         try:
@@ -109,30 +114,25 @@ def run_ranks(
         finally:
             for process in processes:
                 process.kill()
-                process.wait()
+                process.join()
         if failure:
             texts = [_last_line(log) for log in logs]
             return f"{failure}; " + "; ".join(f"rank {i}: {t}" for i, t in enumerate(texts) if t)
         return [json.loads(Path(folder, f"rank-{rank}.json").read_text()) for rank in range(ranks)]
 
 
-def _start(command: list[str], variables: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
-    with log.open("wb") as output:
-        return subprocess.Popen(command, env=variables, stdout=output, stderr=output)
-
-
-def _wait(processes: Sequence[subprocess.Popen[bytes]], deadline: float) -> str:
+def _wait(processes: Sequence[BaseProcess], deadline: float) -> str:
     """Wait until all have ended; return what went wrong, empty if nothing did."""
     end = time.monotonic() + deadline
     while time.monotonic() < end:
-        codes = [process.poll() for process in processes]
+        codes = [process.exitcode for process in processes]
         for rank, code in enumerate(codes):
             if code:
                 return f"rank {rank} ended with {code}"
         if None not in codes:
             return ""
         time.sleep(0.05)
-    hanging = [rank for rank, process in enumerate(processes) if process.poll() is None]
+    hanging = [rank for rank, process in enumerate(processes) if process.exitcode is None]
     return f"ranks {hanging} still wait after {deadline:g} s"
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Where files run side by side, threads beyond the cores only get in each other's way.
@@ -20,20 +23,54 @@ from xdist.scheduler import LoadScopeScheduling
 from .byte_tokenizer import byte_tokenizer
 from .qwen_tokenizer import qwen_tokenizer
 
+if TYPE_CHECKING:
+    from qwq_env.rollout.vllm_local import CpuServers
+
+VLLM = Path(__file__).resolve().parents[1] / ".venv-vllm" / "bin" / "python"
+
 # A busy machine is no fault of an example.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
 
+_SERVERS = ("tests/integration/", "tests/grading/reward/test_vllm_server.py")
 _LONGEST_FIRST = (
-    "integration", "training/test_run.py", "training/test_resume.py", "sandbox/test_hostile.py",
+    "integration", "grading/reward/test_vllm_server.py", "training/test_run.py",
+    "training/test_resume.py", "sandbox/test_hostile.py",
     "training/test_qwq.py", "distributed", "test_documentation.py", "sandbox", "training",
 )  # fmt: skip
 """Where the long tests stand: begun first, so that no process is left alone with one at the end."""
 
+_NOT_QUICK = ("benchmarks", "distributed", "integration", "mutants", "sandbox/server", "training")
+"""Folders that are left out with `--quick`, beside the files that import what trains."""
+_HEAVY = re.compile(r"^(?:from|import) (?:trl|accelerate|qwq_env\.training)\b", re.MULTILINE)
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the long tests."""
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--quick`: what one runs while one works, in under a minute."""
+    parser.addoption(
+        "--quick",
+        action="store_true",
+        help="leave out the tests marked slow, and those of training and of real servers",
+    )
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With `--quick`, do not even import what takes long to import."""
+    if not config.getoption("quick", False):
+        return None
+    if collection_path in [Path(__file__).parent / name for name in _NOT_QUICK]:
+        return True
+    source = collection_path.read_text("utf-8") if collection_path.suffix == ".py" else ""
+    return bool(_HEAVY.search(source)) or None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with the long tests, or leave them out."""
     items.sort(key=lambda item: _place(item.nodeid))
+    if config.getoption("quick", False):
+        slow = [item for item in items if item.get_closest_marker("slow")]
+        items[:] = [item for item in items if not item.get_closest_marker("slow")]
+        config.hook.pytest_deselected(items=slow)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -46,7 +83,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 class _ByFile(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return "integration" if file.startswith("tests/integration/") else file
+        return "integration" if file.startswith(_SERVERS) else file
 
 
 def _place(nodeid: str) -> int:
@@ -75,3 +112,14 @@ def qwen():
     if tokenizer is None:
         pytest.skip("Qwen's vocabulary is not here: pip install --no-deps dashscope")
     return tokenizer
+
+
+@pytest.fixture(scope="session")
+def cpu_servers() -> Iterator[CpuServers]:
+    """Starts real vLLM servers; made early, it has vLLM imported when the first is asked for."""
+    from qwq_env.rollout import vllm_local
+
+    if not VLLM.exists():
+        pytest.skip(f"no vLLM: {VLLM.parents[1].name} is missing; `make test` makes it")
+    with vllm_local.cpu_servers(VLLM) as servers:
+        yield servers

@@ -1,4 +1,4 @@
-"""Start a real vLLM server on this machine's CPU: for tests, benchmarks, and trying things out.
+"""Start real vLLM servers on this machine's CPU: for tests, benchmarks, and trying things out.
 
 vLLM's packages do not live beside TRL's, so it has a virtual environment of its own; `make test`
 makes one in `.venv-vllm`.
@@ -17,25 +17,15 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from qwq_env.errors import InfrastructureError, UsageError
 
 _LOG_SHOWN = 3000
-_POLL_SECONDS = 0.5
+_POLL_SECONDS = 0.1
 _SEEDED_BATCH = 8192
-_MODULE = "vllm.entrypoints.openai.api_server"
-# The command `vllm` itself asks for package metadata that the CPU build does not have. The thread
-# ends the whole session when our end of its input closes: also when we are killed.
-_PROGRAM = f"""
-import os, runpy, signal, sys, threading
-def watch():
-    while os.read(0, 1): pass
-    os.killpg(0, signal.SIGKILL)
-threading.Thread(target=watch, daemon=True).start()
-runpy.run_module({_MODULE!r}, run_name="__main__", alter_sys=True)
-"""
 _PORTS = (20_000, 30_000)
 
 
@@ -48,45 +38,111 @@ def serve_on_cpu(
     seeds: bool = False,
     seconds: float = 600.0,
 ) -> Iterator[str]:
-    """Serve the checkpoint in `directory` as the model `policy`; gives the server's address.
+    """Serve the checkpoint in `directory`, as `CpuServers.serve` does; gives the server's address.
 
-    `python` is the interpreter that has vLLM. The server computes in fp32, returns the processed
-    log-probabilities, and is in development mode, so that `DiskWeightSync` can reach it. It
-    listens on this machine only, and is gone at the end with every process it started. vLLM on
-    CPU needs heads of 32 dimensions or more.
+    `python` is the interpreter that has vLLM.
+    """
+    with (
+        cpu_servers(python) as servers,
+        servers.serve(directory, context=context, seeds=seeds, seconds=seconds) as url,
+    ):
+        yield url
 
-    With `seeds`, requests may carry one: no prompt is read in parts then, for a CPU's generator
-    cannot be wound back as vLLM does after a part, and the engine would die of it.
 
-    Raises `InfrastructureError` with the end of its log if it is not ready within `seconds`; a
-    cold start takes minutes.
+@contextmanager
+def cpu_servers(python: str | Path) -> Iterator[CpuServers]:
+    """Gives what starts several servers, the second in a fraction of the first one's time.
+
+    Importing vLLM is most of a start. One process does it, from now on and in the background; all
+    servers are forked from it. `python` is the interpreter that has vLLM.
     """
     if not Path(python).exists():
         raise UsageError(f"vllm python: {str(python)!r} does not exist; `make test` makes one")
-    port = _free_port()
-    with tempfile.TemporaryFile() as log:
-        server = subprocess.Popen(
-            _command(directory, python, port, context, seeds),
-            env=_environment(),
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
+    program = Path(__file__).with_name("vllm_fork.py").read_text(encoding="utf-8")
+    ours, theirs = socket.socketpair()
+    with ours, tempfile.TemporaryFile() as log:
+        with theirs:
+            process = subprocess.Popen(
+                [str(python), "-c", program],
+                env=_environment(),
+                stdin=theirs.fileno(),
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
         try:
-            url = f"http://127.0.0.1:{port}"
-            if not _ready(server, url, str(directory), seconds):
-                log.seek(0)
-                tail = log.read().decode(errors="replace")[-_LOG_SHOWN:]
-                raise InfrastructureError(f"vllm did not start; the end of its log:\n{tail}")
-            yield url
+            yield CpuServers(ours, log)
         finally:
-            _stop(server)
+            process.kill()
+            process.wait()
 
 
-def _command(
-    directory: str | Path, python: str | Path, port: int, context: int, seeds: bool
-) -> list[str]:
+class CpuServers:
+    """Starts servers; made by `cpu_servers`."""
+
+    def __init__(self, control: socket.socket, log: IO[bytes]) -> None:
+        self._control = control
+        self._log = log
+
+    @contextmanager
+    def serve(
+        self,
+        directory: str | Path,
+        *,
+        context: int = 1024,
+        seeds: bool = False,
+        seconds: float = 600.0,
+    ) -> Iterator[str]:
+        """Serve the checkpoint in `directory` as the model `policy`; gives the server's address.
+
+        The server computes in fp32, returns the processed log-probabilities, and is in development
+        mode, so that `DiskWeightSync` can reach it. It listens on this machine only, and is gone at
+        the end with every process it started; also if we are killed. vLLM on CPU needs heads of 32
+        dimensions or more.
+
+        With `seeds`, requests may carry one: no prompt is read in parts then, for a CPU's generator
+        cannot be wound back as vLLM does after a part, and the engine would die of it.
+
+        Raises `InfrastructureError` with the end of its log if it is not ready within `seconds`; a
+        cold start takes up to a minute.
+        """
+        deadline = time.monotonic() + seconds
+        port = _free_port()
+        life, ours = os.pipe()
+        with tempfile.TemporaryFile() as log, os.fdopen(ours, "wb", 0):
+            with os.fdopen(life, "rb", 0):
+                process = self._fork(
+                    _arguments(directory, port, context, seeds), log, life, deadline
+                )
+            try:
+                url = f"http://127.0.0.1:{port}"
+                if not _ready(process, url, str(directory), deadline):
+                    raise _not_started(log)
+                yield url
+            finally:
+                _stop(process)
+
+    def _fork(self, arguments: list[str], log: IO[bytes], life: int, deadline: float) -> int:
+        """Return the process id of a server that begins to start, once vLLM is imported."""
+        try:
+            self._control.settimeout(max(0.0, deadline - time.monotonic()))
+            socket.send_fds(self._control, [json.dumps(arguments).encode()], [log.fileno(), life])
+            answer = self._control.recv(32)
+        except OSError:
+            answer = b""
+        if not answer:
+            self._control.close()  # No later server takes what would still come for this one.
+            raise _not_started(self._log)
+        return int(answer)
+
+
+def _not_started(log: IO[bytes]) -> InfrastructureError:
+    log.seek(0)
+    tail = log.read().decode(errors="replace")[-_LOG_SHOWN:]
+    return InfrastructureError(f"vllm did not start; the end of its log:\n{tail}")
+
+
+def _arguments(directory: str | Path, port: int, context: int, seeds: bool) -> list[str]:
     options = {
         "model": str(directory),
         "served-model-name": "policy",
@@ -95,13 +151,15 @@ def _command(
         "dtype": "float32",
         "max-model-len": str(context),
         "logprobs-mode": "processed_logprobs",
+        # What a turn adds to a block that was not full is read again in the next turn.
+        "block-size": "32",
     }
     whole = ["--no-enable-chunked-prefill"] if seeds else []
     if seeds:
         # A prompt that is read whole must fit into one step.
         options["max-num-batched-tokens"] = str(max(context, _SEEDED_BATCH))
     named = [word for name, value in options.items() for word in (f"--{name}", value)]
-    return [str(python), "-c", _PROGRAM, "--enforce-eager", *whole, *named]
+    return ["--enforce-eager", *whole, *named]
 
 
 def _environment() -> dict[str, str]:
@@ -111,8 +169,10 @@ def _environment() -> dict[str, str]:
         "VLLM_SERVER_DEV_MODE": "1",
         "VLLM_NO_USAGE_STATS": "1",
         "HF_HUB_OFFLINE": "1",
-        # More threads than idle cores make it many times slower.
+        # More threads than idle cores make it many times slower, and so does a core that is fixed
+        # when another process has it.
         "OMP_NUM_THREADS": "1",
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
     }
 
 
@@ -129,9 +189,8 @@ def _free_port() -> int:
             return port
 
 
-def _ready(server: subprocess.Popen[bytes], url: str, directory: str, seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and server.poll() is None:
+def _ready(process: int, url: str, directory: str, deadline: float) -> bool:
+    while time.monotonic() < deadline and _runs(process):
         try:
             with urllib.request.urlopen(f"{url}/v1/models", timeout=5) as answer:
                 # Whoever else took the port meanwhile does not serve this folder.
@@ -141,17 +200,20 @@ def _ready(server: subprocess.Popen[bytes], url: str, directory: str, seconds: f
     return False
 
 
-def _stop(server: subprocess.Popen[bytes]) -> None:
-    server.send_signal(signal.SIGTERM)
+def _runs(process: int) -> bool:
     try:
-        server.wait(20)
-    except subprocess.TimeoutExpired:
-        pass
-    try:
-        # The engine is a process of its own, in the same session.
-        os.killpg(server.pid, signal.SIGKILL)
+        os.kill(process, 0)
     except ProcessLookupError:
-        pass
-    server.wait()
-    assert server.stdin is not None
-    server.stdin.close()
+        return False
+    return True
+
+
+def _stop(process: int) -> None:
+    deadline = time.monotonic() + 20
+    with suppress(ProcessLookupError):
+        os.kill(process, signal.SIGTERM)
+    while time.monotonic() < deadline and _runs(process):
+        time.sleep(_POLL_SECONDS)
+    # The engine is a process of its own, in the same session.
+    with suppress(ProcessLookupError):
+        os.killpg(process, signal.SIGKILL)

@@ -10,21 +10,14 @@ from typing import Any
 
 import pytest
 
-from qwq_env.rollout.vllm_local import serve_on_cpu
-
-PYTHON = Path(__file__).resolve().parents[2] / ".venv-vllm" / "bin" / "python"
 CONTEXT = 1024
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip these tests where there is no server to start."""
-    missing = PYTHON.parents[1].name
-    absent = pytest.mark.skip(reason=f"no vLLM: {missing} is missing; `make test` makes it")
+    """All of them wait for a server."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.slow)
-            if not PYTHON.exists():
-                item.add_marker(absent)
 
 
 @dataclass(frozen=True)
@@ -36,8 +29,9 @@ class Served:
 
 
 @pytest.fixture(scope="session")
-def policy_checkpoint(tmp_path_factory) -> Path:
-    """The folder of a tiny model that has just learned to call the calculator.
+def policy_checkpoint(cpu_servers, tmp_path_factory) -> Path:
+    """The folder of a tiny model that has just learned to call the calculator, while the first
+    server starts.
 
     Its heads are as large as vLLM's attention on CPU wants them.
     """
@@ -68,9 +62,9 @@ def math_environment() -> Any:
 
 
 @pytest.fixture(scope="session")
-def served(policy_checkpoint, tmp_path_factory) -> Iterator[Served]:
+def served(cpu_servers, policy_checkpoint, tmp_path_factory) -> Iterator[Served]:
     """The server, on a copy of the checkpoint."""
     directory = tmp_path_factory.mktemp("served")
     shutil.copytree(policy_checkpoint, directory, dirs_exist_ok=True)
-    with serve_on_cpu(directory, PYTHON, context=CONTEXT, seeds=True) as url:
+    with cpu_servers.serve(directory, context=CONTEXT, seeds=True) as url:
         yield Served(url, directory)

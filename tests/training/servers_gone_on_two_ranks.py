@@ -1,8 +1,7 @@
-"""What each of two ranks does; started by `test_servers_gone.py` with torchrun."""
+"""What each of two ranks does for `test_servers_gone.py`."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,9 +15,7 @@ from qwq_env.rubric import Component, Rubric
 from qwq_env.task import ListTaskSet, Task
 from qwq_env.training.rollouts import Rollouts
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from byte_tokenizer import byte_tokenizer
+from ..byte_tokenizer import byte_tokenizer
 
 
 class Failing(Policy):
@@ -33,7 +30,8 @@ class Failing(Policy):
         return Generation([65], [-0.5], "stop")
 
 
-def main(out: Path) -> None:
+def play_all(out: Path) -> None:
+    """Play a step for each kind of failure; write how it ended to a file of the rank's."""
     config = GRPOConfig(use_cpu=True, bf16=False, max_completion_length=10, report_to=[])
     accelerator = Accelerator(cpu=True)  # after the configuration, which begins anew
     rank = accelerator.process_index
@@ -62,7 +60,3 @@ def play(accelerator: Accelerator, config: GRPOConfig, error: QwqError | None) -
     except QwqError as caught:
         return f"{type(caught).__name__}: {caught}"
     return "played"
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

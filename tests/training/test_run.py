@@ -29,7 +29,14 @@ SUMMARY_KEYS = {
     "accuracy_cold", "accuracy_trained", "accuracy_trained_greedy", "tool_call_rate_cold",
     "tool_call_rate_trained", "steps", "seconds", "seed", "versions",
 }  # fmt: skip
-SMALL = ["cold_start.steps=20", "grpo.steps=2", "evaluation.tasks=8", "evaluation.samples=1"]
+SMALL = [
+    "cold_start.steps=2", "cold_start.transcripts=64", "grpo.steps=2", "grpo.episodes=16",
+    "grpo.max_completion_tokens=40", "evaluation.tasks=8", "evaluation.samples=1",
+]  # fmt: skip
+HELD_OUT = 128
+LEARN = [
+    "cold_start.steps=300", "grpo.steps=30", "grpo.save_steps=25", f"evaluation.tasks={HELD_OUT}",
+]  # fmt: skip
 
 
 def train(runs: Path, *arguments: str) -> int:
@@ -40,11 +47,8 @@ def train(runs: Path, *arguments: str) -> int:
 def learned(tmp_path_factory) -> Path:
     """A short run: half the cold start, a quarter of the reinforcement."""
     runs = tmp_path_factory.mktemp("runs")
-    code = train(
-        runs, "cold_start.steps=300", "grpo.steps=30", "evaluation.tasks=128", "grpo.save_steps=20"
-    )
 
-    assert code == 0
+    assert train(runs, *LEARN) == 0
     return runs / "tiny"
 
 
@@ -68,7 +72,7 @@ def test_the_folder_holds_what_the_run_was(learned):
 
     assert summary.keys() >= SUMMARY_KEYS
     assert [row["step"] for row in metrics] == list(range(1, 31))
-    assert len(episodes) == 3 * 128 + 30 * 64
+    assert len(episodes) == 3 * HELD_OUT + 30 * 64
     assert all(audit(episode) == [] for episode in episodes)
     assert (learned / "curve.png").stat().st_size > 1000
     assert (learned / "policy" / "model.safetensors").exists()
@@ -93,20 +97,18 @@ def test_resume_plays_only_what_is_missing(learned, tmp_path):
     with (run / "episodes.jsonl").open("a") as file:
         file.write('{"phase": "gr')
     before = (run / "cold" / "model.safetensors").read_bytes()
-    settings = ["cold_start.steps=300", "grpo.steps=30", "evaluation.tasks=128"]
-    code = train(tmp_path, *settings, "grpo.save_steps=20", "--resume")
+    code = train(tmp_path, *LEARN, "--resume")
 
     steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert code == 0
     assert steps == list(range(1, 31))
-    assert len(list(read_episodes(run / "episodes.jsonl"))) == 3 * 128 + 30 * 64
+    assert len(list(read_episodes(run / "episodes.jsonl"))) == 3 * HELD_OUT + 30 * 64
     assert (run / "cold" / "model.safetensors").read_bytes() == before
 
 
 @pytest.mark.slow
 def test_real_problems_run_through(tmp_path):
-    settings = [*SMALL, "grpo.max_completion_tokens=64", "--tasks", str(SAMPLES / "gsm8k.jsonl")]
-    code = train(tmp_path, *settings)
+    code = train(tmp_path, *SMALL, "--tasks", str(SAMPLES / "gsm8k.jsonl"))
 
     summary = json.loads((tmp_path / "tiny" / "summary.json").read_text())
     assert code == 0
@@ -132,7 +134,7 @@ def test_two_processes_play_their_own_episodes(tmp_path, options):
     second = list(read_episodes(run / "episodes-rank1.jsonl"))
     assert summary.keys() >= SUMMARY_KEYS
     assert summary["processes"] == 2
-    assert len(first) == len(second) == 3 * 4 + 2 * 32
+    assert len(first) == len(second) == 3 * 4 + 2 * 8
     assert {e.seed for e in first}.isdisjoint(e.seed for e in second)
 
 

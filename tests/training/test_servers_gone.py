@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import socket
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -16,10 +12,10 @@ from qwq_env.rollout.vllm_policy import HttpSettings, VllmPolicy
 from qwq_env.training.rollouts import Rollouts
 from qwq_env.training.tiny.model import build_tiny_model
 
+from ..ranks import run_ranks
+from . import servers_gone_on_two_ranks
 from .stock_trainer import train
 from .test_rollouts import environment, scripted
-
-RANK = Path(__file__).with_name("servers_gone_on_two_ranks.py")
 
 
 def test_stock_trainer_ends_when_its_server_is_gone(tokenizer, tmp_path):
@@ -50,14 +46,8 @@ def test_step_of_which_nothing_is_left_ends_the_training(tokenizer, tmp_path):
 
 @pytest.mark.slow
 def test_ranks_end_together(tmp_path):
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    done = subprocess.run(
-        [*launcher, str(RANK), str(tmp_path)],
-        env=environment, capture_output=True, text=True, timeout=200, check=False,
-    )  # fmt: skip
+    run_ranks(servers_gone_on_two_ranks.play_all, tmp_path, folder=tmp_path)
 
-    assert done.returncode == 0, done.stderr[-2000:]
     for kind, expected in (
         ("gone", "ServersGone: http://a is gone"),
         ("lost", "InfrastructureError: all episodes of a step were lost"),

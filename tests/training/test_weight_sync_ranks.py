@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +11,8 @@ from safetensors.torch import load_file
 from qwq_env.training.tiny.model import build_tiny_model
 from qwq_env.training.weight_sync import prepare_served
 
-RANK = Path(__file__).with_name("weight_sync_on_two_ranks.py")
+from ..ranks import run_ranks
+from . import weight_sync_on_two_ranks
 
 
 def push(tokenizer, path: Path, url: str, kind: str = "ddp") -> list[str]:
@@ -23,14 +21,7 @@ def push(tokenizer, path: Path, url: str, kind: str = "ddp") -> list[str]:
     out.mkdir()
     model = build_tiny_model(tokenizer, hidden=16, heads=2, layers=1)
     prepare_served(model, tokenizer, served)
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    done = subprocess.run(
-        [*launcher, str(RANK), str(served), url, str(out), kind],
-        env=environment, capture_output=True, text=True, timeout=200, check=False,
-    )  # fmt: skip
-
-    assert done.returncode == 0, done.stderr[-2000:]
+    run_ranks(weight_sync_on_two_ranks.push, served, url, out, kind, folder=path)
     return [(out / rank).read_text() for rank in "01"]
 
 

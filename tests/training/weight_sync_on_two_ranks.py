@@ -1,9 +1,8 @@
-"""What each of two ranks does; started by `test_weight_sync_ranks.py` with torchrun."""
+"""What each of two ranks does for `test_weight_sync_ranks.py`."""
 
 from __future__ import annotations
 
 import resource
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +19,8 @@ from qwq_env.errors import InfrastructureError
 from qwq_env.training.weight_sync import DiskWeightSync
 
 
-def main(folder: Path, url: str, out: Path, kind: str) -> None:
+def push(folder: Path, url: str, out: Path, kind: str) -> None:
+    """Add 1 to every weight and push; write what came of it to a file of the rank's."""
     accelerator = Accelerator(cpu=True)
     torch.manual_seed(0)
     # As training has it: the head of what is served is on its own, that of the model is not.
@@ -55,7 +55,3 @@ def sharded(accelerator: Accelerator, model: Any) -> Any:
     fully_shard(model, mesh=mesh)
     assert all(isinstance(weight, DTensor) for weight in model.parameters())
     return model
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), sys.argv[4])

@@ -1,0 +1,73 @@
+"""Ranks of a process group: real processes, forked from one that has imported what they need."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = str(Path(__file__).resolve().parents[1])
+LONGEST = 600
+"""Seconds; only against those that hang."""
+
+_PROCESSES = multiprocessing.get_context("forkserver")
+# Torch, Transformers and TRL, eight seconds of a processor for each rank that imports them itself.
+_PROCESSES.set_forkserver_preload(["torch.distributed.fsdp", "qwq_env.training.grpo"])
+
+
+def run_ranks(function: Callable[..., None], *arguments: Any, folder: Path, ranks: int = 2) -> None:
+    """Call `function(*arguments)` in so many processes, with the variables that torchrun sets.
+
+    What they print goes to `folder`, and is shown if one of them fails.
+    """
+    if ROOT not in sys.path:
+        sys.path.insert(0, ROOT)  # where the processes look for the function
+    shared = {
+        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "WORLD_SIZE": str(ranks),
+        "LOCAL_WORLD_SIZE": str(ranks), "GLOO_SOCKET_IFNAME": "lo", "ACCELERATE_USE_CPU": "true",
+    }  # fmt: skip
+    logs = [folder / f"log-{rank}" for rank in range(ranks)]
+    processes = [
+        _PROCESSES.Process(
+            target=_be_rank,
+            args=({**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)}, log, function, arguments),
+            daemon=True,
+        )
+        for rank, log in enumerate(logs)
+    ]
+    for process in processes:
+        process.start()
+    deadline = time.monotonic() + LONGEST
+    while time.monotonic() < deadline and any(process.is_alive() for process in processes):
+        if any(process.exitcode for process in processes):
+            break  # The others may wait for it for ever.
+        processes[0].join(0.05)
+    codes = [process.exitcode for process in processes]
+    for process in processes:
+        process.kill()
+        process.join()
+    assert codes == [0] * ranks, (codes, *(log.read_text()[-2000:] for log in logs))
+
+
+def _be_rank(
+    variables: dict[str, str], log: Path, function: Callable[..., None], arguments: tuple[Any, ...]
+) -> None:
+    os.environ.update(variables)
+    with log.open("wb") as output:
+        os.dup2(output.fileno(), 1)
+        os.dup2(output.fileno(), 2)
+    import torch
+
+    torch.set_num_threads(1)
+    function(*arguments)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
