@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from packaging.requirements import Requirement
+from packaging.version import Version
 
 EXTRAS = ("train", "grading", "search", "viewer")
 NEED_TORCH = {"torch", "trl", "accelerate"}
@@ -34,13 +35,14 @@ def wanted(root: Path, *, torch: bool) -> list[str]:
 
 
 def at_their_lowest(requirements: Iterable[Requirement]) -> list[str]:
-    """Return constraints that hold each requirement at the lowest version that it admits."""
-    bounds = {}
+    """Return constraints that hold each library at the lowest version that all of them admit."""
+    lowest: dict[str, Version] = {}
     for requirement in requirements:
-        low = [part.version for part in requirement.specifier if part.operator == ">="]
-        if low:
-            bounds[requirement.name] = f"{requirement.name}=={low[0]}"
-    return sorted(bounds.values())
+        for part in requirement.specifier:
+            if part.operator == ">=":
+                bound = Version(part.version)
+                lowest[requirement.name] = max(bound, lowest.get(requirement.name, bound))
+    return [f"{name}=={bound}" for name, bound in sorted(lowest.items())]
 
 
 def pinned(root: Path, name: str) -> str:
