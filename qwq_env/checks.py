@@ -104,7 +104,7 @@ def _known_arguments(creator: Callable[..., Any]) -> list[str] | None:
 
 def _unpacked(creator: Any, name: str) -> list[str] | None:
     """Return the keys of the TypedDict that `**name` is an unpacking of, None if it is none."""
-    function = creator.__init__ if isinstance(creator, type) else creator
+    function = creator.__init__ if isinstance(creator, type) else creator  # type: ignore[misc]
     try:
         hint = typing.get_type_hints(function)[name]
     # What the hints name may not be there at run time; then nothing is known of them.
