@@ -69,7 +69,7 @@ bench: setup
 
 docs: setup
 	$(RUN)/python -m pip install --quiet -c constraints.txt pdoc
-	$(RUN)/python -m pdoc --output-directory docs/site qwq_env
+	$(RUN)/python docs/reference.py
 
 clean:
-	rm -rf $(VENV) .venv-* .cache build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache docs/site
+	rm -rf $(VENV) .venv-* .cache build dist *.egg-info .package/*.egg-info .pytest_cache .mypy_cache .ruff_cache docs/site

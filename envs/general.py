@@ -10,9 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
-from qwq_env.dialect import Dialect
 from qwq_env.env import ToolEnv
 from qwq_env.envs.general_tasks import InstructionTaskSet
 from qwq_env.envs.reward_models import make_reward_model
@@ -21,13 +20,11 @@ from qwq_env.grading.instructions import checked_rules
 from qwq_env.grading.reward.model import RewardModel
 from qwq_env.grading.reward.rules import InstructionGrader
 from qwq_env.grading.score import Score
-from qwq_env.outcome import EpisodeLimits
+from qwq_env.options import EnvironmentOptions
 from qwq_env.rubric import Component, FinalTurn, Rubric, by_reward_model
 from qwq_env.task import Task, TaskSet, prompted_row
 from qwq_env.tasks.source import open_tasks
-from qwq_env.text.truncation import Tokenizer
 from qwq_env.tool import Tool
-from qwq_env.toolbox import ToolLimits
 from qwq_env.tools import make_tools
 from qwq_env.vector import vector_of
 
@@ -57,12 +54,7 @@ class GeneralEnv(ToolEnv):
         loose: bool = False,
         split: str = "train",
         task_seed: int = 0,
-        dialect: str | Dialect = "qwq",
-        limits: EpisodeLimits | None = None,
-        tool_limits: ToolLimits | None = None,
-        system_prompt: str | None = None,
-        tokenizer: Tokenizer | None = None,
-        render_mode: str | None = None,
+        **options: Unpack[EnvironmentOptions],
     ) -> None:
         if not weight > 0:
             raise UsageError(f"weight: {brief(weight)}; expected a number above 0")
@@ -78,12 +70,7 @@ class GeneralEnv(ToolEnv):
             task_set,
             make_tools(tools),
             Rubric(components, [Component("rules", gate)], base=1.0),
-            dialect=dialect,
-            limits=limits,
-            tool_limits=tool_limits,
-            system_prompt=system_prompt,
-            tokenizer=tokenizer,
-            render_mode=render_mode,
+            **options,
         )
 
 

@@ -9,9 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
-from qwq_env.dialect import Dialect
 from qwq_env.env import ToolEnv
 from qwq_env.envs.arithmetic import INSTRUCTION, ArithmeticTaskSet
 from qwq_env.errors import UsageError
@@ -19,13 +18,11 @@ from qwq_env.grading.answer import last_boxed
 from qwq_env.grading.math import BadReference, MathGrader, check_gold
 from qwq_env.grading.math.unevaluated import restates
 from qwq_env.grading.score import Score
-from qwq_env.outcome import EpisodeLimits
+from qwq_env.options import EnvironmentOptions
 from qwq_env.rubric import Component, FinalTurn, Rubric
 from qwq_env.task import ListTaskSet, Task, TaskSet, read_any_row
 from qwq_env.tasks.source import open_tasks
-from qwq_env.text.truncation import Tokenizer
 from qwq_env.tool import Tool
-from qwq_env.toolbox import ToolLimits
 from qwq_env.tools import make_tools
 from qwq_env.vector import vector_of
 
@@ -48,23 +45,13 @@ class MathToolEnv(ToolEnv):
         split: str = "train",
         task_seed: int = 0,
         strict: bool = False,
-        dialect: str | Dialect = "qwq",
-        limits: EpisodeLimits | None = None,
-        tool_limits: ToolLimits | None = None,
-        system_prompt: str | None = None,
-        tokenizer: Tokenizer | None = None,
-        render_mode: str | None = None,
+        **options: Unpack[EnvironmentOptions],
     ) -> None:
         super().__init__(
             math_tasks(tasks, difficulty=difficulty, split=split, seed=task_seed, strict=strict),
             make_tools(tools),
             Rubric([Component("accuracy", accuracy)]),
-            dialect=dialect,
-            limits=limits,
-            tool_limits=tool_limits,
-            system_prompt=system_prompt,
-            tokenizer=tokenizer,
-            render_mode=render_mode,
+            **options,
         )
 
     def phrase_answer(self, answer: str) -> str:

@@ -12,12 +12,17 @@ from __future__ import annotations
 
 import gymnasium
 
-from qwq_env.env import ToolEnv
-from qwq_env.errors import ToolError
-from qwq_env.grading.score import Score
-from qwq_env.rubric import Component, FinalTurn, Rubric
-from qwq_env.task import ListTaskSet, Task
-from qwq_env.tool import tool
+from qwq_env import (
+    Component,
+    FinalTurn,
+    ListTaskSet,
+    Rubric,
+    Score,
+    Task,
+    ToolEnv,
+    ToolError,
+    tool,
+)
 
 CAPITALS = {"France": "Paris", "Peru": "Lima", "Kenya": "Nairobi"}
 

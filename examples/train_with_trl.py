@@ -15,7 +15,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import GRPOConfig, GRPOTrainer
 
-from qwq_env.training.rollouts import Rollouts
+from qwq_env import Rollouts
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from qwq_env.errors import ToolError as ToolError
     from qwq_env.errors import UsageError as UsageError
     from qwq_env.grading.score import Score as Score
+    from qwq_env.options import EnvironmentOptions as EnvironmentOptions
     from qwq_env.outcome import EpisodeLimits as EpisodeLimits
     from qwq_env.outcome import Outcome as Outcome
     from qwq_env.registry import make_environment as make_environment
@@ -109,6 +110,7 @@ else:
         __name__,
         {
             "env": "ToolEnv",
+            "options": "EnvironmentOptions",
             "task": "Task TaskSet ListTaskSet",
             "tool": "tool Tool ToolResult",
             "tool_set": "ToolSet",

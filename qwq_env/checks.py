@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import typing
 from collections.abc import Callable, Iterable
 from numbers import Integral, Real
 from typing import Any, Final, Self
@@ -74,8 +75,8 @@ def refuse_unknown_arguments(
     what: str, creator: Callable[..., Any], arguments: Iterable[str]
 ) -> None:
     """Raise `UsageError` for an argument that `creator` does not take; `what` is its name."""
-    known = inspect.signature(creator).parameters
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values()):
+    known = _known_arguments(creator)
+    if known is None:
         return
     for name in arguments:
         if name not in known:
@@ -83,6 +84,36 @@ def refuse_unknown_arguments(
             raise UsageError(
                 f"argument of {what}: {brief(name)} is not known{hint}; known: {', '.join(known)}"
             )
+
+
+def _known_arguments(creator: Callable[..., Any]) -> list[str] | None:
+    """Return the arguments that `creator` takes, None if it takes any.
+
+    Those of `**options: Unpack[...]` are the keys of that TypedDict.
+    """
+    known = []
+    for name, parameter in inspect.signature(creator).parameters.items():
+        if parameter.kind is not parameter.VAR_KEYWORD:
+            known.append(name)
+        elif (options := _unpacked(creator, name)) is not None:
+            known += options
+        else:
+            return None
+    return known
+
+
+def _unpacked(creator: Any, name: str) -> list[str] | None:
+    """Return the keys of the TypedDict that `**name` is an unpacking of, None if it is none."""
+    function = creator.__init__ if isinstance(creator, type) else creator  # type: ignore[misc]
+    try:
+        hint = typing.get_type_hints(function)[name]
+    # What the hints name may not be there at run time; then nothing is known of them.
+    except (AttributeError, KeyError, NameError, SyntaxError, TypeError):
+        return None
+    if typing.get_origin(hint) is not typing.Unpack:
+        return None
+    [options] = typing.get_args(hint)
+    return list(options.__annotations__)
 
 
 def _bound_meant(name: str, known: Iterable[str]) -> str:

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
-from typing import Any
+import inspect
+from typing import Any, Unpack, get_type_hints
 
 import pytest
 
 from qwq_env.chat_model import Sampling
-from qwq_env.checks import check_positive, check_whole
+from qwq_env.checks import check_positive, check_whole, refuse_unknown_arguments
+from qwq_env.env import ToolEnv
 from qwq_env.errors import UsageError
 from qwq_env.http.client import HttpClient
+from qwq_env.options import EnvironmentOptions
 from qwq_env.rollout.engine import EngineSettings
 from qwq_env.rollout.play import PlaySettings
 
@@ -49,3 +52,43 @@ def test_what_is_a_bound_passes() -> None:
 def test_settings_name_the_field(made: Any, field: str, value: Any) -> None:
     with pytest.raises(UsageError, match=f"^{field}: "):
         made(**{field: value})
+
+
+def test_the_options_are_the_keywords_of_any_environment() -> None:
+    keywords = {
+        name
+        for name, parameter in inspect.signature(ToolEnv).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    }
+    hints = get_type_hints(ToolEnv.__init__)
+
+    assert get_type_hints(EnvironmentOptions) == {name: hints[name] for name in keywords}
+
+
+class Mine(ToolEnv):
+    def __init__(self, size: int = 1, **options: Unpack[EnvironmentOptions]) -> None: ...
+
+
+class Derived(Mine):
+    pass
+
+
+def made(size: int, **options: Unpack[EnvironmentOptions]) -> None: ...
+
+
+def open_to_all(**options: Any) -> None: ...
+
+
+@pytest.mark.parametrize("creator", [Mine, Derived, made])
+def test_an_unknown_option_is_refused_with_the_nearest(creator: Any) -> None:
+    refuse_unknown_arguments("mine", creator, ["size", "limits", "render_mode"])
+    for given, hint in [("dialct", "'dialect'"), ("max_turns", "limits=EpisodeLimits(turns=...)")]:
+        with pytest.raises(UsageError, match="known: size, dialect, limits") as refused:
+            refuse_unknown_arguments("mine", creator, [given])
+        assert f"(did you mean {hint}?)" in str(refused.value)
+    with pytest.raises(UsageError, match="'options' is not known"):
+        refuse_unknown_arguments("mine", creator, ["options"])
+
+
+def test_who_takes_anything_refuses_nothing() -> None:
+    refuse_unknown_arguments("mine", open_to_all, ["anything"])

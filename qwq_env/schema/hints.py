@@ -221,10 +221,9 @@ class Hints:
         self, hint: Any, make: Callable[[Any], Any] | None, arguments: tuple[Any, ...]
     ) -> Form:
         item = self.form(arguments[0]) if arguments else Form({})
-        schema: dict[str, Any] = {
-            "type": "array",
-            **({"items": item.schema} if arguments else {}),
-        }
+        schema: dict[str, Any] = {"type": "array"}
+        if arguments:
+            schema["items"] = item.schema
         if make in (set, frozenset):
             if arguments and not _has_hash(arguments[0]):
                 raise self._refused(hint, "has items that a set cannot hold")
