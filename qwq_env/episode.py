@@ -308,7 +308,7 @@ class Episode:
     async def _cut(self, limit: Limit, detail: str = "") -> Step:
         limits = self.settings.limits
         if limit in WALL_TIME and not limits.timed:
-            return await self.lose(limit, detail)
+            return await self.lose(limit, detail or "our wall time ended it")
         outcome = Outcome.cut(limit, detail)
         if limits.grade_truncated and self.turns:
             return await self._grade(outcome)

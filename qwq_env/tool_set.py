@@ -111,6 +111,10 @@ class MethodTool(Tool):
         self.instant = not (kind.blocking or self.is_async)
         self.live: LiveSet | None = None
 
+    def for_episode(self, task: Task, seed: int) -> Tool:
+        """Refuse: alone, a method has no set to belong to."""
+        raise UsageError(f"tool {self.name}: a method of a tool set; expected the set's class")
+
     def bound(self, live: LiveSet) -> MethodTool:
         """Return the tool of one episode."""
         made = object.__new__(MethodTool)

@@ -67,7 +67,7 @@ class ChatUser:
         greeting: str = _GREETING,
         attempts: int = 3,
         max_tokens: int = 2048,
-        sampling: Sampling = Sampling(),
+        sampling: Sampling | None = None,
     ) -> None:
         if not isinstance(model, ChatModel):
             raise UsageError(f"model: {brief(model)}; expected a ChatModel, such as OpenAIChat")
@@ -80,7 +80,8 @@ class ChatUser:
         check_whole("max_tokens", max_tokens)
         self.model, self.instructions = model, instructions
         self.stop, self.greeting = stop, greeting
-        self.attempts, self.max_tokens, self.sampling = attempts, max_tokens, sampling
+        self.attempts, self.max_tokens = attempts, max_tokens
+        self.sampling = sampling or Sampling()
 
     async def reply(self, episode: Episode) -> str | None:
         """Return what the user says next; None if it wrote the stop word.

@@ -288,6 +288,9 @@ def episode_metrics(trajectories: Sequence[Trajectory]) -> dict[str, float]:
         "lost": sum(t.outcome.failed for t in trajectories) / count,
         "truncated": sum(t.outcome.truncated for t in trajectories) / count,
     }
+    for kind, name in (("failed", "lost"), ("truncated", "truncated")):
+        reasons = Counter(t.outcome.reason for t in trajectories if t.outcome.kind == kind)
+        metrics |= {f"{name}/{reason}": number / count for reason, number in reasons.items()}
     kinds: Counter[str] = Counter()
     for trajectory in trajectories:
         kinds.update(trajectory.counts)
@@ -357,12 +360,14 @@ def _wrote_nothing(trajectory: Trajectory) -> bool:
 
 
 def _warn_of_losses(trajectories: Sequence[Trajectory]) -> None:
-    lost = [trajectory for trajectory in trajectories if trajectory.outcome.failed]
+    lost = [trajectory.outcome for trajectory in trajectories if trajectory.outcome.failed]
     if lost:
-        first = lost[0].outcome
+        reasons = Counter(outcome.reason for outcome in lost).most_common()
+        counted = ", ".join(f"{number} {reason}" for reason, number in reasons)
         logger.warning(
-            "%d of %d episodes were lost and are masked; the first: %s: %s",
-            len(lost), len(trajectories), first.reason, printable(first.detail, lines=False),
+            "%d of %d episodes were lost and are masked (%s); the first: %s: %s",
+            len(lost), len(trajectories), counted, lost[0].reason,
+            printable(lost[0].detail, lines=False),
         )  # fmt: skip
 
 
