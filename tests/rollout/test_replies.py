@@ -103,9 +103,7 @@ def test_stripped_rows_keep_what_the_user_said(codec):
     [trajectory] = play(Guessing("No."), policy, codec, play=strip)
 
     context = codec.decode(trajectory.prompt_ids)
-    assert (
-        "7<|im_end|>\n<|im_start|>user\nNo.<|im_end|>\n<|im_start|>assistant\n<think>\n" in context
-    )
+    assert "7<|im_end|>\n<|im_start|>user\nNo.<|im_end|>\n<|im_start|>assistant\n" in context
     assert "hm" not in context
     assert audit(trajectory, policy.take("e0")) == []
     assert trajectory.tokens["user"] > 0
@@ -226,12 +224,9 @@ def test_a_reply_that_fails_loses_the_episode_and_is_never_paid_zero(codec, capl
 
 
 def test_what_the_operator_must_mend_in_a_reply_is_raised(codec):
+    env = Guessing(raising(UsageError("no such user")))
     with pytest.raises(UsageError, match="no such user"):
-        play(
-            Guessing(raising(UsageError("no such user"))),
-            ScriptedPolicy(codec, ["</think>7"]),
-            codec,
-        )
+        play(env, ScriptedPolicy(codec, ["</think>7"]), codec)
 
 
 def test_messages_may_be_of_the_system_too(codec):
