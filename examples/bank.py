@@ -1,7 +1,5 @@
 """Tools that share a state, and a reward for how it ends: `python examples/bank.py`."""
 
-from __future__ import annotations
-
 import gymnasium
 
 from qwq_env.env import ToolEnv
@@ -14,7 +12,7 @@ from qwq_env.tool_set import ToolSet
 class Bank(ToolSet):
     """The accounts of one episode."""
 
-    blocking = False  # its methods return in microseconds
+    blocking = False  # its methods return at once
 
     def start(self, task: Task) -> None:
         self.accounts = dict(task.metadata["accounts"])
@@ -28,7 +26,7 @@ class Bank(ToolSet):
     def transfer(self, source: str, target: str, amount: int) -> str:
         """Move money from one account to another."""
         if not 0 < amount <= self.balance(source):
-            raise ToolError(f"{source} holds {self.balance(source)}")
+            raise ToolError(f"{source} holds {self.accounts[source]}")
         self.accounts[target] = self.balance(target) + amount
         self.accounts[source] -= amount
         return "done"
@@ -38,7 +36,7 @@ class Bank(ToolSet):
 
 
 def right_state(final: FinalTurn) -> float:
-    """Pay if the money is where it should be; what the model says earns nothing."""
+    """Pay if the money is where it should be."""
     return float(final.state["Bank"] == final.task.answer)
 
 
@@ -57,9 +55,6 @@ gymnasium.register("example/Bank-v0", entry_point=make, disable_env_checker=True
 if __name__ == "__main__":
     env = make()
     env.reset(options={"task_id": "30"})
-    for amount in (300, 30):
-        arguments = {"source": "ann", "target": "eve", "amount": amount}
-        calls = [{"function": {"name": "transfer", "arguments": arguments}}]
-        *_, info = env.step({"role": "assistant", "tool_calls": calls})
-        print(info["messages"][-1]["content"])
+    move = {"name": "transfer", "arguments": {"source": "ann", "target": "eve", "amount": 30}}
+    env.step({"role": "assistant", "content": None, "tool_calls": [{"function": move}]})
     print("reward", env.step({"role": "assistant", "content": "Done."})[1])
