@@ -41,7 +41,7 @@ def checked_tools(tools: object) -> CheckedTools:
     for given in tools:
         if (maker := maker_of(given)) is not None:
             sets.append(maker)
-            found += maker.tools
+            found += maker.tools.values()
         else:
             single.append(_tool_of(given))
             found.append(single[-1])
@@ -76,7 +76,7 @@ def _check(tool: Tool) -> None:
 
 
 def _check_names(tools: Sequence[Tool], sets: Sequence[SetMaker]) -> None:
-    owners = {id(each): f" of {maker.name}" for maker in sets for each in maker.tools}
+    owners = {id(each): f" of {maker.name}" for maker in sets for each in maker.tools.values()}
     first: dict[str, Tool] = {}
     for each in tools:
         if (other := first.get(each.name)) is not None:

@@ -106,6 +106,7 @@ class MethodTool(Tool):
         function = getattr(object.__new__(kind), method)
         signature = signature_of(function)
         self.name = self.method = method
+        self.set_name = kind.__name__
         self.description, self.parameters = signature.description, signature.parameters
         self.is_async = inspect.iscoroutinefunction(function)
         self.instant = not (kind.blocking or self.is_async)
@@ -116,7 +117,7 @@ class MethodTool(Tool):
         raise UsageError(f"tool {self.name}: a method of a tool set; expected the set's class")
 
     def bound(self, live: LiveSet) -> MethodTool:
-        """Return the tool of one episode."""
+        """Return the tool of one episode; made for a call, for few of a set's are ever called."""
         made = object.__new__(MethodTool)
         made.__dict__.update(self.__dict__, live=live)
         return made
@@ -146,7 +147,7 @@ class SetMaker:
         if inspect.isabstract(kind):
             raise UsageError(f"tool set {self.name}: has abstract methods; expected none")
         try:
-            self.tools = tuple(MethodTool(kind, name) for name in _public_methods(kind))
+            self.tools = {name: MethodTool(kind, name) for name in _public_methods(kind)}
         except UsageError as error:
             raise UsageError(f"tool set {self.name}: {error}") from None
         if not self.tools:

@@ -277,7 +277,7 @@ async def test_a_call_waits_for_the_thread_of_one_that_was_given_up():
     box = Toolbox([Stuck], limits=ToolLimits(seconds=0.2))
     [late] = await box.run([ToolCall("write", {"word": "first", "wait": True})])
     [waiting] = await box.run([ToolCall("write", {"word": "second"})])
-    box._sets[0].tool_set.free.set()
+    box._sets["Stuck"].tool_set.free.set()
     [after] = await box.run([ToolCall("write", {"word": "third"})])
 
     assert (late.kind, waiting.status) == ("timeout", "tool_error")
@@ -290,7 +290,7 @@ async def test_a_thread_that_never_ends_does_not_keep_the_state_from_being_told(
     await box.run([ToolCall("write", {"word": "never", "wait": True})])
 
     assert await box.state() == {"Stuck": []}
-    box._sets[0].tool_set.free.set()
+    box._sets["Stuck"].tool_set.free.set()
 
 
 class Closed(ToolSet):
@@ -352,4 +352,4 @@ def test_a_set_costs_no_schema_for_each_episode():
     others = [env.begin(TASK, seed=n) for n in range(500)]
 
     assert (time.process_time() - start) / 500 < 1e-3
-    assert len({id(e.toolbox._sets[0].tool_set) for e in [first, *others]}) == 501
+    assert len({id(e.toolbox._sets["Many"].tool_set) for e in [first, *others]}) == 501
