@@ -112,7 +112,7 @@ class Episode:
         self.results: list[CallResult] = []
         self.said: list[Message] = []
         self.tool_calls = 0
-        self.spent: Counter[Spender] = Counter()
+        self.spent: Counter[str] = Counter()
         self.outcome: Outcome | None = None
         self.reward: Reward | None = None
         self.paid: float | None = None

@@ -46,7 +46,7 @@ class TextSpace(gym.Space[str]):
 
     def __eq__(self, other: object) -> bool:
         """Compare by `max_length`."""
-        return type(other) is type(self) and other.max_length == self.max_length  # type: ignore[attr-defined]
+        return type(other) is type(self) and other.max_length == self.max_length
 
     def __hash__(self) -> int:
         return hash((type(self), self.max_length))

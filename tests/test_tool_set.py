@@ -174,13 +174,16 @@ class Wrapped(ToolSet):
         ([Bank()], r"Bank that is made already.*functools.partial\(Bank"),
         ([Bank().balance], r"a method of one Bank.*tools=\[Bank\]"),
         ([functools.partial(Bank, wrong=1)], "has incorrect arguments; functools.partial"),
-        ([Bank, balance], "share a name: balance of Bank and another.*rename"),
+        (
+            [Bank, balance],
+            "share a name: balance, that is a method of Bank and a tool of its own; rename",
+        ),
         ([Bank, Bank], "share a name"),
         ([Nothing], "Nothing: no public method"),
         ([Strange], r"Strange: start is no tool, it takes \(self, task\)"),
         ([Untyped], "Untyped: tool go, parameter where: no type hint"),
         ([Wrapped], "Wrapped: go: is made a tool already"),
-        ([len], "expected a Tool, a function, or a ToolSet's class"),
+        ([len], "expected a Tool: an instance, a function, or a ToolSet's class"),
     ],
 )
 def test_what_is_no_tool_set_is_refused_with_the_mend(tools, words):

@@ -591,7 +591,7 @@ async def test_a_call_that_is_no_coroutine_is_the_operators_to_mend() -> None:
 
 
 def test_two_tools_of_one_name_are_refused() -> None:
-    with pytest.raises(UsageError, match="share a name: double, double"):
+    with pytest.raises(UsageError, match="share a name: double"):
         Toolbox([double, double])
 
 
