@@ -23,13 +23,13 @@ from qwq_env.errors import (
     ToolError,
     describe_error,
 )
+from qwq_env.live_set import StateError
 from qwq_env.messages import read_reply
 from qwq_env.outcome import WALL_TIME, EpisodeLimits, Limit, Outcome
 from qwq_env.rubric import FinalTurn, Reward, Rubric
 from qwq_env.task import Task
 from qwq_env.text.truncation import Tokenizer
 from qwq_env.tool import Tool
-from qwq_env.tool_set import StateError
 from qwq_env.toolbox import Toolbox, ToolLimits
 from qwq_env.turn import CallResult, Turn
 

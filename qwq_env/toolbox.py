@@ -22,19 +22,19 @@ from qwq_env.checks import check_positive, check_whole
 from qwq_env.errors import (
     EnvironmentClosed,
     InfrastructureError,
-    ServersGone,
     ToolError,
     UsageError,
     describe_error,
     did_you_mean,
 )
+from qwq_env.live_set import OWN, LiveSet
 from qwq_env.schema.arguments import check_arguments
 from qwq_env.task import Task
 from qwq_env.text.escapes import lost_backslash
 from qwq_env.text.shown import shown
 from qwq_env.text.truncation import Tokenizer, cut_characters, cut_tokens
 from qwq_env.tool import Tool, ToolResult
-from qwq_env.tool_set import LiveSet, MethodTool
+from qwq_env.tool_set import MethodTool
 from qwq_env.turn import CallResult, MalformedCall, ToolCall
 
 _log = logging.getLogger(__name__)
@@ -180,7 +180,7 @@ class Toolbox:
     def _held(self) -> dict[str, Tool | LiveSet]:
         """Return what holds something, by name."""
         tools = {n: t for n, t in self._tools.items() if type(t).aclose is not Tool.aclose}
-        return tools | {n: s for n, s in self._sets.items() if "aclose" in s.maker.hooks}
+        return tools | {n: s for n, s in self._sets.items() if "aclose" in s.hooks}
 
     async def _close(self, held: Mapping[str, Tool | LiveSet]) -> None:
         for name, each in held.items():
@@ -323,7 +323,7 @@ def _begun(tool: Tool, task: Task, seed: int) -> Tool:
     """Return the tool's instance for an episode. Raises `InfrastructureError` if there is none."""
     try:
         made = tool.for_episode(task, seed)
-    except (InfrastructureError, ServersGone, UsageError):
+    except OWN:
         raise
     # The boundary to foreign tool code: one that has no place left must not end a whole batch.
     except (Exception, SystemExit) as error:

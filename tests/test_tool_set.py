@@ -13,10 +13,11 @@ import pytest
 
 from qwq_env.env import ToolEnv
 from qwq_env.errors import InfrastructureError, ToolError, UsageError
+from qwq_env.live_set import json_copy
 from qwq_env.rubric import Component, Rubric
 from qwq_env.task import ListTaskSet, Task
 from qwq_env.tool import ToolResult, tool
-from qwq_env.tool_set import ToolSet, json_copy
+from qwq_env.tool_set import ToolSet
 from qwq_env.toolbox import Toolbox, ToolLimits, close_abandoned
 from qwq_env.turn import ToolCall
 

@@ -292,8 +292,11 @@ def episode_metrics(trajectories: Sequence[Trajectory]) -> dict[str, float]:
         reasons = Counter(t.outcome.reason for t in trajectories if t.outcome.kind == kind)
         metrics |= {f"{name}/{reason}": number / count for reason, number in reasons.items()}
     kinds: Counter[str] = Counter()
+    tokens: Counter[str] = Counter()
     for trajectory in trajectories:
         kinds.update(trajectory.counts)
+        tokens.update(trajectory.tokens)
+    metrics |= {f"tokens/{author}": number / count for author, number in tokens.items()}
     metrics |= {f"calls/{kind}": number / count for kind, number in kinds.items()}
     # An episode that was cut or lost has no scores, so none alone can name them all.
     for name in dict.fromkeys(name for t in trajectories for name in t.scores):
