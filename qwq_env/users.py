@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from qwq_env.chat_model import ChatModel, ChatReply, Sampling
+from qwq_env.chat_model import ChatModel, ChatReply, Sampling, Unwanted
 from qwq_env.checks import check_whole
 from qwq_env.dialect.base import Message
 from qwq_env.dialect.chatml import END_THINK, THINK
@@ -91,13 +91,14 @@ class ChatUser:
         messages = self.messages(episode)
         given = ""
         for attempt in range(self.attempts):
-            reply = await self.model.reply(
-                messages,
-                (),
-                max_tokens=self.max_tokens,
-                sampling=self.sampling,
-                seed=hash((episode.seed, len(messages), attempt)) & 0x7FFF_FFFF,
-            )
+            seed = hash((episode.seed, len(messages), attempt)) & 0x7FFF_FFFF
+            try:
+                reply = await self.model.reply(
+                    messages, (), max_tokens=self.max_tokens, sampling=self.sampling, seed=seed
+                )
+            except Unwanted as error:
+                # It is the policy's conversation that a policy's server may refuse; this is ours.
+                raise InfrastructureError(f"user: {error}") from None
             said = _said(reply)
             if said is not None and self.stop in said:
                 return None

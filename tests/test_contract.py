@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import pickle
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from qwq_env.checked_tools import checked_tools
 from qwq_env.env import ToolEnv
 from qwq_env.episode import Episode
-from qwq_env.errors import InfrastructureError, UsageError
+from qwq_env.errors import InfrastructureError, ResetNeeded, UsageError
 from qwq_env.evaluation.cheats import audit_rewards
 from qwq_env.evaluation.heldout import evaluate
 from qwq_env.outcome import EpisodeLimits
@@ -316,3 +317,40 @@ def test_a_state_that_cannot_be_told_loses_the_episode(kind, reason, words):
 def test_a_limit_that_is_no_truth_value_is_refused(field):
     with pytest.raises(UsageError, match=field):
         EpisodeLimits(**{field: "yes"})
+
+
+class Talking(ToolEnv):
+    """Replies once with its own word."""
+
+    word = "Go on."
+
+    def reply(self, episode):
+        return self.word if len(episode.turns) < 2 else None
+
+
+def test_a_pickled_environment_replies_for_itself():
+    env = Talking(TASKS, [Counter], Rubric([Component("state", right_state)]))
+    copy = pickle.loads(pickle.dumps(env))
+    copy.word = "Stop."
+    for each in (env, copy):
+        each.reset(options={"index": 0})
+
+    assert [each.step(DONE)[0].count(each.word) for each in (env, copy)] == [1, 1]
+    assert copy.settings.tools[0].name == "add"
+    assert [each.step(CALL)[1] for each in (env, copy)] == [0.0, 0.0]
+    assert [each.step(DONE)[1] for each in (env, copy)] == [1.0, 1.0]
+
+
+def test_an_episode_that_does_not_begin_leaves_none_to_be_stepped():
+    class Unbegun(ToolEnv):
+        def begin(self, task, *, seed=0):
+            if task.id == "t1":
+                raise InfrastructureError("no place left")
+            return super().begin(task, seed=seed)
+
+    env = Unbegun(TASKS, [Counter], Rubric([Component("state", right_state)]))
+    env.reset(options={"index": 0})
+    with pytest.raises(InfrastructureError, match="no place left"):
+        env.reset(options={"index": 1})
+    with pytest.raises(ResetNeeded):
+        env.step(CALL)

@@ -174,6 +174,7 @@ class Wrapped(ToolSet):
     [
         ([Bank()], r"Bank that is made already.*functools.partial\(Bank"),
         ([Bank().balance], r"a method of one Bank.*tools=\[Bank\]"),
+        ([Bank.balance], "tool balance: a method; derive its class from ToolSet"),
         ([functools.partial(Bank, wrong=1)], "has incorrect arguments; functools.partial"),
         (
             [Bank, balance],
