@@ -41,7 +41,7 @@ def checked_tools(tools: object) -> CheckedTools:
     for given in tools:
         if (maker := maker_of(given)) is not None:
             sets.append(maker)
-            found += maker.tools
+            found += maker.tools.values()
         else:
             single.append(_tool_of(given))
             found.append(single[-1])
@@ -58,7 +58,7 @@ def _tool_of(given: object) -> Tool:
         return given
     if inspect.isfunction(given) or inspect.ismethod(given):
         return tool(given)
-    expected = "a Tool, a function, or a ToolSet's class"
+    expected = "a Tool: an instance, a function, or a ToolSet's class"
     raise UsageError(f"tools: {brief(given)}; expected {expected}")
 
 
@@ -77,14 +77,16 @@ def _check(tool: Tool) -> None:
 
 
 def _check_names(tools: Sequence[Tool], sets: Sequence[SetMaker]) -> None:
-    owners = {id(each): f" of {maker.name}" for maker in sets for each in maker.tools}
+    owners = {
+        id(each): f" a method of {maker.name}" for maker in sets for each in maker.tools.values()
+    }
     first: dict[str, Tool] = {}
     for each in tools:
         if (other := first.get(each.name)) is not None:
-            both = f"{owners.get(id(other), '')} and{owners.get(id(each), ' another')}"
+            both = " and".join(owners.get(id(one), " a tool of its own") for one in (other, each))
             raise UsageError(
-                f"tools: two of them share a name: {each.name}{both}; rename the method, or the"
-                ' function with @tool(name="...")'
+                f"tools: two of them share a name: {each.name}, that is{both}; rename the method,"
+                ' or the function with @tool(name="...")'
             )
         first[each.name] = each
     names = [maker.name for maker in sets]

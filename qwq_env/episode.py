@@ -23,13 +23,13 @@ from qwq_env.errors import (
     ToolError,
     describe_error,
 )
+from qwq_env.live_set import StateError
 from qwq_env.messages import read_reply
 from qwq_env.outcome import WALL_TIME, EpisodeLimits, Limit, Outcome
 from qwq_env.rubric import FinalTurn, Reward, Rubric
 from qwq_env.task import Task
 from qwq_env.text.truncation import Tokenizer
 from qwq_env.tool import Tool
-from qwq_env.tool_set import StateError
 from qwq_env.toolbox import Toolbox, ToolLimits
 from qwq_env.turn import CallResult, Turn
 
@@ -112,7 +112,7 @@ class Episode:
         self.results: list[CallResult] = []
         self.said: list[Message] = []
         self.tool_calls = 0
-        self.spent: Counter[Spender] = Counter()
+        self.spent: Counter[str] = Counter()
         self.outcome: Outcome | None = None
         self.reward: Reward | None = None
         self.paid: float | None = None
@@ -308,7 +308,7 @@ class Episode:
     async def _cut(self, limit: Limit, detail: str = "") -> Step:
         limits = self.settings.limits
         if limit in WALL_TIME and not limits.timed:
-            return await self.lose(limit, detail)
+            return await self.lose(limit, detail or "our wall time ended it")
         outcome = Outcome.cut(limit, detail)
         if limits.grade_truncated and self.turns:
             return await self._grade(outcome)

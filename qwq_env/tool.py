@@ -229,6 +229,10 @@ def _refuse_bound(function: object) -> None:
         function = function.func
     inner = inspect.unwrap(function) if callable(function) else function
     owner = getattr(inner, "__self__", None)
+    if inspect.isfunction(inner) and next(iter(inspect.signature(inner).parameters), "") == "self":
+        raise UsageError(
+            f"tool {inner.__name__}: a method; derive its class from ToolSet and give the class"
+        )
     if owner is None or isinstance(owner, types.ModuleType | type):
         return
     kind = type(owner).__name__

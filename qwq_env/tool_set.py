@@ -28,11 +28,8 @@ is ever written by two at once.
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import inspect
-import json
-import logging
 import types
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partialmethod, singledispatchmethod
@@ -40,23 +37,19 @@ from typing import Any, ClassVar, Final
 
 from qwq_env.errors import (
     InfrastructureError,
-    ServersGone,
     ToolError,
     UsageError,
     brief,
     describe_error,
 )
+from qwq_env.live_set import OWN, LiveSet
 from qwq_env.schema.signature import signature_of
 from qwq_env.task import Task
 from qwq_env.text.shown import shown
-from qwq_env.tool import Tool, ToolResult, in_thread
+from qwq_env.tool import Tool, ToolResult
 
-_log = logging.getLogger(__name__)
-
-_POLL_SECONDS: Final = 0.01
 _HOOKS: Final = {"start": 1, "aclose": 0, "state": 0}
 """What of a set is no tool, and how many arguments each takes."""
-_OWN: Final = (InfrastructureError, ServersGone, UsageError)
 
 
 class ToolSet:
@@ -94,10 +87,6 @@ class ToolSet:
         return None
 
 
-class StateError(Exception):
-    """A set could not say how its episode ended: the episode is lost."""
-
-
 class MethodTool(Tool):
     """A method of a tool set as a tool; `bound` to the set of one episode it can be called."""
 
@@ -111,9 +100,14 @@ class MethodTool(Tool):
         self.is_async = inspect.iscoroutinefunction(function)
         self.instant = not (kind.blocking or self.is_async)
         self.live: LiveSet | None = None
+        self.set_name = kind.__name__
+
+    def for_episode(self, task: Task, seed: int) -> Tool:
+        """Refuse: alone, a method has no set to belong to."""
+        raise UsageError(f"tool {self.name}: a method of a tool set; expected the set's class")
 
     def bound(self, live: LiveSet) -> MethodTool:
-        """Return the tool of one episode."""
+        """Return the tool of one episode; made for a call, for few of a set's are ever called."""
         made = object.__new__(MethodTool)
         made.__dict__.update(self.__dict__, live=live)
         return made
@@ -145,7 +139,7 @@ class SetMaker:
         if inspect.isabstract(kind):
             raise UsageError(f"tool set {self.name}: has abstract methods; expected none")
         try:
-            self.tools = tuple(MethodTool(kind, name) for name in _public_methods(kind))
+            self.tools = {name: MethodTool(kind, name) for name in _public_methods(kind)}
         except UsageError as error:
             raise UsageError(f"tool set {self.name}: {error}") from None
         if not self.tools:
@@ -162,14 +156,14 @@ class SetMaker:
         """
         try:
             made = self.make()
-        except _OWN:
+        except OWN:
             raise
         # The boundary to foreign tool code: it must not end a whole batch.
         except (Exception, SystemExit) as error:
             message = f"tool set {self.name}: cannot be made: {describe_error(error)}"
             raise InfrastructureError(message) from error
         object.__setattr__(made, "episode_seed", seed)  # a frozen dataclass may be one
-        return LiveSet(self, made, seconds)
+        return LiveSet(self.name, made, self.hooks, seconds, self.told)
 
     def _check_hooks(self) -> None:
         try:
@@ -188,118 +182,6 @@ class SetMaker:
                 ) from None
 
 
-class LiveSet:
-    """The set of one episode, and whose turn it is.
-
-    `turn` is held by the call that runs; `busy` says that a method runs, be it one that was given
-    up and cannot be stopped.
-    """
-
-    __slots__ = ("busy", "maker", "seconds", "tool_set", "turn")
-
-    def __init__(self, maker: SetMaker, tool_set: ToolSet, seconds: float) -> None:
-        self.maker, self.tool_set, self.seconds = maker, tool_set, seconds
-        self.turn = asyncio.Lock()
-        self.busy = False
-
-    async def run(self, method: Callable[[], Any], is_async: bool) -> Any:
-        """Run a method where it belongs: here, or in a thread."""
-        self.busy = True
-        if self.maker.kind.blocking and not is_async:
-            try:
-                value = await in_thread(functools.partial(self._then_at_rest, method))
-            except InfrastructureError:
-                self.busy = False  # there may have been no thread to do it
-                raise
-        else:
-            value = await self._awaited(method)
-        # An async method, behind a decorator that hides it.
-        return await self._awaited(lambda: value) if inspect.isawaitable(value) else value
-
-    async def rest(self, seconds: float | None = None) -> None:
-        """Wait for what was given up and still runs, as long as a call may take or for `seconds`.
-
-        Raises `TimeoutError` if it does not end.
-        """
-        async with asyncio.timeout(self.seconds if seconds is None else seconds):
-            # A thread knows no event loop, and a later call may come from another one.
-            while self.busy:
-                await asyncio.sleep(_POLL_SECONDS)
-
-    async def start(self, task: Task) -> None:
-        """Begin. Raises `InfrastructureError` for whatever goes wrong."""
-        if "start" not in self.maker.hooks:
-            return
-        try:
-            await self._hook("start", task)
-        except _OWN:
-            raise
-        except (Exception, SystemExit) as error:
-            message = f"tool set {self.maker.name}: cannot start: {describe_error(error)}"
-            raise InfrastructureError(message) from error
-
-    async def state(self) -> Any:
-        """Return a copy of the set's state, as JSON.
-
-        Raises `StateError` if there is none. A call that never ends does not keep it from being
-        told: a policy that hangs a tool cannot choose to be left out of the training by that.
-        """
-        if "state" not in self.maker.hooks:
-            return None
-        try:
-            await self._rest_or_not(self.seconds)
-            return json_copy(await self._hook("state"))
-        except _OWN:
-            raise
-        except (Exception, SystemExit) as error:
-            if type(error) not in self.maker.told:
-                self.maker.told.add(type(error))
-                words = "tool set %s gave no state; such episodes are not learned from"
-                _log.error(words, self.maker.name, exc_info=error)
-            message = f"tool set {self.maker.name}, state: {describe_error(error)}"
-            raise StateError(message) from error
-
-    async def aclose(self) -> None:
-        """Free what the set holds; what it raises is raised."""
-        if "aclose" in self.maker.hooks:
-            # Its own time is bounded by whoever closes: half of it is for the waiting.
-            await self._rest_or_not(self.seconds / 2)
-            await self._hook("aclose")
-
-    async def _rest_or_not(self, seconds: float) -> None:
-        if not self.busy:
-            return
-        try:
-            await self.rest(seconds)
-        except TimeoutError:
-            _log.warning("tool set %s: a call that was given up still runs", self.maker.name)
-
-    async def _hook(self, name: str, *arguments: Any) -> Any:
-        method = getattr(self.tool_set, name)
-        call = functools.partial(method, *arguments)
-        try:
-            async with asyncio.timeout(self.seconds) as bound:
-                return await self.run(call, inspect.iscoroutinefunction(method))
-        except TimeoutError:
-            if not bound.expired():
-                raise
-            raise TimeoutError(f"no end within {self.seconds:g} seconds") from None
-
-    async def _awaited(self, method: Callable[[], Any]) -> Any:
-        self.busy = True
-        try:
-            value = method()
-            return await value if inspect.isawaitable(value) else value
-        finally:
-            self.busy = False
-
-    def _then_at_rest(self, method: Callable[[], Any]) -> Any:
-        try:
-            return method()
-        finally:
-            self.busy = False
-
-
 def maker_of(value: object) -> SetMaker | None:
     """Return the maker of what was given as a tool set, None for what has nothing to do with one.
 
@@ -315,29 +197,6 @@ def maker_of(value: object) -> SetMaker | None:
             f" class {name}, or functools.partial({name}, ...)"
         )
     return None
-
-
-def json_copy(value: Any) -> Any:
-    """Return `value` as JSON gives it back, its tuples as lists.
-
-    Raises `TypeError` or `ValueError` for what has no JSON form, keys that are no texts included:
-    JSON would make texts of them, and nothing would equal them any more.
-    """
-    copy = json.loads(json.dumps(value, allow_nan=False))
-    if copy != value:
-        _refuse_odd_keys(value)
-    return copy
-
-
-def _refuse_odd_keys(value: Any) -> None:
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            if not isinstance(key, str):
-                raise TypeError(f"the key {brief(key)} is no text, and JSON has only those")
-            _refuse_odd_keys(inner)
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            _refuse_odd_keys(inner)
 
 
 def _public_methods(kind: type[ToolSet]) -> list[str]:

@@ -23,19 +23,19 @@ from qwq_env.errors import (
     BadArguments,
     EnvironmentClosed,
     InfrastructureError,
-    ServersGone,
     ToolError,
     UsageError,
     describe_error,
     did_you_mean,
 )
+from qwq_env.live_set import OWN, LiveSet
 from qwq_env.schema.arguments import check_arguments
 from qwq_env.task import Task
 from qwq_env.text.escapes import lost_backslash
 from qwq_env.text.shown import shown
 from qwq_env.text.truncation import Tokenizer, cut_characters, cut_tokens
 from qwq_env.tool import Tool, ToolResult
-from qwq_env.tool_set import LiveSet, MethodTool
+from qwq_env.tool_set import MethodTool
 from qwq_env.turn import CallResult, MalformedCall, ToolCall
 
 _log = logging.getLogger(__name__)
@@ -107,7 +107,7 @@ class Toolbox:
         self._tokenizer = tokenizer
         self._task = task
         self._tools: dict[str, Tool] = {}
-        self._sets: list[LiveSet] = []
+        self._sets: dict[str, LiveSet] = {}
         self._started = False
         self._closed = False
         self._closing: asyncio.Task[None] | None = None
@@ -116,9 +116,8 @@ class Toolbox:
             for tool in checked.single:
                 self._tools[tool.name] = _begun(tool, task, seed)
             for maker in checked.sets:
-                live = maker.begin(seed, self.limits.seconds)
-                self._sets.append(live)
-                self._tools |= {tool.name: tool.bound(live) for tool in maker.tools}
+                self._sets[maker.name] = maker.begin(seed, self.limits.seconds)
+                self._tools |= maker.tools
         except BaseException:
             self._abandon()
             raise
@@ -130,7 +129,7 @@ class Toolbox:
         """
         if not self._started:
             self._started = True
-            for live in self._sets:
+            for live in self._sets.values():
                 await live.start(self._task)
 
     async def state(self) -> dict[str, Any]:
@@ -138,7 +137,7 @@ class Toolbox:
 
         Raises `StateError` where one cannot say it.
         """
-        return {live.maker.name: await live.state() for live in self._sets}
+        return {name: await live.state() for name, live in self._sets.items()}
 
     async def run(self, requests: Sequence[ToolCall | MalformedCall]) -> list[CallResult]:
         """Run all requests concurrently; the results stand in the order of the requests.
@@ -182,7 +181,7 @@ class Toolbox:
     def _held(self) -> dict[str, Tool | LiveSet]:
         """Return what holds something, by name."""
         tools = {n: t for n, t in self._tools.items() if type(t).aclose is not Tool.aclose}
-        return tools | {s.maker.name: s for s in self._sets if "aclose" in s.maker.hooks}
+        return tools | {n: s for n, s in self._sets.items() if "aclose" in s.hooks}
 
     async def _close(self, held: Mapping[str, Tool | LiveSet]) -> None:
         for name, each in held.items():
@@ -227,10 +226,11 @@ class Toolbox:
         if problem is not None:
             return _policy_error(tool.name, problem.kind, problem.message)
         call = self._call_instant if tool.instant else self._call
-        if isinstance(tool, MethodTool) and tool.live is not None:
+        if isinstance(tool, MethodTool):
+            live = self._sets[tool.set_name]
             # Taken in the order of the requests: nothing was waited for until here.
-            async with tool.live.turn:
-                result = await call(tool, arguments, time.perf_counter())
+            async with live.turn:
+                result = await call(tool.bound(live), arguments, time.perf_counter())
         else:
             result = await call(tool, arguments, time.perf_counter())
         note = lost_backslash(arguments, request.raw, failed=result.status != "ok")
@@ -326,7 +326,7 @@ def _begun(tool: Tool, task: Task, seed: int) -> Tool:
     """Return the tool's instance for an episode. Raises `InfrastructureError` if there is none."""
     try:
         made = tool.for_episode(task, seed)
-    except (InfrastructureError, ServersGone, UsageError):
+    except OWN:
         raise
     # The boundary to foreign tool code: one that has no place left must not end a whole batch.
     except (Exception, SystemExit) as error:

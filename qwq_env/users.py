@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from qwq_env.chat_model import ChatModel, ChatReply, Sampling
+from qwq_env.chat_model import ChatModel, ChatReply, Sampling, Unwanted
 from qwq_env.checks import check_whole
 from qwq_env.dialect.base import Message
 from qwq_env.dialect.chatml import END_THINK, THINK
@@ -67,7 +67,7 @@ class ChatUser:
         greeting: str = _GREETING,
         attempts: int = 3,
         max_tokens: int = 2048,
-        sampling: Sampling = Sampling(),
+        sampling: Sampling | None = None,
     ) -> None:
         if not isinstance(model, ChatModel):
             raise UsageError(f"model: {brief(model)}; expected a ChatModel, such as OpenAIChat")
@@ -80,7 +80,8 @@ class ChatUser:
         check_whole("max_tokens", max_tokens)
         self.model, self.instructions = model, instructions
         self.stop, self.greeting = stop, greeting
-        self.attempts, self.max_tokens, self.sampling = attempts, max_tokens, sampling
+        self.attempts, self.max_tokens = attempts, max_tokens
+        self.sampling = sampling or Sampling()
 
     async def reply(self, episode: Episode) -> str | None:
         """Return what the user says next; None if it wrote the stop word.
@@ -90,13 +91,14 @@ class ChatUser:
         messages = self.messages(episode)
         given = ""
         for attempt in range(self.attempts):
-            reply = await self.model.reply(
-                messages,
-                (),
-                max_tokens=self.max_tokens,
-                sampling=self.sampling,
-                seed=hash((episode.seed, len(messages), attempt)) & 0x7FFF_FFFF,
-            )
+            seed = hash((episode.seed, len(messages), attempt)) & 0x7FFF_FFFF
+            try:
+                reply = await self.model.reply(
+                    messages, (), max_tokens=self.max_tokens, sampling=self.sampling, seed=seed
+                )
+            except Unwanted as error:
+                # It is the policy's conversation that a policy's server may refuse; this is ours.
+                raise InfrastructureError(f"user: {error}") from None
             said = _said(reply)
             if said is not None and self.stop in said:
                 return None

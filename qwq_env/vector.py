@@ -86,7 +86,8 @@ class ToolVectorEnv(VectorEnv[Texts, Texts, np.ndarray]):
     ) -> tuple[Texts, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Take one turn in every episode, all at the same time.
 
-        Raises `UsageError` for anything but one text or message an episode, before any is stepped.
+        Raises `UsageError` for anything but one text or assistant message an episode, before any
+        episode is stepped.
         """
         if not self._begun:
             raise ResetNeeded("step was called before reset; call reset first")

@@ -14,10 +14,11 @@ import pytest
 
 from qwq_env.env import ToolEnv
 from qwq_env.errors import InfrastructureError, ToolError, UsageError
+from qwq_env.live_set import json_copy
 from qwq_env.rubric import Component, Rubric
 from qwq_env.task import ListTaskSet, Task
 from qwq_env.tool import ToolResult, tool
-from qwq_env.tool_set import ToolSet, json_copy
+from qwq_env.tool_set import ToolSet
 from qwq_env.toolbox import Toolbox, ToolLimits, close_abandoned
 from qwq_env.turn import ToolCall
 
@@ -174,14 +175,18 @@ class Wrapped(ToolSet):
     [
         ([Bank()], r"Bank that is made already.*functools.partial\(Bank"),
         ([Bank().balance], r"a method of one Bank.*tools=\[Bank\]"),
+        ([Bank.balance], "tool balance: a method; derive its class from ToolSet"),
         ([functools.partial(Bank, wrong=1)], "has incorrect arguments; functools.partial"),
-        ([Bank, balance], "share a name: balance of Bank and another.*rename"),
+        (
+            [Bank, balance],
+            "share a name: balance, that is a method of Bank and a tool of its own; rename",
+        ),
         ([Bank, Bank], "share a name"),
         ([Nothing], "Nothing: no public method"),
         ([Strange], r"Strange: start is no tool, it takes \(self, task\)"),
         ([Untyped], "Untyped: tool go, parameter where: no type hint"),
         ([Wrapped], "Wrapped: go: is made a tool already"),
-        ([len], "expected a Tool, a function, or a ToolSet's class"),
+        ([len], "expected a Tool: an instance, a function, or a ToolSet's class"),
     ],
 )
 def test_what_is_no_tool_set_is_refused_with_the_mend(tools, words):
@@ -278,7 +283,7 @@ async def test_a_call_waits_for_the_thread_of_one_that_was_given_up():
     box = Toolbox([Stuck], limits=ToolLimits(seconds=0.2))
     [late] = await box.run([ToolCall("write", {"word": "first", "wait": True})])
     [waiting] = await box.run([ToolCall("write", {"word": "second"})])
-    box._sets[0].tool_set.free.set()
+    box._sets["Stuck"].tool_set.free.set()
     [after] = await box.run([ToolCall("write", {"word": "third"})])
 
     assert (late.kind, waiting.status) == ("timeout", "tool_error")
@@ -291,7 +296,7 @@ async def test_a_thread_that_never_ends_does_not_keep_the_state_from_being_told(
     await box.run([ToolCall("write", {"word": "never", "wait": True})])
 
     assert await box.state() == {"Stuck": []}
-    box._sets[0].tool_set.free.set()
+    box._sets["Stuck"].tool_set.free.set()
 
 
 class Closed(ToolSet):
@@ -353,7 +358,7 @@ def test_a_set_costs_no_schema_for_each_episode():
     others = [env.begin(TASK, seed=n) for n in range(500)]
 
     assert (time.process_time() - start) / 500 < 1e-3
-    assert len({id(e.toolbox._sets[0].tool_set) for e in [first, *others]}) == 501
+    assert len({id(e.toolbox._sets["Many"].tool_set) for e in [first, *others]}) == 501
 
 
 class Colour(enum.Enum):

@@ -19,6 +19,7 @@ from qwq_env.errors import UsageError
 from qwq_env.task import Task
 from qwq_env.turn import ToolCall, Turn
 
+_MOST_TURNS = 64
 _THOUGHT = "I have thought about it.\n</think>\n\n"
 
 
@@ -82,13 +83,23 @@ async def _audit(env: ToolEnv, tasks: Sequence[Task], seed: int) -> list[Paid]:
             try:
                 await episode.start()
                 episode.open()
-                rewards.append((await cheat(episode, trick)).reward)
+                step = await _insist(episode, await cheat(episode, trick))
+                rewards.append(step.reward)
             finally:
                 await episode.aclose()
         decided = [reward for reward in rewards if reward is not None]
         mean = sum(decided) / len(decided) if decided else None
         results.append(Paid(name, mean, len(rewards), len(rewards) - len(decided)))
     return results
+
+
+async def _insist(episode: Episode, step: Step) -> Step:
+    """Say the same again to a user who does not end it."""
+    for _ in range(_MOST_TURNS):
+        if step.outcome is not None:
+            return step
+        step = await episode.step(episode.turns[-1])
+    return await episode.truncate("turns")
 
 
 async def _say(episode: Episode, answer: str, thinking: str = _THOUGHT) -> Step:

@@ -40,9 +40,10 @@ class Assignment(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class EngineSettings:
     """`concurrency` bounds the episodes in progress; `attempts` how often one is tried when our
-    machinery fails; `batch_seconds` the wall time of one `run`, after which what still runs is
-    truncated with the reason `batch_deadline`. What has not begun by then is lost, with the same
-    reason and no reward. An answer that is being graded by then is graded to the end."""
+    machinery fails; `batch_seconds` the wall time of one `run`. What still runs then, and what has
+    not begun, is lost with the reason `batch_deadline` and no reward, for the time is ours; where
+    the task is timed (`EpisodeLimits.timed`), what still runs is truncated. An answer that is being
+    graded by then is graded to the end."""
 
     concurrency: int = 1024
     attempts: int = 3

@@ -288,9 +288,15 @@ def episode_metrics(trajectories: Sequence[Trajectory]) -> dict[str, float]:
         "lost": sum(t.outcome.failed for t in trajectories) / count,
         "truncated": sum(t.outcome.truncated for t in trajectories) / count,
     }
+    for kind, name in (("failed", "lost"), ("truncated", "truncated")):
+        reasons = Counter(t.outcome.reason for t in trajectories if t.outcome.kind == kind)
+        metrics |= {f"{name}/{reason}": number / count for reason, number in reasons.items()}
     kinds: Counter[str] = Counter()
+    tokens: Counter[str] = Counter()
     for trajectory in trajectories:
         kinds.update(trajectory.counts)
+        tokens.update(trajectory.tokens)
+    metrics |= {f"tokens/{author}": number / count for author, number in tokens.items()}
     metrics |= {f"calls/{kind}": number / count for kind, number in kinds.items()}
     # An episode that was cut or lost has no scores, so none alone can name them all.
     for name in dict.fromkeys(name for t in trajectories for name in t.scores):
@@ -357,12 +363,14 @@ def _wrote_nothing(trajectory: Trajectory) -> bool:
 
 
 def _warn_of_losses(trajectories: Sequence[Trajectory]) -> None:
-    lost = [trajectory for trajectory in trajectories if trajectory.outcome.failed]
+    lost = [trajectory.outcome for trajectory in trajectories if trajectory.outcome.failed]
     if lost:
-        first = lost[0].outcome
+        reasons = Counter(outcome.reason for outcome in lost).most_common()
+        counted = ", ".join(f"{number} {reason}" for reason, number in reasons)
         logger.warning(
-            "%d of %d episodes were lost and are masked; the first: %s: %s",
-            len(lost), len(trajectories), first.reason, printable(first.detail, lines=False),
+            "%d of %d episodes were lost and are masked (%s); the first: %s: %s",
+            len(lost), len(trajectories), counted, lost[0].reason,
+            printable(lost[0].detail, lines=False),
         )  # fmt: skip
 
 

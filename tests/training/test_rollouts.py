@@ -288,11 +288,11 @@ def test_a_stored_reward_that_is_no_number_is_a_lost_episode(reward):
 
 
 def test_metrics_name_every_phase():
-    seconds = PhaseSeconds(model=1.0, tools=2.0, grading=3.0, waiting=4.0)
+    seconds = PhaseSeconds(model=1.0, tools=2.0, grading=3.0, waiting=4.0, user=5.0)
     metrics = episode_metrics([ended(Outcome.answered(), seconds=seconds)])
 
     phases = [metrics[f"seconds/{phase}"] for phase in PhaseSeconds._fields]
-    assert phases == [1.0, 2.0, 3.0, 4.0]
+    assert phases == [1.0, 2.0, 3.0, 4.0, 5.0]
 
 
 def test_a_server_without_room_for_an_answer_is_refused(model, tokenizer, tmp_path):
