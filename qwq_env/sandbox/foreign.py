@@ -176,7 +176,7 @@ class _Parse:
                 if type(part) is dict:
                     part.popitem()
                 else:
-                    del part[-_FREED:]  # type: ignore[arg-type]
+                    del part[-_FREED:]
                 yield
 
     def _count(self, size: int) -> None:
