@@ -69,7 +69,7 @@ def gem():
     """GEM's python tool: a subprocess for each call."""
     from gem.tools.python_code_tool import PythonCodeTool
 
-    tool = PythonCodeTool(timeout=60)
+    tool = PythonCodeTool(timeout=150)
     return lambda code: str(tool.execute_action(f"<python>{code}</python>"))
 
 
@@ -77,7 +77,7 @@ def skyrl_gym():
     """SkyRL-Gym's python tool group: a subprocess for each call."""
     from skyrl_gym.tools.python import PythonCodeExecutorToolGroup
 
-    tools = PythonCodeExecutorToolGroup(timeout=60)
+    tools = PythonCodeExecutorToolGroup(timeout=150)
     return lambda code: str(tools.python(code))
 
 
@@ -95,7 +95,7 @@ def ipykernel():
         asked = client.execute(code, store_history=False, allow_stdin=False)
         printed = []
         while True:
-            message = client.get_iopub_msg(timeout=60)
+            message = client.get_iopub_msg(timeout=150)
             if message["parent_header"].get("msg_id") != asked:
                 continue
             content = message["content"]
@@ -104,7 +104,7 @@ def ipykernel():
             elif message["msg_type"] == "error":
                 raise RuntimeError(content["evalue"])
             elif content.get("execution_state") == "idle":
-                client.get_shell_msg(timeout=60)
+                client.get_shell_msg(timeout=150)
                 return "".join(printed)
 
     return execute

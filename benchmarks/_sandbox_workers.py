@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Sequence
@@ -55,6 +56,9 @@ class Workers:
     def __init__(self, side: str, count: int, python: str, arguments: Sequence[str] = ()) -> None:
         command = [python, str(HERE / "_sandbox_peers.py"), side, *arguments]
         self.count = count
+        # GEM runs the `python` of the path, in folders that it makes where it is.
+        self._folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+        path = f"{Path(python).parent}{os.pathsep}{os.environ.get('PATH', '')}"
         self._processes = [
             subprocess.Popen(
                 command,
@@ -62,6 +66,8 @@ class Workers:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 text=True,
+                cwd=self._folder.name,
+                env={**os.environ, "PATH": path},
             )
             for _ in range(count)
         ]
@@ -118,6 +124,7 @@ class Workers:
                 process.wait()
             if process.stdout is not None:
                 process.stdout.close()
+        self._folder.cleanup()
 
 
 def best_count(side: str, programs: Sequence[str], printed: Sequence[str]) -> int:

@@ -1,7 +1,7 @@
 """HTTP to one server by aiohttp, whose connections are kept; what is refused, and how it fails.
 
 aiohttp took 0.95 to 1.2 times the processor time of connections of our own on h11 (64 to 1,024 in
-flight), so it is aiohttp; httpx, which is at hand too, takes ten to thirty times as much
+flight), so it is aiohttp; httpx, which is at hand too, takes tens of times as much
 (`qwq bench sandbox_server` measures the two anew).
 """
 
