@@ -10,9 +10,9 @@ time, two turns each, on connections that are there already:
 - policy: `VllmPolicy` as it is shipped, which bounds the requests in flight and reads the answers.
 
 `cpu_ms` is processor time of the client per request; `p99_ms` runs from asking to the answer,
-waiting for a place in flight included. The clients take turns within each round; the best of the
-rounds is kept. A client that is not done within 45 seconds is null, and is spared the larger
-numbers of episodes.
+waiting for a place in flight included. The clients take turns, in an order that is reversed each
+other round; medians have 95 % intervals. A client that is not done within 45 seconds is null, and
+is spared the larger numbers of episodes.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import functools
 import json
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,7 +36,8 @@ import httpx
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from _result import add_options, deliver
+from _result import run
+from _rounds import alternate, spread
 
 from qwq_env.chat_model import Sampling
 from qwq_env.rollout.policy import GenerationRequest
@@ -114,7 +115,8 @@ COMPLETION = http(
 async def serve() -> None:
     """Listen on a free port, print it, go on until killed."""
     server = await asyncio.get_running_loop().create_server(Stub, "127.0.0.1", 0, backlog=8192)
-    print(server.sockets[0].getsockname()[1], flush=True)
+    sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
+    sys.stdout.flush()
     await server.serve_forever()
 
 
@@ -258,59 +260,62 @@ def compare(counts: list[int], rounds: int) -> dict[str, Any]:
     given_up: set[str] = set()
     with stub_server() as url:
         for episodes in sorted(counts):
-            best: dict[str, Measured] = {}
-            for _ in range(rounds):
-                for name in CLIENTS:
-                    if name in given_up:
-                        continue
-                    found = asyncio.run(measure_client(name, url, episodes))
-                    if found is None:
-                        given_up.add(name)
-                        best.pop(name, None)
-                    elif name not in best or found.cpu_ms < best[name].cpu_ms:
-                        best[name] = found
-            result[str(episodes)] = report(best)
+
+            def side(name: str, episodes: int = episodes) -> Measured | None:
+                if name in given_up:
+                    return None
+                found = asyncio.run(measure_client(name, url, episodes))
+                if found is None:
+                    given_up.add(name)
+                return found
+
+            sides = {name: functools.partial(side, name) for name in CLIENTS}
+            result[str(episodes)] = report(alternate(sides, rounds))
     return result
 
 
-def report(best: dict[str, Measured]) -> dict[str, Any]:
-    """Return the rows by client, null where it was given up, and processor time over aiohttp's."""
-    rows: dict[str, Any] = dict.fromkeys(CLIENTS)
-    for name, row in best.items():
-        rows[name] = {key: round(value, 3) for key, value in row._asdict().items()}
-    base = best["aiohttp"].cpu_ms
-    ratios = {name: round(row.cpu_ms / base, 2) for name, row in best.items()}
+def report(found: Mapping[str, Sequence[Measured | None]]) -> dict[str, Any]:
+    """Return the figures by client, null where it was given up, and its CPU over aiohttp's."""
+    rows: dict[str, Any] = {}
+    ratios: dict[str, Any] = {}
+    for name, measured in found.items():
+        whole = [row for row in measured if row is not None]
+        if len(whole) < len(measured):
+            rows[name] = None
+            continue
+        rows[name] = {key: spread([getattr(row, key) for row in whole]) for key in Measured._fields}
+        base = [row for row in found["aiohttp"] if row is not None]
+        pairs = zip(whole, base, strict=False)
+        ratios[name] = spread([ours.cpu_ms / theirs.cpu_ms for ours, theirs in pairs])
     return {**rows, "cpu_over_aiohttp": ratios}
 
 
 def main(argv: list[str]) -> int:
     """Measure, print a table, and write the JSON asked for."""
-    parser = argparse.ArgumentParser(prog="qwq bench http_clients", description=__doc__)
-    add_options(parser)
-    parser.add_argument("--episodes", type=int, nargs="+", default=[256, 1024, 4096])
-    parser.add_argument("--rounds", type=int, default=2, help="the best of so many is kept")
-    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
-    arguments = parser.parse_args(argv)
-    if arguments.serve:
+    if argv == ["--serve"]:
         asyncio.run(serve())
         return 0
-    result = {
-        "delay_ms": 1e3 * DELAY,
-        "versions": {name: version(name) for name in ("aiohttp", "httpx")},
-        "episodes": compare(arguments.episodes, arguments.rounds),
-    }
-    deliver(result, arguments, table(result["episodes"]))
+    parser = argparse.ArgumentParser(prog="qwq bench http_clients", description=__doc__)
+    parser.add_argument("--episodes", type=int, nargs="+", default=[256, 1024, 4096])
+    parser.add_argument("--rounds", type=int, default=5, help="in which the clients take turns")
+    run(parser, argv, compared, lambda found: table(found["episodes"]))
     return 0
 
 
-def table(measured: Mapping[str, Mapping[str, Mapping[str, float] | None]]) -> str:
-    """Return one line for each client at each number of episodes."""
+def compared(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the figures, and what they were measured with."""
+    return {"delay_ms": 1e3 * DELAY, "episodes": compare(options.episodes, options.rounds)}
+
+
+def table(measured: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return one line for each client at each number of episodes: medians."""
     lines = [f"{'episodes':>8}  {'client':14}{'cpu ms':>8}{'per s':>8}{'p99 ms':>9}"]
     for episodes, rows in measured.items():
         for name in CLIENTS:
             figures = f"  not within {DEADLINE:.0f} s"
             if (row := rows[name]) is not None:
-                figures = f"{row['cpu_ms']:8.2f}{row['per_s']:8.0f}{row['p99_ms']:9.0f}"
+                cpu, rate, late = (row[key]["median"] for key in Measured._fields)
+                figures = f"{cpu:8.2f}{rate:8.0f}{late:9.0f}"
             lines.append(f"{episodes:>8}  {name:14}{figures}")
     return "\n".join(lines)
 

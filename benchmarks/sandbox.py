@@ -30,7 +30,7 @@ from typing import Any, Final, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from _result import add_options, deliver
+from _result import run
 from _rounds import alternate, spread
 from _sandbox_family import descendants, field_bytes
 from _sandbox_programs import PROGRAMS
@@ -319,16 +319,13 @@ def main(argv: list[str]) -> int:
         prog="qwq bench sandbox",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add_options(parser)
     parser.add_argument("--rounds", type=int, default=7, help="in which the sides take turns")
     parser.add_argument("--programs", type=int, default=70, help="of each kind in a round")
     everyone = sorted({name for names in PEERS.values() for name in names})
     parser.add_argument(
         "--peers", nargs="*", choices=everyone, default=everyone, help="none: ourselves only"
     )
-    options = parser.parse_args(argv)
-    report = measure(options)
-    deliver(report, options, table(report))
+    run(parser, argv, measure, table)
     return 0
 
 

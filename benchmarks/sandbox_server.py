@@ -34,7 +34,7 @@ import httpx
 sys.path.insert(0, str(Path(__file__).parent))
 
 from _http_servers import TOKEN
-from _result import add_options, deliver
+from _result import run
 from _rounds import alternate, spread
 
 from qwq_env.sandbox import LocalSandbox, RemoteSandbox, Sandbox
@@ -365,13 +365,10 @@ def main(argv: list[str]) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add_options(parser)
     parser.add_argument("--rounds", type=int, default=7, help="in which the sides take turns")
     parser.add_argument("--seconds", type=float, default=1.0, help="of a sandbox's measurement")
     parser.add_argument("--requests", type=int, default=2000, help="of a measurement")
-    options = parser.parse_args(argv)
-    found = measure(options)
-    deliver(found, options, table(found))
+    run(parser, argv, measure, table)
     return 0
 
 

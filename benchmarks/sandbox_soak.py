@@ -11,7 +11,6 @@ import argparse
 import asyncio
 import contextlib
 import gc
-import json
 import os
 import random
 import sys
@@ -24,6 +23,7 @@ from typing import Any, Final, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from _result import run
 from _sandbox_family import descendants, own_bytes
 
 from qwq_env.sandbox import Limits, LocalSandbox, SandboxUnavailable
@@ -275,19 +275,16 @@ def failed(report: dict[str, Any]) -> list[str]:
 def main(argv: list[str]) -> int:
     """Run the benchmark; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, prog="qwq bench sandbox_soak")
-    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
-    parser.add_argument("--out", type=Path, help="write the JSON there")
     parser.add_argument("--seconds", type=float, default=1800.0)
     parser.add_argument("--callers", type=int, default=64)
-    arguments = parser.parse_args(argv)
+    return 1 if run(parser, argv, measure)["failed"] else 0
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Return what the soak came to, and which of its promises failed."""
     with own_temporary_folder():
-        report = asyncio.run(soak(arguments.seconds, arguments.callers))
-    report["failed"] = failed(report)
-    text = json.dumps(report, indent=None if arguments.json else 1)
-    if arguments.out is not None:
-        arguments.out.write_text(json.dumps(report, indent=1) + "\n")
-    print(text)
-    return 1 if report["failed"] else 0
+        report = asyncio.run(soak(options.seconds, options.callers))
+    return {**report, "failed": failed(report)}
 
 
 if __name__ == "__main__":

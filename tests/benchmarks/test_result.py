@@ -16,7 +16,6 @@ import pytest
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 NAMES = sorted(p.stem for p in BENCHMARKS.glob("*.py") if p.stem[0] != "_" and p.stem != "all")
-OTHERS = {"sandbox", "sandbox_server", "sandbox_soak", "http_clients"}
 run = runpy.run_path(str(BENCHMARKS / "_result.py"))["run"]
 
 
@@ -74,7 +73,7 @@ def test_a_failure_leaves_stdout_empty_and_usable(capfd):
     assert capfd.readouterr().out == "after\n"
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in OTHERS])
+@pytest.mark.parametrize("name", NAMES)
 def test_every_benchmark_leaves_stdout_to_the_one_rule(name):
     tree = ast.parse((BENCHMARKS / f"{name}.py").read_text(encoding="utf-8"))
     calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]
