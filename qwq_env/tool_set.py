@@ -71,6 +71,7 @@ class ToolSet:
     def start(self, task: Task) -> Awaitable[None] | None:
         """Begin an episode of `task`, before the model sees anything.
 
+        The task is shared by all its episodes: copy what your methods change, `metadata` included.
         Whatever this or the constructor raises is infrastructure: the episode does not begin.
         """
         return None
