@@ -59,9 +59,10 @@ class ToolSet:
     tools; properties and whatever begins with an underscore are not, nor are the three below, which
     may be plain or async, and are bounded in time as a call is.
 
-    `blocking` says that plain methods may take their time: they run in a thread. False says that
-    they return in microseconds, and makes them several times cheaper to call. `episode_seed` is the
-    seed of the episode, there before `start`.
+    `blocking` says that plain methods may take their time: each call runs in a thread, not always
+    the same (for what minds that, as sqlite3 does, say `check_same_thread=False`). False says that
+    they return in microseconds, and makes them, and the beginning of an episode, many times
+    cheaper. `episode_seed` is the seed of the episode, there before `start`.
     """
 
     blocking: ClassVar[bool] = True
@@ -70,6 +71,7 @@ class ToolSet:
     def start(self, task: Task) -> Awaitable[None] | None:
         """Begin an episode of `task`, before the model sees anything.
 
+        The task is shared by all its episodes: copy what your methods change, `metadata` included.
         Whatever this or the constructor raises is infrastructure: the episode does not begin.
         """
         return None
