@@ -12,6 +12,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
+from qwq_env import portal
 from qwq_env.chat_model import Sampling
 from qwq_env.errors import InfrastructureError
 from qwq_env.rollout.policy import GenerationRequest
@@ -149,7 +150,7 @@ def test_server_that_has_no_such_weights_stops_the_training(fresh, policy_checkp
     (fresh.directory / "model.safetensors").write_bytes(b"not safetensors")
 
     with pytest.raises(InfrastructureError, match="status 500"):
-        sync._reload_all()
+        portal.run(sync._reload_all())
 
 
 def test_recipe_that_samples_on_the_server(fresh, policy_checkpoint, tmp_path):
