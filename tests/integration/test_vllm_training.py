@@ -40,7 +40,7 @@ def fresh(served, policy_checkpoint):
     sync = DiskWeightSync(served.directory, served.url)
     yield served
     shutil.copy(policy_checkpoint / "model.safetensors", served.directory)
-    sync._reload_all()
+    portal.run(sync._reload_all())
 
 
 class KeepWeights(TrainerCallback):
