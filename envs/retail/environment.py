@@ -13,7 +13,9 @@ policy.md, tasks.json, split_tasks.json) gives those tasks.
 had to be said (`communicate_info`), else 0.0. In the shop also only if the customer was looked up,
 and nothing was changed without its yes. What tau2-bench has a model judge (`nl_assertions`) is not
 judged, nor is `communicate_info` left out where its `reward_basis` does not name it. Records are
-compared by what was done: money to the cent, items by their ids.
+compared by what was done: money to the cent, items by their ids. Of its 114 tasks seven are paid to
+a model that does nothing, as they are there: their gold actions change nothing, and nothing has to
+be said.
 
 **Customer.** In the shop a script (`customer`); in tau2-bench's tasks nobody: all that the customer
 would say stands in the first message, and the first turn without a call is the last. `user=` is

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 FIRST_NAMES: Final = {
@@ -26,7 +27,7 @@ CITIES: Final = {
     "train": (("Tulsa", "OK"), ("Fresno", "CA"), ("Omaha", "NE"), ("Mesa", "AZ"), ("Tampa", "FL")),
     "heldout": (("Boise", "ID"), ("Akron", "OH"), ("Salem", "OR"), ("Laredo", "TX")),
 }
-PRODUCTS: Final = {
+PRODUCTS: Final[Mapping[str, Mapping[str, Mapping[str, Sequence[str]]]]] = {
     "train": {
         "Teapot": {"colour": ("white", "green", "black"), "volume": ("small", "medium", "large")},
         "Desk Lamp": {"finish": ("brass", "chrome", "matt"), "light": ("warm", "neutral", "cold")},
@@ -49,7 +50,7 @@ PRODUCTS: Final = {
 PAYMENT_WORDS: Final = {"gift_card": "gift card", "credit_card": "credit card", "paypal": "PayPal"}
 CARD_BRANDS: Final = ("visa", "mastercard")
 
-OPENINGS: Final = ("Hello!", "Good morning.", "Hi there,", "Good evening.")
+OPENINGS: Final = ("Hello!", "Good morning.", "Hi there!", "Good evening.")
 
 POLICY: Final = """\
 You are the agent of a shop, and write with one customer. You can cancel or change orders that are

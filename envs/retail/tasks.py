@@ -181,9 +181,9 @@ def _check_action(action: Mapping[str, Any], where: str) -> None:
 def _ids_of(folder: Path, split: str) -> Sequence[str] | None:
     """Return the ids of the tasks of a split, None for all."""
     path = folder / "split_tasks.json"
-    if split == "base" or not path.exists():
-        if split == "base":
-            return None
+    if split == "base":
+        return None
+    if not path.exists():
         raise UsageError(f"split: {brief(split)}, but {path} is not there; expected 'base' for all")
     splits = _read_json(path)
     check_shape(splits, {...: [str]}, f"split: {path}")
@@ -195,12 +195,8 @@ def _ids_of(folder: Path, split: str) -> Sequence[str] | None:
 
 
 def _database_of(path: Path) -> Database:
-    # Environments beside each other, of vector environments and of both splits, share one.
-    try:
-        stamp = path.stat().st_mtime_ns
-    except OSError:
-        stamp = 0
-    return _loaded(path, stamp)
+    # Environments beside each other, of a vector environment or of two splits, share one.
+    return _loaded(path.resolve(), path.stat().st_mtime_ns if path.exists() else 0)
 
 
 @lru_cache(maxsize=4)

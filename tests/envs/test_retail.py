@@ -170,7 +170,7 @@ def test_a_shop_is_the_same_wherever_it_is_made() -> None:
     assert copy.database(task).orders == tasks.database(task).orders
     assert task.id == "retail/2/heldout/3/5"
     assert task.prompt == (
-        "Hi there, My order with the umbrella has come. I want to exchange the umbrella for one"
+        "Hi there! My order with the umbrella has come. I want to exchange the umbrella for one"
         " with canopy clear, the rest as it is."
     )
     assert json.loads(json.dumps(task.metadata)) == task.metadata
