@@ -26,7 +26,7 @@ anybody with `reply(episode)` for either, such as
 
 **An episode** (difficulty 1):
 
-    customer  Hello! I want to pay order #W2264816 in another way. Take my gift card instead.
+    customer  Hello! I want to pay order #W2264816 in another way. Pay it with my gift card.
     model     May I have your email, or your name and zip code?
     customer  My email is mira.keller4410@example.com.
     model     find_user_id_by_email, get_user_details, get_order_details: one call a turn
@@ -227,7 +227,7 @@ def _talk(customer: Customer) -> Iterator[Message]:
             yield _take(customer, look)
     leaving = False
     while not leaving:
-        words = " ".join(_words(wish) for wish in customer.wishes if not wish.closed)
+        words = " ".join(dict.fromkeys(_words(wish) for wish in customer.wishes if not wish.closed))
         leaving = customer.hear(words) is None
         yield _say(words)
         for wish in customer.wishes:

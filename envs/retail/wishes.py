@@ -99,20 +99,21 @@ def _move(scene: Scene, order: Record | None) -> Fields:
     thinks = scene.thinks_again()
     if order is None:
         about, numbers = "I have moved. Please change my default address.", []
+        words = "My home is now"
         name, ids = "modify_user_address", {"user_id": scene.customer["user_id"]}
     else:
         about = f"Please send {scene.named(order)} to another address."
         name, ids = "modify_pending_order_address", {"order_id": order["order_id"]}
-        numbers = [order["order_id"]]
+        numbers, words = [order["order_id"]], "The parcel has to go to"
     final = later if thinks else address
     fields = scene.fields(
         about,
-        f"The new address is {_written(address)}.",
+        f"{words} {_written(address)}.",
         named=[*numbers, address["address1"]],
         action=_call(name, **ids, **final),
         look=_looks(order) if order else [],
     )
-    second = f"No, I gave you the wrong one. It has to be {_written(later)}."
+    second = f"No, I gave you the wrong address. {words} {_written(later)}."
     return fields | _second(thinks, second, [*numbers, later["address1"]])
 
 
@@ -131,7 +132,7 @@ def _pay_otherwise(scene: Scene) -> Fields:
     words = PAYMENT_WORDS[method["source"]]
     return scene.fields(
         f"I want to pay {scene.named(order)} in another way.",
-        f"Take my {words} instead.",
+        f"Pay it with my {words}.",
         named=[order["order_id"], words],
         action=_call(
             "modify_pending_order_payment",
@@ -161,7 +162,7 @@ def _swap(scene: Scene, status: str, tool: str, words: str) -> Fields:
     fields = scene.fields(
         f"{words.format(product=product, order=scene.named(order, item))} with {option} {value},"
         " the rest as it is.",
-        f"Use my {paid} for the difference.",
+        f"For the difference on the {product}, use my {paid}.",
         named=[*names, paid],
         action=_call(
             tool,
@@ -172,7 +173,7 @@ def _swap(scene: Scene, status: str, tool: str, words: str) -> Fields:
         ),
         look=_looks(order, item["product_id"]),
     )
-    second = f"I have thought about it: use my {paid_then} for the difference."
+    second = f"I have thought about it: use my {paid_then} for the difference on the {product}."
     return fields | _second(thinks, second, [*names, paid_then])
 
 
@@ -209,9 +210,10 @@ def _send_back(scene: Scene) -> Fields:
     product = item["name"].lower()
     paid, paid_then = (PAYMENT_WORDS[way["source"]] for way in (method, final))
     names = [order["order_id"], product]
+    bought = f"of order {order['order_id']}" if scene.open_hand else "that I have got"
     fields = scene.fields(
-        f"I want to return the {product} of {scene.named(order, item)}.",
-        f"I want the money on my {paid}.",
+        f"I want to return the {product} {bought}.",
+        f"I want the money for the {product} on my {paid}.",
         named=[*names, paid],
         action=_call(
             "return_delivered_order_items",
@@ -221,7 +223,8 @@ def _send_back(scene: Scene) -> Fields:
         ),
         look=_looks(order),
     )
-    return fields | _second(thinks, f"No, better on my {paid_then}.", [*names, paid_then])
+    second = f"No, I want the money for the {product} on my {paid_then}."
+    return fields | _second(thinks, second, [*names, paid_then])
 
 
 def _ask_total(scene: Scene) -> Fields:
@@ -229,7 +232,9 @@ def _ask_total(scene: Scene) -> Fields:
     order = scene.order("delivered", "processed")
     [payment] = order["payment_history"]
     told = f"How much did I pay for {scene.named(order)}?"
-    return {"told": told, "info": [f"{payment['amount']:.2f}"], "look": _looks(order)}
+    # Without its last zeros, which agents write or leave out.
+    amount = f"{payment['amount']:.2f}".rstrip("0").rstrip(".")
+    return {"told": told, "info": [amount], "look": _looks(order)}
 
 
 def _ask_tracking(scene: Scene) -> Fields:
