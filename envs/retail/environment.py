@@ -96,12 +96,12 @@ class RetailEnv(ToolEnv):
         chosen = retail_tasks(
             tasks, difficulty=difficulty, split=split, seed=task_seed, at_once=user is None
         )
-        self.user = user
+        self.user, self._scripted = user, chosen.scripted
         prompts = (options.get("system_prompt"), chosen.policy)
         options["system_prompt"] = "\n\n".join(filter(None, prompts))
         options["limits"] = options.get("limits") or _LIMITS
         gates = [Component("database", _Records(chosen)), Component("said", said)]
-        if user is None:
+        if user is None and chosen.scripted:
             gates.append(Component("consent", consent))
         super().__init__(
             chosen, [partial(RetailTools, chosen)], Rubric(gates=gates, base=1.0), **options
@@ -111,14 +111,15 @@ class RetailEnv(ToolEnv):
         """Have the customer answer."""
         if self.user is not None:
             return self.user.reply(episode)
-        script = episode.task.metadata.get("script")
-        return follow(script, episode.turns, episode.results)[1] if script else None
+        if not self._scripted:
+            return None
+        _, words = follow(episode.task.metadata["script"], episode.turns, episode.results)
+        return words
 
     def solve(self, task: Task) -> Sequence[Message]:
         """Return turns that solve `task`: against the shop's script, or with nobody to answer."""
-        script = task.metadata.get("script")
-        if script is not None:
-            return list(_talk(Customer(script)))
+        if self._scripted:
+            return list(_talk(Customer(task.metadata["script"])))
         answer = " ".join(["All is done.", *task.metadata["communicate_info"]])
         return [*map(_call, task.metadata["actions"]), _say(answer)]
 
@@ -150,11 +151,13 @@ class _Records:
         self._gold: dict[str, Any] = {}
 
     def __call__(self, final: FinalTurn) -> Score:
-        if final.task.id not in self._gold:
+        gold = self._gold.get(final.task.id)
+        if gold is None:
             if len(self._gold) >= _KEPT:
                 self._gold.clear()
-            self._gold[final.task.id] = _essence(gold_state(self._tasks, final.task))
-        same = _essence(final.state[RetailTools.__name__]) == self._gold[final.task.id]
+            gold = _essence(gold_state(self._tasks, final.task))
+            self._gold[final.task.id] = gold
+        same = _essence(final.state[RetailTools.__name__]) == gold
         return Score.right() if same else Score.wrong("other_records")
 
 
@@ -206,10 +209,7 @@ def said(final: FinalTurn) -> Score:
 
 def consent(final: FinalTurn) -> Score:
     """Pay if the scripted customer was looked up, and nothing was done without its yes."""
-    script = final.task.metadata.get("script")
-    if script is None:
-        return Score.right("no_script")
-    customer, _ = follow(script, final.turns, final.results)
+    customer, _ = follow(final.task.metadata["script"], final.turns, final.results)
     if not customer.found:
         return Score.wrong("not_identified")
     return Score.wrong("unasked") if customer.unasked else Score.right("asked")

@@ -15,6 +15,7 @@ counts are even in one and odd in the other, prices 0 and 1 cent above a multipl
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 from qwq_env.envs.retail import shop_words as words
@@ -27,7 +28,6 @@ from qwq_env.task import Task, find_by_index
 
 _DIFFICULTIES: Final = 3
 _CUSTOMERS: Final = 4
-_KEPT: Final = 256
 _STATUSES: Final = ("pending", "delivered", "processed")
 """Of the three orders of the customer who writes."""
 
@@ -37,6 +37,7 @@ class ShopTaskSet(RetailTaskSet):
 
     size = None
     policy = words.POLICY
+    scripted = True
 
     def __init__(self, *, seed: int = 0, difficulty: int = 1, split: str = "train") -> None:
         """Raises `UsageError` for a difficulty or a split that there is not."""
@@ -45,7 +46,6 @@ class ShopTaskSet(RetailTaskSet):
         if split not in ("train", "heldout"):
             raise unknown("split", split, ("train", "heldout"))
         self.seed, self.difficulty, self.split = seed, difficulty, split
-        self._made: dict[str, tuple[Task, Database]] = {}
 
     def task(self, index: int) -> Task:
         """Return the task at `index` ≥ 0."""
@@ -64,44 +64,39 @@ class ShopTaskSet(RetailTaskSet):
             raise UsageError(f"task {brief(task.id)} is not of this shop; expected {expected}")
         return self._at(task.id)[1]
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Pickle what makes the tasks; they are made again."""
-        return {**self.__dict__, "_made": {}}
-
     @property
     def _prefix(self) -> str:
         return f"retail/{self.difficulty}/{self.split}/{self.seed}/"
 
     def _at(self, task_id: str) -> tuple[Task, Database]:
-        if task_id not in self._made:
-            if len(self._made) >= _KEPT:
-                del self._made[next(iter(self._made))]
-            self._made[task_id] = self._make(task_id)
-        return self._made[task_id]
+        return _make(task_id, self.difficulty, self.split)
 
-    def _make(self, task_id: str) -> tuple[Task, Database]:
-        draws = Draws(task_id, self.split)
-        records, customer = _make_records(draws)
-        opening = draws.pick(words.OPENINGS)
-        by_email = self.difficulty == 1 or bool(draws.below(2))
-        wishes = make_wishes(draws, records, customer, self.difficulty)
-        identity, finds = _identity(customer, by_email)
-        script = {
-            "user_id": customer["user_id"],
-            "identity": identity,
-            "finds": finds,
-            "wishes": wishes,
-        }
-        said = [info for wish in wishes for info in wish.get("info", ())]
-        prompt = " ".join([opening, *(wish["told"] for wish in wishes)])
-        metadata = {
-            "difficulty": self.difficulty,
-            "actions": [wish["action"] for wish in wishes if wish.get("action")],
-            "communicate_info": said,
-            "instructions": _instructions(prompt, identity, wishes),
-            "script": script,
-        }
-        return Task(task_id, prompt, ", ".join(said), metadata=metadata), Database(records)
+
+@lru_cache(maxsize=256)
+def _make(task_id: str, difficulty: int, split: str) -> tuple[Task, Database]:
+    """Make a task and its shop; the episodes of a group, and environments, share them."""
+    draws = Draws(task_id, split)
+    records, customer = _make_records(draws)
+    opening = draws.pick(words.OPENINGS)
+    by_email = difficulty == 1 or bool(draws.below(2))
+    wishes = make_wishes(draws, records, customer, difficulty)
+    identity, finds = _identity(customer, by_email)
+    script = {
+        "user_id": customer["user_id"],
+        "identity": identity,
+        "finds": finds,
+        "wishes": wishes,
+    }
+    said = [info for wish in wishes for info in wish.get("info", ())]
+    prompt = " ".join([opening, *(wish["told"] for wish in wishes)])
+    metadata = {
+        "difficulty": difficulty,
+        "actions": [wish["action"] for wish in wishes if wish.get("action")],
+        "communicate_info": said,
+        "instructions": _instructions(prompt, identity, wishes),
+        "script": script,
+    }
+    return Task(task_id, prompt, ", ".join(said), metadata=metadata), Database(records)
 
 
 def _make_records(draws: Draws) -> tuple[dict[str, dict[str, Record]], Record]:

@@ -13,7 +13,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from qwq_env.checks import is_number
 from qwq_env.envs.retail.database import Database
@@ -74,9 +74,13 @@ _WORDS: Final = {str: "a text", float: "a number", bool: "true or false", list: 
 
 
 class RetailTaskSet(TaskSet):
-    """Tasks, the shop of each, and the policy that its agents keep."""
+    """Tasks, the shop of each, and the policy that its agents keep.
+
+    `scripted` says that the `script` in a task's metadata can play its customer.
+    """
 
     policy: str
+    scripted: ClassVar[bool] = False
 
     @abstractmethod
     def database(self, task: Task) -> Database:
@@ -97,7 +101,11 @@ class Tau2TaskSet(RetailTaskSet):
         self.folder = Path(folder)
         self.policy = _read(self.folder / "policy.md")
         self._database = _database_of(self.folder / "db.json")
-        self._tasks = ListTaskSet(_tasks_of(self.folder, split, at_once))
+        chosen = _tasks_of(self.folder, split, at_once)
+        try:
+            self._tasks = ListTaskSet(chosen)
+        except UsageError as error:
+            raise UsageError(f"{self.folder / 'tasks.json'}: {error}") from None
         self.size = self._tasks.size
 
     def task(self, index: int) -> Task:

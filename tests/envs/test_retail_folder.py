@@ -64,6 +64,12 @@ BROKEN = [
         lambda rows: rows[0].update(initial_state={"message_history": []}),
         "initial_state: .*expected null",
     ),
+    (
+        "tasks.json",
+        lambda rows: rows[0]["evaluation_criteria"].update(actions=[{"name": "calculate"}]),
+        "actions, 0: no arguments; found name",
+    ),
+    ("db.json", "[]", r"db.json: \[\]; expected an object"),
     ("db.json", lambda data: data.pop("orders"), "db.json: no orders; found products, users"),
     (
         "db.json",
@@ -95,3 +101,9 @@ def test_what_is_wrong_in_a_folder_is_said_in_one_line(
         RetailEnv(broken(tmp_path, name, change))
 
     assert "\n" not in str(caught.value)
+
+
+def test_two_tasks_of_one_id_are_told_with_the_file(tmp_path: Path) -> None:
+    folder = broken(tmp_path, "tasks.json", lambda rows: rows[1].update(id="39"))
+    with pytest.raises(UsageError, match=r"tasks.json: .* two tasks share the id '39'"):
+        RetailEnv(folder, split="base")
