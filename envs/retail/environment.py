@@ -6,7 +6,7 @@ yes for it, and does it. `tasks="shop"` is procedural: seeded, endless, in three
 a scripted customer, and needs no data. A folder as tau2-bench publishes its retail domain (db.json,
 policy.md, tasks.json, split_tasks.json) gives those tasks.
 
-**Tools.** The fifteen of tau2-bench's retail domain and its calculator, with its effects:
+**Tools.** The sixteen of tau2-bench's retail domain, its calculator included, with their effects:
 `RetailTools`.
 
 **Reward.** 1.0 if the records end as the gold actions leave them and the model's answers hold what
