@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from qwq_env.envs.general_tasks import InstructionTaskSet as InstructionTaskSet
     from qwq_env.envs.math import MathToolEnv as MathToolEnv
     from qwq_env.envs.math import math_tasks as math_tasks
+    from qwq_env.envs.retail.environment import RetailEnv as RetailEnv
+    from qwq_env.envs.retail.environment import retail_tasks as retail_tasks
+    from qwq_env.envs.retail.tasks import RetailTaskSet as RetailTaskSet
+    from qwq_env.envs.retail.tasks import user_instructions as user_instructions
     from qwq_env.envs.reward_models import make_reward_model as make_reward_model
 else:
     __all__, __getattr__, __dir__ = lazy_exports(
@@ -20,6 +24,8 @@ else:
             "arithmetic": "ArithmeticTaskSet",
             "general": "GeneralEnv general_tasks",
             "general_tasks": "InstructionTaskSet",
+            "retail.environment": "RetailEnv retail_tasks",
+            "retail.tasks": "RetailTaskSet user_instructions",
             "reward_models": "make_reward_model",
         },
     )

@@ -155,3 +155,9 @@ gymnasium.register(
     vector_entry_point="qwq_env.envs.general:make_vector",
     disable_env_checker=True,
 )
+gymnasium.register(
+    id="qwq/Retail-v0",
+    entry_point="qwq_env.envs.retail.environment:RetailEnv",
+    vector_entry_point="qwq_env.envs.retail.environment:make_vector",
+    disable_env_checker=True,
+)

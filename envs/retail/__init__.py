@@ -1,0 +1,1 @@
+"""`qwq/Retail-v0`: the agent of a shop, with a policy, a database, and a customer who answers."""
