@@ -41,7 +41,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, Unpack
 
 from qwq_env.env import ToolEnv
 from qwq_env.envs.retail.customer import Customer, Wish, follow
@@ -51,6 +51,7 @@ from qwq_env.envs.retail.tools import RetailTools
 from qwq_env.episode import Episode, Said
 from qwq_env.errors import ToolError, UsageError, brief
 from qwq_env.grading.score import Score
+from qwq_env.options import EnvironmentOptions
 from qwq_env.outcome import EpisodeLimits
 from qwq_env.rubric import Component, FinalTurn, Rubric
 from qwq_env.task import Task
@@ -89,7 +90,7 @@ class RetailEnv(ToolEnv):
         difficulty: int = 1,
         split: str = "train",
         task_seed: int = 0,
-        **options: Any,
+        **options: Unpack[EnvironmentOptions],
     ) -> None:
         if user is not None and not callable(getattr(user, "reply", None)):
             raise UsageError(f"user: {brief(user)}; expected None or one with reply, as ChatUser")
