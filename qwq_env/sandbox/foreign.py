@@ -277,20 +277,20 @@ class _Parse:
         before = self.size
         while (end := self._end_of_piece()) > self._at:
             piece = json.loads(f'"{self._text[self._at : end].decode()}"')
+            characters += len(piece)
+            # The widest character makes every one as wide.
+            width = max(width, min(4, (sys.getsizeof(piece) - sys.getsizeof("")) // len(piece)))
+            self.size = before
+            self._count(width * characters)
             pieces.append(piece)
             waiting += len(piece)
             if waiting > _MOST_AT_ONCE + len(text) // 8:
                 # Grown so, it takes its memory bit by bit, of which most of the time is.
                 text += "".join(pieces)
                 pieces, waiting = [], 0
-            self._count(sys.getsizeof(piece))
-            characters += len(piece)
-            width = max(width, min(4, (sys.getsizeof(piece) - sys.getsizeof("")) // len(piece)))
             self._at = end
             yield
         self._pass(b'"')
-        # The widest character makes every one as wide.
-        self._count(width * characters)
         self.size = before
         text += "".join(pieces)
         return text
