@@ -66,7 +66,7 @@ def code_row(row: Mapping[str, Any], task_id: str) -> Task:
         return replace(asked, answer=_solution(row), metadata=metadata)
     told = _how(problem, public if "test_list" in row or "test_cases" in row else None)
     starter = row.get("starter_code")
-    begun = f"\n\nBegin with this:\n{fenced(starter)}" if _is_text(starter) else ""
+    begun = f"\n\nBegin with this:\n{fenced(str(starter))}" if _is_text(starter) else ""
     prompt = f"{question.strip()}{_sections(row)}{begun}\n\n{told}{INSTRUCTION}"
     return Task(identity, prompt, _solution(row), metadata=metadata)
 

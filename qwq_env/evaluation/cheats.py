@@ -12,7 +12,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice, repeat
 from typing import Final
 
 from qwq_env import portal
@@ -152,10 +152,10 @@ async def _play(
 
 async def _take(episode: Episode, moves: Sequence[Move]) -> tuple[float | None, str]:
     # A user may answer whatever is said; the same is said to it until it gives up, or we do.
-    for move in [*moves, *moves[-1:] * _MOST_REPEATED]:
-        message = None if isinstance(move, Turn | str) else move
-        turn = move if message is None else read_assistant(message, episode.settings.dialect)
-        await episode.step(turn)  # type: ignore[arg-type]  # it is no message any more
+    for move in chain(moves, repeat(moves[-1], _MOST_REPEATED)):
+        if not isinstance(move, Turn | str):
+            move = read_assistant(move, episode.settings.dialect)
+        await episode.step(move)
         if episode.outcome is not None:
             break
     else:

@@ -219,20 +219,24 @@ def _both(left: Any, right: Any) -> dict[str, Any]:
 
 def _bounds(schema: Mapping[str, Any], whole: bool) -> tuple[float, float]:
     """Return the least and the greatest number to draw, both allowed."""
-    step = 1 if whole else 0.01
-    low, high = schema.get("minimum"), schema.get("maximum")
+    step = 1.0 if whole else 0.01
+    low, high = _number_or(schema.get("minimum")), _number_or(schema.get("maximum"))
     above, below = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
     # An older draft says by True that the bound itself is not allowed.
-    above, below = (low if above is True else above), (high if below is True else below)
-    lows = [each for each in (low, None if _odd(above) else above + step) if not _odd(each)]
-    highs = [each for each in (high, None if _odd(below) else below - step) if not _odd(each)]
-    least = max(lows) if lows else (min(-1, min(highs) - 100) if highs else -1)
-    most = min(highs) if highs else max(100, least + 100)
-    return least, max(least, most)
+    above = low if above is True else _number_or(above)
+    below = high if below is True else _number_or(below)
+    lows = [low, None if above is None else above + step]
+    highs = [high, None if below is None else below - step]
+    least = max((each for each in lows if each is not None), default=None)
+    most = min((each for each in highs if each is not None), default=None)
+    if least is None:
+        least = -1.0 if most is None else min(-1.0, most - 100)
+    return least, max(least, max(100.0, least + 100) if most is None else most)
 
 
-def _odd(value: Any) -> bool:
-    return isinstance(value, bool) or not isinstance(value, int | float)
+def _number_or(value: Any) -> float | None:
+    """Return a number, None for what is none; True and False are none."""
+    return None if isinstance(value, bool) or not isinstance(value, int | float) else value
 
 
 def _whole(value: Any, default: int) -> int:

@@ -201,10 +201,11 @@ async def test_what_run_tests_shows(task, code, parts):
 
 
 @pytest.mark.asyncio
-async def test_a_program_that_hangs_is_told_and_ends_the_tests(monkeypatch):
+async def test_a_program_that_hangs_is_told_and_no_test_begins_late(monkeypatch):
     from qwq_env.grading.code import report
 
     monkeypatch.setattr(report, "_MOST_SECONDS", 0.2)
+    monkeypatch.setattr(report, "_TOGETHER_SECONDS", 0.1)
     result = await run_public("def add(a, b):\n    while True: pass")
 
     assert "timeout, longer than 0.2 seconds" in result.content

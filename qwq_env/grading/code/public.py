@@ -30,6 +30,7 @@ from qwq_env.grading.code.rows import MISSHAPEN, form_of, json_of, read_problem
 Row = Mapping[str, Any]
 
 _MOST_EXAMPLES = 20
+_MOST_LINES = 20
 _MOST_DOCSTRING = 20_000
 _GIVES = re.compile(
     r"\s*(?:(?:==>|=+>|-+>|==|=|➞|→|#\s*=+>|,?\s*(?:should\s+)?returns?\b|,?\s*should be\b)\s*)+"
@@ -163,15 +164,15 @@ def _examples(row: Row) -> CodeProblem | None:
     """Read `>>> f(1)`, `f(1) == 2`, `f(1) ➞ 2` and `f(1) should return 2` in a docstring."""
     whole = read_problem(row)
     entry = row["entry_point"]
-    lines = _docstring(row.get("prompt") or "", entry).split("\n")
+    prompt = row.get("prompt")
+    lines = _docstring(prompt if isinstance(prompt, str) else "", entry).split("\n")
     tests: dict[str, CallTest] = {}
     for number, line in enumerate(lines):
         for call, rest in _calls(line, entry):
             gives = _GIVES.match(rest)
-            text = rest[gives.end() :] if gives else ""
+            value = _literal_text(rest[gives.end() :] if gives else "")
             if ">>>" in line and not rest.strip():
-                text = _until_blank(lines[number + 1 :])
-            value = _literal_text(text)
+                value = _printed_below(lines[number + 1 :])
             if value is not _NO_LITERAL:
                 tests.setdefault(repr(call[1]), CallTest(*call, equals(value)))
     found = tuple(tests.values())[:_MOST_EXAMPLES]
@@ -200,13 +201,16 @@ def _calls(line: str, entry: str) -> Iterator[tuple[tuple[str, tuple[Any, ...]],
                 break
 
 
-def _until_blank(lines: list[str]) -> str:
-    kept: list[str] = []
-    for line in lines:
+def _printed_below(lines: list[str]) -> Any:
+    """Return the value that an interpreter shows in the next line, or the next few."""
+    text = ""
+    for line in lines[:_MOST_LINES]:
         if not line.strip() or line.strip().startswith(">>>"):
             break
-        kept.append(line.strip())
-    return "\n".join(kept)
+        text = f"{text}\n{line.strip()}".strip()
+        if (value := _literal_text(text)) is not _NO_LITERAL:
+            return value
+    return _NO_LITERAL
 
 
 def _expression(text: str) -> ast.expr | None:

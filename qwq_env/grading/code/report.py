@@ -6,14 +6,15 @@ given, what was expected and what came instead. It is for public tests only.
 
 from __future__ import annotations
 
+import secrets
 import time
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from qwq_env.errors import UsageError, brief
 from qwq_env.grading.code.output import same_output
 from qwq_env.grading.code.prelude import with_prelude
 from qwq_env.grading.code.problem import CallTest, CodeProblem, Script, StdinTest
-from qwq_env.grading.code.script import ScriptRunner, UnusableTests, with_callee
+from qwq_env.grading.code.script import with_callee
 from qwq_env.sandbox.interface import Sandbox
 from qwq_env.sandbox.result import Limits
 from qwq_env.sandbox.source import checked_code
@@ -23,13 +24,15 @@ _MOST_SHOWN: Final = 3
 _MOST_CHARACTERS: Final = 400
 _MOST_SECONDS: Final = 5.0
 _TOGETHER_SECONDS: Final = 15.0
-_SLOW: Final = "timeout"
 _ENDS: Final = {
     "memory": "out of memory",
     "output": "too much output",
     "killed": "the interpreter died",
     "unsupported": "what came back is no plain value (a number, a text, a list, ...)",
 }
+
+
+Test = StdinTest | CallTest | Script
 
 
 class Report(NamedTuple):
@@ -60,8 +63,8 @@ class Report(NamedTuple):
 async def report(sandbox: Sandbox, problem: CodeProblem, code: str) -> Report:
     """Run the tests of `problem` against a program, one after the other, and say what failed.
 
-    A test has at most 5 seconds, and the first that takes longer is the last. What the program
-    does is in the report; raises `InfrastructureError` where the sandbox failed.
+    A test has at most 5 seconds, and none begins after 15. Whatever the program does is in the
+    report; raises `InfrastructureError` where the sandbox failed.
     """
     program = with_prelude(problem.prelude, code)
     tests = problem.tests
@@ -71,25 +74,29 @@ async def report(sandbox: Sandbox, problem: CodeProblem, code: str) -> Report:
         return Report(len(tests), 0, (f"the program cannot be run: {error}",))
     seconds = min(problem.seconds, _MOST_SECONDS)
     limits = Limits(cpu_seconds=seconds, wall_seconds=2 * seconds, memory_mb=512)
-    if isinstance(tests[0], Script):
-        return await _script(sandbox, tests[0], program, limits)
     failures: list[str] = []
     deadline = time.monotonic() + _TOGETHER_SECONDS
     for number, test in enumerate(tests, 1):
-        one = _printed if isinstance(test, StdinTest) else _returned
-        if (problem_of := await one(sandbox, test, program, limits)) is not None:
-            failures.append(f"test {number}:{problem_of}")
-            if f"got: {_SLOW}" in problem_of:
-                break
+        shown = await _shown(sandbox, test, program, limits)
+        failures += [f"test {number}:{shown}"] if shown else []
         if time.monotonic() > deadline:
             break
     return Report(len(tests), number, tuple(failures))
 
 
-async def _printed(sandbox: Sandbox, test: Any, program: str, limits: Limits) -> str | None:
+async def _shown(sandbox: Sandbox, test: Test, program: str, limits: Limits) -> str:
+    """Return what is to be seen of a test that failed, "" for one that passed."""
+    if isinstance(test, Script):
+        return await _asserted(sandbox, test, program, limits)
+    if isinstance(test, StdinTest):
+        return await _printed(sandbox, test, program, limits)
+    return await _returned(sandbox, test, program, limits)
+
+
+async def _printed(sandbox: Sandbox, test: StdinTest, program: str, limits: Limits) -> str:
     result = await sandbox.run(program, stdin=test.input.encode(), limits=limits)
     if result.ok and same_output(result.stdout, test.output):
-        return None
+        return ""
     got = _short(result.stdout.rstrip("\n")) or "nothing"
     if not result.ok:
         got = _ended(result.status, result.stderr.strip(), limits)
@@ -97,12 +104,12 @@ async def _printed(sandbox: Sandbox, test: Any, program: str, limits: Limits) ->
     return _lines(input=given, expected=wanted, got=got)
 
 
-async def _returned(sandbox: Sandbox, test: CallTest, program: str, limits: Limits) -> str | None:
+async def _returned(sandbox: Sandbox, test: CallTest, program: str, limits: Limits) -> str:
     asked = [(test.function, *test.arguments)]
     source = with_callee(program)
     [result] = await sandbox.call(source, "_call_", asked, limits=limits)
     if result.ok and test.check(result.value):
-        return None
+        return ""
     arguments = ", ".join(brief(argument, 200) for argument in test.arguments)
     got = brief(result.value, 200)
     if not result.ok:
@@ -111,27 +118,28 @@ async def _returned(sandbox: Sandbox, test: CallTest, program: str, limits: Limi
     return _lines(input=f"{test.function}({arguments})", expected=wanted, got=got)
 
 
-async def _script(sandbox: Sandbox, script: Script, program: str, limits: Limits) -> Report:
-    """Play assertions that hold more than a call and a value: which of them fails is all we see."""
-    runner = ScriptRunner(sandbox, script, limits)
-    try:
-        verdict = await runner.run(program)
-    except UnusableTests as error:
-        return Report(1, 0, (f"the tests cannot be run: {error}",))
-    source = _short(script.sources[1])
-    failed = [
-        f"test {number + 1}:{_lines(test=source, got=_ended(status, '', limits))}"
-        for status, number in verdict.failures
-    ]
-    return Report(verdict.tests, verdict.tests, tuple(failed))
+async def _asserted(sandbox: Sandbox, script: Script, program: str, limits: Limits) -> str:
+    """Run assertions that hold more than a call and a value, beside the program that they test.
+
+    They may see each other: what the tests expect is public.
+    """
+    token = secrets.token_hex(8)
+    before, asserted = script.sources
+    parts = [with_prelude(before, program), script.closing, asserted, repr(token)]
+    result = await sandbox.run("\n".join(parts), limits=limits)
+    if result.ok and result.value == repr(token):
+        return ""
+    last = result.stderr.strip().rpartition("\n")[2]
+    words = "something else" if last == "AssertionError" else last
+    if result.ok:
+        words = "the program ended before the test"
+    return _lines(test=_short(asserted), got=_ended(result.status, words, limits))
 
 
 def _ended(status: str, error: str, limits: Limits) -> str:
-    if status == _SLOW:
-        return f"{_SLOW}, longer than {limits.cpu_seconds:g} seconds"
-    words = {**_ENDS, "wrong": "another value", "load": "an error while loading"}.get(status)
-    last = cut_characters(error, _MOST_CHARACTERS).text
-    return words or last or "an error"
+    if status == "timeout":
+        return f"timeout, longer than {limits.cpu_seconds:g} seconds"
+    return _ENDS.get(status) or _short(error) or "an error"
 
 
 def _short(text: str) -> str:
