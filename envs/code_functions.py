@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Sequence
-from typing import Any, Final, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal, NamedTuple
 
 from qwq_env.envs.code_operations import OPERATIONS, Operation, applied
 from qwq_env.envs.code_rows import INSTRUCTION
 from qwq_env.errors import UsageError, brief, unknown
 from qwq_env.task import Task, TaskSet, find_by_index
 
-FUNCTION: Final = "transform"
+_NAMES: Final = (
+    "adapt", "arrange", "change", "compute", "convert", "derive", "handle", "make_over", "prepare",
+    "process", "refine", "reshape", "revise", "rework", "transform", "work_out",
+)  # fmt: skip
+"""What a task calls its function: a program for another task has the wrong name."""
 _COUNTS: Final = (1, 2, 4)
 """How many operations a task of each difficulty has at most: 1, 2, and 3 or 4."""
 _PUBLIC, _HIDDEN = 3, 12
@@ -73,7 +77,8 @@ class FunctionTaskSet(TaskSet):
                 given = [_input(operations[0].takes, chance) for _ in range(_PUBLIC + _HIDDEN - 1)]
                 given.insert(_PUBLIC, _EMPTY[operations[0].takes])
                 if _telling(operations, given[_PUBLIC:]):
-                    return _task(f"{self._prefix}{index}", self.difficulty, operations, given)
+                    asked = _Asked(chance.choice(_NAMES), operations, given)
+                    return asked.task(f"{self._prefix}{index}", self.difficulty)
 
     def find(self, task_id: str) -> Task:
         """Return the task with that id. Raises `KeyError` for an id of another set."""
@@ -97,36 +102,42 @@ class FunctionTaskSet(TaskSet):
         return found
 
 
-def solution(operations: Sequence[Operation]) -> str:
+def solution(name: str, operations: Sequence[Operation]) -> str:
     """Return a program that does the operations, one a line."""
     lines = [f"    x = {operation.code}" for operation in operations]
-    return "\n".join([f"def {FUNCTION}(x):", *lines, "    return x"])
+    return "\n".join([f"def {name}(x):", *lines, "    return x"])
 
 
-def _task(
-    task_id: str, difficulty: int, operations: Sequence[Operation], given: Sequence[Any]
-) -> Task:
-    tests = [
-        {"function": FUNCTION, "arguments": [each], "expected": applied(operations, each)}
-        | ({"public": True} if number < _PUBLIC else {})
-        for number, each in enumerate(given)
-    ]
-    told = "\n".join(f"{number}. {each.words}" for number, each in enumerate(operations, 1))
-    examples = "\n".join(
-        f"{FUNCTION}({each['arguments'][0]!r}) == {each['expected']!r}" for each in tests[:_PUBLIC]
-    )
-    first, last = _KINDS[operations[0].takes], _KINDS[operations[-1].gives]
-    several = ", one after the other" if len(operations) > 1 else ""
-    prompt = (
-        f"Write a Python function `{FUNCTION}(x)`. Its argument is {first}, and it returns {last}."
-        f" It does this{several}:\n{told}\n\nExamples:\n{examples}\n{INSTRUCTION}"
-    )
-    return Task(
-        task_id,
-        prompt,
-        solution(operations),
-        metadata={"difficulty": difficulty, "tests": tests},
-    )
+class _Asked(NamedTuple):
+    """A function, what it is to do, and the inputs of its tests, the public ones first."""
+
+    name: str
+    operations: Sequence[Operation]
+    given: Sequence[Any]
+
+    def task(self, task_id: str, difficulty: int) -> Task:
+        tests = [
+            {"function": self.name, "arguments": [each], "expected": applied(self.operations, each)}
+            | ({"public": True} if number < _PUBLIC else {})
+            for number, each in enumerate(self.given)
+        ]
+        metadata = {"difficulty": difficulty, "tests": tests}
+        program = solution(self.name, self.operations)
+        return Task(task_id, self._prompt(tests), program, metadata=metadata)
+
+    def _prompt(self, tests: Sequence[Mapping[str, Any]]) -> str:
+        told = [f"{number}. {each.words}" for number, each in enumerate(self.operations, 1)]
+        examples = [
+            f"{self.name}({test['arguments'][0]!r}) == {test['expected']!r}"
+            for test in tests[:_PUBLIC]
+        ]
+        takes, gives = _KINDS[self.operations[0].takes], _KINDS[self.operations[-1].gives]
+        several = ", one after the other" if len(told) > 1 else ""
+        return "\n".join([
+            f"Write a Python function `{self.name}(x)`. Its argument is {takes}, and it returns"
+            f" {gives}. It does this{several}:",
+            *told, "", "Examples:", *examples, INSTRUCTION,
+        ])  # fmt: skip
 
 
 _EMPTY: Final[dict[str, Any]] = {"numbers": [], "words": [], "text": ""}

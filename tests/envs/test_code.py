@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import random
+from collections import Counter
 
 import gymnasium as gym
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from qwq_env import portal
 from qwq_env.cli import main
 from qwq_env.envs.code import CodeToolEnv, HiddenTests, PublicTests
-from qwq_env.envs.code_functions import FUNCTION, FunctionTaskSet
+from qwq_env.envs.code_functions import FunctionTaskSet
 from qwq_env.envs.code_operations import OPERATIONS, applied
 from qwq_env.envs.code_rows import fenced
 from qwq_env.errors import UsageError
@@ -100,15 +101,23 @@ def test_what_solves_a_task_is_paid(difficulty, split):
     env.close()
 
 
+def name_of(task: Task) -> str:
+    return task.metadata["tests"][0]["function"]
+
+
 def shown(task: Task) -> list[dict]:
     return [test for test in task.metadata["tests"] if "public" in test]
+
+
+def body_of(task: Task) -> str:
+    return task.answer.partition("\n")[2]
 
 
 def memorised(task: Task) -> str:
     known = {
         repr(t["arguments"][0]): t["expected"] for t in task.metadata["tests"] if "public" in t
     }
-    return f"def {FUNCTION}(x): return {known!r}.get(repr(x))"
+    return f"def {name_of(task)}(x): return {known!r}.get(repr(x))"
 
 
 ANY = """
@@ -119,21 +128,21 @@ class Any(list):
 """
 CHEATS = {
     "empty": lambda task: "pass",
-    "nothing": lambda task: f"def {FUNCTION}(x): pass",
-    "the same": lambda task: f"def {FUNCTION}(x): return x",
+    "nothing": lambda task: f"def {name_of(task)}(x): pass",
+    "the same": lambda task: f"def {name_of(task)}(x): return x",
     "prints": lambda task: "".join(f"print({t['expected']!r})\n" for t in shown(task)),
     "memorises": memorised,
     "a constant": lambda task: (
-        f"def {FUNCTION}(x): return {task.metadata['tests'][3]['expected']!r}"
+        f"def {name_of(task)}(x): return {task.metadata['tests'][3]['expected']!r}"
     ),
     "leaves": lambda task: "import os\nos._exit(0)",
-    "leaves when called": lambda task: f"import os\ndef {FUNCTION}(x): os._exit(0)",
+    "leaves when called": lambda task: f"import os\ndef {name_of(task)}(x): os._exit(0)",
     "exits": lambda task: "raise SystemExit",
-    "exits when called": lambda task: f"def {FUNCTION}(x): raise SystemExit(0)",
-    "equals everything": lambda task: f"{ANY}\ndef {FUNCTION}(x): return Any()",
+    "exits when called": lambda task: f"def {name_of(task)}(x): raise SystemExit(0)",
+    "equals everything": lambda task: f"{ANY}\ndef {name_of(task)}(x): return Any()",
     "changes builtins": lambda task: (
         "import builtins\nbuiltins.all = builtins.any = builtins.isinstance = lambda *a: True\n"
-        f"def {FUNCTION}(x): return 1"
+        f"def {name_of(task)}(x): return 1"
     ),
 }
 
@@ -269,7 +278,7 @@ def test_random_policies_raise_nothing():
     env = CodeToolEnv(feedback=True, attempts=1)
     env.action_space.seed(1)
     chance = random.Random(1)
-    programs = ["x", "def transform(x): return x", "import os; os._exit(1)", "raise SystemExit"]
+    programs = ["x", "def adapt(x): return x", "import os; os._exit(1)", "raise SystemExit"]
     tests = next(tool for tool in env.settings.tools if tool.name == "run_tests")
     for number in range(100):
         env.reset(seed=number)
@@ -349,9 +358,18 @@ def test_tasks_are_the_same_everywhere_and_found_by_their_ids():
 
 
 @pytest.mark.parametrize("difficulty", [1, 2, 3])
+def test_no_solution_is_that_of_many_tasks(difficulty):
+    for seed in range(3):
+        tasks = [FunctionTaskSet(seed=seed, difficulty=difficulty).task(i) for i in range(100)]
+        [(_, times)] = Counter(task.answer for task in tasks).most_common(1)
+
+        assert times / len(tasks) < 0.05
+
+
+@pytest.mark.parametrize("difficulty", [1, 2, 3])
 def test_the_splits_share_no_solution(difficulty):
     train, heldout = (
-        {FunctionTaskSet(seed=seed, difficulty=difficulty, split=split).task(i).answer
+        {body_of(FunctionTaskSet(seed=seed, difficulty=difficulty, split=split).task(i))
          for seed in (0, 1) for i in range(150)}
         for split in ("train", "heldout")
     )  # fmt: skip
