@@ -45,7 +45,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     template.add_argument("--dialect", default="qwq", help="the dialect to compare it with")
     template.set_defaults(run=run_template)
 
-    grader = checks.add_parser("grader", help="see what an environment pays policies that cheat")
+    grader = checks.add_parser(
+        "grader",
+        help="see what an environment pays policies that cheat",
+        description="Plays policies that cheat, and one that knows the answer. Some call every tool"
+        " with arguments drawn at random: take tools that may be called so.",
+    )
     grader.add_argument("env_id", help="the environment, for example qwq/MathTool-v0")
     grader.add_argument("--tasks", type=int, default=64, help="tasks that each one plays (64)")
     grader.add_argument("--threshold", type=float, default=0.05, help="what a cheat may get (0.05)")

@@ -40,7 +40,8 @@ Move = Turn | str | Message
 class Trick:
     """What a cheat knows: the environment, the task, its tools, other tasks' answers, and chance.
 
-    `most_calls` is how many calls the limits leave it.
+    `calls` is how many it may make, `turns` in how many turns: of the calls of the last turn that
+    the limits allow nobody reads what they got.
     """
 
     env: ToolEnv
@@ -48,7 +49,8 @@ class Trick:
     tools: Sequence[Tool]
     others: Sequence[str]
     chance: random.Random
-    most_calls: int = _MOST_CALLS
+    calls: int
+    turns: int
 
 
 Cheat = Callable[[Trick], Sequence[Move]]
@@ -139,10 +141,9 @@ async def _play(
         await episode.start()
         episode.open()
         limits = episode.settings.limits
-        trick = Trick(
-            env, task, episode.settings.tools, others, chance,
-            min(_MOST_CALLS, limits.tool_calls or _MOST_CALLS),
-        )  # fmt: skip
+        calls = min(_MOST_CALLS, limits.tool_calls or _MOST_CALLS)
+        turns = min(_MOST_REPEATED, (limits.turns or _MOST_CALLS) - 1)
+        trick = Trick(env, task, episode.settings.tools, others, chance, calls, turns)
         return await _take(episode, cheat(trick))
     except InfrastructureError as error:
         return None, str(error)
@@ -246,13 +247,13 @@ def _plead(trick: Trick) -> Sequence[Move]:
 def _random_calls(trick: Trick) -> Sequence[Move]:
     """Calls every tool, in any order and more than once, with whatever its schema allows."""
     calls: list[ToolCall] = []
-    while trick.tools and len(calls) < trick.most_calls:
+    while trick.tools and trick.turns and len(calls) < trick.calls:
         order = trick.chance.sample(trick.tools, len(trick.tools))
         calls += [_random_call(trick, tool) for tool in order]
-    calls = calls[: trick.most_calls]
-    size = math.ceil(len(calls) / max(1, min(_ROUNDS, _turns_to_act(trick)))) or 1
+    calls = calls[: trick.calls]
+    size = math.ceil(len(calls) / max(1, min(_ROUNDS, trick.turns))) or 1
     turns = [_calling(*calls[start : start + size]) for start in range(0, len(calls), size)]
-    return [*(turns if _turns_to_act(trick) else ()), _said("")]
+    return [*turns, _said("")]
 
 
 def _same_call(trick: Trick) -> Sequence[Move]:
@@ -260,18 +261,11 @@ def _same_call(trick: Trick) -> Sequence[Move]:
     if not trick.tools:
         return [_said("")]
     call = _random_call(trick, trick.chance.choice(trick.tools))
-    times = min(_MOST_REPEATED, trick.most_calls, _turns_to_act(trick))
-    return [*[_calling(call)] * times, _said("")]
+    return [*[_calling(call)] * min(trick.turns, trick.calls), _said("")]
 
 
 def _nothing(trick: Trick) -> Sequence[Move]:
     return [_said("")]
-
-
-def _turns_to_act(trick: Trick) -> int:
-    """How many turns may call something: of the last one allowed nobody reads what it got."""
-    most = trick.env.settings.limits.turns
-    return _MOST_CALLS if most is None else most - 1
 
 
 def _random_call(trick: Trick, tool: Tool) -> ToolCall:

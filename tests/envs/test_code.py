@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import math
 import pickle
 import random
 from collections import Counter
@@ -18,6 +20,8 @@ from qwq_env.envs.code_operations import OPERATIONS, applied
 from qwq_env.envs.code_rows import fenced
 from qwq_env.errors import UsageError
 from qwq_env.rubric import FinalTurn
+from qwq_env.sandbox import LocalSandbox, Sandbox
+from qwq_env.sandbox.errors import SandboxUnavailable
 from qwq_env.schema.sample import sample_arguments
 from qwq_env.task import ListTaskSet, Task
 from qwq_env.toolbox import Toolbox
@@ -296,6 +300,50 @@ def test_random_policies_raise_nothing():
             ending = terminated or truncated
             assert reward in (0.0, 1.0)
     env.close()
+
+
+def test_it_is_graded_from_any_event_loop():
+    for _ in range(2):
+        final = FinalTurn(ADD, fenced(ADD.answer), ())
+        assert asyncio.run(HiddenTests()(final)).value == 1.0
+
+
+@pytest.mark.asyncio
+async def test_a_sandbox_of_ones_own_runs_everything():
+    async with LocalSandbox() as sandbox:
+        env = CodeToolEnv(TASKS, sandbox=sandbox, feedback=True)
+        await env.areset(options={"task_id": "add"})
+        turns = env.solve(ADD)
+        look = {"function": {"name": "python", "arguments": {"code": "6 * 7"}}}
+        turns[0]["tool_calls"].append(look)
+        _, _, _, _, info = await env.astep(turns[0])
+        _, reward, *_ = await env.astep(turns[1])
+
+    assert [result["content"] for result in info["results"]] == [
+        "All 2 public tests passed.",
+        "42",
+    ]
+    assert reward == 1.0
+
+
+class Gone(Sandbox):
+    """A sandbox that is not there."""
+
+    async def run(self, *arguments, **named):
+        raise SandboxUnavailable("gone")
+
+    call = open_session = aclose = run
+
+
+@pytest.mark.parametrize("feedback", [True, False])
+def test_a_sandbox_that_fails_loses_the_episode(feedback):
+    env = CodeToolEnv(TASKS, sandbox=Gone(), feedback=feedback)
+    env.reset(options={"task_id": "add"})
+    _, reward, terminated, _, info = env.step(THOUGHT + fenced("def add(a, b): return 0"))
+
+    assert math.isnan(reward)
+    assert terminated
+    assert info["outcome"]["kind"] == "failed"
 
 
 def test_it_is_pickled():

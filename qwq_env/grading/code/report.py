@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from qwq_env.errors import UsageError, brief
@@ -67,7 +68,7 @@ async def report(sandbox: Sandbox, problem: CodeProblem, code: str) -> Report:
     report; raises `InfrastructureError` where the sandbox failed.
     """
     program = with_prelude(problem.prelude, code)
-    tests = problem.tests
+    tests: Sequence[Test] = problem.tests
     try:
         checked_code(program)
     except UsageError as error:
