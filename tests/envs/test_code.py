@@ -153,7 +153,7 @@ CHEATS = {
 
 @pytest.mark.parametrize("cheat", CHEATS)
 def test_a_program_that_solves_nothing_is_not_paid(cheat):
-    tasks = [FunctionTaskSet(difficulty=d, seed=5).task(i) for d in (1, 2, 3) for i in range(5)]
+    tasks = [FunctionTaskSet(difficulty=d, seed=5).task(i) for d in (1, 2, 3) for i in range(3)]
     paid = [graded(task, CHEATS[cheat](task)) for task in tasks]
 
     assert None not in paid
@@ -170,7 +170,7 @@ def test_an_operation_that_is_left_out_is_not_paid():
 
 
 def test_the_audit_finds_it_sound(capsys):
-    assert main(["check", "grader", "qwq/CodeTool-v0", "--tasks", "4", "--json"]) == 0
+    assert main(["check", "grader", "qwq/CodeTool-v0", "--tasks", "3", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["failed"] == []
 
 

@@ -147,6 +147,17 @@ def test_a_row_is_asked_and_solved(form, tmp_path) -> None:
     assert (reward, terminated) == (1.0, True)
 
 
+def test_a_definition_in_a_docstring_is_no_example() -> None:
+    told = '"""Give the numbers f(0) to f(n): f(0) = 1,\n    f(1) = 2\n    f(n) = n.\n\n    %s"""'
+    row = {**ROWS["HumanEval"][0], "entry_point": "f"}
+
+    def read(example: str) -> list:
+        return inputs_of(read_public({**row, "prompt": f"def f(n):\n    {told % example}"}))
+
+    assert read("f(2) = [1, 2, 2]") == [(2,)]
+    assert read("f(2) == [1, 2, 2]") == [(1,), (2,)]
+
+
 def test_the_first_assertion_is_in_the_prompt_and_the_others_are_not() -> None:
     task = code_row(ROWS["MBPP"][0], "x")
 

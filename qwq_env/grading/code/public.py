@@ -12,6 +12,8 @@
 | KodCode, LeetCodeDataset in prose, DeepCoder's `functional` | none |
 
 A form that publishes none of its tests as public gives its first, unless it is the only one.
+Examples are taken as they were published: three of HumanEval's contradict its own solutions (47,
+116 and 148), and 27 of its 164 tasks have none that can be read.
 """
 
 from __future__ import annotations
@@ -167,15 +169,22 @@ def _examples(row: Row) -> CodeProblem | None:
     prompt = row.get("prompt")
     lines = _docstring(prompt if isinstance(prompt, str) else "", entry).split("\n")
     tests: dict[str, CallTest] = {}
+    plain: dict[str, type] = {}
     for number, line in enumerate(lines):
         for call, rest in _calls(line, entry):
             gives = _GIVES.match(rest)
             value = _literal_text(rest[gives.end() :] if gives else "")
             if ">>>" in line and not rest.strip():
                 value = _printed_below(lines[number + 1 :])
-            if value is not _NO_LITERAL:
-                tests.setdefault(repr(call[1]), CallTest(*call, equals(value)))
-    found = tuple(tests.values())[:_MOST_EXAMPLES]
+            if value is _NO_LITERAL:
+                continue
+            tests.setdefault(given := repr(call[1]), CallTest(*call, equals(value)))
+            if gives and gives[0].strip() == "=":
+                plain[given] = type(value)
+    # `f(1) = 3` may be a part of a definition; then it is of another kind than the examples.
+    last = next(reversed(plain.values()), None)
+    kept = [test for given, test in tests.items() if plain.get(given, last) is last]
+    found = tuple(kept[:_MOST_EXAMPLES])
     return CodeProblem(found, whole.prelude, whole.seconds) if found else None
 
 
