@@ -6,6 +6,9 @@ from qwq_env._lazy import lazy_exports
 
 if TYPE_CHECKING:
     from qwq_env.envs.arithmetic import ArithmeticTaskSet as ArithmeticTaskSet
+    from qwq_env.envs.code import CodeToolEnv as CodeToolEnv
+    from qwq_env.envs.code import code_tasks as code_tasks
+    from qwq_env.envs.code_functions import FunctionTaskSet as FunctionTaskSet
     from qwq_env.envs.general import GeneralEnv as GeneralEnv
     from qwq_env.envs.general import general_tasks as general_tasks
     from qwq_env.envs.general_tasks import InstructionTaskSet as InstructionTaskSet
@@ -22,6 +25,8 @@ else:
         {
             "math": "MathToolEnv math_tasks",
             "arithmetic": "ArithmeticTaskSet",
+            "code": "CodeToolEnv code_tasks",
+            "code_functions": "FunctionTaskSet",
             "general": "GeneralEnv general_tasks",
             "general_tasks": "InstructionTaskSet",
             "retail.environment": "RetailEnv retail_tasks",

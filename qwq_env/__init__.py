@@ -150,6 +150,12 @@ gymnasium.register(
     disable_env_checker=True,
 )
 gymnasium.register(
+    id="qwq/CodeTool-v0",
+    entry_point="qwq_env.envs.code:CodeToolEnv",
+    vector_entry_point="qwq_env.envs.code:make_vector",
+    disable_env_checker=True,
+)
+gymnasium.register(
     id="qwq/General-v0",
     entry_point="qwq_env.envs.general:GeneralEnv",
     vector_entry_point="qwq_env.envs.general:make_vector",

@@ -37,7 +37,7 @@ from qwq_env import portal
 from qwq_env.checked_tools import ToolLike, checked_tools
 from qwq_env.checks import KnowsItsArguments
 from qwq_env.dialect import Dialect, make_dialect
-from qwq_env.dialect.base import text_of
+from qwq_env.dialect.base import Message, text_of
 from qwq_env.episode import Episode, EpisodeSettings, Said, Step
 from qwq_env.errors import (
     EnvironmentClosed,
@@ -148,6 +148,14 @@ class ToolEnv(KnowsItsArguments, gym.Env[str, Action]):
         For audits, which must be able to play an oracle; a subclass with a form overrides it.
         """
         return answer
+
+    def solve(self, task: Task) -> Sequence[str | Message] | None:
+        """Return turns that solve `task`, texts or assistant messages; None if none are known.
+
+        For audits, whose oracle takes them in their order, and for demonstrations. A task that is
+        solved by saying its answer needs `phrase_answer` only.
+        """
+        return None
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

@@ -13,7 +13,7 @@ from qwq_env.dialect.conformance import difference_of, read_rows
 from qwq_env.dialect.load_tokenizer import load_tokenizer
 from qwq_env.dialect.template_check import Finding, TemplateCheck
 from qwq_env.errors import UsageError
-from qwq_env.evaluation.cheats import audit_rewards, is_sound
+from qwq_env.evaluation.cheats import audit_rewards, faults
 from qwq_env.registry import make_environment
 from qwq_env.text.characters import printable
 
@@ -45,7 +45,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     template.add_argument("--dialect", default="qwq", help="the dialect to compare it with")
     template.set_defaults(run=run_template)
 
-    grader = checks.add_parser("grader", help="see what an environment pays policies that cheat")
+    grader = checks.add_parser(
+        "grader",
+        help="see what an environment pays policies that cheat",
+        description="Plays policies that cheat, and one that knows the answer. Some call every tool"
+        " with arguments drawn at random: take tools that may be called so.",
+    )
     grader.add_argument("env_id", help="the environment, for example qwq/MathTool-v0")
     grader.add_argument("--tasks", type=int, default=64, help="tasks that each one plays (64)")
     grader.add_argument("--threshold", type=float, default=0.05, help="what a cheat may get (0.05)")
@@ -95,17 +100,18 @@ def run_grader(arguments: argparse.Namespace) -> int:
         raise UsageError(f"threshold: {arguments.threshold}; expected a number from 0, below 1")
     env = make_environment(arguments.env_id)
     results = audit_rewards(env, tasks=arguments.tasks)
-    sound = is_sound(results, arguments.threshold)
+    failed = faults(results, arguments.threshold)
     if arguments.json:
-        print(json.dumps({"sound": sound, "paid": [asdict(paid) for paid in results]}))
-        return 0 if sound else 1
+        paid = [asdict(each) for each in results]
+        print(json.dumps({"sound": not failed, "failed": failed, "paid": paid}))
+        return 1 if failed else 0
     print(f"{'policy':<24}{'mean reward':>12}{'undecided':>11}")
-    for paid in results:
-        mean = "-" if paid.mean is None else f"{paid.mean:.3f}"
-        print(f"{paid.policy:<24}{mean:>12}{paid.undecided:>11}")
-    verdict = "only the oracle is paid" if sound else "NOT SOUND"
+    for each in results:
+        mean = "-" if each.mean is None else f"{each.mean:.3f}"
+        print(f"{each.policy:<24}{mean:>12}{each.undecided:>11}")
+    verdict = f"NOT SOUND: {'; '.join(failed)}" if failed else "only the oracle is paid"
     _say(f"{arguments.env_id}, {arguments.tasks} tasks: {verdict}")
-    return 0 if sound else 1
+    return 1 if failed else 0
 
 
 def _say(line: str) -> None:

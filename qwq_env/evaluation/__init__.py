@@ -7,6 +7,7 @@ from qwq_env._lazy import lazy_exports
 if TYPE_CHECKING:
     from qwq_env.evaluation.cheats import Paid as Paid
     from qwq_env.evaluation.cheats import audit_rewards as audit_rewards
+    from qwq_env.evaluation.cheats import faults as faults
     from qwq_env.evaluation.cheats import is_sound as is_sound
     from qwq_env.evaluation.heldout import Result as Result
     from qwq_env.evaluation.heldout import evaluate as evaluate
@@ -24,6 +25,6 @@ else:
             "run": "run_evaluation",
             "summary": "Summary Mean summarize_evaluation",
             "heldout": "Result evaluate summarize",
-            "cheats": "Paid audit_rewards is_sound",
+            "cheats": "Paid audit_rewards faults is_sound",
         },
     )

@@ -51,7 +51,7 @@ class SharedSession(SandboxSession):
             raise SessionClosed("session: was closed")
         if self._inner is None:
             try:
-                inner = await _shared().open_session(limits=self._limits)
+                inner = await shared_sandbox().open_session(limits=self._limits)
             except LevelUnavailable as error:
                 raise LevelUnavailable(
                     f"python tool: {error}; PythonTool(backend='subprocess') does without "
@@ -70,7 +70,8 @@ class SharedSession(SandboxSession):
             await portal.reach(inner.aclose())
 
 
-def _shared() -> LocalSandbox:
+def shared_sandbox() -> LocalSandbox:
+    """Return the sandbox of this process; to be used on the library's background loop only."""
     global _sandbox
     if _sandbox is None:
         _sandbox = LocalSandbox()

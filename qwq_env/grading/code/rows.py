@@ -42,7 +42,7 @@ from qwq_env.grading.code.problem import (
 )
 
 # What taking a foreign row apart raises where a key is missing or holds something else.
-_MISSHAPEN = (KeyError, IndexError, TypeError, AttributeError, ValueError)
+MISSHAPEN = (KeyError, IndexError, TypeError, AttributeError, ValueError)
 _MOST_DIGITS = 100_000
 _MOST_SECONDS = 30.0
 
@@ -53,20 +53,27 @@ def read_problem(row: Mapping[str, Any]) -> CodeProblem:
     Raises `UsageError` for a row of no known form, or whose tests cannot be used as they are; it
     names the columns that there are, those that are wanted, and the nearest form.
     """
-    for columns, (name, reader) in _FORMS.items():
+    columns = form_of(row)
+    name, reader = _FORMS[columns]
+    try:
+        problem = reader(row)
+    except UsageError as error:
+        raise UsageError(f"{error} (read as {name})") from None
+    except MISSHAPEN as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise UsageError(
+            f"{columns[0]}: not in its published form ({reason:.120}; read as {name})"
+        ) from None
+    if not problem.tests:
+        raise UsageError(f"{columns[0]}: no tests; expected at least one")
+    return problem
+
+
+def form_of(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the columns by which the form of a row is told; raises `UsageError` for none."""
+    for columns in _FORMS:
         if all(row.get(column) is not None for column in columns):
-            try:
-                problem = reader(row)
-            except UsageError as error:
-                raise UsageError(f"{error} (read as {name})") from None
-            except _MISSHAPEN as error:
-                reason = f"{type(error).__name__}: {error}"
-                raise UsageError(
-                    f"{columns[0]}: not in its published form ({reason:.120}; read as {name})"
-                ) from None
-            if not problem.tests:
-                raise UsageError(f"{columns[0]}: no tests; expected at least one")
-            return problem
+            return columns
     raise _unknown_form(row)
 
 
@@ -89,7 +96,7 @@ def _unknown_form(row: Mapping[str, Any]) -> UsageError:
 
 def _live_code_bench(row: Mapping[str, Any]) -> CodeProblem:
     cases = [*_cases(row["public_test_cases"]), *_cases(row.get("private_test_cases") or "[]")]
-    name = (_json(row.get("metadata") or "{}", "metadata") or {}).get("func_name")
+    name = (json_of(row.get("metadata") or "{}", "metadata") or {}).get("func_name")
     return _cases_problem(cases, name, prelude.LIVE_CODE_BENCH)
 
 
@@ -106,20 +113,20 @@ def _cases(packed: Any) -> list[dict[str, Any]]:
 
 
 def _apps(row: Mapping[str, Any]) -> CodeProblem:
-    return _inputs_outputs(_json(row["input_output"], "input_output"), prelude.APPS)
+    return _inputs_outputs(json_of(row["input_output"], "input_output"), prelude.APPS)
 
 
 def _verl(row: Mapping[str, Any]) -> CodeProblem:
-    reward = _json(row["reward_model"], "reward_model")
-    return _from_tests(_json(reward["ground_truth"], "reward_model.ground_truth"))
+    reward = json_of(row["reward_model"], "reward_model")
+    return _from_tests(json_of(reward["ground_truth"], "reward_model.ground_truth"))
 
 
 def _open_r1(row: Mapping[str, Any]) -> CodeProblem:
-    info = _json(row["verification_info"], "verification_info")
+    info = json_of(row["verification_info"], "verification_info")
     language = info.get("language") or "python"
     if language != "python":
         raise UsageError(f"verification_info.language: {language!r:.80}; expected python")
-    return _from_tests(_json(info["test_cases"], "test_cases"), "")
+    return _from_tests(json_of(info["test_cases"], "test_cases"), "")
 
 
 def _codeforces(row: Mapping[str, Any]) -> CodeProblem:
@@ -128,14 +135,14 @@ def _codeforces(row: Mapping[str, Any]) -> CodeProblem:
             raise UsageError(f"{column}: outputs are judged by a program; expected fixed outputs")
     if (row.get("input_mode") or "stdio") != "stdio":
         raise UsageError(f"input_mode: {row['input_mode']!r:.80}; expected stdio")
-    problem = _from_tests(_json(row["official_tests"], "official_tests"), "")
+    problem = _from_tests(json_of(row["official_tests"], "official_tests"), "")
     return _timed(problem, row.get("time_limit"))
 
 
 def _code_contests(row: Mapping[str, Any]) -> CodeProblem:
     cases: list[dict[str, Any]] = []
     for column in ("public_tests", "private_tests", "generated_tests"):
-        tests = _json(row.get(column) or {"input": [], "output": []}, column)
+        tests = json_of(row.get(column) or {"input": [], "output": []}, column)
         pairs = zip(tests["input"], tests["output"], strict=True)
         cases += [{"input": given, "output": wanted} for given, wanted in pairs]
     if (row.get("input_file"), row.get("output_file")) not in ((None, None), ("", "")):
@@ -154,11 +161,11 @@ def _timed(problem: CodeProblem, limit: Any) -> CodeProblem:
 
 
 def _ace_code(row: Mapping[str, Any]) -> CodeProblem:
-    return _from_tests(_json(row["test_cases"], "test_cases"), "")
+    return _from_tests(json_of(row["test_cases"], "test_cases"), "")
 
 
 def _tests(row: Mapping[str, Any]) -> CodeProblem:
-    tests = _json(row["tests"], "tests")
+    tests = json_of(row["tests"], "tests")
     if isinstance(tests, Mapping) and not {"inputs", "functional", "assert_case"} & tests.keys():
         raise UsageError(f"tests: has {sorted(tests)!r:.120}; expected the tests themselves")
     # The house's own tests are for programs as they are.
@@ -186,7 +193,7 @@ def _from_tests(tests: Any, before: str = prelude.CONTEST) -> CodeProblem:
         )
     name = first.get("fn_name")
     if first.get("testtype") == "functional":
-        name = _json(first.get("metadata") or "{}", "metadata").get("func_name") or name
+        name = json_of(first.get("metadata") or "{}", "metadata").get("func_name") or name
         if not name:
             raise UsageError("tests: functional, but no metadata.func_name names the function")
     return _cases_problem(tests, name, before)
@@ -276,7 +283,8 @@ def _maybe_json(text: str) -> Any:
         return _NO_JSON
 
 
-def _json(value: Any, where: str) -> Any:
+def json_of(value: Any, where: str) -> Any:
+    """Return what a column holds, as JSON text or as it is; raises `UsageError`."""
     if not isinstance(value, str):
         return value
     try:
