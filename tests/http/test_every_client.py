@@ -162,7 +162,7 @@ async def sandbox(url):
     try:
         await endpoint.send("POST", "/run", {}, 5.0)
     finally:
-        endpoint.close()
+        await endpoint.aclose()
 
 
 SEARCHES = {

@@ -16,6 +16,7 @@ from qwq_env.task import ListTaskSet, Task
 from qwq_env.training.rollouts import Rollouts
 
 from ..byte_tokenizer import byte_tokenizer
+from ..ranks import leave
 
 
 class Failing(Policy):
@@ -39,7 +40,8 @@ def play_all(out: Path) -> None:
     errors = {"gone": [gone, None], "lost": [lost, lost], "one lost": [lost, None]}
     for kind, of_ranks in errors.items():
         (out / f"{kind} {rank}").write_text(play(accelerator, config, of_ranks[rank]))
-    accelerator.end_training()
+    accelerator.wait_for_everyone()
+    leave()
 
 
 def play(accelerator: Accelerator, config: GRPOConfig, error: QwqError | None) -> str:

@@ -18,6 +18,8 @@ from transformers import AutoModelForCausalLM
 from qwq_env.errors import InfrastructureError
 from qwq_env.training.weight_sync import DiskWeightSync
 
+from ..ranks import leave
+
 
 def push(folder: Path, url: str, out: Path, kind: str) -> None:
     """Add 1 to every weight and push; write what came of it to a file of the rank's."""
@@ -41,7 +43,7 @@ def push(folder: Path, url: str, out: Path, kind: str) -> None:
         result = str(error)
     (out / str(accelerator.process_index)).write_text(result)
     accelerator.wait_for_everyone()
-    accelerator.end_training()
+    leave()
 
 
 def sharded(accelerator: Accelerator, model: Any) -> Any:
