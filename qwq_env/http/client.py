@@ -14,6 +14,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -273,8 +274,9 @@ async def read_whole(response: httpx.Response) -> bytes:
 def base_address(name: str, url: str) -> str:
     """Return `url` without a trailing slash. Raises `UsageError` naming `name` for what is none."""
     try:
+        urlsplit(url)  # of a bracket that is not closed httpx makes a host
         parts = httpx.URL(url)
-    except (httpx.InvalidURL, TypeError):
+    except (httpx.InvalidURL, TypeError, ValueError, AttributeError):
         raise UsageError(f"{name}: {url!r}; expected http://host:port/path") from None
     if parts.userinfo:
         raise UsageError(f"{name}: holds a user name or password; keys come from the environment")
