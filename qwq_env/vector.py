@@ -46,6 +46,7 @@ class ToolVectorEnv(VectorEnv[Texts, Texts, np.ndarray]):
     def __init__(
         self, make: Callable[[], ToolEnv], num_envs: int, *, max_episode_steps: int | None = None
     ) -> None:
+        self.envs: list[ToolEnv] = []  # what is refused below is closed all the same
         if not isinstance(num_envs, int) or num_envs < 1:
             raise UsageError(f"num_envs: {num_envs!r}; expected a whole number, 1 or more")
         if max_episode_steps == -1:
@@ -54,7 +55,7 @@ class ToolVectorEnv(VectorEnv[Texts, Texts, np.ndarray]):
         self.num_envs = num_envs
         self._most_steps = max_episode_steps
         self._steps = [0] * num_envs
-        self.envs = [make() for _ in range(num_envs)]
+        self.envs += (make() for _ in range(num_envs))
         self.render_mode = self.envs[0].render_mode
         self.single_observation_space = self.envs[0].observation_space
         self.single_action_space = self.envs[0].action_space

@@ -8,7 +8,8 @@ from __future__ import annotations
 CORE = (
     "tests/test_env.py", "tests/test_gymnasium.py", "tests/test_toolbox.py", "tests/test_tool.py",
     "tests/test_registry.py", "tests/test_versions.py",
-    "tests/dialect/test_codec.py", "tests/dialect/test_codec_families.py",
+    "tests/schema/test_schema.py", "tests/dialect/test_codec.py",
+    "tests/dialect/test_codec_families.py",
     "tests/dialect/test_parse_qwq.py", "tests/dialect/test_qwq_template.py",
     "tests/http/test_chat_calls.py", "tests/http/test_proxies.py",
     "tests/rollout/test_engine.py", "tests/rollout/test_openai_chat.py",
