@@ -37,15 +37,29 @@ def test_training_code_of_the_readme_names_what_exists():
 
     from qwq_env.training.rollouts import Rollouts
 
+    [snippet] = [text for text in SNIPPETS if "GRPOTrainer" in text]
     callables = {"Rollouts": Rollouts, "GRPOTrainer": GRPOTrainer, "GRPOConfig": GRPOConfig}
     used = {
         name: {keyword.arg for keyword in node.keywords}
-        for node in ast.walk(ast.parse(SNIPPETS[1]))
+        for node in ast.walk(ast.parse(snippet))
         if isinstance(node, ast.Call) and (name := getattr(node.func, "id", "")) in callables
     }
     assert used.keys() == callables.keys()
     for name, keywords in used.items():
         assert keywords <= set(inspect.signature(callables[name]).parameters)
+
+
+async def test_the_bank_of_the_readme_pays_for_its_end():
+    [snippet] = [text for text in SNIPPETS if "ToolSet" in text]
+    names: dict = {}
+    exec(compile(snippet, "README.md", "exec", dont_inherit=True), names)
+    env = names["env"]
+    await env.areset(seed=0)
+    call = {"name": "transfer", "arguments": {"source": "ann", "target": "bob", "amount": 3}}
+    await env.astep({"role": "assistant", "tool_calls": [{"id": "c", "function": call}]})
+    *_, terminated, _, info = await env.astep({"role": "assistant", "content": "Moved."})
+
+    assert terminated and info["reward_components"] == {"state": 1.0}
 
 
 @pytest.mark.parametrize(
