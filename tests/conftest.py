@@ -40,13 +40,19 @@ _LONGEST_FIRST = (
 )  # fmt: skip
 """Where the long tests stand: begun first, so that no process is left alone with one at the end."""
 
-_NOT_QUICK = ("benchmarks", "distributed", "integration", "mutants", "sandbox/server", "training")
-"""Folders that are left out with `--quick`, beside the files that import what trains."""
+_NOT_QUICK = (
+    "benchmarks", "compat", "distributed", "envs", "evaluation", "grading", "integration",
+    "mutants", "rollout/test_transformers_policy.py", "sandbox", "tools/test_python.py",
+    "tools/test_python_lifetime.py", "training", "dialect/test_parse_hostile.py",
+    "test_documentation.py", "test_public_names.py",
+)  # fmt: skip
+"""What is left out with `--quick`, beside the files that import what trains: whoever works there
+runs that folder."""
 _HEAVY = re.compile(r"^(?:from|import) (?:trl|accelerate|qwq_env\.training)\b", re.MULTILINE)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--quick`: what one runs while one works, in under a minute."""
+    """`--quick`: what one runs while one works, in some two minutes."""
     parser.addoption(
         "--quick",
         action="store_true",
