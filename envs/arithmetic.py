@@ -7,21 +7,18 @@ level a calculator call solves while mental arithmetic does not.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from fractions import Fraction
-from typing import Literal
 
+from qwq_env.envs.procedural import ProceduralTaskSet, split_of
 from qwq_env.envs.word_problems import LEVELS, NAMES, OPERATORS, THINGS, Range, Step, Wording
-from qwq_env.errors import UsageError, brief, unknown
-from qwq_env.task import Task, TaskSet, find_by_index
+from qwq_env.task import Task
 
 INSTRUCTION = "\nPlease reason step by step, and put your final answer within \\boxed{}."
 """What closes every prompt, in the words of QwQ's own evaluation."""
 
-_HELD_OUT_OF_256 = 64
 
-
-class ArithmeticTaskSet(TaskSet):
+class ArithmeticTaskSet(ProceduralTaskSet):
     """Word problems of one `difficulty`, by index.
 
     1: one operation on three-digit numbers. 2: larger numbers and even divisions. 3: two
@@ -35,23 +32,8 @@ class ArithmeticTaskSet(TaskSet):
     Every task has its `steps`.
     """
 
-    size = None
-
-    def __init__(
-        self,
-        *,
-        seed: int = 0,
-        difficulty: int = 1,
-        split: Literal["train", "heldout"] | str = "train",
-    ) -> None:
-        """Raises `UsageError` for a difficulty or a split that there is not."""
-        if difficulty not in range(1, len(LEVELS) + 1):
-            raise UsageError(f"difficulty: {brief(difficulty)}; expected 1 to {len(LEVELS)}")
-        if split not in ("train", "heldout"):
-            raise unknown("split", split, ("train", "heldout"))
-        self.seed = seed
-        self.difficulty = difficulty
-        self.split = split
+    family = "arithmetic"
+    levels = len(LEVELS)
 
     def task(self, index: int) -> Task:
         """Return the task at `index` ≥ 0."""
@@ -64,14 +46,6 @@ class ArithmeticTaskSet(TaskSet):
             if split == self.split:
                 return task
             attempt += 1
-
-    def find(self, task_id: str) -> Task:
-        """Return the task with that id. Raises `KeyError` for an id of another set."""
-        return find_by_index(self, self._prefix, task_id)
-
-    @property
-    def _prefix(self) -> str:
-        return f"arithmetic/{self.difficulty}/{self.split}/{self.seed}/"
 
     def _write(self, task_id: str, draws: _Draws) -> tuple[Task, str]:
         """Return a task, and the split that its names and numbers belong to."""
@@ -93,7 +67,8 @@ class ArithmeticTaskSet(TaskSet):
         steps = _expressions(wording, shown)
         task = Task(task_id, prompt, exact_text(results[-1]), metadata=metadata, steps=steps)
         told = {**words, **shown}
-        return task, _split_of(told[slot] for slot in wording.slots if slot != "things")
+        parts = sorted(told[slot] for slot in wording.slots if slot != "things")
+        return task, split_of("|".join(parts))
 
 
 def exact_text(value: Fraction) -> str:
@@ -149,9 +124,3 @@ def _shown(value: Fraction, span: Range | None) -> str:
     places = len(str(span.scale)) - 1
     whole, rest = divmod(value * span.scale, span.scale)
     return f"{whole}.{int(rest):0{places}d}"
-
-
-def _split_of(names_and_numbers: Iterable[str]) -> str:
-    content = "|".join(sorted(names_and_numbers))
-    digest = hashlib.blake2b(content.encode(), digest_size=1).digest()
-    return "heldout" if digest[0] < _HELD_OUT_OF_256 else "train"

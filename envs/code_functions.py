@@ -6,15 +6,14 @@ every machine, and come with a solution and with tests that tell it from others.
 
 from __future__ import annotations
 
-import hashlib
 import random
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from qwq_env.envs.code_operations import OPERATIONS, Operation, applied
 from qwq_env.envs.code_rows import INSTRUCTION
-from qwq_env.errors import UsageError, brief, unknown
-from qwq_env.task import Task, TaskSet, find_by_index
+from qwq_env.envs.procedural import ProceduralTaskSet, split_of
+from qwq_env.task import Task
 
 _NAMES: Final = (
     "adapt", "arrange", "change", "compute", "convert", "derive", "handle", "make_over", "prepare",
@@ -24,7 +23,6 @@ _NAMES: Final = (
 _COUNTS: Final = (1, 2, 4)
 """How many operations a task of each difficulty has at most: 1, 2, and 3 or 4."""
 _PUBLIC, _HIDDEN = 3, 12
-_HELD_OUT_OF_256: Final = 64
 _KINDS: Final = {
     "numbers": "a list of integers",
     "words": "a list of words",
@@ -38,7 +36,7 @@ _WORDS: Final = (
 )  # fmt: skip
 
 
-class FunctionTaskSet(TaskSet):
+class FunctionTaskSet(ProceduralTaskSet):
     """Functions to be written, of one `difficulty`, by index.
 
     1: one operation on a list of integers, a list of words or a text. 2: two of them. 3: three or
@@ -50,21 +48,8 @@ class FunctionTaskSet(TaskSet):
     what the hidden tests expect: a program that leaves one out fails.
     """
 
-    size = None
-
-    def __init__(
-        self,
-        *,
-        seed: int = 0,
-        difficulty: int = 1,
-        split: Literal["train", "heldout"] | str = "train",
-    ) -> None:
-        """Raises `UsageError` for a difficulty or a split that there is not."""
-        if difficulty not in range(1, len(_COUNTS) + 1):
-            raise UsageError(f"difficulty: {brief(difficulty)}; expected 1 to {len(_COUNTS)}")
-        if split not in ("train", "heldout"):
-            raise unknown("split", split, ("train", "heldout"))
-        self.seed, self.difficulty, self.split = seed, difficulty, split
+    family = "functions"
+    levels = len(_COUNTS)
 
     def task(self, index: int) -> Task:
         """Return the task at `index` ≥ 0."""
@@ -73,20 +58,12 @@ class FunctionTaskSet(TaskSet):
         chance = random.Random(f"{self.seed}/{self.difficulty}/{self.split}/{index}")
         while True:
             operations = self._operations(chance)
-            if _split_of(operations) == self.split:
+            if split_of("|".join(each.code for each in operations)) == self.split:
                 given = [_input(operations[0].takes, chance) for _ in range(_PUBLIC + _HIDDEN - 1)]
                 given.insert(_PUBLIC, _EMPTY[operations[0].takes])
                 if _telling(operations, given[_PUBLIC:]):
                     asked = _Asked(chance.choice(_NAMES), operations, given)
                     return asked.task(f"{self._prefix}{index}", self.difficulty)
-
-    def find(self, task_id: str) -> Task:
-        """Return the task with that id. Raises `KeyError` for an id of another set."""
-        return find_by_index(self, self._prefix, task_id)
-
-    @property
-    def _prefix(self) -> str:
-        return f"functions/{self.difficulty}/{self.split}/{self.seed}/"
 
     def _operations(self, chance: random.Random) -> list[Operation]:
         most = _COUNTS[self.difficulty - 1]
@@ -164,9 +141,3 @@ def _telling(operations: Sequence[Operation], given: Sequence[Any]) -> bool:
             if same > len(given) - 3:
                 return False
     return True
-
-
-def _split_of(operations: Sequence[Operation]) -> str:
-    content = "|".join(operation.code for operation in operations)
-    digest = hashlib.blake2b(content.encode(), digest_size=1).digest()
-    return "heldout" if digest[0] < _HELD_OUT_OF_256 else "train"
