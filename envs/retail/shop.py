@@ -18,13 +18,14 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
+from qwq_env.envs.procedural import ProceduralTaskSet
 from qwq_env.envs.retail import shop_words as words
 from qwq_env.envs.retail.database import Database, Record
 from qwq_env.envs.retail.draws import Draws
 from qwq_env.envs.retail.tasks import RetailTaskSet
 from qwq_env.envs.retail.wishes import make_wishes
-from qwq_env.errors import UsageError, brief, unknown
-from qwq_env.task import Task, find_by_index
+from qwq_env.errors import UsageError, brief
+from qwq_env.task import Task
 
 _DIFFICULTIES: Final = 3
 _CUSTOMERS: Final = 4
@@ -32,20 +33,13 @@ _STATUSES: Final = ("pending", "delivered", "processed")
 """Of the three orders of the customer who writes."""
 
 
-class ShopTaskSet(RetailTaskSet):
+class ShopTaskSet(ProceduralTaskSet, RetailTaskSet):
     """Tasks in a procedural shop, of one `difficulty` and one `split` (see the module)."""
 
-    size = None
+    family = "retail"
+    levels = _DIFFICULTIES
     policy = words.POLICY
     scripted = True
-
-    def __init__(self, *, seed: int = 0, difficulty: int = 1, split: str = "train") -> None:
-        """Raises `UsageError` for a difficulty or a split that there is not."""
-        if difficulty not in range(1, _DIFFICULTIES + 1):
-            raise UsageError(f"difficulty: {brief(difficulty)}; expected 1 to {_DIFFICULTIES}")
-        if split not in ("train", "heldout"):
-            raise unknown("split", split, ("train", "heldout"))
-        self.seed, self.difficulty, self.split = seed, difficulty, split
 
     def task(self, index: int) -> Task:
         """Return the task at `index` ≥ 0."""
@@ -53,20 +47,12 @@ class ShopTaskSet(RetailTaskSet):
             raise IndexError(index)
         return self._at(f"{self._prefix}{index}")[0]
 
-    def find(self, task_id: str) -> Task:
-        """Return the task with that id. Raises `KeyError` for an id of another set."""
-        return find_by_index(self, self._prefix, task_id)
-
     def database(self, task: Task) -> Database:
         """Return the shop of `task`. Raises `UsageError` for a task of another set."""
         if not task.id.startswith(self._prefix):
             expected = f"{self._prefix}0 or a higher number"
             raise UsageError(f"task {brief(task.id)} is not of this shop; expected {expected}")
         return self._at(task.id)[1]
-
-    @property
-    def _prefix(self) -> str:
-        return f"retail/{self.difficulty}/{self.split}/{self.seed}/"
 
     def _at(self, task_id: str) -> tuple[Task, Database]:
         return _make(task_id, self.difficulty, self.split)
