@@ -73,13 +73,34 @@ def cold_start(
 def _learn(
     model: Any, inputs: dict[str, torch.Tensor], optimizers: Sequence[torch.optim.Optimizer]
 ) -> float:
-    loss = model(**inputs, use_cache=False).loss
+    loss = _loss(model, **inputs)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     for each in optimizers:
         each.step()
         each.zero_grad(set_to_none=True)
     return float(loss.detach())
+
+
+def _loss(
+    model: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor, labels: torch.Tensor
+) -> torch.Tensor:
+    """Return the mean loss of the tokens that `labels` name, in nats.
+
+    Most tokens of a transcript are read only: no logits are computed where none is asked for.
+    """
+    following = labels[:, 1:]
+    asked = following != _IGNORED
+
+    def select(_head: torch.nn.Module, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
+        return (inputs[0][:, :-1][asked],)
+
+    hook = model.get_output_embeddings().register_forward_pre_hook(select)
+    try:
+        logits = model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).logits
+    finally:
+        hook.remove()
+    return torch.nn.functional.cross_entropy(logits.float(), following[asked])
 
 
 def _optimizers(

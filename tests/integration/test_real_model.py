@@ -52,7 +52,7 @@ def server(cpu_servers, checkpoint) -> Iterator[str]:
 
 def play(policy, codec=None):
     env = MathToolEnv(difficulty=3)
-    settings = PlaySettings(Sampling(), context=CONTEXT, completion=100, turn_tokens=16)
+    settings = PlaySettings(Sampling(), context=CONTEXT, completion=40, turn_tokens=16)
     engine = Engine(env, policy, codec, play=settings)
     assignments = [Assignment(env.tasks.task(i), f"e{i}", i) for i in range(AT_A_TIME)]
 

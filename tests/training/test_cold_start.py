@@ -39,6 +39,19 @@ def test_the_loss_falls(optimizer: str) -> None:
     assert not model.training
 
 
+def test_the_first_loss_is_the_models_own_of_the_tokens_that_it_wrote() -> None:
+    """Logits are computed where they are read only; the loss is that of all of them."""
+    model = build_tiny_model(TOKENIZER)
+    alone = LESSONS[:1]
+    ids, mask = alone[0].encode(CODEC)
+    labels = [token if own else -100 for token, own in zip(ids, mask, strict=True)]
+    with torch.no_grad():
+        expected = model(torch.tensor([ids]), labels=torch.tensor([labels])).loss
+    [first] = cold_start(model, CODEC, alone, steps=1, batch=3)
+
+    assert first == pytest.approx(float(expected), rel=1e-5)
+
+
 def test_the_same_seed_learns_the_same() -> None:
     runs = [
         cold_start(build_tiny_model(TOKENIZER), CODEC, LESSONS, steps=3, batch=8, seed=seed)

@@ -34,8 +34,10 @@ SMALL = [
     "grpo.max_completion_tokens=40", "evaluation.tasks=8", "evaluation.samples=1",
 ]  # fmt: skip
 HELD_OUT = 128
+STEPS = 24
 LEARN = [
-    "cold_start.steps=300", "grpo.steps=30", "grpo.save_steps=25", f"evaluation.tasks={HELD_OUT}",
+    "cold_start.steps=300", "cold_start.batch=24", f"grpo.steps={STEPS}",
+    f"grpo.save_steps={STEPS - 4}", f"evaluation.tasks={HELD_OUT}",
 ]  # fmt: skip
 
 
@@ -45,7 +47,7 @@ def train(runs: Path, *arguments: str) -> int:
 
 @pytest.fixture(scope="module")
 def learned(tmp_path_factory) -> Path:
-    """A short run: half the cold start, a quarter of the reinforcement."""
+    """A short run: a quarter of the cold start, an eighth of the reinforcement."""
     runs = tmp_path_factory.mktemp("runs")
 
     assert train(runs, *LEARN) == 0
@@ -71,16 +73,16 @@ def test_the_folder_holds_what_the_run_was(learned):
     episodes = list(read_episodes(learned / "episodes.jsonl"))
 
     assert summary.keys() >= SUMMARY_KEYS
-    assert [row["step"] for row in metrics] == list(range(1, 31))
-    assert len(episodes) == 3 * HELD_OUT + 30 * 64
+    assert [row["step"] for row in metrics] == list(range(1, STEPS + 1))
+    assert len(episodes) == 3 * HELD_OUT + STEPS * 64
     assert all(audit(episode) == [] for episode in episodes)
     assert (learned / "curve.png").stat().st_size > 1000
     assert (learned / "policy" / "model.safetensors").exists()
-    assert "steps: 30" in (learned / "recipe.yaml").read_text()
+    assert f"steps: {STEPS}" in (learned / "recipe.yaml").read_text()
     for folder in ("policy", "checkpoints"):
         card = (learned / folder / "README.md").read_text()
         assert "GRPO of TRL on a policy made from nothing" in card
-        assert "steps: 30" in card
+        assert f"steps: {STEPS}" in card
         assert "None" not in card
 
 
@@ -89,7 +91,7 @@ def test_resume_plays_only_what_is_missing(learned, tmp_path):
     """Put the run back to its last checkpoint but one, torn line and all, and go on."""
     shutil.copytree(learned, tmp_path / "tiny")
     run = tmp_path / "tiny"
-    shutil.rmtree(run / "checkpoints" / "checkpoint-30")
+    shutil.rmtree(run / "checkpoints" / f"checkpoint-{STEPS}")
     state = json.loads((run / "state.json").read_text())
     for phase in ("grpo", "trained", "greedy"):
         del state[phase]
@@ -101,8 +103,8 @@ def test_resume_plays_only_what_is_missing(learned, tmp_path):
 
     steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert code == 0
-    assert steps == list(range(1, 31))
-    assert len(list(read_episodes(run / "episodes.jsonl"))) == 3 * HELD_OUT + 30 * 64
+    assert steps == list(range(1, STEPS + 1))
+    assert len(list(read_episodes(run / "episodes.jsonl"))) == 3 * HELD_OUT + STEPS * 64
     assert (run / "cold" / "model.safetensors").read_bytes() == before
 
 
@@ -116,16 +118,14 @@ def test_real_problems_run_through(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "options", [["--cpu", "--num_processes", "2"], ["--config_file", "recipes/accelerate/cpu.yaml"]]
-)
-def test_two_processes_play_their_own_episodes(tmp_path, options):
-    launch = [sys.executable, "-m", "accelerate.commands.launch", *options]
-    command = [*launch, "-m", "qwq_env.training", "recipes/tiny.yaml", "--runs", str(tmp_path)]
+def test_two_processes_play_their_own_episodes(tmp_path):
+    launch = ["-m", "accelerate.commands.launch", "--config_file", "recipes/accelerate/cpu.yaml"]
+    training = ["-m", "qwq_env.training", "recipes/tiny.yaml", "--runs", str(tmp_path), *SMALL]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [*command, *SMALL], cwd=RECIPE.parents[1], env=environment, capture_output=True, text=True
-    )
+        [sys.executable, *launch, *training],
+        cwd=RECIPE.parents[1], env=environment, capture_output=True, text=True,
+    )  # fmt: skip
 
     run = tmp_path / "tiny"
     assert done.returncode == 0, done.stderr[-2000:]
@@ -136,6 +136,18 @@ def test_two_processes_play_their_own_episodes(tmp_path, options):
     assert summary["processes"] == 2
     assert len(first) == len(second) == 3 * 4 + 2 * 8
     assert {e.seed for e in first}.isdisjoint(e.seed for e in second)
+
+
+def test_the_options_start_two_processes_as_the_file_does():
+    """What they run is the same, and is run above; here each only says how it is used."""
+    launch = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
+    done = subprocess.run(
+        [sys.executable, *launch, "-m", "qwq_env.training", "--help"],
+        capture_output=True, text=True,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("usage: ") == 2
 
 
 @pytest.mark.parametrize(
