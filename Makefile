@@ -1,7 +1,7 @@
 # The one door. Every target sets up .venv by itself; the second time it is ready at once.
 #   make train   the main job: a tiny policy learns to use a tool (runs/tiny/)
 #   make test    all tests
-#   make quick   the tests of the inner loop, in some two minutes
+#   make quick   the tests of the inner loop, in a minute
 #   make lint    ruff and mypy
 #   make mutants faults that the tests must see, put in one at a time
 #   make compat  the contract tests on the lowest and highest versions, and on each Python
@@ -48,10 +48,10 @@ train: setup
 	$(RUN)/qwq train recipes/tiny.yaml $(ARGS)
 
 test: setup $(VLLM)/.ready
-	$(RUN)/python -m pytest --numprocesses 2 --no-loadscope-reorder $(ARGS)
+	$(RUN)/python -m pytest --numprocesses 3 --no-loadscope-reorder $(ARGS)
 
 quick: setup
-	$(RUN)/python -m pytest --quick --numprocesses 2 --no-loadscope-reorder $(ARGS)
+	$(RUN)/python -m pytest --quick --numprocesses 3 --no-loadscope-reorder $(ARGS)
 
 lint: setup
 	$(RUN)/ruff check .

@@ -42,9 +42,12 @@ _LONGEST_FIRST = (
 
 _NOT_QUICK = (
     "benchmarks", "compat", "distributed", "envs", "evaluation", "grading", "integration",
-    "mutants", "rollout/test_transformers_policy.py", "sandbox", "tools/test_python.py",
-    "tools/test_python_lifetime.py", "training", "dialect/test_parse_hostile.py",
-    "test_documentation.py", "test_public_names.py",
+    "mutants", "rollout/test_transformers_policy.py", "sandbox", "training",
+    "tools/test_python.py", "tools/test_python_lifetime.py", "tools/test_mcp.py",
+    "tools/test_mcp_http.py", "dialect/test_check_command.py", "dialect/test_codec.py",
+    "dialect/test_codec_families.py", "dialect/test_parse_hostile.py",
+    "dialect/test_parse_mixed.py", "dialect/test_qwq_template.py",
+    "test_documentation.py", "test_public_names.py", "test_versions.py",
 )  # fmt: skip
 """What is left out with `--quick`, beside the files that import what trains: whoever works there
 runs that folder."""
@@ -52,7 +55,7 @@ _HEAVY = re.compile(r"^(?:from|import) (?:trl|accelerate|qwq_env\.training)\b", 
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--quick`: what one runs while one works, in some two minutes."""
+    """`--quick`: what one runs while one works, in a minute."""
     parser.addoption(
         "--quick",
         action="store_true",
