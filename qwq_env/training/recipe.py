@@ -91,11 +91,17 @@ class PolicyRecipe:
 
 @dataclass(frozen=True, slots=True)
 class ColdStartRecipe:
-    """Supervised steps on transcripts of an imperfect teacher; 0 `steps` leaves them out."""
+    """Supervised steps on transcripts of an imperfect teacher; 0 `steps` leaves them out.
+
+    `source` "teacher" does arithmetic with a calculator, whatever the environment; "solve" plays
+    the environment's own tasks as its `solve` says, a share `right` of them rightly.
+    """
 
     steps: int = 500
     batch: int = 64
     transcripts: int = 4096
+    source: Literal["teacher", "solve"] = "teacher"
+    right: float = 0.35
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from accelerate.utils import gather_object, set_seed
 from qwq_env import portal
 from qwq_env.chat_model import Sampling
 from qwq_env.dialect.codec import TokenCodec
+from qwq_env.env import ToolEnv
 from qwq_env.errors import InfrastructureError, UsageError
 from qwq_env.evaluation.heldout import Result, evaluate, summarize
 from qwq_env.files.atomic import write_whole
@@ -35,6 +36,7 @@ from qwq_env.rollout.store import EpisodeStore
 from qwq_env.rollout.transformers_policy import TransformersPolicy
 from qwq_env.rollout.vllm_policy import VllmPolicy
 from qwq_env.training.cold_start import cold_start
+from qwq_env.training.demonstrations import Demonstrations
 from qwq_env.training.environments import environments
 from qwq_env.training.grpo import make_trainer, patience, write_model_card
 from qwq_env.training.phase_seconds import PhaseSeconds
@@ -44,6 +46,7 @@ from qwq_env.training.report import draw_curve, print_episodes, print_table, rea
 from qwq_env.training.rollouts import Rollouts
 from qwq_env.training.run_folder import RunFolder
 from qwq_env.training.tiny.policy import build_tiny_policy, tiny_teacher
+from qwq_env.training.tiny.teacher import Teacher
 from qwq_env.training.weight_sync import DiskWeightSync, WeightSync
 from qwq_env.trajectory import Trajectory
 from qwq_env.versions import check_versions
@@ -78,8 +81,7 @@ class Run:
         # Before the folder is made: what cannot start must leave nothing behind.
         self._given = self._teacher = None
         if recipe.policy.checkpoint == "tiny":
-            level = recipe.environment.difficulty or 1
-            self._teacher = tiny_teacher(self.environment, difficulty=level, seed=recipe.seed)
+            self._teacher = teacher_of(recipe, self.environment)
         else:
             self._given = load_checkpoint(recipe.policy.checkpoint)
         self._servers = servers_of(recipe.policy)
@@ -264,6 +266,14 @@ class Run:
         print_episodes(console, rows, codec, self.recipe.evaluation.samples)
         print_table(console, summary)
         self.reporter.say(f"written to {self.folder.path}/")
+
+
+def teacher_of(recipe: Recipe, env: ToolEnv) -> Teacher | Demonstrations:
+    """Return what writes the transcripts of the cold start."""
+    if recipe.cold_start.source == "solve":
+        return Demonstrations(env, right=recipe.cold_start.right, seed=recipe.seed)
+    level = recipe.environment.difficulty or 1
+    return tiny_teacher(env, difficulty=level, seed=recipe.seed)
 
 
 def training_engine(recipe: RolloutRecipe) -> EngineSettings:

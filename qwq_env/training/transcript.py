@@ -8,11 +8,11 @@ from typing import Literal, NamedTuple
 from qwq_env.dialect.base import Piece, text_of
 from qwq_env.dialect.codec import TokenCodec
 
-Author = Literal["task", "model", "tool"]
+Author = Literal["task", "model", "tool", "user"]
 
 
 class Part(NamedTuple):
-    """A stretch of one author: a prompt, a model's turn, or what the tools answered."""
+    """A stretch of one author: a prompt, a model's turn, what the tools answered or a user said."""
 
     pieces: tuple[Piece, ...]
     author: Author
