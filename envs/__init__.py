@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from qwq_env.envs.retail.tasks import RetailTaskSet as RetailTaskSet
     from qwq_env.envs.retail.tasks import user_instructions as user_instructions
     from qwq_env.envs.reward_models import make_reward_model as make_reward_model
+    from qwq_env.envs.search import SearchToolEnv as SearchToolEnv
+    from qwq_env.envs.search import search_tasks as search_tasks
+    from qwq_env.envs.search_world import WorldTaskSet as WorldTaskSet
 else:
     __all__, __getattr__, __dir__ = lazy_exports(
         __name__,
@@ -32,5 +35,7 @@ else:
             "retail.environment": "RetailEnv retail_tasks",
             "retail.tasks": "RetailTaskSet user_instructions",
             "reward_models": "make_reward_model",
+            "search": "SearchToolEnv search_tasks",
+            "search_world": "WorldTaskSet",
         },
     )
