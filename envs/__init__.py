@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from qwq_env.envs.search import SearchToolEnv as SearchToolEnv
     from qwq_env.envs.search import search_tasks as search_tasks
     from qwq_env.envs.search_world import WorldTaskSet as WorldTaskSet
+    from qwq_env.envs.word_game import WordGameEnv as WordGameEnv
+    from qwq_env.envs.word_game import WordGameSet as WordGameSet
+    from qwq_env.envs.word_game import game_tasks as game_tasks
 else:
     __all__, __getattr__, __dir__ = lazy_exports(
         __name__,
@@ -37,5 +40,6 @@ else:
             "reward_models": "make_reward_model",
             "search": "SearchToolEnv search_tasks",
             "search_world": "WorldTaskSet",
+            "word_game": "WordGameEnv WordGameSet game_tasks",
         },
     )
