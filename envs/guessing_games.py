@@ -13,7 +13,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final, NamedTuple
 
+from qwq_env.errors import UsageError, brief, unknown
 from qwq_env.grading.answer import last_boxed
+from qwq_env.task import Task
 
 _GUESS: Final = re.compile(r"guess\s*(?:\*\*)?\s*:\s*(?:\*\*)?\s*([^\n]*)", re.IGNORECASE)
 _WHOLE: Final = re.compile(r"[0-9]{1,9}|[0-9]{1,3}(?:,[0-9]{3}){1,2}")
@@ -34,6 +36,8 @@ class Opponent(ABC):
     """Hides the secret of one task and answers by rule."""
 
     game: ClassVar[str]
+    needs: ClassVar[tuple[str, ...]]
+    """What its tasks have in their metadata, beside `turns` and the `secret`."""
 
     def __init__(self, metadata: Mapping[str, Any]) -> None:
         self.metadata = metadata
@@ -102,6 +106,7 @@ class Number(Opponent):
     """A whole number from 1 to `most`: a guess is told to be too low or too high."""
 
     game = "number"
+    needs = ("most",)
 
     @property
     def secret(self) -> int:
@@ -141,6 +146,7 @@ class Code(Opponent):
     """
 
     game = "code_breaking"
+    needs = ("length", "symbols", "repeats")
 
     @property
     def secret(self) -> tuple[str, ...]:
@@ -196,6 +202,7 @@ class TwentyQuestions(Opponent):
     """
 
     game = "twenty_questions"
+    needs = ("attributes",)
 
     @property
     def secret(self) -> tuple[str, ...]:
@@ -277,6 +284,14 @@ OPPONENTS: Final[Mapping[str, type[Opponent]]] = {
 }
 
 
-def opponent_of(metadata: Mapping[str, Any]) -> Opponent:
-    """Return the opponent of a task with that metadata."""
-    return OPPONENTS[metadata["game"]](metadata)
+def opponent_of(task: Task) -> Opponent:
+    """Return the opponent of a task. Raises `UsageError` for one that is no game."""
+    where, game = f"task {brief(task.id)[1:-1]}", task.metadata.get("game")
+    if not isinstance(game, str) or game not in OPPONENTS:
+        raise unknown(f"{where}: game", game, OPPONENTS)
+    kind = OPPONENTS[game]
+    wanted = ("turns", "secret", *kind.needs)
+    if missing := [name for name in wanted if name not in task.metadata]:
+        expected = f"expected {', '.join(wanted)}"
+        raise UsageError(f"{where}: its metadata lacks {', '.join(missing)}; {expected}")
+    return kind(task.metadata)

@@ -107,14 +107,14 @@ class SearchToolEnv(ToolEnv):
         strict: bool = False,
         **options: Unpack[EnvironmentOptions],
     ) -> None:
-        if reward not in _REWARDS:
+        if not isinstance(reward, str) or reward not in _REWARDS:
             raise unknown("reward", reward, _REWARDS)
-        options["dialect"] = make_dialect(options.get("dialect", "qwq"))
+        options["dialect"] = dialect = make_dialect(options.get("dialect", "qwq"))
         self.corpus = _opened(corpus)
         super().__init__(
             search_tasks(
                 tasks, difficulty=difficulty, split=split, seed=task_seed, strict=strict,
-                own_prompt=options["dialect"].name == "search_r1",
+                own_prompt=dialect.name == "search_r1",
             ),
             search_tools(tools, self.corpus, count),
             Rubric([Component(reward, partial(_paid, _REWARDS[reward]))]),
@@ -123,14 +123,14 @@ class SearchToolEnv(ToolEnv):
         searches = any(isinstance(tool, _TaskSearch) for tool in self.settings.tools)
         if searches and isinstance(self.tasks, ListTaskSet):
             for task in self.tasks:
-                corpus_of(task)
+                check_corpus_of(task)
 
     def phrase_answer(self, answer: str) -> str:
         """Return `answer` in its tags."""
         return f"<answer>{answer}</answer>"
 
     def solve(self, task: Task) -> Sequence[str | Message] | None:
-        """Return turns that look each fact up, and give the answer."""
+        """Return turns that look up each fact of a world's task, and give the answer."""
         hops = task.metadata.get("hops", ())
         looks = [_look(hop["query"], hop["subject"]) for hop in hops]
         if not any(tool.name == _SEARCH for tool in self.settings.tools):
@@ -203,16 +203,21 @@ def corpus_of(task: Task) -> SearchBackend:
 
     Raises `UsageError` for a task that has neither.
     """
+    check_corpus_of(task)
     if "world" in task.metadata:
         return world_of(task.metadata["world"]).index
-    passages = task.metadata.get("passages")
-    if not passages:
+    return MemoryIndex(
+        Passage(text, title, str(number))
+        for number, (title, text) in enumerate(task.metadata["passages"])
+    )
+
+
+def check_corpus_of(task: Task) -> None:
+    """Raise `UsageError` for a task that has nothing to be searched in."""
+    if not (task.metadata.get("world") or task.metadata.get("passages")):
         expected = "expected corpus= a .jsonl file of passages or a SearchBackend"
         where = brief(task.id)[1:-1]
         raise UsageError(f"corpus: none given, and task {where} brings no passages; {expected}")
-    return MemoryIndex(
-        Passage(text, title, str(number)) for number, (title, text) in enumerate(passages)
-    )
 
 
 class _TaskSearch(SearchTool):

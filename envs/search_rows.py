@@ -166,19 +166,15 @@ def _passages(columns: Mapping[str, Any]) -> list[tuple[str, str]]:
         context = decoded
     if isinstance(context, Mapping) and "title" in context:
         # A column of a table: all titles, and all sentences.
-        texts = context.get("sentences") or context.get("text") or context.get("content")
+        texts: Any = context.get("sentences") or context.get("text") or context.get("content")
         titles = context["title"]
-        if not _same_length(titles, texts):
+        lists = isinstance(titles, list) and isinstance(texts, list)
+        if not lists or len(titles) != len(texts):
             raise UsageError(f"{name}: {brief(context)}; expected as many titles as texts")
         context = list(zip(titles, texts, strict=True))
     if not isinstance(context, list):
         raise UsageError(f"{name}: {brief(context)}; expected passages with title and text")
     return [_passage(name, each) for each in context]
-
-
-def _same_length(titles: Any, texts: Any) -> bool:
-    lists = isinstance(titles, list) and isinstance(texts, list)
-    return lists and len(titles) == len(texts)
 
 
 def _passage(name: str, each: Any) -> tuple[str, str]:

@@ -26,7 +26,7 @@ from qwq_env.tools.search.memory import MemoryIndex
 
 _PEOPLE: Final = 26
 _PLACES: Final = 8
-_BLOCK: Final = 16
+_BLOCK: Final = 8
 """Consecutive tasks that share a world, and no answer."""
 _KEPT: Final = 64
 _SHOWN: Final = 3
@@ -95,6 +95,7 @@ class World:
         }
         self.facts = self._facts(chance)
         self.index = MemoryIndex(_pages(self, chance))
+        self._shown: dict[str, bool] = {}
 
     def _facts(self, chance: random.Random) -> dict[tuple[str, str], str]:
         """Return what each subject has by each relation."""
@@ -119,6 +120,17 @@ class World:
                 if name == told:
                     facts[value, inverse] = subject
         return facts
+
+    def shows(self, hop: Hop) -> bool:
+        """Say whether the page that tells a fact is among the best for the hop's query."""
+        known = self._shown.get(hop.query)
+        if known is None:
+            pages = self.index.search_now(hop.query, _SHOWN)
+            texts = (f"{page.title}. {page.text}".lower() for page in pages)
+            names = (hop.subject.lower(), hop.value.lower())
+            known = any(all(name in text for name in names) for text in texts)
+            self._shown[hop.query] = known
+        return known
 
 
 class _Asked(NamedTuple):
@@ -172,16 +184,7 @@ def _ask(world: World, length: int, chance: random.Random) -> _Asked | None:
         Hop(x, each.name, y, f"{x} {each.hint}")
         for x, y, each in zip(met, met[1:], chain, strict=False)
     )
-    return _Asked(question, answers, hops) if all(_is_found(world, hop) for hop in hops) else None
-
-
-def _is_found(world: World, hop: Hop) -> bool:
-    """Say whether the page that tells a fact is among the best for the hop's query."""
-    for page in world.index.search_now(hop.query, _SHOWN):
-        text = f"{page.title}. {page.text}".lower()
-        if hop.subject.lower() in text and hop.value.lower() in text:
-            return True
-    return False
+    return _Asked(question, answers, hops) if all(map(world.shows, hops)) else None
 
 
 def _question(split: str, start: str, chain: list[Relation], chance: random.Random) -> str:
@@ -261,8 +264,11 @@ def _pages(world: World, chance: random.Random) -> list[Passage]:
 
 
 def _filler(world: World, chance: random.Random) -> str:
-    named = {kind: chance.choice(names) for kind, names in world.names.items()}
-    return chance.choice(words.FILLERS).format(year=chance.randint(1780, 1969), **named)
+    text = chance.choice(words.FILLERS)
+    named = {
+        kind: chance.choice(names) for kind, names in world.names.items() if f"{{{kind}}}" in text
+    }
+    return text.format(year=chance.randint(1780, 1969), **named)
 
 
 def _sentence(text: str) -> str:

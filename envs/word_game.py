@@ -89,7 +89,7 @@ class WordGameEnv(ToolEnv):
 
     def solve(self, task: Task) -> Sequence[str | Message]:
         """Return the turns of a player who goes by the answers alone."""
-        opponent = opponent_of(task.metadata)
+        opponent = opponent_of(task)
         turns: list[str | Message] = []
         for said in opponent.strategy():
             thought = "I take what tells me most."
@@ -113,8 +113,7 @@ def game_tasks(
     if not isinstance(tasks, TaskSet):
         raise UsageError(f"tasks: {brief(tasks)}; expected 'games' or a TaskSet")
     for task in tasks if isinstance(tasks, ListTaskSet) else ():
-        if (kind := task.metadata.get("game")) not in OPPONENTS:
-            raise unknown(f"task {brief(task.id)[1:-1]}: game", kind, OPPONENTS)
+        opponent_of(task)
     return tasks
 
 
@@ -126,7 +125,7 @@ def solved(final: FinalTurn) -> Score:
 
 def _standing(task: Task, turns: Sequence[Turn]) -> Standing:
     said = (turn.answer for turn in turns if not turn.requests)
-    return play(opponent_of(task.metadata), said)
+    return play(opponent_of(task), said)
 
 
 class WordGameSet(ProceduralTaskSet):

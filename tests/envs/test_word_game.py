@@ -201,7 +201,7 @@ def test_strategies_know_no_more_than_was_answered() -> None:
         firsts = {
             (
                 json.dumps({**task.metadata, "secret": 0}),
-                next(opponent_of(task.metadata).strategy()),
+                next(opponent_of(task).strategy()),
             )
             for task in tasks
         }
@@ -229,7 +229,7 @@ def test_what_is_a_guess(said: str, guess: str | None) -> None:
 
 
 def test_a_game_counts_no_turns_beyond_its_own() -> None:
-    standing = play(opponent_of(NUMBER), ["Guess: 1"] * 4 + ["Guess: 437"])
+    standing = play(opponent_of(table(NUMBER).task(0)), ["Guess: 1"] * 4 + ["Guess: 437"])
 
     assert (standing.solved, standing.turns) == (False, 4)
 
@@ -272,6 +272,7 @@ def test_gymnasium_has_nothing_to_say(game: str) -> None:
         ({"split": "test"}, "split: 'test' is not known"),
         ({"tasks": "game"}, "tasks: 'game'; expected 'games' or a TaskSet"),
         ({"tasks": ListTaskSet([Task("t", "x", "")])}, "task t: game: None is not known"),
+        ({"tasks": table({"game": "number", "turns": 3, "secret": 5})}, "lacks most; expected"),
     ],
 )
 def test_bad_arguments_are_named(arguments: dict[str, Any], said: str) -> None:

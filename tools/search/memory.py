@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -29,10 +29,10 @@ class MemoryIndex(SearchBackend):
 
     def __init__(self, passages: Iterable[Passage]) -> None:
         self.passages = tuple(passages)
-        self._weights: dict[str, list[tuple[int, float]]] | None = None
+        self._words: _Words | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"passages": self.passages, "_weights": None}
+        return {"passages": self.passages, "_words": None}
 
     async def search(self, query: str, count: int) -> list[Passage]:
         """See `SearchBackend.search`."""
@@ -40,31 +40,42 @@ class MemoryIndex(SearchBackend):
 
     def search_now(self, query: str, count: int) -> list[Passage]:
         """Search; see `SearchBackend.search`."""
-        if self._weights is None:
-            self._weights = _weights(self.passages)
-        scores: defaultdict[int, float] = defaultdict(float)
+        if self._words is None:
+            self._words = _Words(self.passages)
+        scores: dict[int, float] = {}
         for word in words_of(query)[:MOST_WORDS]:
-            for number, weight in self._weights.get(word, ()):
-                scores[number] += weight
-        best = heapq.nsmallest(count, scores, key=lambda number: (-scores[number], number))
-        return [self.passages[number] for number in best]
+            for number, weight in self._words.weights(word):
+                scores[number] = scores.get(number, 0.0) + weight
+        best = heapq.nsmallest(count, ((-score, number) for number, score in scores.items()))
+        return [self.passages[number] for _, number in best]
 
 
-def _weights(passages: Iterable[Passage]) -> dict[str, list[tuple[int, float]]]:
-    """Return for each word the passages that hold it, with what it adds to their scores."""
-    counts = [Counter(indexed_words(f"{passage.title}\n{passage.text}")) for passage in passages]
-    lengths = [each.total() for each in counts]
-    average = sum(lengths) / max(1, len(lengths))
-    found: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
-    for number, each in enumerate(counts):
-        for word, times in each.items():
-            found[word].append((number, times))
-    weights = {}
-    for word, places in found.items():
-        rarity = math.log(1 + (len(counts) - len(places) + 0.5) / (len(places) + 0.5))
-        weights[word] = [
-            (number, rarity * times * (_K1 + 1)
-             / (times + _K1 * (1 - _B + _B * lengths[number] / average)))
-            for number, times in places
-        ]  # fmt: skip
-    return weights
+class _Words:
+    """For each word, the passages that hold it, and what it adds to their scores."""
+
+    def __init__(self, passages: Iterable[Passage]) -> None:
+        self._places: dict[str, list[tuple[int, int]]] = {}
+        self._weights: dict[str, list[tuple[int, float]]] = {}
+        self._lengths: list[int] = []
+        for number, passage in enumerate(passages):
+            words = indexed_words(f"{passage.title}\n{passage.text}")
+            self._lengths.append(len(words))
+            for word, times in Counter(words).items():
+                self._places.setdefault(word, []).append((number, times))
+        self._average = sum(self._lengths) / max(1, len(self._lengths))
+
+    def weights(self, word: str) -> list[tuple[int, float]]:
+        """Return the passages that hold `word`, with its share in each one's score."""
+        known = self._weights.get(word)
+        if known is None and word in self._places:
+            known = self._weights[word] = self._weighed(self._places[word])
+        return known or []
+
+    def _weighed(self, places: list[tuple[int, int]]) -> list[tuple[int, float]]:
+        count = len(self._lengths)
+        rarity = math.log(1 + (count - len(places) + 0.5) / (len(places) + 0.5))
+        weighed = []
+        for number, times in places:
+            length = 1 - _B + _B * self._lengths[number] / self._average
+            weighed.append((number, rarity * times * (_K1 + 1) / (times + _K1 * length)))
+        return weighed
