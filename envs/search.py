@@ -8,8 +8,8 @@ MuSiQue, NQ-open, TriviaQA, PopQA, SQuAD, FlashRAG, Search-R1.
 
 **Tools.** `search(query)`: the best `count` passages, each with its title. It searches the world of
 the task, the passages that a row brings (HotpotQA's ten), or `corpus`: a JSONL file of passages, as
-`LocalIndex` reads it, or any `SearchBackend`, such as `RetrieveServer(url)` or
-`CachedSearch(Serper(key))`.
+`LocalIndex` reads it, or any `SearchBackend`, such as `LocalIndex(path, folder=...)`, which keeps
+the index of a large one, `RetrieveServer(url)` or `CachedSearch(Serper(key))`.
 
 **Reward.** 1.0 if the answer is one of the accepted ones, but for case, punctuation and articles,
 else 0.0; with `reward="f1"` the share of words in common. The answer is what stands in the last

@@ -8,6 +8,8 @@
 | TriviaQA | `question`, `answer`: `value` and `aliases` | |
 | PopQA | `question`, `possible_answers` | |
 | SQuAD | `question`, `answers`: `text` | `context`: a text, `title` |
+| BoolQ, StrategyQA | `question`, `answer`: true or false, for yes or no | `passage` |
+| SimpleQA, FRAMES, GAIA | `problem`, `prompt` or `question`, `answer` or `final answer` | |
 | FlashRAG | `question`, `golden_answers` | |
 | Search-R1 | `question`, `golden_answers`, or `prompt` and `reward_model` | |
 | the house's own | `prompt`, `answer` or `answers` | `passages`: `title` and `text` |
@@ -30,15 +32,15 @@ from qwq_env.grading.short_answer import normalized
 from qwq_env.task import Task, prompted_row
 from qwq_env.tasks.rows import found_columns, nearest_form
 
-_QUESTIONS: Final = ("question", "prompt", "query")
+_QUESTIONS: Final = ("question", "prompt", "query", "problem")
 _ANSWERS: Final = (
-    "golden_answers", "answers", "possible_answers", "answer", "gold_answer", "reward_model",
-    "target",
+    "golden_answers", "answers", "possible_answers", "answer", "gold_answer", "final_answer",
+    "final answer", "reward_model", "target",
 )  # fmt: skip
 _INNER: Final = ("ground_truth", "target", "text", "value")
 """Where in an object of an answer column the texts are."""
 _ALIASES: Final = ("answer_aliases", "aliases", "a_aliases")
-_CONTEXTS: Final = ("passages", "context", "paragraphs", "ctxs")
+_CONTEXTS: Final = ("passages", "context", "paragraphs", "passage", "ctxs")
 _TEXTS: Final = ("text", "paragraph_text", "contents", "paragraph")
 _KEPT: Final = ("level", "type", "data_source", "difficulty", "supporting_facts", "category")
 _FORMS: Final[Mapping[str, Sequence[str]]] = {
@@ -67,26 +69,19 @@ def search_row(
     columns: dict[str, Any] = {}
     for name, value in row.items():
         columns.setdefault(str(name).lower(), value)
-    questions = [name for name in _QUESTIONS if columns.get(name)]
-    answer_column = next((name for name in _ANSWERS if columns.get(name) is not None), None)
-    if not questions or answer_column is None:
+    questions = [name for name in _QUESTIONS if columns.get(name) is not None]
+    answered = [name for name in _ANSWERS if columns.get(name) is not None]
+    if not questions or not answered:
         wanted = f"a question ({', '.join(_QUESTIONS)}) and an answer ({', '.join(_ANSWERS)})"
         raise UsageError(
             f"{found_columns(row)}; expected {wanted}; {nearest_form(columns, _FORMS)}"
         )
-    answers = list(dict.fromkeys(_texts(columns[answer_column])))
-    if not answers:
-        shown = brief(columns[answer_column])
-        raise UsageError(f"{answer_column}: {shown}; expected a text, or a list of texts")
-    answers += [text for name in _ALIASES for text in _texts(columns.get(name))]
-    accepted = [text for text in dict.fromkeys(answers) if normalized(text)]
-    if not accepted:
-        raise UsageError(f"{answer_column}: {brief(answers[0])}; expected letters or digits")
+    accepted = _accepted(columns, answered)
     metadata = {name: columns[name] for name in _KEPT if columns.get(name) is not None}
     metadata["answers"] = accepted
     if passages := _passages(columns):
         metadata["passages"] = passages
-    identity = next((str(columns[n]) for n in ("id", "_id") if columns.get(n) is not None), task_id)
+    identity = _identity(columns, task_id)
     prompt = columns.get("prompt")
     if isinstance(prompt, list) and (own_prompt or questions[0] == "prompt"):
         asked = prompted_row({"prompt": prompt}, identity)
@@ -95,6 +90,28 @@ def search_row(
     if not isinstance(question, str) or not question.strip():
         raise UsageError(f"{questions[0]}: {brief(question)}; expected a text")
     return Task(identity, question.strip() + instruction, accepted[0], metadata=metadata)
+
+
+def _accepted(columns: Mapping[str, Any], answered: Sequence[str]) -> list[str]:
+    """Return the answers of the first such column that has any, and what they are called else."""
+    for name in answered:
+        if own := [text for text in _texts(columns[name]) if normalized(text)]:
+            aliases = [text for name in _ALIASES for text in _texts(columns.get(name))]
+            return [text for text in dict.fromkeys([*own, *aliases]) if normalized(text)]
+    shown = brief(columns[answered[0]])
+    raise UsageError(f"{answered[0]}: {shown}; expected a text of letters or digits, or several")
+
+
+def _identity(columns: Mapping[str, Any], task_id: str) -> str:
+    """Return a row's id, behind the name of the data set that it was taken from.
+
+    Where several are joined, as in Search-R1's, each counts its rows from 0.
+    """
+    known = next((columns[name] for name in ("id", "_id") if columns.get(name) is not None), None)
+    if known is None:
+        return task_id
+    source = columns.get("data_source")
+    return f"{source}/{known}" if isinstance(source, str) and source else str(known)
 
 
 def is_array(path: Path) -> bool:
@@ -132,8 +149,10 @@ def _texts(value: Any, depth: int = 0) -> Iterator[str]:
     """Yield the texts of an answer column, whichever way it holds them."""
     if isinstance(value, str) and value.lstrip()[:2] in ('["', '{"'):
         value = _decoded(value)
-    if isinstance(value, bool) or value is None or depth > _DEEPEST:
+    if value is None or depth > _DEEPEST:
         return
+    if isinstance(value, bool):
+        value = ["yes", "true"] if value else ["no", "false"]
     if isinstance(value, str | int | float):
         if str(value).strip():
             yield str(value).strip()

@@ -223,6 +223,7 @@ ROWS: dict[str, tuple[dict[str, Any], list[str], list[Any]]] = {
         ["Ada"], [("Ada", "Ada wrote it.")],
     ),
     "Bamboogle": ({"Question": "Who?", "Answer": "Ada"}, ["Ada"], []),
+    "an empty column": ({"question": "who", "answers": [], "answer": "Ada"}, ["Ada"], []),
     "FlashRAG": ({"id": "t0", "question": "who", "golden_answers": ["Ada"]}, ["Ada"], []),
     "Search-R1": (
         {"id": "train_0", "question": "who", "golden_answers": ["Ada"], "data_source": "nq",
@@ -240,8 +241,17 @@ ROWS: dict[str, tuple[dict[str, Any], list[str], list[Any]]] = {
         {"prompt": "Who?", "answer": "Ada", "passages": [{"title": "Rome", "text": "Old."}]},
         ["Ada"], [("Rome", "Old.")],
     ),
+    "StrategyQA": ({"qid": "q", "question": "Is it?", "answer": False}, ["no", "false"], []),
+    "BoolQ": (
+        {"question": "is it", "answer": True, "passage": "Yes."}, ["yes", "true"], [("", "Yes.")]
+    ),
+    "SimpleQA": ({"problem": "Who?", "answer": "Ada", "metadata": "{}"}, ["Ada"], []),
+    "GAIA": ({"Question": "Who?", "Level": 1, "Final answer": "Ada"}, ["Ada"], []),
     "a number": ({"question": "How many?", "answer": 12}, ["12"], []),
 }  # fmt: skip
+
+
+QUESTIONS = ("question", "problem", "prompt")
 
 
 def written(folder: Path, *rows: Any) -> Path:
@@ -259,8 +269,18 @@ def test_published_rows_are_read(tmp_path: Path, name: str) -> None:
     assert task.answer == answers[0]
     assert task.metadata.get("passages", []) == passages
     if not task.messages:
-        assert task.prompt.startswith(row.get("question") or row.get("Question") or "Who?")
+        asked = next(value for name, value in row.items() if name.lower() in QUESTIONS)
+        assert task.prompt.startswith(asked)
         assert task.prompt.endswith("between <answer> and </answer>.")
+
+
+def test_rows_of_joined_data_sets_have_ids_of_their_own(tmp_path: Path) -> None:
+    row = ROWS["Search-R1"][0]
+    rows = [row, {**row, "data_source": "hotpotqa"}, {**row, "id": None, "data_source": ""}]
+
+    assert [task.id for task in search_tasks(written(tmp_path, *rows))] == [
+        "nq/train_0", "hotpotqa/train_0", "rows/3"
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["HotpotQA on the hub", "Search-R1", "TriviaQA", "MuSiQue"])
@@ -329,10 +349,10 @@ def test_every_dialect_is_told_how_and_paid(dialect: str) -> None:
     [
         ({"text": "x", "label": 1}, "columns: 'text', 'label'; expected a question (question, "),
         ({"question": "Who?", "anwser": "Ada"}, "nearest form: NQ-open, which lacks 'answer'"),
-        ({"question": "", "answer": "Ada"}, "expected a question"),
+        ({"question": "", "answer": "Ada"}, "question: ''; expected a text"),
         ({"question": ["Who?"], "answer": "Ada"}, "question: ['Who?']; expected a text"),
-        ({"question": "Who?", "answer": []}, "answer: []; expected a text, or a list of texts"),
-        ({"question": "Who?", "answer": "?!"}, "answer: '?!'; expected letters or digits"),
+        ({"question": "Who?", "answer": []}, "answer: []; expected a text of letters or digits"),
+        ({"question": "Who?", "answer": "?!"}, "answer: '?!'; expected a text of letters"),
         ({"question": "Who?", "answer": "A", "context": [1]}, "context: 1; expected a passage"),
         ({"question": "Who?", "answer": "A", "context": {"title": ["a"], "sentences": []}},
          "expected as many titles as texts"),
