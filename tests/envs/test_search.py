@@ -374,6 +374,7 @@ def test_rows_of_no_form_are_named(tmp_path: Path, row: dict[str, Any], said: st
         ('{"title": "x", "body": "x"}', "nearest form: 'text' beside its 'title'"),
         ("[1]", "list; expected a JSON object"),
         ("x", "corpus.jsonl:1: not a JSON object"),
+        ('{"text": "Z\u00fcrich"}', "corpus.jsonl: not UTF-8, behind line 0"),
     ],
 )
 def test_a_corpus_that_is_none_is_named_at_once(
@@ -381,7 +382,7 @@ def test_a_corpus_that_is_none_is_named_at_once(
 ) -> None:
     path = tmp_path / "corpus.jsonl"
     if content is not None:
-        path.write_text(content)
+        path.write_text(content, encoding="latin-1")
     with pytest.raises(UsageError, match=r"^[^\n]*$") as caught:
         SearchToolEnv(written(tmp_path, ROWS["NQ-open"][0]), corpus=path)
     assert said in str(caught.value)

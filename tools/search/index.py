@@ -224,7 +224,8 @@ def read_corpus(path: Path) -> Iterator[Passage]:
                 if line.strip():
                     yield _passage(line, f"{path}:{number}")
     except UnicodeDecodeError as error:
-        raise UsageError(f"{path}:{number + 1}: not UTF-8: {error.reason}") from None
+        # The text is decoded in stretches, which may be some lines ahead.
+        raise UsageError(f"{path}: not UTF-8, behind line {number}: {error.reason}") from None
 
 
 def _passage(line: str, where: str) -> Passage:
