@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from qwq_env.envs.retail.tasks import RetailTaskSet as RetailTaskSet
     from qwq_env.envs.retail.tasks import user_instructions as user_instructions
     from qwq_env.envs.reward_models import make_reward_model as make_reward_model
+    from qwq_env.envs.search import SearchToolEnv as SearchToolEnv
+    from qwq_env.envs.search import search_tasks as search_tasks
+    from qwq_env.envs.search_world import WorldTaskSet as WorldTaskSet
+    from qwq_env.envs.word_game import WordGameEnv as WordGameEnv
+    from qwq_env.envs.word_game import WordGameSet as WordGameSet
+    from qwq_env.envs.word_game import game_tasks as game_tasks
 else:
     __all__, __getattr__, __dir__ = lazy_exports(
         __name__,
@@ -32,5 +38,8 @@ else:
             "retail.environment": "RetailEnv retail_tasks",
             "retail.tasks": "RetailTaskSet user_instructions",
             "reward_models": "make_reward_model",
+            "search": "SearchToolEnv search_tasks",
+            "search_world": "WorldTaskSet",
+            "word_game": "WordGameEnv WordGameSet game_tasks",
         },
     )

@@ -167,3 +167,15 @@ gymnasium.register(
     vector_entry_point="qwq_env.envs.retail.environment:make_vector",
     disable_env_checker=True,
 )
+gymnasium.register(
+    id="qwq/SearchTool-v0",
+    entry_point="qwq_env.envs.search:SearchToolEnv",
+    vector_entry_point="qwq_env.envs.search:make_vector",
+    disable_env_checker=True,
+)
+gymnasium.register(
+    id="qwq/WordGame-v0",
+    entry_point="qwq_env.envs.word_game:WordGameEnv",
+    vector_entry_point="qwq_env.envs.word_game:make_vector",
+    disable_env_checker=True,
+)

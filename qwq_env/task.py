@@ -166,7 +166,7 @@ def load_jsonl(
         (f"{path}:{number}", f"{path.stem}/{number}", row)
         for number, row in read_objects(path, field="tasks")
     )
-    return _load(str(path), rows, reader, strict)
+    return load_rows(str(path), rows, reader, strict)
 
 
 _TABLES = {".parquet": "parquet", ".csv": "csv", ".arrow": "arrow"}
@@ -204,16 +204,19 @@ def load_huggingface(
         (f"{name} row {index}", f"{dataset}/{split}/{index}", row)
         for index, row in enumerate(loaded)
     )
-    return _load(name, rows, reader, strict)
+    return load_rows(name, rows, reader, strict)
 
 
-def _load(
+def load_rows(
     name: str,
     rows: Iterable[tuple[str, str, Mapping[str, Any]]],
     reader: RowReader,
     strict: bool,
 ) -> ListTaskSet:
-    """Make the tasks of rows, each with where it stands and the id that it has if it says none."""
+    """Make the tasks of rows, each with where it stands and the id that it has if it says none.
+
+    Rows are left out and refused as by `load_jsonl`; `name` is what errors call them together.
+    """
     tasks, refused = [], []
     for where, task_id, row in rows:
         try:

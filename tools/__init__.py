@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from qwq_env.tools.search import SearchBackend as SearchBackend
     from qwq_env.tools.search import SearchTool as SearchTool
     from qwq_env.tools.search.index import LocalIndex as LocalIndex
+    from qwq_env.tools.search.memory import MemoryIndex as MemoryIndex
     from qwq_env.tools.search.servers import Brave as Brave
     from qwq_env.tools.search.servers import RetrieveServer as RetrieveServer
     from qwq_env.tools.search.servers import SearXNG as SearXNG
@@ -41,6 +42,7 @@ else:
             "python": "PythonTool",
             "search": "SearchTool CachedSearch Passage SearchBackend",
             "search.index": "LocalIndex",
+            "search.memory": "MemoryIndex",
             "search.servers": "RetrieveServer Serper Tavily Brave SearXNG",
             "mcp": "McpServer McpTool",
         },

@@ -7,7 +7,8 @@
 | `tags`   | Search-R1 (arXiv:2503.09516)   | `<search>` text `</search>`          | same turn  |
 | `fenced` | ReTool (arXiv:2504.11536)      | a ```` ```python ```` block           | same turn  |
 
-`qwq-direct` is `qwq` for models that may answer without thinking. In `qwq`, whose prompt opens the
+`qwq-direct` is `qwq` for models that may answer without thinking; `search_r1` is `tags` where the
+prompt itself tells the model of them, as Search-R1's rows do. In `qwq`, whose prompt opens the
 thinking, a final turn that never closes it has no answer and is paid nothing.
 
 `parse` never raises, reads the good calls beside a bad one, and keeps their order. A request
@@ -56,6 +57,7 @@ _DIALECTS = {
     "qwq-direct": "qwq_env.dialect.qwq:QwqDirectDialect",
     "react": "qwq_env.dialect.react:ReactDialect",
     "tags": "qwq_env.dialect.tags:TagsDialect",
+    "search_r1": "qwq_env.dialect.tags:SearchR1Dialect",
     "fenced": "qwq_env.dialect.fenced:FencedDialect",
 }
 

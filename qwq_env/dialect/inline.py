@@ -24,7 +24,7 @@ class Frame(NamedTuple):
 
     `call` wraps the value of `argument`, `result` what the tool `tool` said; `markup` names the
     tags that a result may not spell. `instructions` tell the model all this, in the system message,
-    before the tool's schema; `dialect` is the name for errors.
+    before the tool's schema ("" for neither); `dialect` is the name for errors.
     """
 
     dialect: str
@@ -44,7 +44,8 @@ def render(
     Raises `UsageError` if the tools lack the frame's, or if it does not take the frame's argument.
     """
     instructions: list[Piece] = []
-    if function := _find_tool(frame, tools):
+    function = _find_tool(frame, tools)
+    if function and frame.instructions:
         described = Piece(json.dumps(function, ensure_ascii=False))
         instructions = [Piece(frame.instructions, control=True), described]
     pieces = list(chatml.system(messages, instructions))

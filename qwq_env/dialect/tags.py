@@ -47,6 +47,7 @@ class TagsDialect(Dialect):
     """
 
     name = "tags"
+    instructions = _INSTRUCTIONS
     stop = (_CLOSE, "</answer>", *chatml.ENDS)
     end_of_turn = ""
 
@@ -59,7 +60,7 @@ class TagsDialect(Dialect):
             call=(_OPEN, _CLOSE),
             result=("\n\n<information>", "</information>\n\n"),
             markup=_MARKUP,
-            instructions=_INSTRUCTIONS,
+            instructions=self.instructions,
         )
 
     def render(
@@ -102,3 +103,15 @@ class TagsDialect(Dialect):
             return Reading(MalformedCall("empty_call", message, raw), end)
         arguments = {self._frame.argument: query.strip()}
         return Reading(ToolCall(self._frame.tool, arguments, raw), end)
+
+
+class SearchR1Dialect(TagsDialect):
+    """The same tags, of which the prompt tells: Search-R1's own data sets and checkpoints.
+
+    Their rows hold the whole protocol in the user's message, and no system message stands before
+    it; a checkpoint of an instruct model was trained behind its template's default one, which
+    `system_prompt=` gives.
+    """
+
+    name = "search_r1"
+    instructions = ""

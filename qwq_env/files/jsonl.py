@@ -55,6 +55,22 @@ def read_objects(
                 raise UsageError(f"{path}:{number}: {error}") from None
 
 
+def read_array(path: Path, *, field: str = "file") -> list[Any]:
+    """Return the entries of a file that holds one JSON array, as HotpotQA's are published.
+
+    Raises `UsageError` as `read_objects` does.
+    """
+    try:
+        value = _parsed(path.read_bytes(), constants=False)
+    except OSError as error:
+        raise UsageError(f"{field}: {path}: {error.strerror}; expected a JSON array") from None
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
+    if not isinstance(value, list):
+        raise UsageError(f"{path}: {brief(value)}; expected a JSON array")
+    return value
+
+
 def read_object(line: bytes, *, constants: bool = False) -> dict[str, Any]:
     """Return the object that a line holds; raises `UsageError` that says what it holds instead."""
     if len(line) > _LONGEST:

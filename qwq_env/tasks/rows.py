@@ -21,13 +21,13 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from qwq_env.errors import UsageError
 from qwq_env.grading.answer import last_boxed
 
-__all__ = ["answer_of", "question_of"]
+__all__ = ["answer_of", "found_columns", "nearest_form", "question_of"]
 
 _QUESTIONS = ("prompt", "problem", "question", "input")
 _ANSWERS = ("answer", "final_answer", "expected_answer", "ground_truth", "reward_model", "target")
@@ -158,9 +158,20 @@ def _lone_text(messages: list[Any]) -> Any:
 
 def _no_form(row: Mapping[str, Any], columns: Mapping[str, Any]) -> str:
     """Say which columns there are, which are wanted, and which form is nearest."""
+    wanted = f"a question ({', '.join(_QUESTIONS)}) and an answer ({', '.join(_ANSWERS)}, solution)"
+    return f"{found_columns(row)}; expected {wanted}; {nearest_form(columns, _FORMS)}"
+
+
+def found_columns(row: Mapping[str, Any]) -> str:
+    """Return which columns a row has, for an error."""
+    return f"columns: {', '.join(map(repr, row)) or 'none':.300}"
+
+
+def nearest_form(columns: Collection[str], forms: Mapping[str, Sequence[str]]) -> str:
+    """Say which of the `forms`, by the columns that each has, is nearest, and what it lacks."""
 
     def missing(form: str) -> list[str]:
-        return [name for name in _FORMS[form] if name not in columns]
+        return [name for name in forms[form] if name not in columns]
 
     def likeness(form: str) -> tuple[int, float]:
         best = [
@@ -170,13 +181,8 @@ def _no_form(row: Mapping[str, Any], columns: Mapping[str, Any]) -> str:
         ]  # fmt: skip
         return -len(best), sum(best)
 
-    nearest = max(_FORMS, key=likeness)
-    found = ", ".join(map(repr, row)) or "none"
-    lacking = ", ".join(map(repr, missing(nearest)))
-    return (
-        f"columns: {found:.300}; expected a question ({', '.join(_QUESTIONS)}) and an answer "
-        f"({', '.join(_ANSWERS)}, solution); nearest form: {nearest}, which lacks {lacking}"
-    )
+    nearest = max(forms, key=likeness)
+    return f"nearest form: {nearest}, which lacks {', '.join(map(repr, missing(nearest)))}"
 
 
 def _show(value: Any) -> str:

@@ -28,7 +28,9 @@ def environment(name: str) -> ToolEnv:
     def exact(final) -> float:
         return float(final.answer == "4")
 
-    tools = {"tags": [SearchTool(Nothing())], "fenced": [PythonTool()]}.get(name, [Calculator()])
+    search = [SearchTool(Nothing())]
+    own = {"tags": search, "search_r1": search, "fenced": [PythonTool()]}
+    tools = own.get(name, [Calculator()])
     tasks = ListTaskSet([Task("t", "2+2?", "4")])
     return ToolEnv(tasks, tools, Rubric([Component("exact", exact)]), dialect=name)
 

@@ -48,7 +48,7 @@ def play(env, policy, codec, count=1, play=None, **settings) -> list[Trajectory]
 
 
 def turn_of(dialect: str, answer: object) -> str:
-    inline = dialect in ("tags", "fenced")
+    inline = dialect in ("tags", "search_r1", "fenced")
     thinking = "hm\n</think>\n\n" if dialect.startswith("qwq") else ""
     return f"{thinking}<answer>{answer}</answer>" if inline else f"{thinking}{answer}<|im_end|>"
 

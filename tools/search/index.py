@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from qwq_env.errors import UsageError
+from qwq_env.errors import UsageError, brief
 from qwq_env.tools.search.tool import Passage, SearchBackend
 
 # India's vowel signs are marks to Python, and parts of words.
@@ -32,7 +32,7 @@ _UNSPACED: Final = re.compile(
 )
 _MARKS: Final = re.compile("[\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0670]+")
 _TONES: Final = re.compile("[\u0e47-\u0e4e\u0ec8-\u0ecd]+")
-_MOST_WORDS: Final = 64
+MOST_WORDS: Final = 64
 _HEAP_BYTES: Final = 128 << 20
 _SPARE: Final = 16
 """Hits asked for beyond those wanted, so that equal scores can be put in the corpus's order."""
@@ -69,7 +69,7 @@ class LocalIndex(SearchBackend):
         """Search, blocking; see `SearchBackend.search`."""
         index = self._opened()
         # Bare lower-case words leave nothing of the query language: no fields, no operators.
-        words = " ".join(_words(query)[:_MOST_WORDS])
+        words = " ".join(words_of(query)[:MOST_WORDS])
         if not words:
             return []
         parsed = index.parse_query(words, ["title_words", "words"])
@@ -172,8 +172,15 @@ def _searchable(text: str) -> str:
     return _UNSPACED.sub(lambda run: f" {' '.join([*run[0], *_pairs(run[0])])} ", _folded(text))
 
 
-def _words(query: str) -> list[str]:
+def indexed_words(text: str) -> list[str]:
+    """Return the words by which a passage is found, with pairs of characters as `words_of` asks."""
+    return words_of(_searchable(text))
+
+
+def words_of(query: str) -> list[str]:
     """Return the words, or pairs of characters, that a query asks for."""
+    if query.isascii():
+        return _WORDS.findall(query.lower())
     folded = _folded(query)
     words: list[str] = []
     position = 0
@@ -210,10 +217,15 @@ def _pairs(run: str) -> list[str]:
 
 def read_corpus(path: Path) -> Iterator[Passage]:
     """Yield the passages of a JSONL file; raises `UsageError` with file and line."""
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            if line.strip():
-                yield _passage(line, f"{path}:{number}")
+    number = 0
+    try:
+        with path.open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines, 1):
+                if line.strip():
+                    yield _passage(line, f"{path}:{number}")
+    except UnicodeDecodeError as error:
+        # The text is decoded in stretches, which may be some lines ahead.
+        raise UsageError(f"{path}: not UTF-8, behind line {number}: {error.reason}") from None
 
 
 def _passage(line: str, where: str) -> Passage:
@@ -223,12 +235,25 @@ def _passage(line: str, where: str) -> Passage:
         raise UsageError(f"{where}: not a JSON object: {error}") from None
     if not isinstance(row, dict):
         raise UsageError(f"{where}: {type(row).__name__}; expected a JSON object")
-    source = _shown(row.get("id"))
+    source = _shown(row.get("id", row.get("_id")))
     if isinstance(row.get("contents"), str):
         return split_contents(row["contents"], source)
     if isinstance(row.get("text"), str):
         return Passage(row["text"], _shown(row.get("title")), source)
-    raise UsageError(f"{where}: no text; expected 'contents', or 'text' and 'title'")
+    found = ", ".join(map(repr, row)) or "none"
+    nearest = "'contents', Search-R1's form" if "title" not in row else "'text' beside its 'title'"
+    raise UsageError(
+        f"{where}: columns: {found:.200}; expected 'contents', or 'text' and 'title'; nearest form:"
+        f" {nearest}, which has to be a text"
+    )
+
+
+def check_corpus(path: Path) -> None:
+    """Raise `UsageError` for a file that is no corpus, by what its first passage shows."""
+    if not path.is_file():
+        raise UsageError(f"corpus: {brief(str(path))} is not a file; expected JSONL of passages")
+    if next(read_corpus(path), None) is None:
+        raise UsageError(f"corpus: {path} holds no passage; expected JSONL of passages")
 
 
 def _shown(value: Any) -> str:
