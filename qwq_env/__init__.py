@@ -167,3 +167,9 @@ gymnasium.register(
     vector_entry_point="qwq_env.envs.retail.environment:make_vector",
     disable_env_checker=True,
 )
+gymnasium.register(
+    id="qwq/FunctionCall-v0",
+    entry_point="qwq_env.envs.function_call.environment:FunctionCallEnv",
+    vector_entry_point="qwq_env.envs.function_call.environment:make_vector",
+    disable_env_checker=True,
+)

@@ -1,11 +1,54 @@
 """`qwq/FunctionCall-v0`: choose functions, and call them with the right arguments.
 
-CARD
+**Task.** A request, and the functions that are there for it; each task brings its own.
+`tasks="library"` is procedural: seeded, endless, in three difficulties, and needs no data. A file
+or a folder as the Berkeley Function-Calling Leaderboard publishes them gives its rows
+(`function_call.rows` says which): simple, multiple, parallel, parallel_multiple, irrelevance, their
+`live_` kin, and multi_turn with long contexts and missing parameters. Multi-turn rows of BFCL need
+its services: `pip install --no-deps bfcl-eval mpmath`.
+
+**Tools.** Single-turn: the functions of the row. Nothing runs; the first turn with calls is the
+last, as BFCL judges. Multi-turn: the functions of the services involved (a file system, a travel
+agency, ...; in the procedural tasks a stock room), which do what they say on a state that begins
+anew for each episode. A turn without a call ends a request, and the user's next one follows.
+
+**Reward.** 1.0 or 0.0. Single-turn: the calls are the possible answers, in any order, no fewer and
+no more (`grading.calls.match_calls`). Where nothing is to be called: no call in any form, and an
+answer whose last line is `NO FUNCTION: ` and the name of a function that was offered (which comes
+nearest is not judged); `statement=False` pays any answer, as BFCL does. Multi-turn: after each
+request the services are as the gold calls leave them, and all that those got has been got
+(`grading.calls.EpisodeCheck`). What the model says about it is not judged.
+
+**What can be gamed.** Who declines everything in the form above is paid the share of tasks in which
+nothing is to be called: all of a file of irrelevance alone (mix it), 16 of 100 of BFCL's single-turn
+files together, 1 of 25 procedural tasks. Saying nothing is paid nowhere. Reading more than was asked
+costs nothing in multi-turn tasks.
+
+**An episode** (difficulty 2):
+
+    user       Send Priya a note that says "bring the blue folder". The ramen takes 67 minutes; set
+               a timer for it.
+    model      sendNote(person="Priya", message="bring the blue folder")
+               startTimer(duration=67, name="ramen")
+    reward     1.0
+
+and one at a stock room:
+
+    user       Move every rope from C2 to A2.
+    model      list_shelf(shelf="C2")
+    tool       {"rope": 17, "plate": 30}
+    model      move_items(item="rope", source="C2", target="A2", count=17)
+    tool       done
+    model      All 17 are on A2 now.
+    user       What is on shelf B5?
+    model      list_shelf(shelf="B5")
+    tool       {"saw": 4}
+    model      Four saws.
+    reward     1.0
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -20,9 +63,10 @@ from qwq_env.envs.function_call.gold import (
     possible_calls,
     saying,
 )
+from qwq_env.envs.function_call.library import FunctionCallTaskSet
 from qwq_env.envs.function_call.rows import bfcl_tasks, check_task
 from qwq_env.envs.function_call.services import OWN
-from qwq_env.envs.function_call.tools import recorded, services_of
+from qwq_env.envs.function_call.tools import offered_names, recorded, services_of
 from qwq_env.episode import Episode, Said
 from qwq_env.errors import UsageError, brief
 from qwq_env.grading.calls.call import Call
@@ -38,14 +82,15 @@ from qwq_env.turn import MalformedCall, Turn
 from qwq_env.vector import vector_of
 
 _LIMITS: Final = EpisodeLimits(turns=50, tool_calls=100)
-_STATEMENT: Final = "NO FUNCTION: "
-_STATED: Final = re.compile(r"[`*\s]*NO FUNCTION:[`*\s]*(?P<name>[\w.\-]+?)[`*.\s]*", re.ASCII)
+_STATEMENT: Final = "NO FUNCTION:"
+_DECORATION: Final = " `*."
 _AT_ONCE: Final = """\
 Call the functions that do what is asked, all of them in one turn: your first turn with calls is \
-your last. Give the arguments that are spoken of, and leave out the others."""
+your last. Give the arguments that are spoken of and leave out the others; leave out a part of the \
+request that no function does."""
 _DECLINE: Final = f"""
 If no function does what is asked, or what one needs is not said, call none, and end your answer \
-with the line `{_STATEMENT}` and the name of the function that comes nearest."""
+with a line of `{_STATEMENT}` and the name of the function that comes nearest."""
 _STEP_BY_STEP: Final = """\
 Do what the user asks with the functions, and no more. When it is done, say so in a turn without a \
 call; then the next request may follow."""
@@ -121,9 +166,9 @@ class FunctionCallEnv(ToolEnv):
             return list(_talk(row))
         functions = row["function"]
         if row["ground_truth"]:
-            calls = possible_calls(row["ground_truth"], functions)
-            return [calling([replace(call, name=plain_name(call.name)) for call in calls])]
-        return [saying(f"None of these does that.\n{_STATEMENT}{functions[0]['name']}")]
+            calls, names = possible_calls(row["ground_truth"], functions), offered_names(functions)
+            return [calling([replace(call, name=names[call.name]) for call in calls])]
+        return [saying(f"None of these does that.\n{_STATEMENT} {functions[0]['name']}")]
 
 
 def function_call_tasks(
@@ -141,9 +186,12 @@ def function_call_tasks(
             check_task(task)
     if isinstance(tasks, TaskSet):
         return tasks
+    if tasks == "library":
+        return FunctionCallTaskSet(seed=seed, difficulty=difficulty, split=split)
     if isinstance(categories, str) or not isinstance(categories, Sequence):
         raise UsageError(f"categories: {brief(categories)}; expected a list of names")
-    if not isinstance(tasks, str | Path) or not Path(tasks).exists():
+    named = isinstance(tasks, str | Path) and str(tasks).strip()
+    if not named or not Path(tasks).exists():
         expected = "'library', a file or a folder in BFCL's form, or a TaskSet"
         raise UsageError(f"tasks: {brief(tasks)}; expected {expected}")
     return bfcl_tasks(Path(tasks), categories=categories, strict=strict)
@@ -171,11 +219,17 @@ class Judged:
         score = match_calls(final.answer, [], functions)
         if score.value != 1.0 or not final.answer.strip():
             return Score.wrong("blank") if score.value else score
-        stated = _STATED.fullmatch(final.answer.strip().rpartition("\n")[2])
-        names = {plain_name(document["name"]) for document in functions}
-        if self._statement and (stated is None or plain_name(stated["name"]) not in names):
+        if self._statement and not _is_stated(final.answer, functions):
             return Score.wrong("not_stated")
         return score
+
+
+def _is_stated(answer: str, functions: Sequence[Any]) -> bool:
+    """Say whether the last line says that no function fits, and names one that was offered."""
+    line = answer.strip().rpartition("\n")[2].strip(_DECORATION)
+    name = line.removeprefix(_STATEMENT)
+    names = {plain_name(document["name"]) for document in functions}
+    return name != line and plain_name(name.strip(_DECORATION)) in names
 
 
 def _calls_of(turn: Turn) -> list[Any]:

@@ -30,6 +30,7 @@ from qwq_env.envs.function_call.tools import recorded, services_of
 from qwq_env.errors import UsageError, brief
 from qwq_env.files.jsonl import read_objects
 from qwq_env.grading.calls.call import Call
+from qwq_env.grading.calls.match import match_calls
 from qwq_env.grading.calls.multi_turn import EpisodeCheck
 from qwq_env.grading.calls.row import check_row
 from qwq_env.schema.arguments import check_arguments
@@ -134,6 +135,8 @@ def read_row(row: Mapping[str, Any], task_id: str, answers: Mapping[str, Any] | 
     check_row({"id": identity, "function": functions, "ground_truth": gold, "calls": []})
     recorded(functions)
     calls = possible_calls(gold, functions)
+    if (score := match_calls(calls, gold, functions)).value != 1.0:
+        raise UsageError(f"ground_truth: no call is paid by it ({score.reason}, {score.detail})")
     metadata = {"category": category, "function": functions, "ground_truth": gold}
     return _task(identity, turns[0], _written(calls), metadata)
 

@@ -94,15 +94,17 @@ def recorded(functions: Sequence[Mapping[str, Any]]) -> CheckedTools:
 @lru_cache(maxsize=1024)
 def _recorded(functions: str) -> CheckedTools:
     documents = json.loads(functions)
-    names = Counter(plain_name(document["name"]) for document in documents)
-    tools = []
-    for document in documents:
-        name, plain = document["name"], plain_name(document["name"])
-        parameters = _schema_of(document)
-        tools.append(
-            RecordedTool(plain if names[plain] == 1 else name, _told(document), parameters)
-        )
-    return checked_tools(tools)
+    names = offered_names(documents)
+    return checked_tools([
+        RecordedTool(names[each["name"]], _told(each), _schema_of(each)) for each in documents
+    ])
+
+
+def offered_names(functions: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the names of the tools by those of the documents: without dots, where that is one."""
+    names = {document["name"]: plain_name(document["name"]) for document in functions}
+    times = Counter(names.values())
+    return {name: plain if times[plain] == 1 else name for name, plain in names.items()}
 
 
 def services_of(row: Mapping[str, Any], own: Mapping[str, type[Service]]) -> CheckedTools:
