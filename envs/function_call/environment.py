@@ -21,7 +21,9 @@ request the services are as the gold calls leave them, and all that those got ha
 
 **What can be gamed.** Who declines everything in the form above is paid the share of tasks in which
 nothing is to be called: all of a file of irrelevance alone (mix it), 16 of 100 of BFCL's single-turn
-files together, 1 of 25 procedural tasks. Saying nothing is paid nowhere. Reading more than was asked
+files together, 1 of 25 procedural tasks. One text for all is paid in 15 of 100 rows of
+`live_irrelevance`, where many offer one function; the audit says so. Saying nothing is paid
+nowhere. Reading more than was asked
 costs nothing in multi-turn tasks.
 
 **An episode** (difficulty 2):
@@ -57,8 +59,10 @@ from typing import Any, Final, Unpack
 
 from qwq_env.env import ToolEnv
 from qwq_env.envs.function_call.gold import (
+    STATEMENT,
     Message,
     calling,
+    declining,
     episode_calls,
     possible_calls,
     saying,
@@ -78,11 +82,13 @@ from qwq_env.options import EnvironmentOptions
 from qwq_env.outcome import EpisodeLimits
 from qwq_env.rubric import Component, FinalTurn, Rubric
 from qwq_env.task import ListTaskSet, Task, TaskSet
+from qwq_env.toolbox import ToolLimits
 from qwq_env.turn import MalformedCall, Turn
 from qwq_env.vector import vector_of
 
 _LIMITS: Final = EpisodeLimits(turns=50, tool_calls=100)
-_STATEMENT: Final = "NO FUNCTION:"
+# The longest answers of padded services have 32 thousand characters.
+_TOOL_LIMITS: Final = ToolLimits(characters=40_000, argument_characters=20_000)
 _DECORATION: Final = " `*."
 _AT_ONCE: Final = """\
 Call the functions that do what is asked, all of them in one turn: your first turn with calls is \
@@ -90,7 +96,7 @@ your last. Give the arguments that are spoken of and leave out the others; leave
 request that no function does."""
 _DECLINE: Final = f"""
 If no function does what is asked, or what one needs is not said, call none, and end your answer \
-with a line of `{_STATEMENT}` and the name of the function that comes nearest."""
+with a line of `{STATEMENT}` and the name of the function that comes nearest."""
 _STEP_BY_STEP: Final = """\
 Do what the user asks with the functions, and no more. When it is done, say so in a turn without a \
 call; then the next request may follow."""
@@ -103,7 +109,7 @@ class FunctionCallEnv(ToolEnv):
     `"heldout"`), a file or a folder as BFCL publishes them (of some `categories` only, if named;
     `strict` refuses rows that are no task), or a `TaskSet` of such tasks. With `statement=False`
     any answer without a call is paid where nothing is to be called, as BFCL pays it. Limits are 50
-    turns and 100 calls unless `limits` says others.
+    turns and 100 calls unless `limits` says others, 20,000 characters into a call and 40,000 out.
     """
 
     def __init__(
@@ -122,6 +128,7 @@ class FunctionCallEnv(ToolEnv):
             raise UsageError(f"statement: {brief(statement)}; expected True or False")
         self.statement = statement
         options["limits"] = options.get("limits") or _LIMITS
+        options["tool_limits"] = options.get("tool_limits") or _TOOL_LIMITS
         chosen = function_call_tasks(
             tasks,
             difficulty=difficulty,
@@ -168,7 +175,7 @@ class FunctionCallEnv(ToolEnv):
         if row["ground_truth"]:
             calls, names = possible_calls(row["ground_truth"], functions), offered_names(functions)
             return [calling([replace(call, name=names[call.name]) for call in calls])]
-        return [saying(f"None of these does that.\n{_STATEMENT} {functions[0]['name']}")]
+        return [saying(f"None of these does that.\n{declining(functions)}")]
 
 
 def function_call_tasks(
@@ -227,7 +234,7 @@ class Judged:
 def _is_stated(answer: str, functions: Sequence[Any]) -> bool:
     """Say whether the last line says that no function fits, and names one that was offered."""
     line = answer.strip().rpartition("\n")[2].strip(_DECORATION)
-    name = line.removeprefix(_STATEMENT)
+    name = line.removeprefix(STATEMENT)
     names = {plain_name(document["name"]) for document in functions}
     return name != line and plain_name(name.strip(_DECORATION)) in names
 

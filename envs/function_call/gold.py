@@ -1,14 +1,17 @@
-"""Calls that solve a task: of possible answers the first allowed, of an episode the gold ones."""
+"""What solves a task: calls, of possible answers the first allowed; or the line that declines."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from qwq_env.grading.calls.call import Call, parse_python_calls
 from qwq_env.grading.calls.value import OMITTED
 
 Message = dict[str, Any]
+
+STATEMENT: Final = "NO FUNCTION:"
+"""How an answer says that nothing is to be called; the name of a function follows."""
 
 
 def possible_calls(
@@ -50,6 +53,11 @@ def _plain(value: Any) -> Any:
             if OMITTED not in each
         }
     return [_plain(item) for item in value] if isinstance(value, list) else value
+
+
+def declining(functions: Sequence[Mapping[str, Any]]) -> str:
+    """Return the line that says that none of the functions fits."""
+    return f"{STATEMENT} {functions[0]['name']}"
 
 
 def episode_calls(

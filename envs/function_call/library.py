@@ -11,6 +11,7 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from qwq_env.envs.function_call.gold import declining
 from qwq_env.envs.function_call.operations import OPERATIONS, Operation, Parameter, Value
 from qwq_env.envs.function_call.stock_requests import stock_task
 from qwq_env.envs.procedural import ProceduralTaskSet, split_of
@@ -150,7 +151,7 @@ def _task(
     ]
     chance.shuffle(functions)
     metadata = {"category": kind, "function": functions, "ground_truth": gold}
-    answer = json.dumps(gold) if gold else ""
+    answer = json.dumps(gold) if gold else declining(functions)
     return Task(task_id, prompt, answer, metadata=metadata)
 
 

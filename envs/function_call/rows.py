@@ -24,7 +24,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
-from qwq_env.envs.function_call.gold import episode_calls, possible_calls
+from qwq_env.envs.function_call.gold import declining, episode_calls, possible_calls
 from qwq_env.envs.function_call.services import OWN
 from qwq_env.envs.function_call.tools import recorded, services_of
 from qwq_env.errors import UsageError, brief
@@ -138,7 +138,8 @@ def read_row(row: Mapping[str, Any], task_id: str, answers: Mapping[str, Any] | 
     if (score := match_calls(calls, gold, functions)).value != 1.0:
         raise UsageError(f"ground_truth: no call is paid by it ({score.reason}, {score.detail})")
     metadata = {"category": category, "function": functions, "ground_truth": gold}
-    return _task(identity, turns[0], _written(calls), metadata)
+    answer = _written(calls) or declining(functions)
+    return _task(identity, turns[0], answer, metadata)
 
 
 def _episode(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import pickle
 from collections.abc import Sequence
@@ -9,11 +10,17 @@ from typing import Any
 
 import pytest
 
+from qwq_env.chat_model import ChatModel, ChatReply
+from qwq_env.dialect.codec import TokenCodec
 from qwq_env.envs.function_call.environment import FunctionCallEnv
 from qwq_env.envs.function_call.library import FunctionCallTaskSet
 from qwq_env.evaluation.cheats import audit_rewards, faults
 from qwq_env.outcome import EpisodeLimits
+from qwq_env.rollout.audit import RecordingPolicy, audit
+from qwq_env.rollout.engine import Assignment, Engine
+from qwq_env.rollout.scripted import ScriptedPolicy
 from qwq_env.task import ListTaskSet, Task
+from qwq_env.turn import ToolCall
 from tests.published import SAMPLES
 
 ROWS = SAMPLES / "bfcl.jsonl"
@@ -65,7 +72,7 @@ def published() -> FunctionCallEnv:
 @pytest.mark.parametrize(("difficulty", "split"), SETS)
 def test_the_gold_calls_are_paid_and_one_less_is_not(difficulty: int, split: str) -> None:
     env = FunctionCallEnv(difficulty=difficulty, split=split)
-    for index in range(15):
+    for index in range(8):
         task = env.tasks.task(index)
         turns = list(env.solve(task))
         assert play(env, task, turns)[0] == 1.0, task.id
@@ -82,13 +89,13 @@ def test_no_cheat_is_paid() -> None:
     assert faults(audit_rewards(FunctionCallEnv(difficulty=2), tasks=16), 0.05) == []
 
 
-def test_every_kind_is_there_and_declining_pays_at_most_one_in_twenty() -> None:
+def test_every_kind_is_there_and_nothing_fits_in_few() -> None:
     for difficulty in (1, 2, 3):
         tasks = FunctionCallTaskSet(difficulty=difficulty)
-        kinds = [tasks.task(index).metadata["category"] for index in range(200)]
+        kinds = [tasks.task(index).metadata["category"] for index in range(100)]
 
         assert len(set(kinds)) == 6
-        assert kinds.count("irrelevance") <= 16  # one in 25
+        assert kinds.count("irrelevance") <= 10  # one in 25
 
 
 def test_a_task_is_the_same_wherever_it_is_made() -> None:
@@ -136,6 +143,36 @@ def test_one_turn_is_enough_for_calls_that_decide() -> None:
     reward, info = play(env, env.tasks.task(0), env.solve(env.tasks.task(0)))
 
     assert (reward, info["outcome"]["reason"]) == (1.0, "answered")
+
+
+class Calls(ChatModel):
+    """Calls one function, and says nothing."""
+
+    async def reply(self, messages: Any, tools: Any, **settings: Any) -> ChatReply:
+        call = ToolCall("legal_case_fetch", {"case_id": "R vs Adams", "details": True})
+        return ChatReply("", "", (call,))
+
+
+@pytest.mark.parametrize("chat", [False, True])
+def test_calls_decide_in_the_engine_too(
+    published: FunctionCallEnv, codec: TokenCodec, chat: bool
+) -> None:
+    task = published.tasks.find("simple_python_172")
+    written = {"name": "legal_case_fetch", "arguments": {"case_id": "R vs Adams", "details": True}}
+    turn = f"hm\n</think>\n\n<tool_call>\n{json.dumps(written)}\n</tool_call><|im_end|>"
+    policy = RecordingPolicy(ScriptedPolicy(codec, [turn]))
+    engine = Engine(published, Calls()) if chat else Engine(published, policy, codec)
+    [trajectory] = asyncio.run(engine.run([Assignment(task, "e", 0)]))
+
+    assert trajectory.reward == 1.0
+    assert trajectory.outcome.to_json() == {
+        "kind": "terminated",
+        "reason": "answered",
+        "detail": "",
+    }
+    if not chat:
+        assert audit(trajectory, policy.take("e")) == []
+        assert "tool" not in trajectory.tokens
 
 
 @pytest.mark.parametrize(
