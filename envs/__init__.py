@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from qwq_env.envs.code import CodeToolEnv as CodeToolEnv
     from qwq_env.envs.code import code_tasks as code_tasks
     from qwq_env.envs.code_functions import FunctionTaskSet as FunctionTaskSet
+    from qwq_env.envs.function_call.environment import FunctionCallEnv as FunctionCallEnv
+    from qwq_env.envs.function_call.environment import function_call_tasks as function_call_tasks
+    from qwq_env.envs.function_call.library import FunctionCallTaskSet as FunctionCallTaskSet
     from qwq_env.envs.general import GeneralEnv as GeneralEnv
     from qwq_env.envs.general import general_tasks as general_tasks
     from qwq_env.envs.general_tasks import InstructionTaskSet as InstructionTaskSet
@@ -33,6 +36,8 @@ else:
             "arithmetic": "ArithmeticTaskSet",
             "code": "CodeToolEnv code_tasks",
             "code_functions": "FunctionTaskSet",
+            "function_call.environment": "FunctionCallEnv function_call_tasks",
+            "function_call.library": "FunctionCallTaskSet",
             "general": "GeneralEnv general_tasks",
             "general_tasks": "InstructionTaskSet",
             "retail.environment": "RetailEnv retail_tasks",

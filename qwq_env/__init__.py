@@ -143,39 +143,21 @@ else:
 
 # Gymnasium's passive checker is left out: after a reset that raised it fails at every later step,
 # and it warns of the NaN that marks a lost episode. The tests hold every id to `check_env`.
-gymnasium.register(
-    id="qwq/MathTool-v0",
-    entry_point="qwq_env.envs.math:MathToolEnv",
-    vector_entry_point="qwq_env.envs.math:make_vector",
-    disable_env_checker=True,
-)
-gymnasium.register(
-    id="qwq/CodeTool-v0",
-    entry_point="qwq_env.envs.code:CodeToolEnv",
-    vector_entry_point="qwq_env.envs.code:make_vector",
-    disable_env_checker=True,
-)
-gymnasium.register(
-    id="qwq/General-v0",
-    entry_point="qwq_env.envs.general:GeneralEnv",
-    vector_entry_point="qwq_env.envs.general:make_vector",
-    disable_env_checker=True,
-)
-gymnasium.register(
-    id="qwq/Retail-v0",
-    entry_point="qwq_env.envs.retail.environment:RetailEnv",
-    vector_entry_point="qwq_env.envs.retail.environment:make_vector",
-    disable_env_checker=True,
-)
-gymnasium.register(
-    id="qwq/SearchTool-v0",
-    entry_point="qwq_env.envs.search:SearchToolEnv",
-    vector_entry_point="qwq_env.envs.search:make_vector",
-    disable_env_checker=True,
-)
-gymnasium.register(
-    id="qwq/WordGame-v0",
-    entry_point="qwq_env.envs.word_game:WordGameEnv",
-    vector_entry_point="qwq_env.envs.word_game:make_vector",
-    disable_env_checker=True,
-)
+for _name, _module, _class in (
+    ("MathTool", "math", "MathToolEnv"),
+    ("CodeTool", "code", "CodeToolEnv"),
+    ("SearchTool", "search", "SearchToolEnv"),
+    ("FunctionCall", "function_call.environment", "FunctionCallEnv"),
+    ("Retail", "retail.environment", "RetailEnv"),
+    ("Instruction", "instruction", "InstructionEnv"),
+    ("General", "general", "GeneralEnv"),
+    ("Reasoning", "reasoning", "ReasoningEnv"),
+    ("WordGame", "word_game", "WordGameEnv"),
+    ("Mixture", "mixture", "MixtureEnv"),
+):
+    gymnasium.register(
+        id=f"qwq/{_name}-v0",
+        entry_point=f"qwq_env.envs.{_module}:{_class}",
+        vector_entry_point=f"qwq_env.envs.{_module}:make_vector",
+        disable_env_checker=True,
+    )

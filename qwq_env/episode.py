@@ -44,7 +44,10 @@ Said = str | Sequence[Message] | None
 
 @dataclass(frozen=True, slots=True)
 class EpisodeSettings:
-    """What every episode of an environment shares. `reply` is `ToolEnv.reply`, where overridden."""
+    """What every episode of an environment shares. `reply` is `ToolEnv.reply`, where overridden.
+
+    `calls_decide` says that the first turn with calls is the last: they are run, and graded.
+    """
 
     tools: Sequence[Tool]
     rubric: Rubric
@@ -54,6 +57,7 @@ class EpisodeSettings:
     system_prompt: str | None = None
     tokenizer: Tokenizer | None = None
     reply: Callable[[Episode], Said | Awaitable[Said]] | None = None
+    calls_decide: bool = False
 
 
 class Step(NamedTuple):
@@ -235,7 +239,7 @@ class Episode:
         if limits.tool_calls is not None and self.tool_calls > limits.tool_calls:
             return "tool_calls"
         # Calls of the last turn would be run for nobody: no turn is left to read them.
-        return "turns" if self._was_last_turn() else None
+        return "turns" if self._was_last_turn() and not self.settings.calls_decide else None
 
     def _was_last_turn(self) -> bool:
         most = self.settings.limits.turns
@@ -261,6 +265,8 @@ class Episode:
         finally:
             self.timings.tools += time.perf_counter() - start
         self.results += results
+        if self.settings.calls_decide:
+            return (await self._grade(Outcome.answered()))._replace(results=results)
         pieces = self.settings.dialect.render_results(results, closed=turn.closed)
         return await self._observe(Step(pieces, results, None, None))
 

@@ -129,7 +129,9 @@ def _noted(step: Step, turn: Turn) -> Step:
     Some servers (vLLM with an ill-chosen reasoning parser) put the whole reply into the thinking;
     without a word it would look like a policy that does not answer.
     """
-    if step.outcome is None or step.outcome.kind != "terminated" or turn.answer.strip():
+    if step.outcome is None or step.outcome.kind != "terminated":
+        return step
+    if turn.requests or turn.answer.strip():
         return step
     what = "thinking alone, and no answer after it" if turn.thinking else "empty"
     return step._replace(outcome=Outcome.answered(f"the last reply was {what}"))

@@ -3,7 +3,9 @@
 Eight classes (a file system, a travel agency, a trading desk, ...) from an installed `bfcl-eval`,
 whose class modules are imported alone, without the package's model clients. A call names a method
 that the service's published function documents list, with literal arguments; nothing is evaluated,
-and nothing is shared between two episodes.
+and nothing is shared between two episodes. They touch no file, no process and no network; what
+could hold the interpreter for minutes is bounded here: large numbers, and a tree of directories
+that copies of copies make exponentially large, or a circle.
 """
 
 import copy
@@ -15,12 +17,12 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 from qwq_env.errors import QwqError, UsageError, unknown
 from qwq_env.grading.calls.call import Call
 
-__all__ = ["SERVICES", "Backends", "BfclMissing", "service_documents"]
+__all__ = ["SERVICES", "Backends", "BfclMissing", "Service", "service_documents"]
 
 SERVICES: Mapping[str, tuple[str, str]] = {
     "GorillaFileSystem": ("gorilla_file_system", "gorilla_file_system"),
@@ -47,6 +49,22 @@ _BOUNDS = {
     ("square_root", "precision"): _LARGEST_PRECISION,
     ("round_number", "decimal_places"): _LARGEST_PRECISION,
 }
+_FILES = "GorillaFileSystem"
+# A copied directory shares what it holds with the original, so these can double a tree, or put a
+# directory into itself; reading and comparing it would have no end.
+_GROWING = frozenset(["cp", "mv", "mkdir", "touch"])
+_MOST_PLACES = 20_000
+_MOST_PATH_CHARACTERS = 2_000_000
+_OVERGROWN = "Error during execution: the directories hold too much"
+
+
+class Service(Protocol):
+    """A service of one's own: its public methods are called by name with what `documents` lists."""
+
+    documents: ClassVar[Mapping[str, Any]]
+
+    def _load_scenario(self, scenario: Any) -> None:
+        """Take the service's part of a row's `initial_config`, a copy of its own."""
 
 
 class BfclMissing(QwqError, ImportError):
@@ -83,13 +101,18 @@ def _service_class(service: str) -> Any:
     return getattr(module, service)
 
 
+_NO_SERVICES: Mapping[str, type[Service]] = {}
+
+
 class Backends:
     """The services of one episode, in the state that the row's configuration gives them.
 
         backends = Backends(["MathAPI"], {})
         backends.call(Call("add", {"a": 1, "b": 2}))  # '{"result": 3}'
 
-    `documents` lists the functions that may be called, without those named in `excluded`.
+    `documents` lists the functions that may be called, without those named in `excluded`. `own`
+    are services of one's own by name. `long_context` pads what BFCL's services hold with hundreds
+    of entries, as in its rows of that name.
     """
 
     def __init__(
@@ -97,17 +120,25 @@ class Backends:
         services: Sequence[str],
         configuration: Mapping[str, Any],
         excluded: Sequence[str] = (),
+        *,
+        own: Mapping[str, type[Service]] = _NO_SERVICES,
+        long_context: bool = False,
     ) -> None:
         """Raises UsageError for an unknown service or a configuration it refuses."""
         self._instances: dict[str, Any] = {}
         self._owners: dict[str, str] = {}
+        self._overgrown = False
         documents: dict[str, Any] = {}
         for service in services:
-            for name, document in service_documents(service).items():
+            known = own[service].documents if service in own else service_documents(service)
+            for name, document in known.items():
                 if name not in excluded:
                     self._owners[name] = service
                     documents[name] = document
-            self._instances[service] = _load(service, configuration.get(service, {}))
+            kind = own[service] if service in own else _service_class(service)
+            given = configuration.get(service, {})
+            options = {"long_context": True} if long_context and service not in own else {}
+            self._instances[service] = _load(service, kind, given, options)
         self.documents: Mapping[str, Any] = documents
 
     def call(self, call: Call) -> str:
@@ -119,19 +150,28 @@ class Backends:
         service = self._owners.get(call.name)
         if service is None:
             return f"Error during execution: name '{call.name}' is not defined"
+        if self._overgrown and service == _FILES:
+            return _OVERGROWN
         method = getattr(self._instances[service], call.name)
         problem = _too_large(call, self.documents[call.name])
         if problem:
             return f"Error during execution: {problem}"
         try:
-            return _alone(functools.partial(method, *call.positional, **call.arguments))
+            # Services keep lists that they are given, and write into them.
+            positional, arguments = copy.deepcopy((call.positional, dict(call.arguments)))
+            answer = _alone(functools.partial(method, *positional, **arguments))
         except MemoryError:
             raise
         except Exception as error:  # noqa: BLE001 - the boundary to the services' code
             return f"Error during execution: {error}"
+        if service == _FILES and call.name in _GROWING:
+            self._overgrown = _is_overgrown(self._instances[service].root)
+        return answer
 
     def differences(self, gold: "Backends") -> list[str]:
         """The public attributes in which these services are not in the state of `gold`'s."""
+        if self._overgrown:
+            return [f"{_FILES}.root"]
         return [
             f"{service}.{name}"
             for service, instance in gold._instances.items()
@@ -141,15 +181,30 @@ class Backends:
         ]
 
 
-def _load(service: str, configuration: Any) -> Any:
-    instance = _service_class(service)()
+def _load(service: str, kind: Any, configuration: Any, options: Mapping[str, Any]) -> Any:
+    instance = kind()
     if not hasattr(instance, "_load_scenario"):
         return instance
     try:
-        instance._load_scenario(copy.deepcopy(configuration))
+        instance._load_scenario(copy.deepcopy(configuration), **options)
     except (KeyError, TypeError, ValueError, AttributeError) as problem:
         raise UsageError(f"initial_config: {service} refuses it: {problem!r}") from None
-    return instance
+    # What pads a long context is one object for all instances.
+    return copy.deepcopy(instance) if options else instance
+
+
+def _is_overgrown(root: Any) -> bool:
+    """Say whether listing a tree of directories with all paths would be too much; a circle is."""
+    waiting, places, characters = [(root, 0)], 0, 0
+    while waiting:
+        directory, length = waiting.pop()
+        for name, entry in getattr(directory, "contents", {}).items():
+            places, path = places + 1, length + len(name) + 1
+            characters += path
+            if places > _MOST_PLACES or characters > _MOST_PATH_CHARACTERS:
+                return True
+            waiting.append((entry, path))
+    return False
 
 
 def _too_large(call: Call, document: Mapping[str, Any]) -> str:
@@ -187,7 +242,11 @@ def _as_text(result: object) -> str:
 
 def _equal(value: object, gold: object) -> bool:
     """Equality of states; True and 1 are told apart where the text shows it."""
-    return bool(value == gold) and (
+    try:
+        same = bool(value == gold)
+    except RecursionError:  # deeper than any gold call makes it
+        return False
+    return same and (
         not isinstance(gold, (bool, int, float))
         or isinstance(value, bool) == isinstance(gold, bool)
     )

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeGuard
 
 from qwq_env.errors import UsageError
-from qwq_env.grading.calls.backends import Backends
+from qwq_env.grading.calls.backends import Backends, Service
 from qwq_env.grading.calls.call import Call, NoCalls, UnreadableCall, parse_python_calls, read_calls
 from qwq_env.grading.score import Score
 
@@ -28,18 +28,26 @@ class EpisodeCheck:
             score = check.end_turn()  # None while all is well
 
     `row` has `involved_classes` and `initial_config`, `gold` is the row's list of turns, each a
-    list of Python calls as text. Model and gold have services of their own.
+    list of Python calls as text. Model and gold have services of their own. Those that BFCL does
+    not have are classes in `own`, by name.
     """
 
-    def __init__(self, row: Mapping[str, Any], gold: Sequence[Sequence[str]]) -> None:
+    def __init__(
+        self,
+        row: Mapping[str, Any],
+        gold: Sequence[Sequence[str]],
+        own: Mapping[str, type[Service]] | None = None,
+    ) -> None:
         """Raises UsageError for a malformed row, BfclMissing without the package."""
         services, configuration = row.get("involved_classes"), row.get("initial_config", {})
         if not _is_texts(services) or not isinstance(configuration, dict):
             raise UsageError("row: expected a list 'involved_classes', an object 'initial_config'")
         if not all(_is_texts(turn) for turn in gold):
             raise UsageError("gold: expected a list of turns, each a list of calls as text")
-        self.services = Backends(services, configuration)
-        self._gold_services = Backends(services, configuration)
+        self.services, self._gold_services = (
+            Backends(services, configuration, own=own or {}, long_context=has_long_context(row))
+            for _ in range(2)
+        )
         self._gold = [[_gold_call(text) for text in turn] for turn in gold]
         self._turn = 0
         self._calls_in_turn = 0
@@ -74,6 +82,12 @@ class EpisodeCheck:
         if missing:
             return Score.wrong("missing_response", f"turn {turn}: {next(iter(missing)):.120}")
         return Score.right("match") if self._turn == self.turns else None
+
+
+def has_long_context(row: Mapping[str, Any]) -> bool:
+    """Say whether a row's services are padded; as in BFCL its `id` says so."""
+    category = str(row.get("id", "")).rpartition("_")[0]
+    return "long_context" in category or "composite" in category
 
 
 def check_episode(row: Mapping[str, Any], gold: Sequence[Sequence[str]], turns: object) -> Score:

@@ -1,0 +1,1 @@
+"""`qwq/FunctionCall-v0`: see `environment`."""
