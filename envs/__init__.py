@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from qwq_env.envs.code_functions import FunctionTaskSet as FunctionTaskSet
     from qwq_env.envs.general import GeneralEnv as GeneralEnv
     from qwq_env.envs.general import general_tasks as general_tasks
-    from qwq_env.envs.general_tasks import InstructionTaskSet as InstructionTaskSet
+    from qwq_env.envs.instruction import InstructionEnv as InstructionEnv
+    from qwq_env.envs.instruction import instruction_tasks as instruction_tasks
+    from qwq_env.envs.instruction_tasks import InstructionTaskSet as InstructionTaskSet
     from qwq_env.envs.math import MathToolEnv as MathToolEnv
     from qwq_env.envs.math import math_tasks as math_tasks
     from qwq_env.envs.retail.environment import RetailEnv as RetailEnv
@@ -28,7 +30,8 @@ else:
             "code": "CodeToolEnv code_tasks",
             "code_functions": "FunctionTaskSet",
             "general": "GeneralEnv general_tasks",
-            "general_tasks": "InstructionTaskSet",
+            "instruction": "InstructionEnv instruction_tasks",
+            "instruction_tasks": "InstructionTaskSet",
             "retail.environment": "RetailEnv retail_tasks",
             "retail.tasks": "RetailTaskSet user_instructions",
             "reward_models": "make_reward_model",

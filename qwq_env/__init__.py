@@ -167,3 +167,9 @@ gymnasium.register(
     vector_entry_point="qwq_env.envs.retail.environment:make_vector",
     disable_env_checker=True,
 )
+gymnasium.register(
+    id="qwq/Instruction-v0",
+    entry_point="qwq_env.envs.instruction:InstructionEnv",
+    vector_entry_point="qwq_env.envs.instruction:make_vector",
+    disable_env_checker=True,
+)
