@@ -173,3 +173,9 @@ gymnasium.register(
     vector_entry_point="qwq_env.envs.instruction:make_vector",
     disable_env_checker=True,
 )
+gymnasium.register(
+    id="qwq/Reasoning-v0",
+    entry_point="qwq_env.envs.reasoning:ReasoningEnv",
+    vector_entry_point="qwq_env.envs.reasoning:make_vector",
+    disable_env_checker=True,
+)
