@@ -224,28 +224,24 @@ def _statement(
     draws: random.Random, names: Sequence[str], speaker: int, truth: Sequence[bool]
 ) -> _Statement:
     """Return something that the speaker, being what it is, may say, and when it is true."""
+    others = [place for place in range(len(names)) if place != speaker]
     while True:
-        one, other = draws.sample([place for place in range(len(names)) if place != speaker], 2)
-        count = draws.randint(1, len(names) - 1)
-        options: list[_Statement] = [
-            (f"{names[one]} is a knight.", lambda kind, one=one: kind[one]),
-            (f"{names[one]} is a knave.", lambda kind, one=one: not kind[one]),
-            (
-                f"{names[one]} and {names[other]} are of one kind.",
-                lambda kind, one=one, other=other: kind[one] == kind[other],
-            ),
-            (
-                f"{names[one]} or {names[other]} is a knave, or both.",
-                lambda kind, one=one, other=other: not (kind[one] and kind[other]),
-            ),
-            (
-                f"The number of knights among us is {count}.",
-                lambda kind, count=count: sum(kind) == count,
-            ),
-        ]
+        one, other = draws.sample(others, 2)
+        options = _statements(names, one, other, draws.randint(1, len(names) - 1))
         words, holds = draws.choice(options)
         if holds(truth) == truth[speaker]:
             return words, holds
+
+
+def _statements(names: Sequence[str], one: int, other: int, count: int) -> list[_Statement]:
+    pair = f"{names[one]} and {names[other]}"
+    return [
+        (f"{names[one]} is a knight.", lambda kind: kind[one]),
+        (f"{names[one]} is a knave.", lambda kind: not kind[one]),
+        (f"{pair} are of one kind.", lambda kind: kind[one] == kind[other]),
+        (f"{pair} are not both knights.", lambda kind: not (kind[one] and kind[other])),
+        (f"The number of knights among us is {count}.", lambda kind: sum(kind) == count),
+    ]
 
 
 FAMILIES: Mapping[str, Callable[[random.Random, int], Puzzle | None]] = {
