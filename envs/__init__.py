@@ -14,9 +14,15 @@ if TYPE_CHECKING:
     from qwq_env.envs.function_call.library import FunctionCallTaskSet as FunctionCallTaskSet
     from qwq_env.envs.general import GeneralEnv as GeneralEnv
     from qwq_env.envs.general import general_tasks as general_tasks
-    from qwq_env.envs.general_tasks import InstructionTaskSet as InstructionTaskSet
+    from qwq_env.envs.instruction import InstructionEnv as InstructionEnv
+    from qwq_env.envs.instruction import instruction_tasks as instruction_tasks
+    from qwq_env.envs.instruction_tasks import InstructionTaskSet as InstructionTaskSet
     from qwq_env.envs.math import MathToolEnv as MathToolEnv
     from qwq_env.envs.math import math_tasks as math_tasks
+    from qwq_env.envs.puzzles import PuzzleTaskSet as PuzzleTaskSet
+    from qwq_env.envs.reasoning import ReasoningEnv as ReasoningEnv
+    from qwq_env.envs.reasoning import reasoning_tasks as reasoning_tasks
+    from qwq_env.envs.reasoning_gym import ReasoningGymTaskSet as ReasoningGymTaskSet
     from qwq_env.envs.retail.environment import RetailEnv as RetailEnv
     from qwq_env.envs.retail.environment import retail_tasks as retail_tasks
     from qwq_env.envs.retail.tasks import RetailTaskSet as RetailTaskSet
@@ -39,7 +45,11 @@ else:
             "function_call.environment": "FunctionCallEnv function_call_tasks",
             "function_call.library": "FunctionCallTaskSet",
             "general": "GeneralEnv general_tasks",
-            "general_tasks": "InstructionTaskSet",
+            "instruction": "InstructionEnv instruction_tasks",
+            "instruction_tasks": "InstructionTaskSet",
+            "puzzles": "PuzzleTaskSet",
+            "reasoning": "ReasoningEnv reasoning_tasks",
+            "reasoning_gym": "ReasoningGymTaskSet",
             "retail.environment": "RetailEnv retail_tasks",
             "retail.tasks": "RetailTaskSet user_instructions",
             "reward_models": "make_reward_model",

@@ -7,21 +7,17 @@ earns nothing, however much the reward model likes it. Without a reward model th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Unpack
 
 from qwq_env.env import ToolEnv
-from qwq_env.envs.general_tasks import InstructionTaskSet
+from qwq_env.envs.instruction import RulesFollowed, check_rules
+from qwq_env.envs.instruction_tasks import InstructionTaskSet
 from qwq_env.envs.reward_models import make_reward_model
 from qwq_env.errors import UsageError, brief
-from qwq_env.grading.instructions import checked_rules
 from qwq_env.grading.reward.model import RewardModel
-from qwq_env.grading.reward.rules import InstructionGrader
-from qwq_env.grading.score import Score
 from qwq_env.options import EnvironmentOptions
-from qwq_env.rubric import Component, FinalTurn, Rubric, by_reward_model
+from qwq_env.rubric import Component, Rubric, by_reward_model
 from qwq_env.task import Task, TaskSet, prompted_row
 from qwq_env.tasks.source import open_tasks
 from qwq_env.tool import Tool
@@ -63,7 +59,7 @@ class GeneralEnv(ToolEnv):
             function = by_reward_model(make_reward_model(reward_model), reference=reference)
             components.append(Component("reward_model", function, weight))
         task_set = general_tasks(tasks, split=split, seed=task_seed)
-        gate = RulesGate(loose=loose, required=not components)
+        gate = RulesFollowed(loose=loose, required=not components)
         for task in task_set if task_set.size is not None else ():
             gate.check(task)
         super().__init__(
@@ -74,70 +70,22 @@ class GeneralEnv(ToolEnv):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class RulesGate:
-    """1.0 if the answer follows all rules of its task, else 0.0.
-
-    Where a task has no rules every answer follows them, but a blank one. `required` refuses tasks
-    without rules. Rules are IFEval's, in the task's metadata.
-    """
-
-    loose: bool = False
-    required: bool = True
-
-    async def __call__(self, final: FinalTurn) -> Score:
-        """Score the final answer. Raises `UsageError` for a task that `check` would refuse."""
-        ids, kwargs = _rules_of(final.task)
-        if not ids:
-            self.check(final.task)
-            return Score.right("no_rules") if final.answer.strip() else Score.wrong("no_answer")
-        return await _grader(self.loose).grade(ids, kwargs, final.task.prompt, final.answer)
-
-    def check(self, task: Task) -> None:
-        """Raise `UsageError` for rules that cannot be checked, or none where some must be."""
-        ids, _ = _rules_of(task)
-        if not ids and self.required:
-            raise UsageError(
-                f"task {task.id}: no instruction_id_list and no reward_model; expected one of them"
-            )
-
-
 def general_tasks(tasks: str | Path | TaskSet, *, split: str = "train", seed: int = 0) -> TaskSet:
     """Return the task set that `tasks` names; see `GeneralEnv`."""
-    made = {"instructions": lambda: InstructionTaskSet(seed)}
+    made = {"instructions": lambda: InstructionTaskSet(seed=seed, difficulty=2)}
     return open_tasks(tasks, made, reader=general_row, split=split)
 
 
 def general_row(row: Mapping[str, Any], task_id: str) -> Task:
     """Read `{"prompt": text | messages}` with, optionally, `instruction_id_list` and `kwargs` as
-    IFEval publishes them, an `answer` (a reference), and an `id`.
+    IFEval and IFBench publish them, an `answer` (a reference), and an `id`.
 
     Raises `UsageError` for a prompt that is none and for rules that no answer can be checked
     against: they must fail now, not at the first reward.
     """
     task = prompted_row(row, task_id)
-    ids, kwargs = _rules_of(task)
-    if ids:
-        _grader(False).validate(ids, kwargs, task.prompt)
+    check_rules(task)
     return task
-
-
-def _rules_of(task: Task) -> tuple[Sequence[str], Sequence[Mapping[str, Any]]]:
-    ids = task.metadata.get("instruction_id_list")
-    if ids is None or ids == []:
-        return [], []
-    kwargs = task.metadata.get("kwargs")
-    if kwargs in (None, []) and isinstance(ids, list):
-        kwargs = [{} for _ in ids]
-    try:
-        return checked_rules(ids, kwargs)
-    except UsageError as error:
-        raise UsageError(f"task {brief(task.id)[1:-1]}: {error}") from None
-
-
-@lru_cache(maxsize=2)
-def _grader(loose: bool) -> InstructionGrader:
-    return InstructionGrader(loose=loose)
 
 
 make_vector = vector_of(GeneralEnv)

@@ -10,25 +10,18 @@ from pathlib import Path
 
 import gymnasium as gym
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from qwq_env.cli import main
 from qwq_env.envs.general import GeneralEnv
-from qwq_env.envs.general_tasks import InstructionTaskSet
 from qwq_env.envs.reward_models import make_reward_model
 from qwq_env.errors import UsageError
 from qwq_env.evaluation.cheats import audit_rewards, is_sound
-from qwq_env.grading.instructions import INSTRUCTIONS, check_instructions
 from qwq_env.grading.reward import RewardModel
 from qwq_env.grading.reward.judge import Judge
 from qwq_env.grading.reward.pairwise import PairwiseJudge
 from qwq_env.grading.score import Score
 
 from ..published import read_rows, sample_and_whole
-
-# A busy machine is no failure.
-relaxed = settings(deadline=None)
 
 THOUGHT = "I like Blue.\n</think>\n\n"
 
@@ -67,51 +60,8 @@ def played(env: GeneralEnv, answer: str):
     return reward, info
 
 
-@relaxed
-@given(st.integers(0, 2**31), st.integers(0, 5))
-def test_the_answer_follows_and_the_prompt_does_not(index, seed):
-    task = InstructionTaskSet(seed).task(index)
-    ids, kwargs = task.metadata["instruction_id_list"], task.metadata["kwargs"]
-
-    for rules in ("ifeval", "reward"):
-        assert check_instructions(ids, kwargs, task.prompt, task.answer, rules=rules).prompt_strict
-    assert not check_instructions(ids, kwargs, task.prompt, task.prompt).prompt_loose
-    assert InstructionTaskSet(seed).find(task.id) == task
-    assert set(ids) <= set(INSTRUCTIONS)
-
-
-def test_tasks_differ_and_cover_many_rules():
-    tasks = [InstructionTaskSet().task(index) for index in range(300)]
-
-    assert len({task.prompt for task in tasks}) == 300
-    assert len({name for task in tasks for name in task.metadata["instruction_id_list"]}) == 12
-    with pytest.raises(KeyError):
-        InstructionTaskSet(1).find(tasks[0].id)
-    with pytest.raises(IndexError):
-        InstructionTaskSet().task(-1)
-
-
-def test_other_answers_do_not_follow():
-    tasks = [InstructionTaskSet().task(index) for index in range(60)]
-    paid = sum(
-        bool(
-            check_instructions(
-                task.metadata["instruction_id_list"],
-                task.metadata["kwargs"],
-                task.prompt,
-                other.answer,
-            ).prompt_loose
-        )
-        for task in tasks
-        for other in tasks
-        if other is not task
-    )
-
-    assert paid == 0
-
-
 def test_the_audit_finds_it_sound(capsys):
-    code = main(["check", "grader", "qwq/General-v0", "--tasks", "48", "--json"])
+    code = main(["check", "grader", "qwq/General-v0", "--tasks", "12", "--json"])
 
     report = json.loads(capsys.readouterr().out)
     assert code == 0
@@ -229,7 +179,7 @@ def test_conversations(tmp_path):
 @pytest.mark.parametrize(
     ("row", "named"),
     [
-        (OPEN, "no instruction_id_list and no reward_model"),
+        (OPEN, "no instruction_id_list, and nothing else"),
         (NO_COMMA | {"instruction_id_list": ["punctuation:no_coma"]}, "rows.jsonl:1.*did you mean"),
         (NO_COMMA | {"kwargs": [{}, {}]}, "rows.jsonl:1.*kwargs"),
         (NO_COMMA | {"kwargs": "x"}, "rows.jsonl:1.*list"),

@@ -1,4 +1,4 @@
-"""Instruction following: IFEval's 25 checks, strict and loose, with nothing to download.
+"""Instruction following: the checks of IFEval and IFBench, strict and loose, nothing to download.
 
 `check_instructions` gives the verdict on every instruction of a prompt, `grade_row` the score of a
 stored row, which asks more: see `Rules`. The checks are pure functions of the row and the response.
@@ -6,6 +6,7 @@ stored row, which asks more: see `Rules`. The checks are pure functions of the r
 
 from qwq_env.grading.instructions.english import BUILT_IN
 from qwq_env.grading.instructions.report import (
+    IFBENCH_INSTRUCTIONS,
     INSTRUCTIONS,
     InstructionReport,
     InstructionVerdict,
@@ -23,6 +24,7 @@ from qwq_env.grading.instructions.sentences import Knowledge, read_knowledge, sp
 
 __all__ = [
     "BUILT_IN",
+    "IFBENCH_INSTRUCTIONS",
     "INSTRUCTIONS",
     "InstructionReport",
     "InstructionVerdict",

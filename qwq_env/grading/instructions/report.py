@@ -1,6 +1,7 @@
 """Which of a prompt's instructions a response follows, strictly and loosely.
 
-The 25 checks and the two ways of counting are IFEval's (Zhou et al., 2023). *Strict* looks at the
+The checks are IFEval's 25 (Zhou et al., 2023) and those of IFBench (Pyatkin et al., 2025), which
+counts in the same two ways. *Strict* looks at the
 response as it is. *Loose* looks at eight forms of it, without its first line, its last line, both,
 and each without asterisks, and is content with any: a preamble or bold type does not count
 against the model then.
@@ -11,28 +12,40 @@ from dataclasses import dataclass
 from typing import Literal
 
 from qwq_env.errors import UsageError, brief, unknown
-from qwq_env.grading.instructions import keywords, layout, length, writing
+from qwq_env.grading.instructions import ifbench, keywords, layout, length, writing
 from qwq_env.grading.instructions.english import BUILT_IN
 from qwq_env.grading.instructions.sentences import Knowledge
 from qwq_env.grading.instructions.settings import Settings
 from qwq_env.grading.instructions.substance import SUBSTANCE, has_content, visible
 
-__all__ = ["INSTRUCTIONS", "InstructionReport", "InstructionVerdict", "Rules", "check_instructions"]
+__all__ = [
+    "IFBENCH_INSTRUCTIONS",
+    "INSTRUCTIONS",
+    "InstructionReport",
+    "InstructionVerdict",
+    "Rules",
+    "check_instructions",
+]
 
 Rules = Literal["ifeval", "reward"]
-"""IFEval's rules as published, or those and what a reward asks besides (see `substance`)."""
+"""The rules as published, or those and what a reward asks besides (see `substance`)."""
 
 Check = Callable[[Settings, str], bool | None]
 
-_CHECKS: dict[str, Check] = {
+_IFEVAL: dict[str, Check] = {
     **keywords.CHECKS,
     **length.CHECKS,
     **layout.CHECKS,
     **writing.CHECKS,
 }
+_CHECKS: dict[str, Check] = {**_IFEVAL, **ifbench.CHECKS}
+_SUBSTANCE = {**SUBSTANCE, **ifbench.SUBSTANCE}
 
-INSTRUCTIONS = tuple(sorted(_CHECKS))
-"""The ids of the 25 instructions."""
+INSTRUCTIONS = tuple(sorted(_IFEVAL))
+"""The ids of IFEval's 25 instructions."""
+
+IFBENCH_INSTRUCTIONS = tuple(sorted(ifbench.CHECKS))
+"""The ids of IFBench's instructions that can be checked here: 56 of 58."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +123,21 @@ def check_instructions(
     for instruction, values in zip(instruction_ids, kwargs, strict=True):
         published = _CHECKS.get(instruction)
         if published is None:
-            raise unknown("instruction", instruction, INSTRUCTIONS)
+            raise _not_known(instruction)
         check = published if rules == "ifeval" else _with_substance(instruction, published)
         settings = Settings(instruction, values, prompt, knowledge, rules == "ifeval")
         strict = _follows(check, settings, response)
         loose = True if strict else _any(_follows(check, settings, form) for form in forms)
         verdicts.append(InstructionVerdict(instruction, strict, loose))
     return InstructionReport(tuple(verdicts))
+
+
+def _not_known(instruction: str) -> UsageError:
+    reason = ifbench.NOT_CHECKED.get(instruction)
+    if reason is not None:
+        return UsageError(f"instruction: {instruction!r} is not known here: {reason}")
+    family = [name for name in _CHECKS if name.split(":")[0] == instruction.split(":")[0]]
+    return unknown("instruction", instruction, family or INSTRUCTIONS)
 
 
 def _follows(check: Check, settings: Settings, response: str) -> bool | None:
@@ -126,7 +147,7 @@ def _follows(check: Check, settings: Settings, response: str) -> bool | None:
 
 
 def _with_substance(instruction: str, published: Check) -> Check:
-    more = SUBSTANCE.get(instruction)
+    more = _SUBSTANCE.get(instruction)
 
     def check(settings: Settings, response: str) -> bool | None:
         followed = published(settings, response)

@@ -31,13 +31,13 @@ class Settings:
     knowledge: Knowledge = field(default=BUILT_IN, repr=False)
     undetectable: bool = True
 
-    def number(self, name: str) -> int:
-        """An integer of at least 0 (a float counts if it is whole)."""
+    def number(self, name: str, least: int = 0) -> int:
+        """An integer of at least `least` (a float counts if it is whole)."""
         value = self._value(name)
         if isinstance(value, float) and value.is_integer():
             value = int(value)
-        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-            raise self._wrong(name, value, "an integer of at least 0")
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise self._wrong(name, value, f"an integer of at least {least}")
         return value
 
     def text(self, name: str) -> str:

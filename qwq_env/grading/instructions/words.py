@@ -6,10 +6,11 @@ for the second, so punctuation is not made a token here: it becomes space.
 """
 
 import re
+from collections.abc import Iterator
 
 from qwq_env.grading.instructions.sentences import Knowledge, split_sentences
 
-__all__ = ["count_capital_words", "count_words"]
+__all__ = ["count_capital_words", "count_words", "treebank_words"]
 
 _WORD = re.compile(r"\w+")
 
@@ -32,11 +33,13 @@ def count_words(text: str) -> int:
 
 def count_capital_words(text: str, knowledge: Knowledge) -> int:
     """How many Treebank tokens of `text` are written in capital letters only (`A` is one)."""
-    return sum(
-        token.isupper()
-        for sentence in split_sentences(text, knowledge)
-        for token in _tokens(sentence)
-    )
+    return sum(word.isupper() for word in treebank_words(text, knowledge))
+
+
+def treebank_words(text: str, knowledge: Knowledge) -> Iterator[str]:
+    """Yield the Treebank tokens of `text` without the marks: `don't` is `do` and `n't`."""
+    for sentence in split_sentences(text, knowledge):
+        yield from _tokens(sentence)
 
 
 def _tokens(sentence: str) -> list[str]:

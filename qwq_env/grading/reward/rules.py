@@ -19,12 +19,20 @@ _INLINE_CHARACTERS = 4_000
 class InstructionGrader:
     """1.0 for an answer that follows all instructions, 0.0 for one that does not, or undecided.
 
-    With `loose` a preamble, a closing line and asterisks do not count against it. The `pool`'s
-    processes start with the first long answer.
+    With `share` it is the share of the instructions that are followed. With `loose` a preamble, a
+    closing line and asterisks do not count against it. The `pool`'s processes start with the first
+    long answer.
     """
 
-    def __init__(self, *, loose: bool = False, workers: int = 2, deadline_s: float = 30.0) -> None:
-        self.loose = loose
+    def __init__(
+        self,
+        *,
+        loose: bool = False,
+        share: bool = False,
+        workers: int = 2,
+        deadline_s: float = 30.0,
+    ) -> None:
+        self.loose, self.share = loose, share
         target = f"{__name__}:judge_instructions"
         self.pool = GraderPool(PoolSettings(target, workers=workers, deadline_s=deadline_s))
 
@@ -38,8 +46,8 @@ class InstructionGrader:
         """Return the verdict on `answer`. Raises `UsageError` for malformed instructions."""
         row = _row(instruction_ids, kwargs, prompt, answer)
         if len(answer) <= _INLINE_CHARACTERS:
-            return await grade_row(row, loose=self.loose, thinking="keep")
-        return await self.pool.grade(row, self.loose)
+            return await grade_row(row, loose=self.loose, fraction=self.share, thinking="keep")
+        return await self.pool.grade(row, self.loose, self.share)
 
     def validate(
         self, instruction_ids: Sequence[str], kwargs: Sequence[Mapping[str, object]], prompt: str
@@ -48,9 +56,9 @@ class InstructionGrader:
         check_instructions(instruction_ids, kwargs, prompt, "x", rules="reward")
 
 
-def judge_instructions(row: Mapping[str, object], loose: bool) -> Score:
+def judge_instructions(row: Mapping[str, object], loose: bool, share: bool) -> Score:
     """Score one row in a worker of the pool."""
-    return asyncio.run(grade_row(row, loose=loose, thinking="keep"))
+    return asyncio.run(grade_row(row, loose=loose, fraction=share, thinking="keep"))
 
 
 def _row(
