@@ -9,11 +9,13 @@ if TYPE_CHECKING:
     from qwq_env.envs.code import CodeToolEnv as CodeToolEnv
     from qwq_env.envs.code import code_tasks as code_tasks
     from qwq_env.envs.code_functions import FunctionTaskSet as FunctionTaskSet
+    from qwq_env.envs.curriculum import Curriculum as Curriculum
     from qwq_env.envs.general import GeneralEnv as GeneralEnv
     from qwq_env.envs.general import general_tasks as general_tasks
     from qwq_env.envs.general_tasks import InstructionTaskSet as InstructionTaskSet
     from qwq_env.envs.math import MathToolEnv as MathToolEnv
     from qwq_env.envs.math import math_tasks as math_tasks
+    from qwq_env.envs.mixture import MixtureEnv as MixtureEnv
     from qwq_env.envs.retail.environment import RetailEnv as RetailEnv
     from qwq_env.envs.retail.environment import retail_tasks as retail_tasks
     from qwq_env.envs.retail.tasks import RetailTaskSet as RetailTaskSet
@@ -27,6 +29,8 @@ else:
             "arithmetic": "ArithmeticTaskSet",
             "code": "CodeToolEnv code_tasks",
             "code_functions": "FunctionTaskSet",
+            "curriculum": "Curriculum",
+            "mixture": "MixtureEnv",
             "general": "GeneralEnv general_tasks",
             "general_tasks": "InstructionTaskSet",
             "retail.environment": "RetailEnv retail_tasks",

@@ -167,3 +167,9 @@ gymnasium.register(
     vector_entry_point="qwq_env.envs.retail.environment:make_vector",
     disable_env_checker=True,
 )
+gymnasium.register(
+    id="qwq/Mixture-v0",
+    entry_point="qwq_env.envs.mixture:MixtureEnv",
+    vector_entry_point="qwq_env.envs.mixture:make_vector",
+    disable_env_checker=True,
+)
