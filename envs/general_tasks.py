@@ -2,6 +2,12 @@
 
 Why you would want this: instruction following that needs no download, endless and the same on
 every machine, where rules alone can tell whether an answer follows.
+
+| difficulty | asked beside two keywords, a length and a layout |
+|---|---|
+| 1 | one thing more: a title, an ending, a postscript, placeholders, no commas |
+| 2 | two of them |
+| 3 | three of them, and two words that must not be used |
 """
 
 from __future__ import annotations
@@ -11,8 +17,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from qwq_env.envs.procedural import ProceduralTaskSet, split_of
 from qwq_env.grading.instructions import check_instructions
-from qwq_env.task import Task, TaskSet, find_by_index
+from qwq_env.task import Task
 
 _TOPICS = (
     "autumn", "bicycles", "bread", "bridges", "cats", "chess", "clouds", "coffee", "deserts",
@@ -68,6 +75,35 @@ _ASKED: Mapping[str, str] = {
     "punctuation:no_comma": "Use no commas at all.",
 }
 """How each instruction is put into words, with its parameters."""
+_ASKED_OF_HELD_OUT: Mapping[str, str] = {
+    "keywords:existence": "Both {keywords[0]} and {keywords[1]} have to appear in it.",
+    "keywords:forbidden_words": (
+        "Neither {forbidden_words[0]} nor {forbidden_words[1]} may appear in it."
+    ),
+    "length_constraints:number_words": "It has to be shorter than {num_words} words.",
+    "length_constraints:number_paragraphs": (
+        "I want {num_paragraphs} paragraphs, no more and no less, parted by three asterisks ***"
+    ),
+    "detectable_format:number_bullet_lists": (
+        "As a list, please: {num_bullets} points, each of them behind an asterisk on its line."
+    ),
+    "detectable_format:multiple_sections": (
+        "It has {num_sections} sections, and above them stands {section_spliter} 1, "
+        "{section_spliter} 2 and so on."
+    ),
+    "detectable_format:title": "It has a title in angular brackets, two on each side.",
+    "combination:two_responses": "I want to choose from two texts, parted by six asterisks ******",
+    "startend:end_checker": 'The last words have to be "{end_phrase}"',
+    "detectable_content:postscript": (
+        "At the end, after {postscript_marker} as in a letter, add a remark."
+    ),
+    "detectable_content:number_placeholders": (
+        "What I shall fill in later stands in square brackets, such as [name]: {num_placeholders} "
+        "times or more."
+    ),
+    "punctuation:no_comma": "Write it without a single comma.",
+}
+"""The same in the words of the held-out tasks."""
 
 
 @dataclass
@@ -91,19 +127,17 @@ class _Draft:
         return "\n".join([*self.heads, body, *tails])
 
 
-class InstructionTaskSet(TaskSet):
-    """Short texts to be written under four to six instructions, by index.
+class InstructionTaskSet(ProceduralTaskSet):
+    """Short texts to be written under instructions, by index; see the module for the difficulties.
 
     `Task.answer` is an answer that follows them; the prompt itself does not. The instructions are
     IFEval's, in `Task.metadata` under `instruction_id_list` and `kwargs`. None of them needs more
-    than the library itself to be checked.
+    than the library itself to be checked. The topics of the two splits differ, and so do the words
+    in which the instructions are put.
     """
 
-    size = None
-
-    def __init__(self, seed: int = 0) -> None:
-        self.seed = seed
-        self._prefix = f"instructions/{seed}/"
+    family = "instructions"
+    levels = 3
 
     def task(self, index: int) -> Task:
         """Return the task at `index` ≥ 0."""
@@ -111,20 +145,29 @@ class InstructionTaskSet(TaskSet):
             raise IndexError(index)
         attempt = 0
         while True:
-            draws = random.Random(f"{self.seed}/{index}/{attempt}")
-            task = _write(f"{self._prefix}{index}", draws)
+            key = f"{self.seed}/{self.difficulty}/{self.split}/{index}/{attempt}"
+            task = self._write(f"{self._prefix}{index}", random.Random(key))
             # A prompt that follows its own instructions would pay whoever repeats it.
-            if _follows(task, str(task.answer)) and not _follows(task, task.prompt):
+            if _follows(task, str(task.answer)) and not _follows(task, task.prompt, loose=True):
                 return task
             attempt += 1
 
-    def find(self, task_id: str) -> Task:
-        """Return the task with that id. Raises `KeyError` for an id of another set."""
-        return find_by_index(self, self._prefix, task_id)
+    def _write(self, task_id: str, draws: random.Random) -> Task:
+        topic = draws.choice([each for each in _TOPICS if split_of(each) == self.split])
+        draft = _drafted(topic, self.difficulty, draws)
+        rules = draws.sample(draft.rules, len(draft.rules))
+        metadata = {
+            "difficulty": self.difficulty,
+            "instruction_id_list": [instruction for instruction, _ in rules],
+            "kwargs": [values for _, values in rules],
+        }
+        words = _ASKED if self.split == "train" else _ASKED_OF_HELD_OUT
+        asked = " ".join(words[instruction].format(**values) for instruction, values in rules)
+        opening = "Write a short note on" if self.split == "train" else "I need a few lines about"
+        return Task(task_id, f"{opening} {topic}. {asked}", draft.text(), (), metadata)
 
 
-def _write(task_id: str, draws: random.Random) -> Task:
-    topic = draws.choice(_TOPICS)
+def _drafted(topic: str, difficulty: int, draws: random.Random) -> _Draft:
     first, second, *unwanted = draws.sample(_KEYWORDS, 4)
     opening = f"This note on {topic} begins with a {first} and ends with a {second}."
     fillers = draws.sample([filler.format(topic=topic) for filler in _FILLERS], 4)
@@ -133,17 +176,11 @@ def _write(task_id: str, draws: random.Random) -> Task:
     words = draws.randrange(90, 160, 10)
     draft.ask("length_constraints:number_words", num_words=words, relation="less than")
     draws.choice(_LAYOUTS)(draft, draws)
-    for extra in draws.sample(_EXTRAS, draws.randint(1, 3)):
+    for extra in draws.sample(_EXTRAS, difficulty):
         extra(draft, draws)
-    if draws.random() < 0.3:
+    if difficulty == 3:
         draft.ask("keywords:forbidden_words", forbidden_words=unwanted)
-    rules = draws.sample(draft.rules, len(draft.rules))
-    metadata = {
-        "instruction_id_list": [instruction for instruction, _ in rules],
-        "kwargs": [values for _, values in rules],
-    }
-    asked = " ".join(_ASKED[instruction].format(**values) for instruction, values in rules)
-    return Task(task_id, f"Write a short note on {topic}. {asked}", draft.text(), (), metadata)
+    return draft
 
 
 def _bullets(draft: _Draft, draws: random.Random) -> None:
@@ -202,7 +239,7 @@ _LAYOUTS = (_bullets, _paragraphs, _sections, _two_answers)
 _EXTRAS = (_title, _ending, _postscript, _no_comma, _placeholders)
 
 
-def _follows(task: Task, answer: str) -> bool:
+def _follows(task: Task, answer: str, *, loose: bool = False) -> bool:
     rules: Mapping[str, Any] = task.metadata
     report = check_instructions(rules["instruction_id_list"], rules["kwargs"], task.prompt, answer)
-    return bool(report.prompt_strict)
+    return bool(report.prompt_loose if loose else report.prompt_strict)

@@ -59,7 +59,7 @@ class Trick:
 
     def phrase(self, answer: str) -> str:
         """Return an answer in the form that the task's reward expects."""
-        return _member_of(self.env, self.task)[1].phrase_answer(answer)
+        return member_of(self.env, self.task)[1].phrase_answer(answer)
 
 
 Cheat = Callable[[Trick], Sequence[Move]]
@@ -127,7 +127,7 @@ def faults(results: Sequence[Paid], threshold: float) -> list[str]:
 async def _audit(env: ToolEnv, tasks: Sequence[Task], seed: int) -> list[Paid]:
     if len(tasks) < 2:
         raise UsageError(f"tasks: {len(tasks)}; expected 2 or more, for cheats copy from others")
-    members = [_member_of(env, task) for task in tasks]
+    members = [member_of(env, task) for task in tasks]
     results = []
     for name, cheat in CHEATS.items():
         rewards: defaultdict[str, list[float]] = defaultdict(list)
@@ -155,7 +155,7 @@ def _mean(rewards: Sequence[float]) -> float | None:
     return sum(rewards) / len(rewards) if rewards else None
 
 
-def _member_of(env: ToolEnv, task: Task) -> tuple[str, ToolEnv]:
+def member_of(env: ToolEnv, task: Task) -> tuple[str, ToolEnv]:
     """Return who plays a task, of mixtures in mixtures the innermost, and its whole name."""
     names = []
     while env.members:

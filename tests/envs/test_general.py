@@ -6,6 +6,7 @@ import asyncio
 import json
 import math
 import pickle
+import re
 from pathlib import Path
 
 import gymnasium as gym
@@ -67,26 +68,55 @@ def played(env: GeneralEnv, answer: str):
     return reward, info
 
 
+LEVELS, SPLITS = st.integers(1, 3), st.sampled_from(["train", "heldout"])
+
+
 @relaxed
-@given(st.integers(0, 2**31), st.integers(0, 5))
-def test_the_answer_follows_and_the_prompt_does_not(index, seed):
-    task = InstructionTaskSet(seed).task(index)
+@given(st.integers(0, 2**31), st.integers(0, 5), LEVELS, SPLITS)
+def test_the_answer_follows_and_the_prompt_does_not(index, seed, difficulty, split):
+    tasks = InstructionTaskSet(seed=seed, difficulty=difficulty, split=split)
+    task = tasks.task(index)
     ids, kwargs = task.metadata["instruction_id_list"], task.metadata["kwargs"]
 
     for rules in ("ifeval", "reward"):
         assert check_instructions(ids, kwargs, task.prompt, task.answer, rules=rules).prompt_strict
     assert not check_instructions(ids, kwargs, task.prompt, task.prompt).prompt_loose
-    assert InstructionTaskSet(seed).find(task.id) == task
+    assert tasks.find(task.id) == task
     assert set(ids) <= set(INSTRUCTIONS)
 
 
-def test_tasks_differ_and_cover_many_rules():
-    tasks = [InstructionTaskSet().task(index) for index in range(300)]
+@pytest.mark.parametrize("split", ["train", "heldout"])
+@pytest.mark.parametrize(("difficulty", "rules"), [(1, 11), (2, 11), (3, 12)])
+def test_tasks_differ_and_cover_many_rules(difficulty, rules, split):
+    chosen = InstructionTaskSet(difficulty=difficulty, split=split)
+    tasks = [chosen.task(index) for index in range(200)]
+    asked = [task.metadata["instruction_id_list"] for task in tasks]
 
-    assert len({task.prompt for task in tasks}) == 300
-    assert len({name for task in tasks for name in task.metadata["instruction_id_list"]}) == 12
+    assert len({task.prompt for task in tasks}) == 200
+    assert len({name for names in asked for name in names}) == rules
+    # Two keywords, a length and a layout; beside them as many as the difficulty says.
+    assert {len(names) for names in asked} == {3 + difficulty + (difficulty == 3)}
+
+
+def test_the_splits_share_no_topic_and_no_wording():
+    train, heldout = (
+        [InstructionTaskSet(split=split).task(index).prompt for index in range(200)]
+        for split in ("train", "heldout")
+    )
+    topics = [{re.split(r" (?:on|about) |\. ", text, maxsplit=2)[1] for text in texts}
+              for texts in (train, heldout)]  # fmt: skip
+
+    assert len(topics[0]) > 15 and len(topics[1]) > 4 and not topics[0] & topics[1]
+    assert all("Write a short note" in text and "Use the words" in text for text in train)
+    assert not any("Write a short note" in text or "Use the words" in text for text in heldout)
+
+
+def test_bad_settings_and_ids_of_others_are_refused():
+    tasks = [InstructionTaskSet().task(0)]
+    with pytest.raises(UsageError, match="difficulty: 4; expected 1 to 3"):
+        GeneralEnv(difficulty=4)
     with pytest.raises(KeyError):
-        InstructionTaskSet(1).find(tasks[0].id)
+        InstructionTaskSet(seed=1).find(tasks[0].id)
     with pytest.raises(IndexError):
         InstructionTaskSet().task(-1)
 

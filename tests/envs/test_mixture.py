@@ -24,8 +24,6 @@ from qwq_env.rollout.scripted import ScriptedPolicy
 from qwq_env.rubric import Component, Rubric
 from qwq_env.task import ListTaskSet, Task
 from qwq_env.tool import tool
-from qwq_env.training.environments import environments
-from qwq_env.training.recipe import EnvironmentRecipe, Recipe
 from qwq_env.vector import ToolVectorEnv
 
 
@@ -229,19 +227,6 @@ def test_the_splits_share_no_task_whatever_the_members_know():
     assert {"Say 0.", "Say 4.", "Say 8."} <= heldout and {"Say 1.", "Say 7."} <= train
     with pytest.raises(UsageError, match="member one: tasks: 1; expected 2 or more"):
         MixtureEnv({"one": Own(1)}, split="train")
-
-
-def test_a_recipe_trains_and_evaluates_in_the_members_splits():
-    members = {"math": {**LADDER, "limits": {"turns": 3}}, "own": {"id": "own/Own-v0", "weight": 2}}
-    arguments = {"members": members, "repeat": True}
-    wanted = EnvironmentRecipe(id="qwq/Mixture-v0", arguments=arguments, turns=6)
-    train, heldout = environments(Recipe(environment=wanted))
-    episode = train.begin(train.tasks.find("math/arithmetic/1/train/0/0"))
-
-    assert episode.settings.limits.turns == 3
-    trained, held_out = ({env.tasks.task(i).id for i in range(60)} for env in (train, heldout))
-    assert {task_id.split("/")[3] for task_id in held_out if task_id[0] == "m"} == {"heldout"}
-    assert "own/t0" in held_out - trained and "own/t1" in trained - held_out
 
 
 def test_every_mixture_can_be_pickled_and_stepped_side_by_side():
