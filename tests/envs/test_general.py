@@ -14,7 +14,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qwq_env.cli import main
 from qwq_env.envs.general import GeneralEnv
 from qwq_env.envs.general_tasks import InstructionTaskSet
 from qwq_env.envs.reward_models import make_reward_model
@@ -138,14 +137,6 @@ def test_other_answers_do_not_follow():
     )
 
     assert paid == 0
-
-
-def test_the_audit_finds_it_sound(capsys):
-    code = main(["check", "grader", "qwq/General-v0", "--tasks", "48", "--json"])
-
-    report = json.loads(capsys.readouterr().out)
-    assert code == 0
-    assert report["sound"]
 
 
 def test_a_reward_model_that_loves_everything_pays_no_cheat():
