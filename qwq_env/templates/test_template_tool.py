@@ -22,4 +22,4 @@ def test_what_it_is_for() -> None:
 def test_what_the_model_can_mend_is_told() -> None:
     assert "try Lima" in call(city="Atlantis").content
     assert "expected 0 to 3" in call(city="Lima", digits=9).content
-    assert call(town="Lima").status == "error"
+    assert call(town="Lima").status == "policy_error"
