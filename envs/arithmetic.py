@@ -60,12 +60,11 @@ class ArithmeticTaskSet(ProceduralTaskSet):
         if wordings not in ("shared", "own"):
             raise unknown("wordings", wordings, ("shared", "own"))
         self.wordings = wordings
-        own = wordings == "own" and split == "heldout"
-        self._levels = HELD_OUT_LEVELS if own else LEVELS
+        self._own_stories = wordings == "own" and split == "heldout"
 
     @property
     def _prefix(self) -> str:
-        return super()._prefix if self._levels is LEVELS else f"own-{super()._prefix}"
+        return f"own-{super()._prefix}" if self._own_stories else super()._prefix
 
     def task(self, index: int) -> Task:
         """Return the task at `index` ≥ 0."""
@@ -81,7 +80,7 @@ class ArithmeticTaskSet(ProceduralTaskSet):
 
     def _write(self, task_id: str, draws: _Draws) -> tuple[Task, str]:
         """Return a task, and the split that its names and numbers belong to."""
-        level = self._levels[self.difficulty - 1]
+        level = (HELD_OUT_LEVELS if self._own_stories else LEVELS)[self.difficulty - 1]
         wording = level[draws.below(len(level))]
         name = NAMES[draws.below(len(NAMES))]
         others = [other for other in NAMES if other != name]

@@ -11,7 +11,8 @@ spoken in all.
 **Reward.** What the member pays. Its components are named after it: `math/accuracy`.
 
 **Curriculum.** `difficulty` of a member may be a ladder. Its level, and with it its weight if that
-is a list, moves with the pass rate of what `record` was told, and stays if nothing is.
+is a list, moves with the pass rate of what `record` was told, as training does after each step;
+where nobody tells it anything it stays. Held out, all levels come in turn.
 
     gym.make("qwq/Mixture-v0", members={
         "math": {"id": "qwq/MathTool-v0", "weight": 2, "difficulty": [1, 2, 3]},
@@ -161,21 +162,21 @@ class MixtureEnv(ToolEnv):
         if name not in self._members:
             raise UsageError(self._expected(task_id))
         member = self._members[name]
-        if reward is None or not is_number(reward) or len(member.levels) == 1:
+        if reward is None or not is_number(reward) or not member.climbs:
             return
         if member.level_of(own_id) == member.ladder.level:
             member.ladder.note(reward, self.curriculum)
 
     def progress(self) -> dict[str, Any]:
         """Return where the curriculum stands, as JSON: for a checkpoint, or another process."""
-        return {name: m.ladder.to_json() for name, m in self._members.items() if len(m.levels) > 1}
+        return {name: m.ladder.to_json() for name, m in self._members.items() if m.climbs}
 
     def restore(self, progress: Mapping[str, Any]) -> None:
         """Stand where `progress` was taken. Raises `UsageError`, and changes nothing, for others'.
 
         The tasks of an index are then again what they were there.
         """
-        ladders = {name: m.ladder for name, m in self._members.items() if len(m.levels) > 1}
+        ladders = {name: m.ladder for name, m in self._members.items() if m.climbs}
         if not isinstance(progress, Mapping) or progress.keys() != ladders.keys():
             expected = ", ".join(ladders) or "none, for no member has several difficulties"
             raise UsageError(f"progress: {brief(progress)}; expected that of {expected}")

@@ -88,7 +88,9 @@ def make_member(name: str, asked: Asked, shared: Shared) -> Member:
             else:
                 rungs = [dict(asked.arguments)]
             levels = [_adopted(_made(asked.made_of, rung, shared), shared) for rung in rungs]
-        return Member(name, levels, _weights(asked.weight, len(levels)))
+        weights = _weights(asked.weight, len(levels))
+        # What measures must not move: held out, a ladder gives all its levels.
+        return Member(name, levels, weights, mixed=shared.split == "heldout")
 
 
 def with_one_dialect(members: Iterable[Member], given: str | Dialect | None) -> Dialect:

@@ -30,11 +30,31 @@ _HELD_OUT: Final = 4
 
 
 class Member:
-    """A part of a mixture: an environment for each of its levels, easiest first, and weights."""
+    """A part of a mixture: an environment for each of its levels, easiest first, and weights.
 
-    def __init__(self, name: str, levels: Sequence[ToolEnv], weights: Sequence[float]) -> None:
-        self.name, self.levels, self.weights = name, tuple(levels), tuple(weights)
+    Tasks are of the present level, or for a `mixed` member of all its levels, one after the other.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        levels: Sequence[ToolEnv],
+        weights: Sequence[float],
+        *,
+        mixed: bool = False,
+    ) -> None:
+        self.name, self.levels, self.weights, self.mixed = (
+            name,
+            tuple(levels),
+            tuple(weights),
+            mixed,
+        )
         self.ladder = Ladder(len(self.levels))
+
+    @property
+    def climbs(self) -> bool:
+        """Whether its level may change."""
+        return len(self.levels) > 1 and not self.mixed
 
     @property
     def env(self) -> ToolEnv:
@@ -52,13 +72,21 @@ class Member:
         return self.env.tasks.size if len(self.levels) == 1 else None
 
     def task(self, index: int) -> Task:
-        """Return the task at `index` of the present level, by its name in the mixture.
+        """Return the task at `index`, by its name in the mixture.
 
         Beyond the last one a finite set begins again.
         """
         tasks = self.env.tasks
+        if self.mixed:
+            index, level = divmod(index, len(self.levels))
+            tasks = self.levels[level].tasks
         task = tasks.task(index if tasks.size is None else index % tasks.size)
         return self.named(task)
+
+    def sample(self, generator: np.random.Generator) -> Task:
+        """Return a task drawn with `generator`, by its name in the mixture."""
+        env = self.levels[int(generator.integers(len(self.levels)))] if self.mixed else self.env
+        return self.named(env.tasks.sample(generator))
 
     def named(self, task: Task) -> Task:
         """Return a task of this member by its name in the mixture."""
@@ -105,8 +133,7 @@ class MixtureTaskSet(TaskSet):
         """Return a task of a member drawn by weight, as that member's own set draws it."""
         weights = np.array([member.weight for member in self._members], dtype=np.float64)
         which = int(generator.choice(len(weights), p=weights / weights.sum()))
-        member = self._members[which]
-        return member.named(member.env.tasks.sample(generator))
+        return self._members[which].sample(generator)
 
     def find(self, task_id: str) -> Task:
         """Return the task with that id, of any level. Raises `KeyError` if there is none."""

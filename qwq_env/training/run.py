@@ -35,6 +35,7 @@ from qwq_env.rollout.store import EpisodeStore
 from qwq_env.rollout.transformers_policy import TransformersPolicy
 from qwq_env.rollout.vllm_policy import VllmPolicy
 from qwq_env.training.cold_start import cold_start
+from qwq_env.training.curriculum import read_progress
 from qwq_env.training.environments import environments
 from qwq_env.training.grpo import make_trainer, patience, write_model_card
 from qwq_env.training.phase_seconds import PhaseSeconds
@@ -178,7 +179,10 @@ class Run:
         if self.folder.done("grpo"):
             return load_checkpoint(str(self.folder.policy))[0]
         checkpoint = self.folder.last_checkpoint()
-        begin = 0 if checkpoint is None else checkpoint[1]
+        begin = 0
+        if checkpoint is not None:
+            begin = checkpoint[1]
+            read_progress(self.environment, checkpoint[0])
         self.folder.forget_rows(
             self.folder.episodes, lambda row: row["phase"] == "grpo" and row["step"] >= begin
         )

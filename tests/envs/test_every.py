@@ -6,6 +6,7 @@ Gymnasium's own rules are held in tests/test_gymnasium.py.
 from __future__ import annotations
 
 import math
+import pickle
 
 import gymnasium as gym
 import pytest
@@ -26,6 +27,10 @@ IDS = library_ids()
 @pytest.fixture(params=IDS, scope="module")
 def env(request) -> ToolEnv:
     return make_environment(request.param)
+
+
+def pickled(env: ToolEnv) -> ToolEnv:
+    return pickle.loads(pickle.dumps(env))
 
 
 def test_every_id_of_the_library_is_looked_at():
@@ -64,12 +69,14 @@ def test_only_the_oracle_is_paid(env):
     assert results[-1].undecided == 0
 
 
-def test_a_task_is_found_again_and_the_same_in_another_environment(env):
-    other = make_environment(env.spec.id)
+@pytest.mark.parametrize("other_of", [lambda env: make_environment(env.spec.id), pickled])
+def test_a_task_is_found_again_and_the_same_in_another_environment(env, other_of):
+    other = other_of(env)
     for index in (0, 1, 7, 300):
         task = env.tasks.task(index)
 
         assert env.tasks.find(task.id) == task == other.tasks.task(index)
+        assert other.tasks.find(task.id) == task
     for unknown in ("", "x", "x/1", task.id + "x"):
         with pytest.raises(KeyError):
             env.tasks.find(unknown)
