@@ -198,9 +198,9 @@ class MixtureEnv(ToolEnv):
 
     async def astep(self, action: Action) -> tuple[str, float, bool, bool, dict[str, Any]]:
         """Take the model's turn as `ToolEnv.astep` does; `info` names the `member`."""
-        *four, info = await super().astep(action)
-        info["member"] = info["task_id"].partition("/")[0]
-        return (*four, info)
+        five = await super().astep(action)
+        five[-1]["member"] = five[-1]["task_id"].partition("/")[0]
+        return five
 
     def _own(self, task: Task) -> tuple[Member, int, Task]:
         """Return the member of a task, its level, and the task by the member's own name."""
@@ -208,8 +208,8 @@ class MixtureEnv(ToolEnv):
         member = self._members.get(name)
         if member is None:
             raise UsageError(self._expected(task.id))
-        level: int | None = 0
-        if len(member.levels) > 1 and (level := member.level_of(own_id)) is None:
+        level = member.level_of(own_id) if len(member.levels) > 1 else 0
+        if level is None:
             level = member.ladder.level  # a task that the caller made
         return member, level, replace(task, id=own_id)
 

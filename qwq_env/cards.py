@@ -69,7 +69,7 @@ def card_of(environment: str) -> Card:
         raise unknown("environment", environment, known)
     entry = spec.entry_point
     if not isinstance(entry, str):
-        entry = f"{entry.__module__}:{entry.__qualname__}"
+        entry = f"{entry.__module__}:{getattr(entry, '__qualname__', '')}"
     module, _, attribute = entry.partition(":")
     tree = ast.parse(_source_of(module))
     text = ast.get_docstring(tree) or ""

@@ -52,8 +52,9 @@ class TemplateEnv(qwq.ToolEnv):
     def solve(self, task: qwq.Task) -> list[dict[str, object]]:
         number = task.answer - task.metadata["cups"]
         call = {"function": {"name": "add", "arguments": {"number": number}}}
-        last = {"role": "assistant", "content": "That is all."}
+        last: dict[str, object] = {"role": "assistant", "content": "That is all."}
         return [{"role": "assistant", "tool_calls": [call]}, last]
 
 
-gymnasium.register("own/TemplateEnv-v0", entry_point=TemplateEnv)
+MADE_BY = f"{__name__}:TemplateEnv"
+gymnasium.register("own/TemplateEnv-v0", entry_point=MADE_BY)
