@@ -144,8 +144,11 @@ def _with_names(asked: Iterable[Asked]) -> dict[str, Asked]:
             name = made_of.spec.name if made_of.spec is not None else type(made_of).__name__
         else:
             name = made_of.rpartition("/")[2].rpartition("-v")[0] or made_of.rpartition("/")[2]
-        same = sum(known.partition("-")[0] == name for known in named)
-        named[f"{name}-{same + 1}" if same else name] = each
+        free, number = name, 1
+        while free in named:
+            number += 1
+            free = f"{name}-{number}"
+        named[free] = each
     return named
 
 

@@ -193,8 +193,9 @@ class Rollouts:
         task_id = prompt[-1].get("task_id") if isinstance(prompt, list) else None
         if task_id is None:
             raise UsageError("train_dataset: a prompt without task_id; pass rollouts.dataset")
-        if self._curriculum is not None:
-            return self.env.tasks.task(prompt[-1]["place"])
+        place = prompt[-1].get("place")
+        if self._curriculum is not None and place is not None:
+            return self.env.tasks.task(place)
         if task_id not in self._tasks:
             self._tasks[task_id] = self.env.tasks.find(task_id)
         return self._tasks[task_id]

@@ -170,7 +170,7 @@ class Run:
                     settings=evaluation_engine(self.recipe.rollout), seed=self.recipe.seed,
                     rank=self.rank, world=self.world, on_episode=keep, played=played,
                 )  # fmt: skip
-        result = summarize(gather_object(own))
+        result = summarize(gather_object(own), self.heldout.members)
         self.folder.mark_done(name, dataclasses.asdict(result))
         return result
 
@@ -247,12 +247,21 @@ class Run:
             yield shown
 
     def _summary(self, cold: Result, trained: Result, greedy: Result) -> dict[str, Any]:
+        members = {
+            name: {
+                "cold": cold.members.get(name),
+                "trained": trained.members.get(name),
+                "greedy": greedy.members.get(name),
+            }
+            for name in self.heldout.members
+        }
         return {
             "name": self.recipe.name,
             "seed": self.recipe.seed,
             "accuracy_cold": cold.accuracy,
             "accuracy_trained": trained.accuracy,
             "accuracy_trained_greedy": greedy.accuracy,
+            **({"accuracy_by_member": members} if members else {}),
             "tool_call_rate_cold": cold.tool_call_rate,
             "tool_call_rate_trained": trained.tool_call_rate,
             "steps": self.recipe.grpo.steps,

@@ -101,6 +101,15 @@ def test_limits_of_the_mixture_bound_those_of_the_members():
     assert env.members["Own"].settings.limits.turns == 3
 
 
+def test_members_without_a_name_get_one_of_their_own():
+    gym.register("own/My-Own-v0", entry_point=Own, disable_env_checker=True)
+    env = MixtureEnv(["own/My-Own-v0", ("own/My-Own-v0", 2), {"id": "own/Own-v0"}, Own(), Own()])
+    gym.registry.pop("own/My-Own-v0")
+
+    assert list(env.members) == ["My-Own", "My-Own-2", "Own", "Own-2", "Own-3"]
+    assert env.tasks.size == 20
+
+
 def test_shares_are_exact_and_each_member_gives_its_tasks_in_turn():
     env = MixtureEnv({"a": (Own(50), 3), "b": (Own(50), 1)}, repeat=True)
     ids = [env.tasks.task(index).id for index in range(64)]

@@ -81,6 +81,21 @@ def test_another_environment_of_the_library_trains_a_step(tmp_path):
     assert {episode.task_id.split("/")[0] for episode in episodes} == {"instructions"}
 
 
+def test_a_mixture_trains_a_step_and_tells_of_its_members(tmp_path):
+    math = "{id: qwq/MathTool-v0, tools: [calculator], difficulty: [1, 2]}"
+    members = f"environment.arguments.members={{math: {math}, words: qwq/General-v0}}"
+    arguments = ["environment.id=qwq/Mixture-v0", members, "grpo.context=2000"]
+    episodes = trains_a_step(tmp_path, *arguments, "grpo.save_steps=1")
+    run = tmp_path / "tiny"
+    told = json.loads((run / "summary.json").read_text())["accuracy_by_member"]
+    [progress] = run.glob("checkpoints/checkpoint-1/curriculum.json")
+
+    assert {episode.task_id.split("/")[0] for episode in episodes} == {"math", "words"}
+    assert told.keys() == {"math", "words"}
+    assert all(rates.keys() == {"cold", "trained", "greedy"} for rates in told.values())
+    assert json.loads(progress.read_text())["math"]["level"] == 0
+
+
 def test_an_environment_that_a_user_registers_trains_a_step(tmp_path, own):
     arguments = [f"environment.id={own}", "environment.arguments.count=12"]
     episodes = trains_a_step(tmp_path, *arguments)
