@@ -75,12 +75,6 @@ def trains_a_step(runs: Path, *arguments: str) -> list:
     return list(read_episodes(runs / "tiny" / "episodes.jsonl"))
 
 
-def test_another_environment_of_the_library_trains_a_step(tmp_path):
-    episodes = trains_a_step(tmp_path, "environment.id=qwq/General-v0", "grpo.context=2000")
-
-    assert {episode.task_id.split("/")[0] for episode in episodes} == {"instructions"}
-
-
 def test_a_mixture_trains_a_step_and_tells_of_its_members(tmp_path):
     math = "{id: qwq/MathTool-v0, tools: [calculator], difficulty: [1, 2]}"
     members = f"environment.arguments.members={{math: {math}, words: qwq/General-v0}}"
