@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from qwq_env.envs.code import CodeToolEnv as CodeToolEnv
     from qwq_env.envs.code import code_tasks as code_tasks
     from qwq_env.envs.code_functions import FunctionTaskSet as FunctionTaskSet
+    from qwq_env.envs.curriculum import Curriculum as Curriculum
     from qwq_env.envs.function_call.environment import FunctionCallEnv as FunctionCallEnv
     from qwq_env.envs.function_call.environment import function_call_tasks as function_call_tasks
     from qwq_env.envs.function_call.library import FunctionCallTaskSet as FunctionCallTaskSet
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from qwq_env.envs.instruction_tasks import InstructionTaskSet as InstructionTaskSet
     from qwq_env.envs.math import MathToolEnv as MathToolEnv
     from qwq_env.envs.math import math_tasks as math_tasks
+    from qwq_env.envs.mixture import MixtureEnv as MixtureEnv
     from qwq_env.envs.puzzles import PuzzleTaskSet as PuzzleTaskSet
     from qwq_env.envs.reasoning import ReasoningEnv as ReasoningEnv
     from qwq_env.envs.reasoning import reasoning_tasks as reasoning_tasks
@@ -44,6 +46,8 @@ else:
             "code_functions": "FunctionTaskSet",
             "function_call.environment": "FunctionCallEnv function_call_tasks",
             "function_call.library": "FunctionCallTaskSet",
+            "curriculum": "Curriculum",
+            "mixture": "MixtureEnv",
             "general": "GeneralEnv general_tasks",
             "instruction": "InstructionEnv instruction_tasks",
             "instruction_tasks": "InstructionTaskSet",

@@ -9,9 +9,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from fractions import Fraction
+from typing import Literal
 
 from qwq_env.envs.procedural import ProceduralTaskSet, split_of
-from qwq_env.envs.word_problems import LEVELS, NAMES, OPERATORS, THINGS, Range, Step, Wording
+from qwq_env.envs.word_problems import (
+    HELD_OUT_LEVELS,
+    LEVELS,
+    NAMES,
+    OPERATORS,
+    THINGS,
+    Range,
+    Step,
+    Wording,
+)
+from qwq_env.errors import unknown
 from qwq_env.task import Task
 
 INSTRUCTION = "\nPlease reason step by step, and put your final answer within \\boxed{}."
@@ -26,7 +37,8 @@ class ArithmeticTaskSet(ProceduralTaskSet):
 
     `split` is `"train"` or `"heldout"`: which of the two a problem belongs to is decided by its
     names and numbers alone, so no pair of sets, whatever their seeds and difficulties, shares
-    them across the splits. The wordings are the same in both.
+    them across the splits. `wordings` "shared" tells the same stories in both; with "own" the
+    held-out problems tell stories that those of training never do.
 
     `Task.answer` is exact text: an integer, a finite decimal, or a fraction in lowest terms.
     Every task has its `steps`.
@@ -34,6 +46,25 @@ class ArithmeticTaskSet(ProceduralTaskSet):
 
     family = "arithmetic"
     levels = len(LEVELS)
+
+    def __init__(
+        self,
+        *,
+        seed: int = 0,
+        difficulty: int = 1,
+        split: str = "train",
+        wordings: Literal["shared", "own"] | str = "shared",
+    ) -> None:
+        """Raises `UsageError` for a difficulty, a split or wordings that there are not."""
+        super().__init__(seed=seed, difficulty=difficulty, split=split)
+        if wordings not in ("shared", "own"):
+            raise unknown("wordings", wordings, ("shared", "own"))
+        self.wordings = wordings
+        self._own_stories = wordings == "own" and split == "heldout"
+
+    @property
+    def _prefix(self) -> str:
+        return f"own-{super()._prefix}" if self._own_stories else super()._prefix
 
     def task(self, index: int) -> Task:
         """Return the task at `index` ≥ 0."""
@@ -49,7 +80,7 @@ class ArithmeticTaskSet(ProceduralTaskSet):
 
     def _write(self, task_id: str, draws: _Draws) -> tuple[Task, str]:
         """Return a task, and the split that its names and numbers belong to."""
-        level = LEVELS[self.difficulty - 1]
+        level = (HELD_OUT_LEVELS if self._own_stories else LEVELS)[self.difficulty - 1]
         wording = level[draws.below(len(level))]
         name = NAMES[draws.below(len(NAMES))]
         others = [other for other in NAMES if other != name]

@@ -10,12 +10,11 @@ the task's public tests, and shows input, expected and got where one fails. With
 tests speak without being asked: a final answer that fails a public test gets the same report as the
 user's next message, at most `attempts` times.
 
-**Reward.** The last ```python block of the final answer is the submission. It is paid 1.0 if it
-passes all tests of the task, the hidden ones and the public ones, at the episode's end, else 0.0.
-Which are public is told in `qwq_env.grading.code.public`; a task all of whose tests are public is
-refused. Hidden tests run in sandbox processes that the session of `python` cannot see, and what
-they expect never enters one that runs the model's code; where the sandbox failed, nothing is paid
-or learned.
+**Reward.** 1.0 if the program, the last ```python block of the final answer, passes all tests of
+the task, the hidden ones and the public ones, at the episode's end, else 0.0. Which are public is
+told in `qwq_env.grading.code.public`; a task all of whose tests are public is refused. Hidden tests
+run in sandbox processes that the session of `python` cannot see, and what they expect never enters
+one that runs the model's code; where the sandbox failed, nothing is paid or learned.
 
 **An episode.**
 ```

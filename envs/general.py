@@ -1,7 +1,24 @@
 """`qwq/General-v0`: a request in words, rules that can be checked, a reward model for the rest.
 
-Paid rules × (1 + λ · reward model), at the episode's end: an answer that breaks one of its rules
-earns nothing, however much the reward model likes it. Without a reward model the rules alone pay.
+**Task.** A text is asked for. `tasks="instructions"` asks for short notes without a download:
+endless, in five difficulties, the held-out ones on topics and in words of their own. A JSONL file
+or a Hugging Face dataset has prompts, with IFEval's rules or without any.
+
+**Tools.** None, unless they are given.
+
+**Reward.** rules × (1 + λ · reward model), at the episode's end: an answer that breaks one of its
+rules earns nothing, however much the reward model likes it. Without a reward model the rules alone
+pay 1.0 or 0.0.
+
+**An episode.**
+```
+user       Tell me something about music. Both willow and marble have to occur. The whole of it has
+           less than 155 words. Give exactly 2 bullet points, each on a line that begins with an
+           asterisk.
+assistant  * Music is older than any marble.
+           * A willow in the wind makes some, too.
+reward     1.0
+```
 """
 
 from __future__ import annotations
@@ -28,8 +45,9 @@ from qwq_env.vector import vector_of
 class GeneralEnv(ToolEnv):
     """General ability: instructions that rules check, and a reward model for what they cannot.
 
-    `tasks` is `"instructions"` (procedural, seeded, endless), a path to a JSONL file of rows that
-    `general_row` reads, a Hugging Face dataset id with its `split`, or a `TaskSet`.
+    `tasks` is `"instructions"` (procedural, seeded, endless, `difficulty` 1 to 5, `split` `"train"`
+    or `"heldout"`), a path to a JSONL file of rows that `general_row` reads, a Hugging Face dataset
+    id with its `split`, or a `TaskSet`.
 
     `reward_model` is a `RewardModel` or a name that `make_reward_model` knows; an unbounded one
     is squashed into 0..1. `weight` is λ. `reference` shows a judge the task's `answer` too.
@@ -48,6 +66,7 @@ class GeneralEnv(ToolEnv):
         weight: float = 0.5,
         reference: bool = False,
         loose: bool = False,
+        difficulty: int = 1,
         split: str = "train",
         task_seed: int = 0,
         **options: Unpack[EnvironmentOptions],
@@ -58,7 +77,7 @@ class GeneralEnv(ToolEnv):
         if reward_model is not None:
             function = by_reward_model(make_reward_model(reward_model), reference=reference)
             components.append(Component("reward_model", function, weight))
-        task_set = general_tasks(tasks, split=split, seed=task_seed)
+        task_set = general_tasks(tasks, difficulty=difficulty, split=split, seed=task_seed)
         gate = RulesFollowed(loose=loose, required=not components)
         for task in task_set if task_set.size is not None else ():
             gate.check(task)
@@ -70,9 +89,13 @@ class GeneralEnv(ToolEnv):
         )
 
 
-def general_tasks(tasks: str | Path | TaskSet, *, split: str = "train", seed: int = 0) -> TaskSet:
+def general_tasks(
+    tasks: str | Path | TaskSet, *, difficulty: int = 2, split: str = "train", seed: int = 0
+) -> TaskSet:
     """Return the task set that `tasks` names; see `GeneralEnv`."""
-    made = {"instructions": lambda: InstructionTaskSet(seed=seed, difficulty=2)}
+    made = {
+        "instructions": lambda: InstructionTaskSet(seed=seed, difficulty=difficulty, split=split),
+    }
     return open_tasks(tasks, made, reader=general_row, split=split)
 
 

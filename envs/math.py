@@ -1,6 +1,27 @@
 """`qwq/MathTool-v0`: a math problem, a calculator, a Python interpreter, one boxed answer.
 
-Paid 1.0 if the last boxed answer after the thinking is right, else 0.0, at the episode's end.
+**Task.** A problem whose answer is a number or an expression. `tasks="arithmetic"` makes word
+problems without a download: endless, in five difficulties, with exact answers. A JSONL file or a
+Hugging Face dataset may be of any form in `qwq_env.tasks.rows`: MATH, GSM8K, DAPO, and more. The
+held-out word problems have names and numbers of their own; with `wordings="own"` also stories
+that training does not tell.
+
+**Tools.** `calculator`: exact arithmetic. `python`: an interpreter of the episode's own, in the
+sandbox. Others by name, or your own.
+
+**Reward.** 1.0 if the last boxed answer after the thinking equals the reference, as mathematics
+and not as text, at the episode's end, else 0.0. A box in the thinking, a computation that is left
+to do (`48+24`) and what only a tool printed are not paid.
+
+**An episode.**
+```
+user       Kira had 871 stamps and gave away 356 of them. How many stamps are left?
+           Please reason step by step, and put your final answer within \\boxed{}.
+assistant  calculator(expression="871-356")
+tool       515
+assistant  There are \\boxed{515} stamps left.
+reward     1.0
+```
 """
 
 from __future__ import annotations
@@ -34,6 +55,7 @@ class MathToolEnv(ToolEnv):
     JSONL file in any form of `qwq_env.tasks.rows` (MATH, GSM8K, DAPO, ...), a Hugging Face dataset
     id such as `"openai/gsm8k"` with its `split`, or a `TaskSet`. Rows that cannot be graded against
     are left out and told of; `strict` refuses the file instead. `tools` are names or `Tool`s.
+    `wordings` is for the word problems: see `ArithmeticTaskSet`.
     """
 
     def __init__(
@@ -45,10 +67,18 @@ class MathToolEnv(ToolEnv):
         split: str = "train",
         task_seed: int = 0,
         strict: bool = False,
+        wordings: str = "shared",
         **options: Unpack[EnvironmentOptions],
     ) -> None:
         super().__init__(
-            math_tasks(tasks, difficulty=difficulty, split=split, seed=task_seed, strict=strict),
+            math_tasks(
+                tasks,
+                difficulty=difficulty,
+                split=split,
+                seed=task_seed,
+                strict=strict,
+                wordings=wordings,
+            ),
             make_tools(tools),
             Rubric([Component("accuracy", accuracy)]),
             **options,
@@ -66,6 +96,7 @@ def math_tasks(
     split: str = "train",
     seed: int = 0,
     strict: bool = False,
+    wordings: str = "shared",
 ) -> TaskSet:
     """Return the task set that `tasks` names; see `MathToolEnv`.
 
@@ -73,7 +104,9 @@ def math_tasks(
     is left out (with `strict`: `UsageError`), and in a `TaskSet` it is refused.
     """
     made = {
-        "arithmetic": lambda: ArithmeticTaskSet(seed=seed, difficulty=difficulty, split=split),
+        "arithmetic": lambda: ArithmeticTaskSet(
+            seed=seed, difficulty=difficulty, split=split, wordings=wordings
+        ),
     }
     configuration = "main" if str(tasks) == "openai/gsm8k" else None
     opened = open_tasks(

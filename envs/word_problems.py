@@ -228,3 +228,88 @@ LEVELS: tuple[tuple[Wording, ...], ...] = (
     _FRACTIONS,
 )
 """The wordings of difficulty 1, 2, ...: LEVELS[difficulty - 1]."""
+
+HELD_OUT_LEVELS: tuple[tuple[Wording, ...], ...] = (
+    _wordings("""
+At dawn {a} birds sit in the old oak of {name}, and until noon {b} others join them. How many
+birds are there at noon?
+    draw a in 100..999, b in 100..999
+    solve all = a + b
+
+A train leaves with {a} passengers, and {b} of them get off with {name}. How many stay on board?
+    draw a in 500..999, b in 100..499
+    solve rest = a - b
+
+In the orchard of {name} stand {a} trees, and each bears {b} pears. How many pears is that?
+    draw a in 100..999, b in 12..99
+    solve all = a * b
+"""),
+    _wordings("""
+{name} maps {a} stars in winter and {b} in summer. How many stars are on the map then?
+    draw a in 10000..999999, b in 1000..99999
+    solve all = a + b
+
+Of the {a} votes of an election {b} are for {name}. How many are not?
+    draw a in 100000..999999, b in 1000..99999
+    solve others = a - b
+
+A hall has {a} rows of {b} seats, and {name} has sold them all. How many people have a seat?
+    draw a in 100..999, b in 100..999
+    solve all = a * b
+
+{name} pours {a} grams of flour into {b} bowls, as much into each. How many grams does one hold?
+    draw each in 100..999, b in 12..99
+    where a = each * b
+    solve bowl = a / b
+"""),
+    _wordings("""
+A ferry crosses {a} times with {b} cars, and once more with {c} bicycles. How many vehicles did
+{name} count on it?
+    draw a in 12..99, b in 12..99, c in 100..999
+    solve cars = a * b, all = cars + c
+
+Of {a} seedlings {name} loses {b} to the frost, and each of the others bears {c} tomatoes. How
+many tomatoes are there?
+    draw a in 500..999, b in 100..499, c in 12..99
+    solve rest = a - b, all = rest * c
+
+{name} and {other} type {a} and {b} lines of a text and lay it out on {c} pages with as many lines
+each. How many lines are on a page?
+    draw each in 100..999, c in 12..99, a in 100..999
+    where total = each * c, b = total - a
+    solve all = a + b, page = all / c
+"""),
+    _wordings("""
+{name} sends {a} letters at {p} dollars each and a parcel for {q} dollars. How many dollars is
+the postage?
+    draw a in 3..40, p in 1.01..9.99, q in 1.01..9.99
+    solve letters = a * p, all = letters + q
+
+A roll holds {p} meters of wire, and {name} cuts {a} pieces of {q} meters from it. How many meters
+stay on the roll?
+    draw p in 500.01..999.99, q in 1.01..9.99, a in 12..49
+    solve cut = q * a, left = p - cut
+
+A plant grows {p} centimeters in each of {a} weeks and {q} centimeters in one more. How many
+centimeters has {name} measured?
+    draw a in 3..40, p in 1.1..19.9, q in 1.1..39.9
+    solve weeks = a * p, all = weeks + q
+"""),
+    _wordings("""
+{name} shares {a} kilograms of rice evenly among {b} families and takes what {c} of them get to
+the mill. How many kilograms is that, exactly?
+    draw a in 100..999, b in 13..29, c in 3..12
+    solve share = a / b, taken = share * c
+
+Two springs give {a} and {b} liters a minute, and {name} leads both into {c} equal channels. How
+many liters a minute, exactly, does a channel carry?
+    draw a in 1.1..19.9, b in 1.1..19.9, c in 7..29
+    solve all = a + b, channel = all / c
+
+{name} has painted {a}/{b} of a fence of {n} boards and then {c} boards more. How many boards is
+that, exactly?
+    draw a in 1..6, b in 7..19, n in 100..999, c in 12..99
+    solve part = a / b, first = part * n, all = first + c
+"""),
+)
+"""The wordings that only held-out tasks have, by difficulty; see `ArithmeticTaskSet`."""

@@ -120,6 +120,12 @@ class ToolEnv(KnowsItsArguments, gym.Env[str, Action]):
         self.episode: Episode | None = None
         self._closed = False
 
+    @property
+    def members(self) -> Mapping[str, ToolEnv]:
+        """The environments by whose names the ids of the tasks begin; there are none but in a
+        mixture."""
+        return {}
+
     def begin(self, task: Task, *, seed: int = 0) -> Episode:
         """Return a new episode of this environment, apart from the one that `step` drives.
 
@@ -192,7 +198,7 @@ class ToolEnv(KnowsItsArguments, gym.Env[str, Action]):
         messages = episode.conversation()
         if self.render_mode == "human":
             self._show()
-        return prompt, {"task_id": episode.task.id, "messages": messages, "tools": schemas}
+        return prompt, {"task_id": episode.task_id, "messages": messages, "tools": schemas}
 
     async def astep(self, action: Action) -> tuple[str, float, bool, bool, dict[str, Any]]:
         """Take the model's turn and return Gymnasium's five.
@@ -310,7 +316,7 @@ class ToolEnv(KnowsItsArguments, gym.Env[str, Action]):
             for r in step.results
         ]
         info: dict[str, Any] = {
-            "task_id": episode.task.id, "results": results,
+            "task_id": episode.task_id, "results": results,
             "errors": {kind: n for kind, n in episode.toolbox.counts.items() if kind != "ok"},
             "turns": len(episode.turns), "tool_calls": episode.tool_calls, "tokens": episode.tokens,
         }  # fmt: skip

@@ -97,18 +97,20 @@ class Episode:
     It closes its tools by itself when it ends; `aclose` is for one that is given up. `segments` is
     the transcript by author, `turns` what the model wrote, `results` what its calls got. `said` are
     the messages since the opening that a user would know: the answers of turns without a call, and
-    the user's own. `spent` counts tokens by who wrote them.
+    the user's own. `spent` counts tokens by who wrote them. `task_id` is what the task is called
+    outside: its id, or in a mixture that of its member in front.
     """
 
     __slots__ = (
         "_count", "_started", "before_grading", "outcome", "paid", "results", "reward", "said",
-        "seed", "segments", "settings", "spent", "task", "timings", "tool_calls", "toolbox",
-        "turns",
+        "seed", "segments", "settings", "spent", "task", "task_id", "timings", "tool_calls",
+        "toolbox", "turns",
     )  # fmt: skip
 
     def __init__(self, task: Task, settings: EpisodeSettings, *, seed: int = 0) -> None:
         """Begin `task`. Raises `InfrastructureError` if a tool cannot be made."""
         self.task = task
+        self.task_id = task.id
         self.settings = settings
         self.seed = seed
         self.segments: list[tuple[Author, str]] = []

@@ -20,8 +20,8 @@ request the services are as the gold calls leave them, and all that those got ha
 (`grading.calls.EpisodeCheck`). What the model says about it is not judged.
 
 **What can be gamed.** Who declines everything in the form above is paid the share of tasks in which
-nothing is to be called: all of a file of irrelevance alone (mix it), 16 of 100 of BFCL's single-turn
-files together, 1 of 25 procedural tasks. One text for all is paid in 15 of 100 rows of
+nothing is to be called: all of a file of irrelevance alone (mix it), 16 of 100 of BFCL's
+single-turn files together, 1 of 25 procedural tasks. One text for all is paid in 15 of 100 rows of
 `live_irrelevance`, where many offer one function; the audit says so. Saying nothing is paid
 nowhere. Reading more than was asked
 costs nothing in multi-turn tasks.

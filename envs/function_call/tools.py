@@ -95,9 +95,9 @@ def recorded(functions: Sequence[Mapping[str, Any]]) -> CheckedTools:
 def _recorded(functions: str) -> CheckedTools:
     documents = json.loads(functions)
     names = offered_names(documents)
-    return checked_tools([
-        RecordedTool(names[each["name"]], _told(each), _schema_of(each)) for each in documents
-    ])
+    return checked_tools(
+        [RecordedTool(names[each["name"]], _told(each), _schema_of(each)) for each in documents]
+    )
 
 
 def offered_names(functions: Sequence[Mapping[str, Any]]) -> dict[str, str]:

@@ -29,6 +29,8 @@ COMMANDS = (
     Command(
         "check", "qwq_env.cli.check", "hold a dialect, a template or a grader against the truth"
     ),
+    Command("envs", "qwq_env.cli.envs", "list the environments, or show one"),
+    Command("new", "qwq_env.cli.new", "begin an environment or a tool of your own"),
     Command("grade", "qwq_env.cli.grade", "score answers that lie in a file"),
     Command("sandbox", "qwq_env.cli.sandbox", "run code in the sandbox, serve it, show its levels"),
     Command("bench", "qwq_env.cli.bench", "run a benchmark of the checkout"),

@@ -107,11 +107,15 @@ def run_grader(arguments: argparse.Namespace) -> int:
         return 1 if failed else 0
     print(f"{'policy':<24}{'mean reward':>12}{'undecided':>11}")
     for each in results:
-        mean = "-" if each.mean is None else f"{each.mean:.3f}"
-        print(f"{each.policy:<24}{mean:>12}{each.undecided:>11}")
+        members = "".join(f"  {name} {_rounded(paid)}" for name, paid in each.members.items())
+        print(f"{each.policy:<24}{_rounded(each.mean):>12}{each.undecided:>11}{members}")
     verdict = f"NOT SOUND: {'; '.join(failed)}" if failed else "only the oracle is paid"
     _say(f"{arguments.env_id}, {arguments.tasks} tasks: {verdict}")
     return 1 if failed else 0
+
+
+def _rounded(mean: float | None) -> str:
+    return "-" if mean is None else f"{mean:.3f}"
 
 
 def _say(line: str) -> None:

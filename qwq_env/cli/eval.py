@@ -165,6 +165,7 @@ def _request(arguments: argparse.Namespace) -> EvaluationRequest:
 def _table(summary: Summary, folder: EvaluationFolder) -> str:
     lines = [
         f"accuracy    {_mean(summary.accuracy)}",
+        *(f"  in {name:<8} {_mean(mean)}" for name, mean in summary.members.items()),
         f"reward      {_mean(summary.reward)}",
         f"episodes    {summary.episodes} of {summary.tasks} tasks",
         f"truncated   {_counts(summary.truncated)}",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 
 from qwq_env import portal
@@ -20,7 +20,10 @@ from qwq_env.trajectory import Trajectory
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Rates over `episodes`; an episode that was lost is in none of them but `lost`."""
+    """Rates over `episodes`; an episode that was lost is in none of them but `lost`.
+
+    `members` are the accuracies in a mixture's members, of those of which an episode was had.
+    """
 
     episodes: int
     accuracy: float
@@ -28,6 +31,7 @@ class Result:
     mean_turns: float
     truncated: float
     lost: int
+    members: Mapping[str, float] = field(default_factory=dict)
 
 
 def evaluate(
@@ -64,12 +68,14 @@ def evaluate(
     return portal.run(engine.run(assignments[rank::world], on_episode, played=played))
 
 
-def summarize(trajectories: Sequence[Trajectory]) -> Result:
+def summarize(trajectories: Sequence[Trajectory], members: Collection[str] = ()) -> Result:
     """Return the rates of these episodes. `accuracy` is the share with a reward of 1.
+
+    Of a mixture also by its `members` (`ToolEnv.members`).
 
     Raises `InfrastructureError` if every episode was lost: there is no rate then, and it is not 0.
     """
-    summary = summarize_evaluation(trajectories)
+    summary = summarize_evaluation(trajectories, members)
     if trajectories and summary.accuracy is None:
         first = trajectories[0].outcome
         raise InfrastructureError(f"all episodes were lost; {first.reason}: {first.detail}")
@@ -81,4 +87,5 @@ def summarize(trajectories: Sequence[Trajectory]) -> Result:
         mean_turns=summary.mean_turns or 0.0,
         truncated=sum(summary.truncated.values()) / max(1, summary.episodes - lost),
         lost=lost,
+        members={name: mean.value for name, mean in summary.members.items() if mean is not None},
     )

@@ -116,7 +116,7 @@ def run_evaluation(
             )  # fmt: skip
         finally:
             portal.run(player.policy.aclose())
-    summary = summarize_evaluation(trajectories)
+    summary = summarize_evaluation(trajectories, env.members)
     told = {**asdict(summary), "seconds": round(time.perf_counter() - began, 1)}
     write_whole(folder.summary, json.dumps(told, indent=1) + "\n")
     return summary

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from qwq_env.trajectory import Trajectory
@@ -24,7 +24,8 @@ class Summary:
 
     `accuracy` (the share with a reward of 1) and `reward` are over the episodes that were not
     lost, None if all were. `lost` and `truncated` count by reason. `sampled_tokens` and
-    `prompt_tokens` are None where the policy speaks messages.
+    `prompt_tokens` are None where the policy speaks messages. `members` are the accuracies in a
+    mixture's members, by name.
     """
 
     tasks: int
@@ -37,10 +38,13 @@ class Summary:
     mean_turns: float | None
     prompt_tokens: int | None
     sampled_tokens: int | None
+    members: dict[str, Mean | None] = field(default_factory=dict)
 
 
-def summarize_evaluation(trajectories: Sequence[Trajectory]) -> Summary:
-    """Return what these episodes come to."""
+def summarize_evaluation(
+    trajectories: Sequence[Trajectory], members: Collection[str] = ()
+) -> Summary:
+    """Return what these episodes come to; of a mixture also by `members` (`ToolEnv.members`)."""
     scored = [trajectory for trajectory in trajectories if trajectory.reward is not None]
     tasks = [trajectory.task_id for trajectory in scored]
     rewards = [float(t.reward) for t in scored if t.reward is not None]
@@ -56,7 +60,13 @@ def summarize_evaluation(trajectories: Sequence[Trajectory]) -> Summary:
         mean_turns=_mean([float(t.turns) for t in scored]),
         prompt_tokens=None if spoken else sum(t.prompt_length for t in trajectories),
         sampled_tokens=None if spoken else sum(_sampled(t) for t in trajectories),
+        members={name: _accuracy_in(name, scored) for name in members},
     )
+
+
+def _accuracy_in(member: str, scored: Sequence[Trajectory]) -> Mean | None:
+    own = [t for t in scored if t.task_id.partition("/")[0] == member]
+    return clustered_mean([float(t.reward == 1.0) for t in own], [t.task_id for t in own])
 
 
 def clustered_mean(values: Sequence[float], clusters: Sequence[str]) -> Mean | None:

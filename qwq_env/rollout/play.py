@@ -247,7 +247,7 @@ def trajectory_of(
     scores = episode.reward.scores if episode.reward is not None else {}
     spent = episode.timings
     return Trajectory(
-        task_id=episode.task.id,
+        task_id=episode.task_id,
         episode=name,
         seed=seed,
         ids=row.ids,

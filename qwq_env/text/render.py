@@ -38,7 +38,7 @@ def html(episode: Episode) -> str:
         for author, text in episode.segments
         if text.strip()
     )
-    title = html_module.escape(f"Episode {episode.task.id}")
+    title = html_module.escape(f"Episode {episode.task_id}")
     summary = html_module.escape(_summary(episode))
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'

@@ -38,6 +38,7 @@ from qwq_env.rollout.engine import Assignment, Engine, EngineSettings, attempt_n
 from qwq_env.rollout.play import PlaySettings
 from qwq_env.rollout.policy import Policy
 from qwq_env.task import Task
+from qwq_env.training.curriculum import curriculum_of, tell
 from qwq_env.training.group_reward import GroupReward
 from qwq_env.training.rollouts import OnEpisode, episode_metrics
 from qwq_env.training.sampling import training_sampling
@@ -197,6 +198,8 @@ class AsyncRollouts:
                 for i in range(self._group)
             ]
             trajectories, version = await self._play_group(assignments, places)
+            if (curriculum := curriculum_of(self._engine.env)) is not None:
+                tell(curriculum, trajectories)
             if self._group_reward is not None:
                 trajectories = await self._group_reward.apply([task] * self._group, trajectories)
             for sample in group_samples(trajectories, number, version):

@@ -14,8 +14,10 @@ from accelerate import PartialState
 from transformers import PrinterCallback, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
+from qwq_env.env import ToolEnv
 from qwq_env.files.atomic import write_whole
 from qwq_env.training.checkpoint_seal import seal
+from qwq_env.training.curriculum import write_progress
 from qwq_env.training.progress import Phase
 from qwq_env.training.recipe import Recipe, dump_recipe
 from qwq_env.training.rollouts import Rollouts
@@ -49,7 +51,7 @@ def make_trainer(
         train_dataset=rollouts.dataset,
         rollout_func=rollouts,
         reward_funcs=rollouts.reward if paid else RandomReward(rollouts, recipe.seed),
-        callbacks=[StepLog(folder, phase), Seals()],
+        callbacks=[StepLog(folder, phase), Seals(rollouts.env)],
     )
     trainer.recipe = recipe
     # Its rows go to metrics.jsonl and the newest to the progress bar; on the screen they bury it.
@@ -139,13 +141,21 @@ class StepLog(TrainerCallback):  # type: ignore[misc]  # its package is read wit
 
 
 class Seals(TrainerCallback):  # type: ignore[misc]  # its package is read without types
-    """Marks each checkpoint as whole once every process has written its part."""
+    """Marks each checkpoint as whole once every process has written its part.
+
+    The state of the environment's curriculum, which all have alike, is a part of it.
+    """
+
+    def __init__(self, env: ToolEnv) -> None:
+        self._env = env
 
     def on_save(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
         """Seal the checkpoint of this step; the trainer has just written it."""
         PartialState().wait_for_everyone()
         if state.is_world_process_zero:
-            seal(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+            checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+            write_progress(self._env, checkpoint)
+            seal(checkpoint)
 
 
 class RandomReward:

@@ -63,6 +63,9 @@ def print_table(console: Console, summary: Mapping[str, Any]) -> None:
     for label, *keys in rows:
         cells = ["" if key is None else f"{summary[key]:.3f}" for key in keys]
         table.add_row(label, *cells)
+    for name, rates in summary.get("accuracy_by_member", {}).items():
+        cells = ["" if rate is None else f"{rate:.3f}" for rate in rates.values()]
+        table.add_row(_line(f"  in {name}"), *cells)
     console.print(table)
     seconds = ", ".join(f"{phase} {value:.0f} s" for phase, value in summary["seconds"].items())
     console.print(f"{summary['steps']} steps; {seconds}", highlight=False)

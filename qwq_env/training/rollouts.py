@@ -47,6 +47,7 @@ from qwq_env.rollout.play import PlaySettings, check_thinking
 from qwq_env.rollout.policy import Policy
 from qwq_env.task import Task
 from qwq_env.text.characters import printable
+from qwq_env.training.curriculum import curriculum_of, tell
 from qwq_env.training.flat_rewards import FlatRewards
 from qwq_env.training.group_reward import GroupReward
 from qwq_env.training.sampling import sampling_of
@@ -80,6 +81,9 @@ class Rollouts:
     below TRL's `ddp_timeout`; left unbounded, it is four fifths of that.
 
     `group_reward` compares the episodes of a group with each other once all have ended.
+
+    Where the environment has a curriculum, a row stands for a place among its tasks: it gets the
+    task that is there when it is played, and what it is paid is recorded; see `curriculum`.
 
     Of `GRPOConfig`, the temperature, `max_completion_length` (None: up to `context`) and
     `mask_truncated_completions` hold for the episodes; the last goes by their outcome, so one that
@@ -116,6 +120,7 @@ class Rollouts:
         self.context = context
         self.thinking: Literal["keep", "strip"] = thinking
         check_thinking(thinking, self.env.settings.dialect)
+        self._curriculum = curriculum_of(self.env)
         self.dataset = task_dataset(self.env, size)
         self.last: list[Trajectory] = []
         self._tasks: dict[str, Task] = {}
@@ -153,6 +158,8 @@ class Rollouts:
         assert isinstance(engine.policy, RecordingPolicy)
         with _sampling_mode(engine.policy.policy):
             self.last = _play(engine, assignments, report, trainer.accelerator.num_processes)
+        if self._curriculum is not None:
+            tell(self._curriculum, self.last, trainer.accelerator.num_processes)
         _check(self.last, engine.policy)
         _check_room(self.last, self.context)
         if self._group_reward is not None:
@@ -186,6 +193,9 @@ class Rollouts:
         task_id = prompt[-1].get("task_id") if isinstance(prompt, list) else None
         if task_id is None:
             raise UsageError("train_dataset: a prompt without task_id; pass rollouts.dataset")
+        place = prompt[-1].get("place")
+        if self._curriculum is not None and place is not None:
+            return self.env.tasks.task(place)
         if task_id not in self._tasks:
             self._tasks[task_id] = self.env.tasks.find(task_id)
         return self._tasks[task_id]
@@ -235,12 +245,15 @@ def within_ddp_timeout(settings: EngineSettings, ranks: int, ddp_timeout: float)
 
 
 def task_dataset(env: ToolEnv, size: int) -> datasets.Dataset:
-    """Return `size` prompts, each a conversation whose last message carries the task's id."""
+    """Return `size` prompts, each a conversation whose last message carries the task's id, and for
+    a curriculum its place."""
+    moves = curriculum_of(env) is not None
     rows = []
-    for task in islice(env.tasks, size):
+    for place, task in enumerate(islice(env.tasks, size)):
         conversation = task.conversation(env.settings.system_prompt)
+        known = {"task_id": task.id, "place": place} if moves else {"task_id": task.id}
         messages = [
-            {"role": message["role"], "content": message["content"], "task_id": task.id}
+            {"role": message["role"], "content": message["content"], **known}
             for message in conversation
         ]
         rows.append({"prompt": messages})

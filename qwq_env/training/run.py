@@ -36,6 +36,7 @@ from qwq_env.rollout.store import EpisodeStore
 from qwq_env.rollout.transformers_policy import TransformersPolicy
 from qwq_env.rollout.vllm_policy import VllmPolicy
 from qwq_env.training.cold_start import cold_start
+from qwq_env.training.curriculum import read_progress
 from qwq_env.training.demonstrations import Demonstrations
 from qwq_env.training.environments import environments
 from qwq_env.training.grpo import make_trainer, patience, write_model_card
@@ -171,7 +172,7 @@ class Run:
                     settings=evaluation_engine(self.recipe.rollout), seed=self.recipe.seed,
                     rank=self.rank, world=self.world, on_episode=keep, played=played,
                 )  # fmt: skip
-        result = summarize(gather_object(own))
+        result = summarize(gather_object(own), self.heldout.members)
         self.folder.mark_done(name, dataclasses.asdict(result))
         return result
 
@@ -180,7 +181,10 @@ class Run:
         if self.folder.done("grpo"):
             return load_checkpoint(str(self.folder.policy))[0]
         checkpoint = self.folder.last_checkpoint()
-        begin = 0 if checkpoint is None else checkpoint[1]
+        begin = 0
+        if checkpoint is not None:
+            begin = checkpoint[1]
+            read_progress(self.environment, checkpoint[0])
         self.folder.forget_rows(
             self.folder.episodes, lambda row: row["phase"] == "grpo" and row["step"] >= begin
         )
@@ -245,12 +249,21 @@ class Run:
             yield shown
 
     def _summary(self, cold: Result, trained: Result, greedy: Result) -> dict[str, Any]:
+        members = {
+            name: {
+                "cold": cold.members.get(name),
+                "trained": trained.members.get(name),
+                "greedy": greedy.members.get(name),
+            }
+            for name in self.heldout.members
+        }
         return {
             "name": self.recipe.name,
             "seed": self.recipe.seed,
             "accuracy_cold": cold.accuracy,
             "accuracy_trained": trained.accuracy,
             "accuracy_trained_greedy": greedy.accuracy,
+            **({"accuracy_by_member": members} if members else {}),
             "tool_call_rate_cold": cold.tool_call_rate,
             "tool_call_rate_trained": trained.tool_call_rate,
             "steps": self.recipe.grpo.steps,

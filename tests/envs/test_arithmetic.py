@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 
 from qwq_env.envs import arithmetic
 from qwq_env.envs.arithmetic import INSTRUCTION, ArithmeticTaskSet, exact_text
-from qwq_env.envs.word_problems import LEVELS, NAMES, OPERATORS, Range, Wording
+from qwq_env.envs.word_problems import HELD_OUT_LEVELS, LEVELS, NAMES, OPERATORS, Range, Wording
 from qwq_env.errors import UsageError
 
 difficulties = st.integers(1, len(LEVELS))
 splits = st.sampled_from(["train", "heldout"])
+wordings = st.sampled_from(["shared", "own"])
 indices = st.integers(0, 2**31)
 
 
@@ -33,16 +34,20 @@ def key_of(prompt: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(names), tuple(sorted(re.findall(r"\d+(?:\.\d+)?", prompt)))
 
 
-@given(difficulties, splits, indices)
-def test_the_steps_lead_to_the_answer_exactly(difficulty: int, split: str, index: int) -> None:
-    task = ArithmeticTaskSet(difficulty=difficulty, split=split).task(index)
+@given(difficulties, splits, wordings, indices)
+def test_the_steps_lead_to_the_answer_exactly(
+    difficulty: int, split: str, stories: str, index: int
+) -> None:
+    task = ArithmeticTaskSet(difficulty=difficulty, split=split, wordings=stories).task(index)
 
     assert value_of(task.steps) == Fraction(task.answer) > 0
 
 
-@given(difficulties, splits, indices, st.integers(0, 9))
-def test_a_task_is_found_by_its_id(difficulty: int, split: str, index: int, seed: int) -> None:
-    tasks = ArithmeticTaskSet(seed=seed, difficulty=difficulty, split=split)
+@given(difficulties, splits, wordings, indices, st.integers(0, 9))
+def test_a_task_is_found_by_its_id(
+    difficulty: int, split: str, stories: str, index: int, seed: int
+) -> None:
+    tasks = ArithmeticTaskSet(seed=seed, difficulty=difficulty, split=split, wordings=stories)
 
     assert tasks.find(tasks.task(index).id) == tasks.task(index)
 
@@ -82,13 +87,28 @@ def test_the_splits_share_no_names_with_numbers(monkeypatch, difficulty: int) ->
     assert not train & held_out
 
 
-def test_every_wording_reads_well_and_ends_as_asked() -> None:
-    for difficulty, level in enumerate(LEVELS, start=1):
-        tasks = ArithmeticTaskSet(difficulty=difficulty)
+@pytest.mark.parametrize(("split", "levels"), [("train", LEVELS), ("heldout", HELD_OUT_LEVELS)])
+def test_every_wording_reads_well_and_ends_as_asked(split: str, levels) -> None:
+    for difficulty, level in enumerate(levels, start=1):
+        tasks = ArithmeticTaskSet(difficulty=difficulty, split=split, wordings="own")
         prompts = [tasks.task(index).prompt for index in range(20 * len(level))]
 
         assert all(prompt.endswith(INSTRUCTION) for prompt in prompts)
         assert not any(re.search("[{}]|  ", prompt.removesuffix(INSTRUCTION)) for prompt in prompts)
+
+
+def test_held_out_stories_of_their_own_change_nothing_that_is_trained_on() -> None:
+    train, shared, own = (
+        [ArithmeticTaskSet(split=split, wordings=wordings).task(index) for index in range(40)]
+        for split, wordings in [("train", "own"), ("heldout", "shared"), ("heldout", "own")]
+    )
+    words = [{re.sub(r"\d+|[A-Z]\w+", "", task.prompt) for task in tasks} for tasks in (train, own)]
+
+    assert train == [ArithmeticTaskSet().task(index) for index in range(40)]
+    assert not words[0] & words[1]
+    assert not {task.id for task in own} & {task.id for task in shared}
+    with pytest.raises(UsageError, match="wordings: 'apart' is not known"):
+        ArithmeticTaskSet(wordings="apart")
 
 
 def test_the_tasks_of_a_seed_are_its_own() -> None:

@@ -13,7 +13,6 @@ import gymnasium as gym
 import pytest
 
 from qwq_env import portal
-from qwq_env.cli import main
 from qwq_env.envs.code import CodeToolEnv, HiddenTests, PublicTests
 from qwq_env.envs.code_functions import FunctionTaskSet
 from qwq_env.envs.code_operations import OPERATIONS, applied
@@ -167,11 +166,6 @@ def test_an_operation_that_is_left_out_is_not_paid():
         fewer = "\n".join([first, *lines[1:]])
 
         assert graded(task, fewer) == 0.0
-
-
-def test_the_audit_finds_it_sound(capsys):
-    assert main(["check", "grader", "qwq/CodeTool-v0", "--tasks", "3", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["failed"] == []
 
 
 async def run_public(code: str, task: Task = ADD):

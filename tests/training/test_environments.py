@@ -23,7 +23,7 @@ MODULE = """\
 import gymnasium
 from qwq_env.env import ToolEnv
 from qwq_env.rubric import Component, Rubric
-from qwq_env.task import ListTaskSet, Task
+from qwq_env.task import ListTaskSet, Task, TaskSet
 from qwq_env.tool import tool
 
 @tool(blocking=False)
@@ -37,7 +37,20 @@ class Own(ToolEnv):
         rubric = Rubric([Component("match", lambda f: float(f.answer == f.task.answer))])
         super().__init__(tasks, [look], rubric, render_mode=render_mode)
 
+class Numbers(TaskSet):
+    size = None
+    def task(self, index):
+        return Task(f"n{index}", f"Say {index}", str(index))
+    def find(self, task_id):
+        return self.task(int(task_id[1:]))
+
+class Endless(Own):
+    def __init__(self, render_mode=None):
+        super().__init__(render_mode=render_mode)
+        self.tasks = Numbers()
+
 gymnasium.register("own/Say-v0", entry_point=Own)
+gymnasium.register("own/Endless-v0", entry_point=Endless)
 """
 
 
@@ -62,10 +75,19 @@ def trains_a_step(runs: Path, *arguments: str) -> list:
     return list(read_episodes(runs / "tiny" / "episodes.jsonl"))
 
 
-def test_another_environment_of_the_library_trains_a_step(tmp_path):
-    episodes = trains_a_step(tmp_path, "environment.id=qwq/General-v0", "grpo.context=2000")
+def test_a_mixture_trains_a_step_and_tells_of_its_members(tmp_path):
+    math = "{id: qwq/MathTool-v0, tools: [calculator], difficulty: [1, 2]}"
+    members = f"environment.arguments.members={{math: {math}, words: qwq/General-v0}}"
+    arguments = ["environment.id=qwq/Mixture-v0", members, "grpo.context=2000"]
+    episodes = trains_a_step(tmp_path, *arguments, "grpo.save_steps=1")
+    run = tmp_path / "tiny"
+    told = json.loads((run / "summary.json").read_text())["accuracy_by_member"]
+    [progress] = run.glob("checkpoints/checkpoint-1/curriculum.json")
 
-    assert {episode.task_id.split("/")[0] for episode in episodes} == {"instructions"}
+    assert {episode.task_id.split("/")[0] for episode in episodes} == {"math", "words"}
+    assert told.keys() == {"math", "words"}
+    assert all(rates.keys() == {"cold", "trained", "greedy"} for rates in told.values())
+    assert json.loads(progress.read_text())["math"]["level"] == 0
 
 
 def test_an_environment_that_a_user_registers_trains_a_step(tmp_path, own):
@@ -89,8 +111,8 @@ def test_what_is_left_unsaid_is_the_environments_own():
     assert train.settings.limits.turns == 4
 
 
-def test_endless_tasks_without_splits_are_held_out_by_place():
-    train, heldout = environments(of(count=3, id="qwq/General-v0"))
+def test_endless_tasks_without_splits_are_held_out_by_place(own):
+    train, heldout = environments(of(count=3, id="own_say:own/Endless-v0"))
     first = [train.tasks.task(index) for index in range(5)]
 
     assert train.tasks.size is None
@@ -99,10 +121,24 @@ def test_endless_tasks_without_splits_are_held_out_by_place():
     assert train.tasks.find(first[2].id) == first[2]
 
 
-def test_endless_tasks_with_splits_keep_them():
-    train, heldout = environments(of())
+@pytest.mark.parametrize("env_id", ["qwq/MathTool-v0", "qwq/General-v0"])
+def test_endless_tasks_with_splits_keep_them(env_id):
+    train, heldout = environments(of(id=env_id))
 
     assert (train.tasks.split, heldout.tasks.split) == ("train", "heldout")
+
+
+def test_a_mixture_trains_and_evaluates_in_its_members_splits(own):
+    ladder = {"id": "qwq/MathTool-v0", "difficulty": [1, 2], "limits": {"turns": 3}}
+    members = {"math": ladder, "own": {"id": own, "weight": 2}}
+    wanted = {"id": "qwq/Mixture-v0", "arguments": {"members": members}, "turns": 6}
+    train, heldout = environments(of(**wanted))
+    episodes = [train.begin(train.tasks.task(index)) for index in range(60)]
+    held_out = {heldout.tasks.task(index).id for index in range(60)}
+
+    assert {e.task_id[:2]: e.settings.limits.turns for e in episodes} == {"ma": 3, "ow": 6}
+    assert not {e.task_id for e in episodes} & held_out
+    assert {task_id.split("/")[3] for task_id in held_out if task_id[0] == "m"} == {"heldout"}
 
 
 def test_finite_tasks_are_cut_in_two(own):
@@ -128,7 +164,7 @@ def test_few_tasks_of_which_none_is_held_out_are_only_counted(tmp_path):
 @pytest.mark.parametrize(
     ("environment", "words"),
     [
-        ({"id": "qwq/General-v0", "difficulty": 2}, "'difficulty' is not known"),
+        ({"id": "qwq/Mixture-v0", "difficulty": 2}, "'difficulty' is not known"),
         ({"id": "qwq/General-v0", "arguments": {"weigth": 2}}, "did you mean 'weight'"),
         ({"arguments": {"difficulty": 2}}, r"expected it as environment\.difficulty"),
         ({"id": "qwq/General-v0", "tasks": "arithmetic"}, "expected 'instructions'"),
