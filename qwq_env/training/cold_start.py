@@ -84,7 +84,7 @@ def _learn(
 
 def _loss(
     model: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor, labels: torch.Tensor
-) -> torch.Tensor:
+) -> Any:
     """Return the mean loss of the tokens that `labels` name, in nats.
 
     Most tokens of a transcript are read only: no logits are computed where none is asked for.
