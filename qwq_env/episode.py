@@ -163,8 +163,8 @@ class Episode:
         if self.journal is not None:
             digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16)
             opening = {"task_id": self.task.id, "seed": self.seed, "prompt": digest.hexdigest()}
-            if self.journal.recall("begin", **opening) is None:
-                self.journal.write("begin", **opening)
+            if self.journal.recall("begin", 0, **opening) is None:
+                self.journal.write("begin", 0, **opening)
         return pieces
 
     async def step(self, turn: Turn | str, *, cut: bool = False) -> Step:

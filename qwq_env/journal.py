@@ -25,11 +25,11 @@ have had its effect or not. What may be done about it, a tool or a tool set says
 
 `"once"` is for effects outside the episode (a mail, an order, a file): no call is ever run twice.
 An episode that cannot go on therefore is lost, reason `interrupted`, without a reward, and stays
-so. `"idempotent"` is for what changes nothing (a search), or nothing more the second time: `call_id()`
-names a call, by the same name when it is run again, for a server that takes an idempotency key.
-`"rerun"` is for state that lives and dies with the episode, in this process or a sandbox: the same
-calls on a new one lead to the same state. They have to answer as they did; where one does not, the
-episode is lost, reason `interrupted`.
+so. `"idempotent"` is for what changes nothing (a search), or nothing more the second time:
+`call_id()` names a call, and is the same when it is run again, for servers that take an idempotency
+key. `"rerun"` is for state that lives and dies with the episode, in this process or a sandbox: the
+same calls on a new one lead to the same state. They have to answer as they did; where one does not,
+the episode is lost, reason `interrupted`.
 
 A tool set is made anew and started. Its state comes back by its calls if its `replay` is `"rerun"`,
 else by `ToolSet.restore_state`, which gets what `state` said after the last call that had answered.
@@ -67,7 +67,10 @@ from qwq_env.errors import InfrastructureError, QwqError, UsageError, brief, des
 from qwq_env.files.jsonl import read_object
 
 Row = Mapping[str, Any]
-_ALSO: Final = {"begin": {"task_id": str, "seed": int}, "failed": {"failure": str}}
+_ALSO: Final[Mapping[str, dict[str, type]]] = {
+    "begin": {"task_id": str, "seed": int},
+    "failed": {"failure": str},
+}
 
 
 _call_id: contextvars.ContextVar[str] = contextvars.ContextVar("call_id")
@@ -210,7 +213,7 @@ class Journal:
             row = read_object(line, constants=True)
         except UsageError as error:
             raise UsageError(f"{self.path}:{number}: {error}") from None
-        wanted = {"episode": str, "attempt": int, "event": str, "number": int}
+        wanted: dict[str, type] = {"episode": str, "attempt": int, "event": str, "number": int}
         wanted |= _ALSO.get(str(row.get("event")), {})
         if bad := [key for key, kind in wanted.items() if not isinstance(row.get(key), kind)]:
             raise UsageError(f"{self.path}:{number}: no row of a journal: {bad[0]} is missing")

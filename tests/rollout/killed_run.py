@@ -1,7 +1,7 @@
 """A batch of stateful episodes with a journal: `python -m tests.rollout.killed_run FOLDER [KILL]`.
 
-With a number, the process kills itself (SIGKILL) at that generation. It prints what came of the
-batch, without wall times. Each effect outside the episodes is a line of `effects.txt`.
+With a number, the process kills itself (SIGKILL) at that generation. Each effect outside the
+episodes is a line of `effects.txt`.
 """
 
 from __future__ import annotations
@@ -194,8 +194,8 @@ def without_times(trajectory: Trajectory) -> str:
     return json.dumps({**trajectory.to_json(), "seconds": None})
 
 
-def main(folder: Path, kill: int = 0) -> None:
-    """Play, or go on with, a batch."""
+def main(folder: Path, kill: int = 0) -> list[str]:
+    """Play a batch, or go on with it, and return what came of it, without wall times."""
 
     def before(number: int) -> None:
         if number == kill:
@@ -204,12 +204,11 @@ def main(folder: Path, kill: int = 0) -> None:
     codec = byte_codec()
     env = shop(Effects(folder / "effects.txt"))
     assignments = [Assignment(env.tasks.task(i), f"e{i}", i) for i in range(8)]
-    store = EpisodeStore(folder / "episodes.jsonl")
-    with Journal(folder / "journal.jsonl") as journal:
+    journaled = Journal(folder / "journal.jsonl")
+    with journaled as journal, EpisodeStore(folder / "episodes.jsonl") as store:
         engine = Engine(env, Drawn(codec, before), codec, journal=journal)
         run = engine.run(assignments, store.append, played=store.played())
-        for trajectory in asyncio.run(run):
-            print(without_times(trajectory))
+        return [without_times(trajectory) for trajectory in asyncio.run(run)]
 
 
 if __name__ == "__main__":
