@@ -13,6 +13,7 @@ class Bank(ToolSet):
     """The accounts of one episode."""
 
     blocking = False  # its methods return at once
+    replay = "rerun"  # and change nothing else: a run that was killed may call them again
 
     def start(self, task: Task) -> None:
         self.accounts = dict(task.metadata["accounts"])

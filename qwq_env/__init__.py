@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from qwq_env.errors import ToolError as ToolError
     from qwq_env.errors import UsageError as UsageError
     from qwq_env.grading.score import Score as Score
+    from qwq_env.journal import Journal as Journal
     from qwq_env.options import EnvironmentOptions as EnvironmentOptions
     from qwq_env.outcome import EpisodeLimits as EpisodeLimits
     from qwq_env.outcome import Outcome as Outcome
@@ -136,6 +137,7 @@ else:
             "rollout.transformers_policy": "TransformersPolicy",
             "rollout.scripted": "ScriptedPolicy",
             "trajectory": "Trajectory",
+            "journal": "Journal",
             "training.rollouts": "Rollouts",
             "": "envs tools dialect rollout training evaluation grading sandbox",
         },

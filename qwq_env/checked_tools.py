@@ -6,9 +6,9 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from qwq_env.errors import UsageError, brief
+from qwq_env.errors import UsageError, brief, unknown
 from qwq_env.schema.validator import check_parameters
-from qwq_env.tool import Tool, checked_name, tool
+from qwq_env.tool import REPLAYS, Tool, checked_name, tool
 from qwq_env.tool_set import SetMaker, ToolSet, maker_of
 
 ToolLike = Tool | Callable[..., Any] | type[ToolSet]
@@ -72,6 +72,8 @@ def _check(tool: Tool) -> None:
             expected = "a text that tells the model what the tool does"
             raise UsageError(f"description: {brief(description)}; expected {expected}")
         check_parameters(getattr(tool, "parameters", None))
+        if (replay := getattr(tool, "replay", None)) not in (None, *REPLAYS):
+            raise unknown("replay", replay, REPLAYS)
     except UsageError as error:
         raise UsageError(f"tool {where}: {error}") from None
 

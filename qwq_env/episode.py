@@ -7,13 +7,14 @@ so one environment serves thousands of episodes at a time.
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from qwq_env.dialect.base import Dialect, Message, Piece, text_of
 from qwq_env.errors import (
@@ -23,6 +24,7 @@ from qwq_env.errors import (
     ToolError,
     describe_error,
 )
+from qwq_env.journal import AttemptJournal, Interrupted
 from qwq_env.live_set import StateError
 from qwq_env.messages import read_reply
 from qwq_env.outcome import WALL_TIME, EpisodeLimits, Limit, Outcome
@@ -102,8 +104,8 @@ class Episode:
     """
 
     __slots__ = (
-        "_count", "_started", "before_grading", "outcome", "paid", "results", "reward", "said",
-        "seed", "segments", "settings", "spent", "task", "task_id", "timings", "tool_calls",
+        "_count", "_started", "before_grading", "journal", "outcome", "paid", "results", "reward",
+        "said", "seed", "segments", "settings", "spent", "task", "task_id", "timings", "tool_calls",
         "toolbox", "turns",
     )  # fmt: skip
 
@@ -124,6 +126,7 @@ class Episode:
         self.paid: float | None = None
         self.timings = Timings()
         self.before_grading: Callable[[], None] | None = None
+        self.journal: AttemptJournal | None = None
         self.toolbox = Toolbox(
             settings.tools, task=task, seed=seed, limits=settings.tool_limits,
             tokenizer=settings.tokenizer,
@@ -137,6 +140,14 @@ class Episode:
         Without it, whoever drives the episode calls `spend` with the true numbers.
         """
         self._count = count
+
+    def keep(self, journal: AttemptJournal) -> None:
+        """Go on with what `journal` knows, and write down what comes after; before `start`.
+
+        Raises `UsageError` for tools that do not say how their state comes back.
+        """
+        self.journal = journal
+        self.toolbox.keep(journal)
 
     def conversation(self) -> list[Message]:
         """Return the opening messages."""
@@ -153,7 +164,13 @@ class Episode:
     def open(self) -> list[Piece]:
         """Render the prompt: the conversation, the tools, the opening of the first turn."""
         pieces = render_prompt(self.task, self.settings)
-        self.segments.append(("task", text_of(pieces)))
+        text = text_of(pieces)
+        self.segments.append(("task", text))
+        if self.journal is not None:
+            digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16)
+            opening = {"task_id": self.task.id, "seed": self.seed, "prompt": digest.hexdigest()}
+            if self.journal.recall("begin", 0, **opening) is None:
+                self.journal.write("begin", 0, **opening)
         return pieces
 
     async def step(self, turn: Turn | str, *, cut: bool = False) -> Step:
@@ -264,6 +281,10 @@ class Episode:
         start = time.perf_counter()
         try:
             results = await self.toolbox.run(turn.requests)
+        except Interrupted as error:
+            return await self.lose("interrupted", str(error))
+        except StateError as error:
+            return await self.lose("state", str(error))
         finally:
             self.timings.tools += time.perf_counter() - start
         self.results += results
@@ -276,8 +297,7 @@ class Episode:
         self.said.append({"role": "assistant", "content": turn.answer})
         start = time.perf_counter()
         try:
-            given = reply(self)
-            messages = read_reply(await given if inspect.isawaitable(given) else given)
+            messages = await self._asked(reply)
         except QwqError as error:
             if not isinstance(error, ToolError):
                 raise
@@ -294,6 +314,18 @@ class Episode:
         self.said += messages
         pieces = self.settings.dialect.render_reply(messages, closed=turn.closed)
         return await self._observe(Step(pieces, (), None, None, messages))
+
+    async def _asked(
+        self, reply: Callable[[Episode], Said | Awaitable[Said]]
+    ) -> list[Message] | None:
+        journal, number = self.journal, len(self.turns) - 1
+        if journal is not None and (known := journal.recall("reply", number)) is not None:
+            return read_reply(known["messages"])
+        given = reply(self)
+        messages = read_reply(await given if inspect.isawaitable(given) else given)
+        if journal is not None:
+            journal.write("reply", number, messages=messages)
+        return messages
 
     async def _reply_failed(self, error: BaseException) -> Step:
         kind = (getattr(self.settings.reply, "__qualname__", "reply"), type(error))
@@ -328,7 +360,7 @@ class Episode:
         start = time.perf_counter()
         answer = self._last_answer(cut=outcome.truncated)
         try:
-            state = await self.toolbox.state()
+            state = await self._state()
             final = FinalTurn(self.task, answer, tuple(self.turns), tuple(self.results), state)
             self.reward = await self.settings.rubric.grade(final)
         except StateError as error:
@@ -338,6 +370,15 @@ class Episode:
         if self.reward.value is None:
             return await self.lose("undecided", _undecided(self.reward))
         return await self._end(outcome, self.reward.value)
+
+    async def _state(self) -> dict[str, Any]:
+        journal, number = self.journal, len(self.turns) - 1
+        if journal is not None and (known := journal.recall("state", number)) is not None:
+            return dict(known["state"])
+        state = await self.toolbox.state()
+        if journal is not None:
+            journal.write("state", number, state=state)
+        return state
 
     def _last_answer(self, *, cut: bool) -> str:
         if not self.turns or not cut:

@@ -74,14 +74,21 @@ class LiveSet:
 
     async def start(self, task: Task) -> None:
         """Begin. Raises `InfrastructureError` for whatever goes wrong."""
-        if "start" not in self.hooks:
-            return
+        if "start" in self.hooks:
+            await self._prepare("start", task)
+
+    async def restore(self, state: Any) -> None:
+        """Bring back a state. Raises `InfrastructureError` for whatever goes wrong."""
+        await self._prepare("restore_state", state)
+
+    async def _prepare(self, hook: str, given: Any) -> None:
         try:
-            await self._hook("start", task)
+            await self._hook(hook, given)
         except OWN:
             raise
         except (Exception, SystemExit) as error:
-            message = f"tool set {self.name}: cannot start: {describe_error(error)}"
+            what = "cannot start" if hook == "start" else hook
+            message = f"tool set {self.name}: {what}: {describe_error(error)}"
             raise InfrastructureError(message) from error
 
     async def state(self) -> Any:

@@ -32,13 +32,18 @@ import types
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, overload
+from typing import Any, Final, Literal, overload
 
-from qwq_env.errors import InfrastructureError, UsageError, brief, describe_error
+from qwq_env.errors import InfrastructureError, UsageError, brief, describe_error, unknown
 from qwq_env.errors import ToolError as ToolError
 from qwq_env.schema.signature import Signature, signature_of
 from qwq_env.task import Task
 from qwq_env.text.shown import shown
+
+Replay = Literal["once", "idempotent", "rerun"]
+"""What an interrupted episode may do with a tool's calls when it goes on; see `qwq_env.journal`."""
+
+REPLAYS: Final = ("once", "idempotent", "rerun")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +71,16 @@ class Tool(ABC):
 
     `instant` says that `call` computes for microseconds and never awaits. Then no deadline could
     cut it, and none is set, which makes it several times cheaper to call.
+
+    `replay` is for runs with a journal (`qwq_env.journal`): whether a call may be run again when an
+    interrupted episode goes on. None counts as `"once"`: its effects must not happen twice.
     """
 
     name: str
     description: str
     parameters: Mapping[str, Any]
     instant: bool = False
+    replay: Replay | None = None
 
     def for_episode(self, task: Task, seed: int) -> Tool:
         """Return the instance for one episode of `task`; a tool without state returns itself."""
@@ -109,9 +118,11 @@ class FunctionTool(Tool):
     """
 
     def __init__(
-        self, function: Callable[..., Any], signature: Signature, *, name: str, blocking: bool
-    ) -> None:
+        self, function: Callable[..., Any], signature: Signature, *, name: str, blocking: bool,
+        replay: Replay = "once",
+    ) -> None:  # fmt: skip
         self.name = name
+        self.replay = replay
         self.description = signature.description
         self.parameters = signature.parameters
         self.function = function
@@ -129,7 +140,7 @@ class FunctionTool(Tool):
             found = getattr(found, part, None)
         if found is not self.function:
             return name
-        return _remade, (self.function, self.name, self._blocking)
+        return _remade, (self.function, self.name, self._blocking, self.replay)
 
     def __call__(self, *args: Any, **arguments: Any) -> Any:
         """Call the function itself, for unit tests of it."""
@@ -192,22 +203,27 @@ async def in_thread(function: Callable[[], Any]) -> Any:
 def tool(function: Callable[..., Any], /) -> FunctionTool: ...
 @overload
 def tool(
-    *, name: str | None = None, blocking: bool = True
+    *, name: str | None = None, blocking: bool = True, replay: Replay = "once"
 ) -> Callable[[Callable[..., Any]], FunctionTool]: ...
 def tool(
-    function: Callable[..., Any] | None = None, /, *, name: str | None = None, blocking: bool = True
-) -> FunctionTool | Callable[[Callable[..., Any]], FunctionTool]:
+    function: Callable[..., Any] | None = None, /, *, name: str | None = None,
+    blocking: bool = True, replay: Replay = "once",
+) -> FunctionTool | Callable[[Callable[..., Any]], FunctionTool]:  # fmt: skip
     """Make a tool of a function: the schema comes from its type hints and its docstring.
 
     Raises `UsageError` for a parameter without a type hint, or with one that cannot be resolved or
     has no JSON form, for a docstring that says nothing, and for what is no function.
     """
+    if replay not in REPLAYS:
+        raise unknown("replay", replay, REPLAYS)
 
     def make(function: Callable[..., Any]) -> FunctionTool:
         _refuse_bound(function)
         signature = signature_of(function)
         known = function.__name__ if name is None else name
-        return FunctionTool(function, signature, name=checked_name(known), blocking=blocking)
+        return FunctionTool(
+            function, signature, name=checked_name(known), blocking=blocking, replay=replay
+        )
 
     return make if function is None else make(function)
 
@@ -219,8 +235,10 @@ def checked_name(name: object) -> str:
     return name
 
 
-def _remade(function: Callable[..., Any], name: str, blocking: bool) -> FunctionTool:
-    return tool(name=name, blocking=blocking)(function)
+def _remade(
+    function: Callable[..., Any], name: str, blocking: bool, replay: Replay
+) -> FunctionTool:
+    return tool(name=name, blocking=blocking, replay=replay)(function)
 
 
 def _refuse_bound(function: object) -> None:

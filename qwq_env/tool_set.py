@@ -46,9 +46,9 @@ from qwq_env.live_set import OWN, LiveSet
 from qwq_env.schema.signature import signature_of
 from qwq_env.task import Task
 from qwq_env.text.shown import shown
-from qwq_env.tool import Tool, ToolResult
+from qwq_env.tool import Replay, Tool, ToolResult
 
-_HOOKS: Final = {"start": 1, "aclose": 0, "state": 0}
+_HOOKS: Final = {"start": 1, "aclose": 0, "state": 0, "restore_state": 1}
 """What of a set is no tool, and how many arguments each takes."""
 
 
@@ -56,16 +56,21 @@ class ToolSet:
     """Tools that share attributes. Derive from it, and give the class to an environment.
 
     The public methods of the class, inherited ones, static and class methods included, are its
-    tools; properties and whatever begins with an underscore are not, nor are the three below, which
+    tools; properties and whatever begins with an underscore are not, nor are the four below, which
     may be plain or async, and are bounded in time as a call is.
 
     `blocking` says that plain methods may take their time: each call runs in a thread, not always
     the same (for what minds that, as sqlite3 does, say `check_same_thread=False`). False says that
     they return in microseconds, and makes them, and the beginning of an episode, many times
     cheaper. `episode_seed` is the seed of the episode, there before `start`.
+
+    `replay` is for runs with a journal (`qwq_env.journal`), which need to know how the state comes
+    back when an interrupted episode goes on. `"rerun"` if the calls change nothing but the set:
+    they are run again on a new one. Where they must not be, `restore_state` brings it back.
     """
 
     blocking: ClassVar[bool] = True
+    replay: ClassVar[Replay | None] = None
     episode_seed: int = 0
 
     def start(self, task: Task) -> Awaitable[None] | None:
@@ -88,6 +93,14 @@ class ToolSet:
         """
         return None
 
+    def restore_state(self, state: Any) -> Awaitable[None] | None:
+        """Take up what `state` said in a run that was interrupted; `start` was called before.
+
+        Only for runs with a journal. A set that has this is asked for its state after each call,
+        too. Whatever it raises is infrastructure.
+        """
+        return None
+
 
 class MethodTool(Tool):
     """A method of a tool set as a tool; `bound` to the set of one episode it can be called."""
@@ -101,6 +114,7 @@ class MethodTool(Tool):
         self.read = signature.read
         self.is_async = inspect.iscoroutinefunction(function)
         self.instant = not (kind.blocking or self.is_async)
+        self.replay = None if callable(kind.replay) else kind.replay
         self.live: LiveSet | None = None
         self.set_name = kind.__name__
 
@@ -177,7 +191,8 @@ class SetMaker:
             try:
                 inspect.signature(getattr(self.kind, hook)).bind(None, *[None] * count)
             except TypeError:
-                expected = "(self, task)" if count else "(self)"
+                argument = {"start": ", task", "restore_state": ", state"}.get(hook, "")
+                expected = f"(self{argument})"
                 raise UsageError(
                     f"tool set {self.name}: {hook} is no tool, it takes {expected};"
                     " a tool needs another name"

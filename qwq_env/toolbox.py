@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import functools
 import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 
@@ -28,7 +29,9 @@ from qwq_env.errors import (
     describe_error,
     did_you_mean,
 )
-from qwq_env.live_set import OWN, LiveSet
+from qwq_env.journal import AttemptJournal, Interrupted
+from qwq_env.journaled_calls import Place, answer, bring_back, check_replay
+from qwq_env.live_set import OWN, LiveSet, StateError
 from qwq_env.schema.arguments import check_arguments
 from qwq_env.task import Task
 from qwq_env.text.escapes import lost_backslash
@@ -56,6 +59,8 @@ _ENDING: Final = (
     "Event loop is closed",
 )
 _CANCELLED_ITSELF: Final = "Error: the tool cancelled itself"
+
+_Call = Callable[[Tool, dict[str, Any], float], Awaitable[CallResult]]
 
 _abandoned: Final[set[asyncio.Task[None]]] = set()
 """Closings of toolboxes that could not be made whole; a loop alone would let go of them."""
@@ -104,6 +109,8 @@ class Toolbox:
         if self.limits.tokens is not None and tokenizer is None:
             raise UsageError("tool limit tokens: needs a tokenizer to count with; none was given")
         self.counts: Counter[str] = Counter()
+        self.journal: AttemptJournal | None = None
+        self._requests = 0
         self._tokenizer = tokenizer
         self._task = task
         self._tools: dict[str, Tool] = {}
@@ -127,10 +134,22 @@ class Toolbox:
 
         Raises `InfrastructureError` if one cannot, or takes longer than a call may.
         """
-        if not self._started:
-            self._started = True
-            for live in self._sets.values():
-                await live.start(self._task)
+        if self._started or (self.journal is not None and self.journal.offline):
+            return
+        self._started = True
+        for live in self._sets.values():
+            await live.start(self._task)
+            if self.journal is not None:
+                await bring_back(self.journal, live)
+
+    def keep(self, journal: AttemptJournal) -> None:
+        """Have calls answered from `journal`, or else written there; before anything is started.
+
+        Raises `UsageError` for a set or a tool that does not say how its state comes back.
+        """
+        self.journal = journal
+        if not journal.offline:
+            check_replay(self._tools.values(), self._sets.values())
 
     async def state(self) -> dict[str, Any]:
         """Return what each tool set says of its state, by the name of its class.
@@ -144,20 +163,24 @@ class Toolbox:
 
         Those on one tool set run one after the other. Raises `InfrastructureError` when a tool's
         machinery failed, and `UsageError` when the operator must mend a tool; the other calls of
-        the turn are then cancelled.
+        the turn are then cancelled. With a journal, `Interrupted` and `StateError`, too.
         """
         if self._closed:
             raise EnvironmentClosed("the toolbox was closed; make one for each episode")
         if self._sets:
             await self.start()
         run, beyond = requests[: self.limits.calls], requests[self.limits.calls :]
+        first, self._requests = self._requests, self._requests + len(requests)
         if len(run) == 1 or all(map(self._is_instant, run)):
-            results = [await self._run_one(request) for request in run]
+            results = [await self._run_one(call, number) for number, call in enumerate(run, first)]
         else:
             try:
                 async with asyncio.TaskGroup() as group:
-                    tasks = [group.create_task(self._run_one(request)) for request in run]
-            except* (InfrastructureError, UsageError) as failures:
+                    tasks = [
+                        group.create_task(self._run_one(call, number))
+                        for number, call in enumerate(run, first)
+                    ]
+            except* (InfrastructureError, UsageError, Interrupted, StateError) as failures:
                 raise failures.exceptions[0] from None
             results = [task.result() for task in tasks]
         results += [self._too_many(request) for request in beyond]
@@ -181,6 +204,8 @@ class Toolbox:
     def _held(self) -> dict[str, Tool | LiveSet]:
         """Return what holds something, by name."""
         tools = {n: t for n, t in self._tools.items() if type(t).aclose is not Tool.aclose}
+        if self.journal is not None and self.journal.offline:
+            return {**tools}
         return tools | {n: s for n, s in self._sets.items() if "aclose" in s.hooks}
 
     async def _close(self, held: Mapping[str, Tool | LiveSet]) -> None:
@@ -209,7 +234,7 @@ class Toolbox:
         tool = self._tools.get(request.name) if isinstance(request, ToolCall) else None
         return tool is None or tool.instant
 
-    async def _run_one(self, request: ToolCall | MalformedCall) -> CallResult:
+    async def _run_one(self, request: ToolCall | MalformedCall, number: int) -> CallResult:
         if isinstance(request, MalformedCall):
             return _policy_error("", request.kind, request.message)
         name = request.name[:_NAME_CHARACTERS]
@@ -225,9 +250,11 @@ class Toolbox:
         )
         if problem is not None:
             return _policy_error(tool.name, problem.kind, problem.message)
-        call = self._call_instant if tool.instant else self._call
-        if isinstance(tool, MethodTool):
-            live = self._sets[tool.set_name]
+        call: _Call = self._call_instant if tool.instant else self._call
+        live = self._sets[tool.set_name] if isinstance(tool, MethodTool) else None
+        if self.journal is not None:
+            call = functools.partial(self._journaled, call, Place(number, request, live))
+        if isinstance(tool, MethodTool) and live is not None:
             # Taken in the order of the requests: nothing was waited for until here.
             async with live.turn:
                 result = await call(tool.bound(live), arguments, time.perf_counter())
@@ -235,6 +262,13 @@ class Toolbox:
             result = await call(tool, arguments, time.perf_counter())
         note = lost_backslash(arguments, request.raw, failed=result.status != "ok")
         return replace(result, content=result.content + note) if note else result
+
+    async def _journaled(
+        self, call: _Call, place: Place, tool: Tool, arguments: dict[str, Any], start: float
+    ) -> CallResult:
+        assert self.journal is not None
+        run = functools.partial(call, tool, arguments, start)
+        return await answer(self.journal, place, tool, run)
 
     def _too_many(self, request: ToolCall | MalformedCall) -> CallResult:
         name = request.name[:_NAME_CHARACTERS] if isinstance(request, ToolCall) else ""

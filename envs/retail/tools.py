@@ -41,6 +41,7 @@ class RetailTools(ToolSet):
     """
 
     blocking = False
+    replay = "rerun"
 
     def __init__(self, source: Source) -> None:
         self._source = source

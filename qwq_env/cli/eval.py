@@ -33,6 +33,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     _add_episodes(parser)
     parser.add_argument("--out", type=Path, required=True, help="the folder for what comes of it")
     parser.add_argument("--resume", action="store_true", help="go on with one that was stopped")
+    parser.add_argument(
+        "--journal",
+        action="store_true",
+        help="keep what each turn and call gave, so that --resume goes on in mid-episode",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object, not a table")
     parser.set_defaults(run=run)
 
@@ -111,7 +116,9 @@ def run(arguments: argparse.Namespace) -> int:
             phase.advance()
 
         try:
-            summary = run_evaluation(request, env, player, place, folder, count)
+            summary = run_evaluation(
+                request, env, player, place, folder, count, journal=arguments.journal
+            )
         except (ServersGone, KeyboardInterrupt) as error:
             what = "interrupted" if isinstance(error, KeyboardInterrupt) else f"failed: {error}"
             failure = (

@@ -4,6 +4,7 @@
 DIR/
   settings.json    what shapes the episodes; a folder holds those of one evaluation only
   episodes.jsonl   every episode as it ended, for --resume, `qwq grade` and whoever reads
+  journal.jsonl    each turn and call as it was answered, with --journal, to go on in mid-episode
   summary.json     the numbers, once all episodes have ended
 ```
 """
@@ -26,6 +27,7 @@ class EvaluationFolder:
         self.path = path
         self.settings = path / "settings.json"
         self.episodes = path / "episodes.jsonl"
+        self.journal = path / "journal.jsonl"
         self.summary = path / "summary.json"
 
     def check(self, settings: Mapping[str, Any], *, resume: bool) -> None:
@@ -62,4 +64,5 @@ class EvaluationFolder:
         write_whole(self.settings, json.dumps(settings, indent=1) + "\n")
 
     def _is_empty(self) -> bool:
-        return not self.episodes.exists() or self.episodes.stat().st_size == 0
+        files = (self.episodes, self.journal)
+        return not any(file.exists() and file.stat().st_size for file in files)

@@ -12,6 +12,7 @@ from qwq_env.dialect.codec import TokenCodec
 from qwq_env.env import ToolEnv
 from qwq_env.errors import InfrastructureError
 from qwq_env.evaluation.summary import summarize_evaluation
+from qwq_env.journal import Journal
 from qwq_env.rollout.engine import Assignment, Engine, EngineSettings
 from qwq_env.rollout.play import PlaySettings
 from qwq_env.rollout.policy import Policy
@@ -48,12 +49,14 @@ def evaluate(
     world: int = 1,
     on_episode: Callable[[Trajectory], None] | None = None,
     played: Mapping[str, Trajectory] | None = None,
+    journal: Journal | None = None,
 ) -> list[Trajectory]:
     """Play the first `size` tasks of `env`, `samples` episodes each; of several ranks, this one's
     part.
 
     `played` are those of an evaluation that was interrupted, which are not played again (see
-    `EpisodeStore.played`); `on_episode` is not called with them.
+    `EpisodeStore.played`); `on_episode` is not called with them. With a `journal` those that had
+    not ended go on where they were.
     """
     assignments = [
         Assignment(
@@ -64,7 +67,7 @@ def evaluate(
         for index, task in enumerate(islice(env.tasks, size))
         for sample in range(samples)
     ]
-    engine = Engine(env, policy, codec, play=play, settings=settings)
+    engine = Engine(env, policy, codec, play=play, settings=settings, journal=journal)
     return portal.run(engine.run(assignments[rank::world], on_episode, played=played))
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +21,7 @@ from qwq_env.evaluation.heldout import evaluate
 from qwq_env.evaluation.request import EvaluationRequest
 from qwq_env.evaluation.summary import Summary, summarize_evaluation
 from qwq_env.files.atomic import write_whole
+from qwq_env.journal import Journal
 from qwq_env.rollout.engine import EngineSettings
 from qwq_env.rollout.openai_chat import OpenAIChat
 from qwq_env.rollout.policy import Policy
@@ -90,16 +92,23 @@ def run_evaluation(
     place: Place,
     folder: EvaluationFolder,
     on_episode: Callable[[Trajectory | None], None],
+    *,
+    journal: bool = False,
 ) -> Summary:
     """Play what is missing in `folder`, write the summary there, and return it.
 
+    With a `journal`, or where one is there, episodes go on in their middle (`qwq_env.journal`).
     `on_episode` is called with None for each episode that was there, and then with each as it ends.
     Raises `ServersGone` when no server is left; what was played until then is stored.
     """
     began = time.perf_counter()
     size = request.size if request.size is not None else env.tasks.size
     assert size is not None
-    with EpisodeStore(folder.episodes) as store:
+    keeps = journal or folder.journal.exists()
+    with (
+        EpisodeStore(folder.episodes) as store,
+        Journal(folder.journal) if keeps else nullcontext() as kept,
+    ):
         played = store.played()
         for _ in played:
             on_episode(None)
@@ -112,7 +121,7 @@ def run_evaluation(
             trajectories = evaluate(
                 env, player.policy, player.codec, size=size, samples=request.samples,
                 play=request.play_settings(), settings=EngineSettings(place.concurrency),
-                seed=request.seed, on_episode=keep, played=played,
+                seed=request.seed, on_episode=keep, played=played, journal=kept,
             )  # fmt: skip
         finally:
             portal.run(player.policy.aclose())

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -37,17 +37,23 @@ class RecordingPolicy(Policy):
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
         self._records: dict[str, list[Record]] = defaultdict(list)
+        self._contexts: dict[str, PrefixDigest] = {}
 
     async def generate(self, request: GenerationRequest) -> Generation:
         """Sample with the policy, and record it."""
-        length, digest = len(request.ids), digest_of(request.ids)
+        length, digest = self._see(request)
         generation = await self.policy.generate(request)
-        record = Record(length, digest, tuple(generation.ids), tuple(generation.logprobs))
-        self._records[request.episode].append(record)
+        self._record(request.episode, length, digest, generation)
         return generation
+
+    def recall(self, request: GenerationRequest, generation: Generation) -> None:
+        """Record what was sampled before an interruption, and pass it on."""
+        self._record(request.episode, *self._see(request), generation)
+        self.policy.recall(request, generation)
 
     async def release(self, episode: str) -> None:
         """Pass on; the record stays until it is taken."""
+        self._contexts.pop(episode, None)
         await self.policy.release(episode)
 
     async def aclose(self) -> None:
@@ -62,10 +68,40 @@ class RecordingPolicy(Policy):
         """Forget all records: those of attempts that failed are never asked for."""
         self._records.clear()
 
+    def _see(self, request: GenerationRequest) -> tuple[int, bytes]:
+        """Return the length and the digest of a context, of which only what is new is read.
 
-def digest_of(ids: Sequence[int]) -> bytes:
-    """Return a digest of token ids."""
-    return hashlib.blake2b(array("q", ids).tobytes(), digest_size=16).digest()
+        The list that the turn before came with is known up to where it ended then. If what is known
+        of it was changed since, the record holds what it was, and the audit sees the difference.
+        """
+        length = len(request.ids)
+        context = self._contexts.get(request.episode)
+        if context is None or context.ids is not request.ids or context.length > length:
+            context = self._contexts[request.episode] = PrefixDigest(request.ids)
+        return length, context.digest(length)
+
+    def _record(self, episode: str, length: int, digest: bytes, generation: Generation) -> None:
+        ids, logprobs = tuple(generation.ids), tuple(generation.logprobs)
+        self._records[episode].append(Record(length, digest, ids, logprobs))
+
+
+class PrefixDigest:
+    """Digests of ever longer prefixes of `ids`, each id of which is read once.
+
+    `length` is that of the last.
+    """
+
+    __slots__ = ("_hash", "ids", "length")
+
+    def __init__(self, ids: Sequence[int]) -> None:
+        self.ids, self.length = ids, 0
+        self._hash = hashlib.blake2b(digest_size=16)
+
+    def digest(self, length: int) -> bytes:
+        """Return the digest of the first `length` ids, at least as many as before."""
+        self._hash.update(array("q", self.ids[self.length : length]).tobytes())
+        self.length = length
+        return self._hash.digest()
 
 
 def audit(trajectory: Trajectory, records: Sequence[Record] | None = None) -> list[str]:
@@ -105,14 +141,14 @@ def _spans(trajectory: Trajectory) -> Iterator[str]:
 
 def _sampling(trajectory: Trajectory, records: Sequence[Record]) -> Iterator[str]:
     """Walk the rows with the records: each generation must lie in them, in order, whole."""
-    waiting = list(records)
+    waiting = deque(records)
     for number, row in enumerate(trajectory.rows):
-        position = row.prompt_length
+        position, context = row.prompt_length, PrefixDigest(row.ids)
         while (start := _next_sampled(row, position)) is not None:
             if not waiting:
                 yield f"row {number}: ids from {start} on are masked as sampled; none were"
                 return
-            record = waiting.pop(0)
+            record = waiting.popleft()
             position = record.context_length + len(record.ids)
             begin = record.context_length - row.prompt_length
             end = position - row.prompt_length
@@ -125,7 +161,7 @@ def _sampling(trajectory: Trajectory, records: Sequence[Record]) -> Iterator[str
                 yield f"row {number}: not all sampled ids from {start} on are in the mask"
             if tuple(row.logprobs[begin:end]) != record.logprobs:
                 yield f"row {number}: the logprobs from {start} on are not those of sampling"
-            if digest_of(row.ids[:start]) != record.context_digest:
+            if context.digest(start) != record.context_digest:
                 yield f"row {number}: the context before {start} is not the one sampled in"
     if any(record.ids for record in waiting):
         yield f"{len(waiting)} generations are in no row"

@@ -20,6 +20,7 @@ from qwq_env.episode import Episode, Step
 from qwq_env.outcome import Outcome
 from qwq_env.rollout.chat_budget import ChatBudget
 from qwq_env.rollout.chat_messages import Transcript, text_stops, with_instructions
+from qwq_env.rollout.journaled import replied
 from qwq_env.rollout.play import (
     PlaySettings,
     end_at_deadline,
@@ -109,16 +110,19 @@ class ChatPlayer:
         return _noted(step, turn)
 
     async def _reply(self, max_tokens: int) -> ChatReply:
+        settings: dict[str, Any] = {
+            "max_tokens": max_tokens,
+            "sampling": self._settings.sampling,
+            "seed": self.seed * 1_000_003 + len(self.episode.turns),
+            "stop": self._stop,
+        }
+        journal, messages, tools = self.episode.journal, self._transcript.sent, self._tools
         start = time.perf_counter()
         try:
-            return await self._model.reply(
-                self._transcript.sent,
-                self._tools,
-                max_tokens=max_tokens,
-                sampling=self._settings.sampling,
-                seed=self.seed * 1_000_003 + len(self.episode.turns),
-                stop=self._stop,
-            )
+            if journal is None:
+                return await self._model.reply(messages, tools, **settings)
+            turn = len(self.episode.turns)
+            return await replied(journal, self._model, turn, messages, tools, **settings)
         finally:
             self.model_seconds += time.perf_counter() - start
 

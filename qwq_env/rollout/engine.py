@@ -18,8 +18,9 @@ from qwq_env.chat_model import ChatModel
 from qwq_env.checks import check_positive, check_whole
 from qwq_env.dialect.codec import TokenCodec
 from qwq_env.env import ToolEnv
-from qwq_env.episode import render_prompt
+from qwq_env.episode import Episode, render_prompt
 from qwq_env.errors import InfrastructureError, UsageError
+from qwq_env.journal import AttemptJournal, Journal
 from qwq_env.outcome import Outcome
 from qwq_env.rollout.chat import ChatPlayer
 from qwq_env.rollout.play import Player, PlaySettings, TurnEnds, check_thinking
@@ -69,13 +70,16 @@ class Engine:
         *,
         play: PlaySettings | None = None,
         settings: EngineSettings | None = None,
+        journal: Journal | None = None,
     ) -> None:
+        """With a `journal`, `run` goes on with episodes that were interrupted in their middle."""
         if codec is None and isinstance(policy, Policy):
             raise UsageError("codec: none; expected the TokenCodec of the policy's tokenizer")
         self.env = env
         self.policy = policy
         self.codec = codec
         self.settings = settings or EngineSettings()
+        self.journal = journal
         self._ends = None if codec is None else TurnEnds.of(env.settings.dialect, codec)
         self.play_settings = play or PlaySettings()
 
@@ -139,21 +143,25 @@ class Engine:
         waited, deadline = now - began, began + self.settings.batch_seconds
         if now >= deadline:
             return self._unplayed(assignment, Outcome.lost("batch_deadline", "not begun"), waited)
-        failure, attempts = "", 0
-        while attempts < self.settings.attempts and (
-            attempts == 0 or time.perf_counter() < deadline
-        ):
-            attempts += 1
+        journal, episode = self.journal, assignment.episode
+        failures = [] if journal is None else journal.failures_of(episode)
+        most = len(failures) + self.settings.attempts
+        while len(failures) < most and (not failures or time.perf_counter() < deadline):
+            attempts = len(failures) + 1
+            if journal is not None and failures and not journal.may_begin(episode, attempts):
+                break
             try:
                 trajectory = await self._attempt(assignment, attempts, deadline, waited)
             except InfrastructureError as error:
-                failure = f"{type(error).__name__}: {error}"
+                failures.append(f"{type(error).__name__}: {error}")
+                if journal is not None:
+                    journal.fail(episode, attempts, failures[-1])
                 continue
             if attempts == 1:
                 return trajectory
-            return replace(trajectory, episode=assignment.episode, attempts=attempts)
-        lost = Outcome.lost("infrastructure", failure)
-        return self._unplayed(assignment, lost, waited, attempts)
+            return replace(trajectory, episode=episode, attempts=attempts)
+        lost = Outcome.lost("infrastructure", failures[-1])
+        return self._unplayed(assignment, lost, waited, len(failures))
 
     async def _attempt(
         self, assignment: Assignment, number: int, deadline: float, waited: float
@@ -161,6 +169,8 @@ class Engine:
         """Play an episode. Raises `InfrastructureError` when our machinery failed."""
         name, seed = attempt_name(assignment.episode, number), assignment.seed
         episode = self.env.begin(assignment.task, seed=seed)
+        if self.journal is not None:
+            await self._keep(episode, self.journal.attempt(assignment.episode, number))
         policy, settings = self.policy, self._play_settings
         if isinstance(policy, Policy):
             assert self.codec is not None and self._ends is not None
@@ -170,6 +180,13 @@ class Engine:
             ).play()  # fmt: skip
         trajectory = await ChatPlayer(episode, name, seed, policy, settings, deadline).play()
         return replace(trajectory, seconds=trajectory.seconds._replace(waiting=waited))
+
+    async def _keep(self, episode: Episode, journal: AttemptJournal) -> None:
+        try:
+            episode.keep(journal)
+        except UsageError:
+            await episode.aclose()
+            raise
 
     def _unplayed(
         self, assignment: Assignment, outcome: Outcome, waited: float, attempts: int = 0

@@ -23,6 +23,7 @@ from qwq_env.dialect.codec import TokenCodec
 from qwq_env.episode import Episode, Spender, Step
 from qwq_env.errors import InfrastructureError, UsageError, brief
 from qwq_env.outcome import Limit
+from qwq_env.rollout.journaled import sampled
 from qwq_env.rollout.policy import Generation, GenerationRequest, Policy
 from qwq_env.rollout.rows import Row, StrippedHistory
 from qwq_env.trajectory import PhaseSeconds, Trajectory
@@ -142,19 +143,21 @@ class Player:
         return step
 
     async def _generate(self, max_tokens: int) -> Generation:
+        request = GenerationRequest(
+            ids=self.rows[-1].ids,
+            max_tokens=max_tokens,
+            episode=self.name,
+            sampling=self._settings.sampling,
+            stop_ids=self._ends.ids,
+            stop_strings=self._ends.strings,
+            seed=self.seed * 1_000_003 + len(self.episode.turns),
+        )
+        journal = self.episode.journal
         start = time.perf_counter()
         try:
-            return await self._policy.generate(
-                GenerationRequest(
-                    ids=self.rows[-1].ids,
-                    max_tokens=max_tokens,
-                    episode=self.name,
-                    sampling=self._settings.sampling,
-                    stop_ids=self._ends.ids,
-                    stop_strings=self._ends.strings,
-                    seed=self.seed * 1_000_003 + len(self.episode.turns),
-                )
-            )
+            if journal is None:
+                return await self._policy.generate(request)
+            return await sampled(journal, self._policy, request, len(self.episode.turns))
         finally:
             self.model_seconds += time.perf_counter() - start
 

@@ -68,6 +68,13 @@ class Policy(ABC):
     async def generate(self, request: GenerationRequest) -> Generation:
         """Sample one turn. Raises `InfrastructureError` when the machinery failed."""
 
+    def recall(self, request: GenerationRequest, generation: Generation) -> None:
+        """Take note of a turn that is not sampled again: an interrupted episode goes on behind it.
+
+        For what knows an episode by more than `request.ids`, such as a script or a record.
+        """
+        return None
+
     async def release(self, episode: str) -> None:
         """Forget what was kept for an episode; called once, when it has ended."""
         return None

@@ -39,6 +39,10 @@ class ScriptedPolicy(Policy):
             return Generation(ids, [0.0] * len(ids), "length")
         return Generation(list(ids), [0.0] * len(ids), "stop")
 
+    def recall(self, request: GenerationRequest, generation: Generation) -> None:
+        """Go on behind a turn that was written before an interruption."""
+        self._next[request.episode] = self._next.get(request.episode, 0) + 1
+
     async def release(self, episode: str) -> None:
         """Forget how far the episode was."""
         self._next.pop(episode, None)

@@ -284,3 +284,21 @@ def test_errors_of_samples_that_hang_together():
     assert together.error == pytest.approx((4 / 3 * 2.5) ** 0.5 / 6)
     assert clustered_mean(values, ["a"] * 6).error is None
     assert clustered_mean([], []) is None
+
+
+def test_with_a_journal_no_turn_is_sampled_twice(stub, checkpoint, tmp_path):
+    out = tmp_path / "out"
+    evaluate(stub, checkpoint, out, "--journal")
+    asked, episodes = len(stub.bodies), (out / "episodes.jsonl").read_text()
+    (out / "summary.json").unlink()
+    (out / "episodes.jsonl").write_text("")  # killed before any episode had ended
+
+    assert evaluate(stub, checkpoint, out) == 2  # it was begun, and is to be resumed
+    assert evaluate(stub, checkpoint, out, "--resume") == 0
+    assert len(stub.bodies) == asked == 8
+    again = (out / "episodes.jsonl").read_text()
+    assert sorted(map(timeless, again.splitlines())) == sorted(map(timeless, episodes.splitlines()))
+
+
+def timeless(line: str) -> str:
+    return json.dumps({**json.loads(line), "seconds": None})

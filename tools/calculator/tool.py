@@ -48,6 +48,7 @@ class Calculator(Tool):
 
     name = "calculator"
     instant = True
+    replay = "idempotent"
     description = (
         "Evaluate one arithmetic expression exactly. Operators: + - * / // % and ^ or ** for "
         "powers. Functions: sqrt, cbrt, abs, min, max, sum, round, floor, ceil, gcd, lcm, mod, "

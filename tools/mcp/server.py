@@ -255,12 +255,19 @@ class McpTool(Tool):
         self.server = server
         self.remote_name = name
         self.name = safe_name(name, taken or {})
+        self.replay = "idempotent" if _is_repeatable(entry.get("annotations")) else "once"
         self.description = str(entry.get("description") or entry.get("title") or name)
 
     async def call(self, arguments: Mapping[str, Any]) -> ToolResult:
         """Ask the server."""
         headers = parameter_headers(self._headers, arguments)
         return await self.server.call(self.remote_name, arguments, headers)
+
+
+def _is_repeatable(hints: Any) -> bool:
+    """Say whether a server says of a tool that calling it again has no further effect."""
+    names = ("readOnlyHint", "idempotentHint")
+    return isinstance(hints, dict) and any(hints.get(name) is True for name in names)
 
 
 _open_connections: weakref.WeakSet[Connection | HttpConnection] = weakref.WeakSet()

@@ -56,6 +56,7 @@ class SearchTool(Tool):
     """
 
     name = "search"
+    replay = "idempotent"
     description = "Search for passages that answer a question. Returns the best few, with titles."
     parameters: Mapping[str, Any] = {
         "type": "object",
