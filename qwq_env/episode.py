@@ -168,7 +168,7 @@ class Episode:
         self.segments.append(("task", text))
         if self.journal is not None:
             digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16)
-            opening = {"task_id": self.task.id, "seed": self.seed, "prompt": digest.hexdigest()}
+            opening = {"task_id": self.task_id, "seed": self.seed, "prompt": digest.hexdigest()}
             if self.journal.recall("begin", 0, **opening) is None:
                 self.journal.write("begin", 0, **opening)
         return pieces
