@@ -17,8 +17,8 @@ must hold something that can be seen (`qwq_env.grading.instructions.substance`).
 **What can be gamed.** Rules do not read: a text that says nothing, and is put together from the
 words and marks that were asked for, is paid like a good one. `qwq/General-v0` puts a reward model
 behind the rules for that. In the procedural tasks a text that is paid for one is not for others:
-each wants words of its own, within a bound that a text of everything exceeds; of random words out
-of the prompt one in some hundred is paid. With `reward="share"` any text is paid something, the
+each wants words of its own, within a bound that a text of everything exceeds; yet random words
+out of the prompt may be paid now and then. With `reward="share"` any text is paid something, the
 prompt itself included. Published rows may have a single rule that half of all texts follow (no
 commas, fewer than 300 words).
 
