@@ -45,9 +45,14 @@ it outlives this process, `kill -9` included; with `fsync=True`, which costs a w
 each turn and call, the machine's end too. A torn last line is cut off. Only one process at a time
 can have a journal open.
 
-**Offline.** `Journal(path, offline=True)` plays a run again: no tool is called, no set started, no
-policy and no user asked, and what is not in the journal is a `UsageError`. Rewards are computed
-anew, from the same answers, results and states: so a run can be paid by another rubric.
+**Offline.** With `Journal(path, offline=True)` a run is played again: no tool is called, no set
+started, no policy and no user asked, and what is not in the journal is a `UsageError`. Rewards are
+computed anew, from the same answers, results and states: so a run can be paid by another rubric.
+
+```python
+engine = Engine(env, policy, codec, journal=Journal("run.journal.jsonl", offline=True))
+trajectories = await engine.run(engine.begun())
+```
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from qwq_env.checks import check_positive, check_whole
 from qwq_env.dialect.codec import TokenCodec
 from qwq_env.env import ToolEnv
 from qwq_env.episode import Episode, render_prompt
-from qwq_env.errors import InfrastructureError, UsageError
+from qwq_env.errors import InfrastructureError, UsageError, brief
 from qwq_env.journal import AttemptJournal, Journal
 from qwq_env.outcome import Outcome
 from qwq_env.rollout.chat import ChatPlayer
@@ -72,7 +72,10 @@ class Engine:
         settings: EngineSettings | None = None,
         journal: Journal | None = None,
     ) -> None:
-        """With a `journal`, `run` goes on with episodes that were interrupted in their middle."""
+        """With a `journal`, episodes that were interrupted go on where they were; see its module.
+
+        Raises `UsageError` if a `Policy` comes without a codec.
+        """
         if codec is None and isinstance(policy, Policy):
             raise UsageError("codec: none; expected the TokenCodec of the policy's tokenizer")
         self.env = env
@@ -136,6 +139,21 @@ class Engine:
         finally:
             await close_abandoned()
         return [trajectory for trajectory in results if trajectory is not None]
+
+    def begun(self) -> list[Assignment]:
+        """Return the episodes that the journal holds, in the order they were begun.
+
+        Raises `UsageError` for a task that is not in the environment's set.
+        """
+        known = {} if self.journal is None else self.journal.begun
+        return [Assignment(self._find(task), name, seed) for name, (task, seed) in known.items()]
+
+    def _find(self, task_id: str) -> Task:
+        try:
+            return self.env.tasks.find(task_id)
+        except KeyError:
+            message = f"journal: task {brief(task_id)} is not in the environment's set"
+            raise UsageError(message) from None
 
     async def _play(self, assignment: Assignment, began: float) -> Trajectory:
         """Try one assignment until it succeeds or the attempts are used up."""

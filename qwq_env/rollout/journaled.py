@@ -8,10 +8,8 @@ from typing import Any
 
 from qwq_env.chat_model import ChatModel, ChatReply, Sampling
 from qwq_env.dialect.base import Messages, Schemas
-from qwq_env.errors import UsageError
-from qwq_env.journal import AttemptJournal, Journal
+from qwq_env.journal import AttemptJournal
 from qwq_env.rollout.policy import Generation, GenerationRequest, Policy
-from qwq_env.task import Task, TaskSet
 from qwq_env.turn import MalformedCall, ToolCall
 
 
@@ -45,21 +43,6 @@ async def replied(
     requests = [asdict(request) for request in reply.requests]
     journal.write("turn", turn, request=asked, reply={**reply._asdict(), "requests": requests})
     return reply
-
-
-def begun_tasks(journal: Journal, tasks: TaskSet) -> list[tuple[Task, str, int]]:
-    """Return the task, the name and the seed of each episode, in the order they were begun.
-
-    Raises `UsageError` for a task that is not in the set.
-    """
-    return [(_find(tasks, task_id), name, seed) for name, (task_id, seed) in journal.begun.items()]
-
-
-def _find(tasks: TaskSet, task_id: str) -> Task:
-    try:
-        return tasks.find(task_id)
-    except KeyError:
-        raise UsageError(f"journal: task {task_id!r:.80} is not in the environment's set") from None
 
 
 def _reply_from(value: Mapping[str, Any]) -> ChatReply:

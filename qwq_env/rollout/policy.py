@@ -71,7 +71,8 @@ class Policy(ABC):
     def recall(self, request: GenerationRequest, generation: Generation) -> None:
         """Take note of a turn that is not sampled again: an interrupted episode goes on behind it.
 
-        For what knows an episode by more than `request.ids`, such as a script or a record.
+        For what knows an episode by more than `request.ids`, such as a script or a record; a policy
+        that wraps another passes it on.
         """
         return None
 

@@ -19,7 +19,6 @@ from qwq_env.evaluation.heldout import evaluate
 from qwq_env.journal import Journal, call_id
 from qwq_env.rollout.audit import RecordingPolicy, audit
 from qwq_env.rollout.engine import Assignment, Engine, EngineSettings
-from qwq_env.rollout.journaled import begun_tasks
 from qwq_env.rollout.play import PlaySettings
 from qwq_env.rollout.policy import Policy
 from qwq_env.rollout.scripted import ScriptedPolicy
@@ -161,9 +160,11 @@ def test_offline_nothing_is_called_and_another_rubric_pays(codec, journaled, tmp
     drawn = Drawn(codec)
     path = cut_after(tmp_path, lines, len(lines))
     with Journal(path, offline=True) as journal:
-        [(task, name, seed)] = begun_tasks(journal, env.tasks)
         engine = Engine(env, drawn, codec, journal=journal)
-        [again] = asyncio.run(engine.run([Assignment(task, name, seed)]))
+        [again] = asyncio.run(engine.run(engine.begun()))
+        other = Engine(one_task(), drawn, codec, journal=journal)
+        with pytest.raises(UsageError, match=r"^journal: task 't5' is not in the environment's"):
+            other.begun()
 
     assert (again.ids, again.logprobs) == (trajectory.ids, trajectory.logprobs)
     assert again.reward == sum(b'"name": "order"' in x and event_of(x) == "result" for x in lines)
