@@ -96,7 +96,8 @@ def draw(found: Mapping[int, Mapping[str, float]], path: Path) -> None:
     figure, axes = pyplot.subplots(figsize=(6, 3.2), layout="constrained")
     for part in PARTS:
         axes.plot(list(found), [each[part] for each in found.values()], "o-", label=part, ms=3)
-    axes.set(xlabel="turns of the episode", ylabel="CPU ms a turn", ylim=(0, None))
+    highest = max(each[part] for each in found.values() for part in PARTS)
+    axes.set(xlabel="turns of the episode", ylabel="CPU ms a turn", ylim=(0, 1.2 * highest))
     axes.grid(alpha=0.3)
     axes.legend(frameon=False, ncols=len(PARTS), loc="upper center", fontsize="small")
     figure.savefig(path, dpi=110)
