@@ -20,6 +20,7 @@ class Bank(qwq.ToolSet):
     """The accounts of one episode."""
 
     blocking = False  # its methods return at once
+    replay = "rerun"  # they change nothing but this set, so a killed run may go on by running them
 
     def start(self, task: qwq.Task) -> None:
         self.accounts: dict[str, int] = dict(task.metadata["accounts"])

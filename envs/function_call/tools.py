@@ -48,6 +48,7 @@ class RecordedTool(Tool):
     """A function that is only asked for: nothing runs, and the calls themselves are judged."""
 
     instant = True
+    replay = "idempotent"
 
     def __init__(self, name: str, description: str, parameters: Mapping[str, Any]) -> None:
         self.name, self.description, self.parameters = name, description, parameters
@@ -65,6 +66,7 @@ class Services(ToolSet):
     """
 
     blocking = False
+    replay = "rerun"
     own: Mapping[str, type[Service]]
 
     def start(self, task: Task) -> None:

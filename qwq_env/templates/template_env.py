@@ -14,7 +14,7 @@ import qwq_env as qwq
 class Shelf(qwq.ToolSet):
     """The shelf of one episode; its other public methods are the tools."""
 
-    blocking = False  # they return at once
+    blocking, replay = False, "rerun"  # they return at once, and change nothing but this set
 
     def start(self, task: qwq.Task) -> None:
         self.cups: int = task.metadata["cups"]

@@ -48,8 +48,8 @@ def retail() -> tuple[ToolEnv, list]:
 
 
 def bank() -> tuple[ToolEnv, list]:
-    moves = [calling("transfer", source="ann", target="eve", amount=n) for n in (1, 70, 0)]
-    return BANK["make"](), [*moves, calling("balance", owner="ann"), saying("Done.")]
+    moves = [calling("transfer", source="ann", target="eve", amount=n) for n in (1, 7000, 0)]
+    return BANK["BankEnv"](), [*moves, calling("balance", owner="ann"), saying("Done.")]
 
 
 async def played(env: ToolEnv, moves: list, path: Path, index: int = 0) -> Episode:
