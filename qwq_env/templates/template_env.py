@@ -14,7 +14,8 @@ import qwq_env as qwq
 class Shelf(qwq.ToolSet):
     """The shelf of one episode; its other public methods are the tools."""
 
-    blocking, replay = False, "rerun"  # they return at once, and change nothing but this set
+    blocking = False  # they return at once,
+    replay = "rerun"  # and change nothing but this set
 
     def start(self, task: qwq.Task) -> None:
         self.cups: int = task.metadata["cups"]
@@ -45,8 +46,7 @@ class TemplateEnv(qwq.ToolEnv):
         for cups in range(1, 101):
             want, told = 2 * cups + 3, {"cups": cups}
             tasks.append(qwq.Task(str(cups), asked.format(want), want, metadata=told))
-        rubric = qwq.Rubric([qwq.Component("full", full)])
-        given = qwq.ListTaskSet(tasks)
+        given, rubric = qwq.ListTaskSet(tasks), qwq.Rubric([qwq.Component("full", full)])
         super().__init__(given, [Shelf], rubric, render_mode=render_mode)
 
     def solve(self, task: qwq.Task) -> list[dict[str, object]]:

@@ -48,8 +48,10 @@ def retail() -> tuple[ToolEnv, list]:
 
 
 def bank() -> tuple[ToolEnv, list]:
-    moves = [calling("transfer", source="ann", target="eve", amount=n) for n in (1, 7000, 0)]
-    return BANK["BankEnv"](), [*moves, calling("balance", owner="ann"), saying("Done.")]
+    env = BANK["BankEnv"]()
+    move, last = env.solve(env.tasks.task(0))
+    refused = calling("transfer", source="ann", target="eve", amount=7000)
+    return env, [refused, move, calling("balance", owner="ann"), last]
 
 
 async def played(env: ToolEnv, moves: list, path: Path, index: int = 0) -> Episode:
