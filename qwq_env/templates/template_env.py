@@ -46,8 +46,8 @@ class TemplateEnv(qwq.ToolEnv):
         for cups in range(1, 101):
             want, told = 2 * cups + 3, {"cups": cups}
             tasks.append(qwq.Task(str(cups), asked.format(want), want, metadata=told))
-        given, rubric = qwq.ListTaskSet(tasks), qwq.Rubric([qwq.Component("full", full)])
-        super().__init__(given, [Shelf], rubric, render_mode=render_mode)
+        made, rubric = qwq.ListTaskSet(tasks), qwq.Rubric([qwq.Component("full", full)])
+        super().__init__(made, [Shelf], rubric, render_mode=render_mode)
 
     def solve(self, task: qwq.Task) -> list[dict[str, object]]:
         number = task.answer - task.metadata["cups"]
