@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -66,15 +67,18 @@ def table(result: Mapping[str, Any]) -> str:
     )
 
 
-def train(runs: Path, name: str, seed: int, overrides: list[str]) -> tuple[dict[str, Any], float]:
+def train(
+    runs: Path, name: str, seed: int, overrides: list[str], recipe: str = "tiny"
+) -> tuple[dict[str, Any], float]:
     """Run the recipe; return its summary and the wall seconds of the process."""
     folder = name.replace(", ", "-").replace(" ", "")
     command = [
-        sys.executable, "-m", "qwq_env.training", "recipes/tiny.yaml", f"name={folder}",
+        sys.executable, "-m", "qwq_env.training", f"recipes/{recipe}.yaml", f"name={folder}",
         *overrides, "--seed", str(seed), "--runs", str(runs),
     ]  # fmt: skip
+    examples = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "examples")))}
     start = time.perf_counter()
-    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL, env=examples)
     seconds = time.perf_counter() - start
     return json.loads((runs / folder / "summary.json").read_text(encoding="utf-8")), seconds
 
