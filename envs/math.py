@@ -32,6 +32,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Unpack
 
+from qwq_env.dialect.base import Message
 from qwq_env.env import ToolEnv
 from qwq_env.envs.arithmetic import INSTRUCTION, ArithmeticTaskSet
 from qwq_env.errors import UsageError
@@ -45,6 +46,7 @@ from qwq_env.task import ListTaskSet, Task, TaskSet, read_any_row
 from qwq_env.tasks.source import open_tasks
 from qwq_env.tool import Tool
 from qwq_env.tools import make_tools
+from qwq_env.tools.calculator import Calculator
 from qwq_env.vector import vector_of
 
 
@@ -87,6 +89,25 @@ class MathToolEnv(ToolEnv):
     def phrase_answer(self, answer: str) -> str:
         """Return `answer` in a box."""
         return f"\\boxed{{{answer}}}"
+
+    def solve(self, task: Task) -> Sequence[str | Message] | None:
+        """Return a call of the calculator for each of the task's `steps`, then the answer.
+
+        None for a task without steps, and where there is no calculator.
+        """
+        calculator = next((t for t in self.settings.tools if isinstance(t, Calculator)), None)
+        if calculator is None or not task.steps:
+            return None
+        moves: list[Message] = []
+        results: list[str] = []
+        for step in task.steps:
+            expression = step.format(*results)
+            value = calculator.evaluate(expression).split()[0]
+            results.append(f"({value})" if "/" in value else value)
+            call = {"function": {"name": calculator.name, "arguments": {"expression": expression}}}
+            moves.append({"role": "assistant", "tool_calls": [call]})
+        answer = f"The answer is {self.phrase_answer(str(task.answer))}"
+        return [*moves, {"role": "assistant", "content": answer}]
 
 
 def math_tasks(

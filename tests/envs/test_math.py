@@ -112,3 +112,17 @@ def test_a_column_of_a_file_changes_no_rule(tmp_path, steps):
     file.write_text(json.dumps(row) + "\n")
 
     assert paid(MathToolEnv(file), "\\frac{\\sqrt{2}}{2}") == 1.0
+
+
+@pytest.mark.parametrize("difficulty", range(1, 6))
+def test_a_task_is_solved_by_calls_of_the_calculator(difficulty):
+    env = MathToolEnv(difficulty=difficulty)
+    for index in range(20):
+        task = env.tasks.task(index)
+        env.reset(options={"task_id": task.id})
+        *calls, last = env.solve(task)
+        for call in calls:
+            assert "Error" not in env.step(call)[0]
+        assert len(calls) == len(task.steps)
+        assert env.step(last)[1] == 1.0
+    assert MathToolEnv(tools=["python"]).solve(task) is None
