@@ -81,7 +81,7 @@ class AdapterWeightSync(WeightSync):
         part = folder.with_suffix(".part")
         for stale in (part, folder):
             shutil.rmtree(stale, ignore_errors=True)
-        model.save_pretrained(part, state_dict=state, selected_adapters=["default"])
+        save_adapter(model, state, part)
         part.rename(folder)
         for old in sorted(self.directory.glob("v*[0-9]"))[:-_KEPT]:
             shutil.rmtree(old, ignore_errors=True)
@@ -106,6 +106,14 @@ class AdapterWeightSync(WeightSync):
                     " VLLM_ALLOW_RUNTIME_LORA_UPDATING=True"
                 ) from None
             raise
+
+
+def save_adapter(model: Any, state: dict[str, torch.Tensor], folder: Path) -> None:
+    """Write the adapter that is trained, and not the one that `grpo.beta` compares it with."""
+    # Whether embeddings were resized, which PEFT would ask a hub: they are not.
+    model.save_pretrained(
+        folder, state_dict=state, selected_adapters=["default"], save_embedding_layers=False
+    )
 
 
 def trained_state(model: Any) -> dict[str, torch.Tensor]:

@@ -35,7 +35,12 @@ from qwq_env.rollout.policy import Policy
 from qwq_env.rollout.store import EpisodeStore
 from qwq_env.rollout.transformers_policy import TransformersPolicy
 from qwq_env.rollout.vllm_policy import HttpSettings, VllmPolicy
-from qwq_env.training.adapter_sync import ADAPTER, AdapterWeightSync, trained_state
+from qwq_env.training.adapter_sync import (
+    ADAPTER,
+    AdapterWeightSync,
+    save_adapter,
+    trained_state,
+)
 from qwq_env.training.cold_start import cold_start
 from qwq_env.training.environments import environments
 from qwq_env.training.grpo import make_trainer, write_model_card
@@ -261,16 +266,19 @@ class Run:
 
     def _save(self, trainer: Any, trained: Any, tokenizer: Any) -> None:
         """Write the trained policy; gathered by all processes, written by the first."""
-        if self.recipe.policy.lora is not None:
+        adapters = self.recipe.policy.lora is not None
+        if adapters:
             state = trained_state(trained)
         else:
             state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
         if self.rank != 0:
             return
-        if self.recipe.policy.lora is None:
+        if adapters:
+            save_adapter(trained, state, self.folder.policy)
+        else:
             # The masters were for learning; whoever serves it reads what it is computed in.
             state = cast_state(state, computed_in(self.recipe))
-        trained.save_pretrained(self.folder.policy, state_dict=state)
+            trained.save_pretrained(self.folder.policy, state_dict=state)
         tokenizer.save_pretrained(self.folder.policy)
         write_model_card(self.folder.policy, self.recipe)
 

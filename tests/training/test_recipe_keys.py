@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from qwq_env.cli import main
+from qwq_env.dialect import make_dialect
 from qwq_env.errors import UsageError
 from qwq_env.training.recipe import Recipe, dump_recipe, load_recipe
 from qwq_env.training.recipe.check import check_template
@@ -132,17 +134,17 @@ def test_checking_imports_nothing_heavy():
 
 
 def test_a_template_that_writes_calls_otherwise_is_refused_unless_the_dialect_is_said(tokenizer):
-    import copy
+    from qwq_env.training.tiny.chat_template import qwq_chat_template
 
-    from qwq_env.dialect import make_dialect
-
-    recipe, qwq = Recipe(), make_dialect("qwq")
-    check_template(recipe, tokenizer, qwq)
-    odd = copy.copy(tokenizer)
+    taught, odd = copy.copy(tokenizer), copy.copy(tokenizer)
+    taught.chat_template = qwq_chat_template()
     odd.chat_template = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+    check_template(Recipe(), taught, make_dialect("qwq"))
+    with pytest.raises(UsageError, match=r"than the dialect 'react'; it fits .*qwq.*: say"):
+        check_template(Recipe(), taught, make_dialect("react"))
     with pytest.raises(UsageError, match=r"'qwq'; it fits no dialect: say environment\.dialect"):
-        check_template(recipe, odd, qwq)
-    check_template(load_recipe(TINY, ["environment.dialect=qwq"]), odd, qwq)
+        check_template(Recipe(), odd, make_dialect("qwq"))
+    check_template(load_recipe(TINY, ["environment.dialect=qwq"]), odd, make_dialect("qwq"))
 
 
 def test_a_recipe_without_the_new_keys_reads_as_before(tmp_path):
