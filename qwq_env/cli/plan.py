@@ -51,7 +51,9 @@ def _as_text(plan: Plan) -> list[str]:
         f" {recipe.grpo.context} tokens, {recipe.cluster.strategy}, on {gpus.count} × {gpus.kind}"
     ]
     for side in plan.sides:
-        lines += ["", f"each of the {side.gpus} GPUs that {side.name} (GB of {_gb(side.capacity)})"]
+        each = f"each of the {side.gpus} GPUs that {side.name}"
+        each = each if side.gpus > 1 else f"the GPU that {side.name}s"
+        lines += ["", f"{each} (GB of {_gb(side.capacity)})"]
         lines += [f"  {line.name:<12}{_gb(line.bytes):>7}  {line.why}" for line in side.lines]
         lines.append(f"  {'together':<12}{_gb(side.used):>7}  {_verdict(side)}")
     if plan.episodes is not None:

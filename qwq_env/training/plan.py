@@ -128,25 +128,29 @@ def make_plan(recipe: Recipe, shape: Shape, gpus: Gpus) -> Plan:
     return Plan(gpus, placed, shape, sides, episodes_at_a_time(placed, shape, gpus), changes)
 
 
-def place(recipe: Recipe, count: int, serve: int | None = None) -> Recipe:
+def place(recipe: Recipe, count: int, serve: int | None = None, split: int | None = None) -> Recipe:
     """Return the recipe on `count` GPUs, of which `serve` serve: by default as many as it says,
-    or half of them where that leaves none to train. Its episodes grow to what can be spread.
+    or half of them where that leaves none to train. An engine lies on `split` of them, by default
+    `cluster.tensor_parallel`. The episodes grow to what can be spread.
     """
     node = min(count, _A_NODE)
     if count % node:
         raise UsageError(f"gpus: {count}; expected a multiple of {_A_NODE}, or fewer")
     cluster = recipe.cluster
-    engine = cluster.tensor_parallel * cluster.data_parallel
+    split = cluster.tensor_parallel if split is None else split
+    engines = cluster.data_parallel if split == cluster.tensor_parallel else 1
     if recipe.policy.sampler == "transformers":
         serve = 0
     elif serve is None:
-        serve = cluster.serve or engine
+        serve = cluster.serve or split * engines
         if serve >= count:
-            serve = max(count // 2 // cluster.tensor_parallel, 1) * cluster.tensor_parallel
-    engines = cluster.data_parallel
+            serve = max(count // 2 // split, 1) * split
     if recipe.policy.weights == "nccl" and serve:
-        engines = max(serve // cluster.tensor_parallel, 1)  # TRL's connection has one address
-    cluster = replace(cluster, nodes=count // node, gpus=node, serve=serve, data_parallel=engines)
+        engines = max(serve // split, 1)  # TRL's connection has one address
+    cluster = replace(
+        cluster, nodes=count // node, gpus=node, serve=serve, tensor_parallel=split,
+        data_parallel=engines,
+    )  # fmt: skip
     unit = recipe.grpo.group * cluster.train
     episodes = -(-recipe.grpo.episodes // unit) * unit
     return replace(recipe, cluster=cluster, grpo=replace(recipe.grpo, episodes=episodes))
@@ -323,21 +327,36 @@ def _frugal(recipe: Recipe) -> Recipe:
 
 
 def _splits(recipe: Recipe, gpus: Gpus) -> Iterator[tuple[str, Recipe]]:
+    """Yield other numbers of GPUs that serve, the nearest first, then wider engines."""
     cluster = recipe.cluster
     if not cluster.serve:
         return
-    one = cluster.tensor_parallel
-    others = (serve for serve in range(one, gpus.count, one) if serve != cluster.serve)
-    for serve in sorted(others, key=lambda serve: abs(serve - cluster.serve)):
-        try:
-            changed = place(recipe, gpus.count, serve)
-        except UsageError:
-            continue  # an engine would lie on two nodes
-        episodes = changed.grpo.episodes
-        more = "" if episodes == recipe.grpo.episodes else f" grpo.episodes={episodes}"
-        if (engines := changed.cluster.data_parallel) != cluster.data_parallel:
-            more = f" cluster.data_parallel={engines}{more}"
-        yield f"cluster.serve={serve}{more} ({changed.cluster.train} GPUs train)", changed
+    for split in _wider(recipe):
+        for serve in sorted(range(split, gpus.count, split), key=lambda n: abs(n - cluster.serve)):
+            try:
+                changed = place(recipe, gpus.count, serve, split)
+            except UsageError:
+                continue  # an engine would lie on two nodes
+            if changed.cluster != cluster:
+                yield (
+                    f"{_difference(recipe, changed)} ({changed.cluster.train} GPUs train)",
+                    changed,
+                )
+
+
+def _wider(recipe: Recipe) -> list[int]:
+    narrow = recipe.cluster.tensor_parallel
+    return [narrow, *(split for split in (2, 4, 8) if split > narrow)]
+
+
+def _difference(recipe: Recipe, changed: Recipe) -> str:
+    """Return the overrides that make one of the other, as far as they lie in GPUs and episodes."""
+    names = ("serve", "tensor_parallel", "data_parallel")
+    said = [f"cluster.{name}={getattr(changed.cluster, name)}" for name in names
+            if getattr(changed.cluster, name) != getattr(recipe.cluster, name)]  # fmt: skip
+    if changed.grpo.episodes != recipe.grpo.episodes:
+        said.append(f"grpo.episodes={changed.grpo.episodes}")
+    return " ".join(said)
 
 
 def _shorter(recipe: Recipe) -> Iterator[tuple[str, Recipe]]:
@@ -361,11 +380,16 @@ def _adapters(recipe: Recipe) -> Iterator[tuple[str, Recipe]]:
 
 
 def _more(recipe: Recipe, gpus: Gpus) -> Iterator[tuple[str, Recipe]]:
-    sharded = "" if recipe.cluster.sharded else ", which shares nothing unless it is fsdp2"
-    for count in (gpus.count + _A_NODE * more for more in range(1, 17)):
-        if count % _A_NODE == 0:
-            changed = place(recipe, count)
-            yield f"{count} GPUs ({changed.cluster.train} train){sharded}", changed
+    first = gpus.count // _A_NODE + 1
+    for nodes in range(first, first + 16):
+        for split in _wider(recipe) if recipe.cluster.serve else [1]:
+            try:
+                changed = place(recipe, nodes * _A_NODE, split=split)
+            except UsageError:
+                continue  # as many as serve cannot be split so
+            said = _difference(recipe, changed)
+            more = f" {said}" if said else ""
+            yield f"{nodes * _A_NODE} GPUs{more} ({changed.cluster.train} train)", changed
 
 
 def _billions(count: float) -> str:

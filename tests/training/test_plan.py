@@ -187,7 +187,11 @@ def test_the_nearest_change_fits_once_it_is_made(capsys):
     assert main(["plan", path, "--gpus", "16xH100"]) == 1
     found = capsys.readouterr().out
     assert "policy.lora (rank 64): train" in found
+    assert "cluster.serve=4 cluster.data_parallel=1 grpo.episodes=384 (12 GPUs train)" in found
     assert "24 GPUs (16 train): train" in found
+    lora = str(RECIPES / "qwq-32b-lora.yaml")
+    assert main(["plan", lora, "--gpus", "8xH100", "cluster.tensor_parallel=1"]) == 1
+    assert "cluster.tensor_parallel=2 (4 GPUs train): train" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("text", ["H100", "8xH1000", "0xH100", "8", "x", "-8xH100", "8xH100 2"])
