@@ -25,6 +25,9 @@ class Command(NamedTuple):
 
 COMMANDS = (
     Command("train", "qwq_env.cli.train", "train a policy in an environment"),
+    Command("recipe", "qwq_env.cli.recipe", "show a recipe, check it, explain its keys"),
+    Command("plan", "qwq_env.cli.plan", "say what of a recipe fits on which GPUs"),
+    Command("launch", "qwq_env.cli.launch", "start a recipe's servers and trainers"),
     Command("eval", "qwq_env.cli.eval", "measure a policy in an environment"),
     Command(
         "check", "qwq_env.cli.check", "hold a dialect, a template or a grader against the truth"

@@ -9,6 +9,7 @@ import sys
 import warnings
 from pathlib import Path
 
+from qwq_env.cli.arguments import add_recipe
 from qwq_env.errors import InfrastructureError, ServersGone, UsageError
 from qwq_env.files.jsonl import read_objects
 
@@ -16,11 +17,7 @@ from qwq_env.files.jsonl import read_objects
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `qwq train`."""
     parser = subparsers.add_parser("train", help="train a policy in an environment")
-    parser.add_argument("recipe", type=Path, help="a YAML file, such as recipes/tiny.yaml")
-    # With a default, argparse does not list them among the required ones.
-    parser.add_argument(
-        "overrides", nargs="*", default=[], metavar="key=value", help="such as grpo.steps=20"
-    )
+    add_recipe(parser)
     parser.add_argument("--tasks", help="a JSONL file or dataset id in place of the recipe's tasks")
     parser.add_argument("--seed", type=int, help="in place of the recipe's")
     parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
@@ -32,7 +29,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Train; returns 0, 130 if it was interrupted, and 1 if our machinery failed."""
     _quiet()
     try:
-        from qwq_env.training.recipe import load_recipe  # noqa: PLC0415 - needs the train extra
+        from qwq_env.training.plan import check_fit  # noqa: PLC0415 - needs the train extra
+        from qwq_env.training.recipe import load_recipe  # noqa: PLC0415 - likewise
         from qwq_env.versions import check_versions  # noqa: PLC0415 - likewise
     except ModuleNotFoundError as error:
         raise _not_installed(error) from None
@@ -44,6 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
         overrides.append(f"seed={arguments.seed}")
     check_versions()  # before the imports that fail under a version that is too old
     recipe = load_recipe(arguments.recipe, overrides)
+    check_fit(recipe)
     _look_for_files(recipe.environment.tasks, recipe.environment.heldout_tasks)
     try:
         # Last, for torch and trl take seconds: a mistake in the recipe is told before.

@@ -161,13 +161,15 @@ class VllmServer:
             raise Unserved(f"{self.url}: no answer within {_LEARN_SECONDS:g} seconds") from None
         try:
             served = {str(row["id"]): row.get("max_model_len") for row in answer["data"]}
+            # An adapter has the context of the model that it stands on, and says none itself.
+            roots = {str(row["id"]): str(row.get("parent")) for row in answer["data"]}
         except (KeyError, TypeError, AttributeError):
             raise InfrastructureError(f"{self.url}/v1/models: no list of models") from None
         model = self._model if self._model is not None else next(iter(served), None)
         if model not in served:
             known = self._key.shown(str(sorted(served)))
             raise UsageError(f"vllm model: {model!r}; {self.url} serves {known}")
-        context = served[model]
+        context = served[model] or served.get(roots[model])
         if type(context) is not int or context < 1:
             raise UsageError(f"vllm: {self.url}/v1/models: no max_model_len; expected vLLM")
         return Served(model, context, dies_of_seeds)

@@ -18,6 +18,7 @@ from qwq_env.errors import UsageError
 from qwq_env.registry import make_environment
 from qwq_env.task import ListTaskSet, Task, TaskSet
 from qwq_env.training.recipe import EnvironmentRecipe, Recipe
+from qwq_env.training.recipe.schema import episode_seconds
 
 
 def environments(recipe: Recipe) -> tuple[ToolEnv, ToolEnv]:
@@ -30,6 +31,9 @@ def environments(recipe: Recipe) -> tuple[ToolEnv, ToolEnv]:
     asks: the trainer would do no step at all, without a word.
     """
     train, heldout = _split(recipe)
+    for env in (train, heldout):
+        limits = replace(env.settings.limits, seconds=episode_seconds(recipe))
+        env.settings = replace(env.settings, limits=limits)
     asked = recipe.grpo.episodes // recipe.grpo.group
     if train.tasks.size is not None and train.tasks.size < asked:
         kept = "" if recipe.environment.heldout_tasks is not None else (

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
 import random
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
 from accelerate import PartialState
@@ -15,17 +14,18 @@ from transformers import PrinterCallback, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from qwq_env.env import ToolEnv
+from qwq_env.errors import UsageError
 from qwq_env.files.atomic import write_whole
 from qwq_env.training.checkpoint_seal import seal
 from qwq_env.training.curriculum import write_progress
+from qwq_env.training.importance import correct_importance
+from qwq_env.training.placement import autocast, loading, lora_config
 from qwq_env.training.progress import Phase
 from qwq_env.training.recipe import Recipe, dump_recipe
+from qwq_env.training.recipe.schema import patience
 from qwq_env.training.rollouts import Rollouts
 from qwq_env.training.run_folder import RunFolder
 from qwq_env.versions import check_trainer, checkpointing_argument
-
-_BEYOND_A_BATCH: Final = 1800
-"""Seconds for what a step does besides its episodes; a cold start, too, is made by one process."""
 
 
 def make_trainer(
@@ -38,15 +38,20 @@ def make_trainer(
     world: int,
     phase: Phase,
 ) -> GRPOTrainer:
-    """Return a trainer that takes its episodes from `rollouts`.
+    """Return a trainer of `model` that takes its episodes from `rollouts`.
 
-    Raises `UsageError` if the installed TRL has no place for them.
+    Without a model the trainer loads the checkpoint, once it knows how that lies on the processes.
+    Raises `UsageError` if the installed TRL has no place for the episodes.
     """
     check_trainer(GRPOTrainer)
     paid = recipe.grpo.reward == "environment"
+    arguments = grpo_config(recipe, folder.checkpoints, world=world)
+    if model is None:
+        arguments.model_init_kwargs = loading(recipe)
     trainer = _Trainer(
-        model=model,
-        args=grpo_config(recipe, folder.checkpoints, world=world),
+        model=recipe.policy.checkpoint if model is None else model,
+        args=arguments,
+        peft_config=lora_config(recipe),
         processing_class=tokenizer,
         train_dataset=rollouts.dataset,
         rollout_func=rollouts,
@@ -54,6 +59,9 @@ def make_trainer(
         callbacks=[StepLog(folder, phase), Seals(rollouts.env)],
     )
     trainer.recipe = recipe
+    corrects = arguments.vllm_importance_sampling_correction
+    if recipe.policy.sampler == "vllm" and corrects:
+        correct_importance(trainer)
     # Its rows go to metrics.jsonl and the newest to the progress bar; on the screen they bury it.
     trainer.remove_callback(PrinterCallback)
     return trainer
@@ -85,41 +93,66 @@ def write_model_card(folder: Path, recipe: Recipe) -> None:
     )
 
 
-def patience(recipe: Recipe) -> int:
-    """Return the seconds that processes wait for each other; more than any batch may take."""
-    return math.ceil(recipe.rollout.batch_seconds) + _BEYOND_A_BATCH
-
-
 def grpo_config(recipe: Recipe, output: Path, *, world: int) -> GRPOConfig:
-    """Return TRL's settings for a recipe: one optimizer step for each batch of episodes."""
+    """Return TRL's settings for a recipe; see `recipe/schema.py` for what each key means."""
     grpo = recipe.grpo
     cuda = torch.cuda.is_available()
-    return GRPOConfig(
-        output_dir=str(output),
-        max_steps=grpo.steps,
-        per_device_train_batch_size=grpo.episodes // world,
-        num_generations=grpo.group,
-        max_completion_length=grpo.max_completion_tokens,
-        temperature=grpo.temperature,
-        beta=grpo.beta,
-        learning_rate=grpo.learning_rate,
-        lr_scheduler_type=grpo.schedule,
-        max_grad_norm=grpo.max_grad_norm,
-        bf16=cuda,
-        use_cpu=not cuda,
-        dataloader_pin_memory=cuda,
-        seed=recipe.seed,
-        data_seed=recipe.seed,
-        logging_steps=1,
-        save_strategy="steps",
-        save_steps=grpo.save_steps,
-        save_total_limit=2,
-        ddp_timeout=patience(recipe),
-        report_to=[],
-        disable_tqdm=True,
-        log_completions=False,
-        **{checkpointing_argument(GRPOConfig): False},
-    )
+    rows = grpo.rows(world)
+    batches = grpo.episodes // world // rows
+    try:
+        return GRPOConfig(
+            output_dir=str(output),
+            max_steps=grpo.steps,
+            per_device_train_batch_size=rows,
+            gradient_accumulation_steps=grpo.accumulation or batches,
+            steps_per_generation=batches,
+            num_generations=grpo.group,
+            max_completion_length=grpo.max_completion_tokens,
+            temperature=grpo.temperature,
+            beta=grpo.beta,
+            learning_rate=grpo.learning_rate,
+            lr_scheduler_type=grpo.schedule,
+            max_grad_norm=grpo.max_grad_norm,
+            bf16=autocast(recipe),
+            use_cpu=not cuda,
+            dataloader_pin_memory=cuda,
+            seed=recipe.seed,
+            data_seed=recipe.seed,
+            logging_steps=1,
+            save_strategy="steps",
+            save_steps=grpo.save_steps,
+            save_total_limit=2,
+            ddp_timeout=patience(recipe),
+            report_to=[],
+            disable_tqdm=True,
+            log_completions=False,
+            **{checkpointing_argument(GRPOConfig): grpo.gradient_checkpointing},
+            **{**_sampler_settings(recipe), **grpo.trl},
+        )
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"grpo.trl: {' '.join(str(error).split())}") from None
+
+
+def _sampler_settings(recipe: Recipe) -> dict[str, Any]:
+    """Return what TRL is to know of servers: how to weigh what they sampled, and NCCL's address.
+
+    Each token is weighed by its own ratio, cut at 2: TRL's default multiplies the ratios of a whole
+    episode, which leaves 0.001 of one of 128k tokens where two engines differ by 1 % a token.
+    """
+    policy = recipe.policy
+    if policy.sampler != "vllm":
+        return {}
+    settings: dict[str, Any] = {
+        "vllm_importance_sampling_mode": "token_truncate",
+        "vllm_importance_sampling_clip_max": 2.0,
+    }
+    if policy.weights == "nccl":
+        settings |= {
+            "use_vllm": True,
+            "vllm_mode": "server",
+            "vllm_server_base_url": next(iter(policy.servers), None),
+        }
+    return settings
 
 
 class StepLog(TrainerCallback):  # type: ignore[misc]  # its package is read without types

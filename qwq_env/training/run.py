@@ -13,7 +13,7 @@ import json
 import os
 import platform
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -29,20 +29,30 @@ from qwq_env.env import ToolEnv
 from qwq_env.errors import InfrastructureError, UsageError
 from qwq_env.evaluation.heldout import Result, evaluate, summarize
 from qwq_env.files.atomic import write_whole
-from qwq_env.rollout.checkpoint import load_checkpoint
+from qwq_env.rollout.checkpoint import load_checkpoint, load_tokenizer_of
 from qwq_env.rollout.engine import EngineSettings
 from qwq_env.rollout.play import PlaySettings, check_thinking
+from qwq_env.rollout.policy import Policy
 from qwq_env.rollout.store import EpisodeStore
 from qwq_env.rollout.transformers_policy import TransformersPolicy
-from qwq_env.rollout.vllm_policy import VllmPolicy
+from qwq_env.rollout.vllm_policy import HttpSettings, VllmPolicy
+from qwq_env.training.adapter_sync import (
+    ADAPTER,
+    AdapterWeightSync,
+    save_adapter,
+    trained_state,
+)
 from qwq_env.training.cold_start import cold_start
 from qwq_env.training.curriculum import read_progress
 from qwq_env.training.demonstrations import Demonstrations
 from qwq_env.training.environments import environments
-from qwq_env.training.grpo import make_trainer, patience, write_model_card
+from qwq_env.training.grpo import make_trainer, write_model_card
 from qwq_env.training.phase_seconds import PhaseSeconds
+from qwq_env.training.placement import cast_state, check_placement, computed_in, loading
 from qwq_env.training.progress import Phase, Reporter
 from qwq_env.training.recipe import PolicyRecipe, Recipe, RolloutRecipe
+from qwq_env.training.recipe.check import check_template
+from qwq_env.training.recipe.schema import batch_seconds, patience, request_seconds
 from qwq_env.training.report import draw_curve, print_episodes, print_table, read_metrics
 from qwq_env.training.rollouts import Rollouts
 from qwq_env.training.run_folder import RunFolder
@@ -76,6 +86,8 @@ class Run:
                 f"grpo.episodes: {recipe.grpo.episodes}; expected a multiple of grpo.group"
                 f" ({recipe.grpo.group}) times the number of processes ({self.world})"
             )
+        check_placement(recipe, self.world)
+        recipe.grpo.rows(self.world)
         self.recipe = recipe
         self.environment, self.heldout = environments(recipe)
         check_thinking(recipe.rollout.thinking, self.environment.settings.dialect)
@@ -84,8 +96,12 @@ class Run:
         if recipe.policy.checkpoint == "tiny":
             self._teacher = teacher_of(recipe, self.environment)
         else:
-            self._given = load_checkpoint(recipe.policy.checkpoint)
-        self._servers = servers_of(recipe.policy)
+            tokenizer = load_tokenizer_of(recipe.policy.checkpoint)
+            check_template(recipe, tokenizer, self.environment.settings.dialect)
+            # A sharded model is loaded by the trainer, which knows the shards.
+            sharded = recipe.cluster.sharded
+            self._given = (None, tokenizer) if sharded else self._load(recipe.policy.checkpoint)
+        self._servers = servers_of(recipe.policy, seconds=request_seconds(recipe))
         self.folder = RunFolder(root / recipe.name, self.rank)
         self.folder.claim(recipe, resume=resume)
         self.processes.wait_for_everyone()
@@ -140,7 +156,10 @@ class Run:
             tokenizer.save_pretrained(self.folder.cold)
             self.folder.mark_done("cold_start", {"loss": losses[-1] if losses else None})
         self.processes.wait_for_everyone()
-        return load_checkpoint(str(self.folder.cold))
+        return self._load(str(self.folder.cold))
+
+    def _load(self, path: str) -> tuple[Any, Any]:
+        return load_checkpoint(path, device=self.processes.device, **loading(self.recipe))
 
     def _evaluate(self, name: str, model: Any, codec: TokenCodec, temperature: float) -> Result:
         """Play the held-out tasks, each process its part; the result covers all of them."""
@@ -152,7 +171,8 @@ class Run:
             lambda row: row["phase"] == name and row["outcome"]["kind"] == "failed",
         )
         size = self.recipe.evaluation.tasks
-        policy = TransformersPolicy(model, codec)
+        policy = self._player(name, model, codec)
+        sampling = getattr(policy, "generating", nullcontext)
         with (
             self._phase(
                 f"evaluate_{name}", f"evaluate {name}", size // self.world, "episodes"
@@ -166,20 +186,36 @@ class Run:
                 store.append(trajectory, phase=name)
                 phase.advance()
 
-            with policy.generating():
+            with sampling():
                 own = evaluate(
                     self.heldout, policy, codec, size=size, play=self._play(temperature),
                     settings=evaluation_engine(self.recipe.rollout), seed=self.recipe.seed,
                     rank=self.rank, world=self.world, on_episode=keep, played=played,
                 )  # fmt: skip
+        if model is None:
+            portal.run(policy.aclose())
         result = summarize(gather_object(own), self.heldout.members)
         self.folder.mark_done(name, dataclasses.asdict(result))
         return result
 
+    def _player(self, name: str, model: Any, codec: TokenCodec) -> Policy:
+        """Return who plays an evaluation: the model, or if it is sharded the servers."""
+        if model is not None:
+            return TransformersPolicy(model, codec)
+        # The servers began with the checkpoint; an adapter they do not have yet.
+        adapter = self.recipe.policy.lora is not None and name != "cold"
+        seconds = request_seconds(self.recipe)
+        return _vllm(self.recipe.policy, seconds, ADAPTER if adapter else None)
+
     def _reinforce(self, model: Any, tokenizer: Any) -> Any:
-        """Train; return the trained model."""
+        """Train; return the trained model, None if it is sharded: the servers have it then."""
         if self.folder.done("grpo"):
-            return load_checkpoint(str(self.folder.policy))[0]
+            if self.recipe.cluster.sharded:
+                raise UsageError(
+                    f"run: GRPO of {self.folder.path} has ended; start servers on its policy/ and"
+                    " evaluate it with qwq eval"
+                )
+            return self._load(str(self.folder.policy))[0]
         checkpoint = self.folder.last_checkpoint()
         begin = 0
         if checkpoint is not None:
@@ -204,7 +240,7 @@ class Run:
                 seed=self.recipe.seed,
                 context=self.recipe.grpo.context,
                 thinking=self.recipe.rollout.thinking,
-                engine=training_engine(self.recipe.rollout),
+                engine=training_engine(self.recipe.rollout, batch_seconds(self.recipe)),
                 policy=None if servers is None else lambda trainer: servers[0],
                 weights=None if servers is None else servers[1],
                 on_episode=lambda t, step: store.append(t, phase="grpo", step=step),
@@ -213,19 +249,44 @@ class Run:
                 model, tokenizer, rollouts, self.recipe, self.folder, world=self.world, phase=phase
             )  # fmt: skip
             trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint[0]))
-        if servers is not None:
-            portal.run(servers[0].aclose())
         if trainer.state.global_step < steps:
             raise InfrastructureError(
                 f"GRPO: the trainer ended after {trainer.state.global_step} of {steps} steps"
             )
+        self._bring_last(trainer)
+        if servers is not None:
+            portal.run(servers[0].aclose())
         trained = trainer.accelerator.unwrap_model(trainer.model)
-        if self.rank == 0:
-            trained.save_pretrained(self.folder.policy)
-            tokenizer.save_pretrained(self.folder.policy)
-            write_model_card(self.folder.policy, self.recipe)
+        self._save(trainer, trained, tokenizer)
         self.folder.mark_done("grpo", {"steps": steps})
-        return trained
+        return None if self.recipe.cluster.sharded else trained
+
+    def _bring_last(self, trainer: Any) -> None:
+        """Let the servers have what the last step made, if they are to be evaluated by."""
+        if not self.recipe.cluster.sharded or self._servers is None:
+            return
+        if self._servers[1] is not None:
+            self._servers[1].push(trainer)
+        else:
+            trainer.vllm_generation.sync_weights()
+
+    def _save(self, trainer: Any, trained: Any, tokenizer: Any) -> None:
+        """Write the trained policy; gathered by all processes, written by the first."""
+        adapters = self.recipe.policy.lora is not None
+        if adapters:
+            state = trained_state(trained)
+        else:
+            state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+        if self.rank != 0:
+            return
+        if adapters:
+            save_adapter(trained, state, self.folder.policy)
+        else:
+            # The masters were for learning; whoever serves it reads what it is computed in.
+            state = cast_state(state, computed_in(self.recipe))
+            trained.save_pretrained(self.folder.policy, state_dict=state)
+        tokenizer.save_pretrained(self.folder.policy)
+        write_model_card(self.folder.policy, self.recipe)
 
     def _play(self, temperature: float) -> PlaySettings:
         wanted = self.recipe.grpo
@@ -289,9 +350,10 @@ def teacher_of(recipe: Recipe, env: ToolEnv) -> Teacher | Demonstrations:
     return tiny_teacher(env, difficulty=level, seed=recipe.seed)
 
 
-def training_engine(recipe: RolloutRecipe) -> EngineSettings:
-    """Return the bounds of playing the episodes of one training step."""
-    return EngineSettings(recipe.concurrency, recipe.attempts, recipe.batch_seconds)
+def training_engine(recipe: RolloutRecipe, seconds: float | None = None) -> EngineSettings:
+    """Return the bounds of playing the episodes of one training step, in `seconds` if said."""
+    bound = recipe.batch_seconds if seconds is None else seconds
+    return EngineSettings(recipe.concurrency, recipe.attempts, bound)
 
 
 def evaluation_engine(recipe: RolloutRecipe) -> EngineSettings:
@@ -299,14 +361,30 @@ def evaluation_engine(recipe: RolloutRecipe) -> EngineSettings:
     return EngineSettings(recipe.concurrency, recipe.attempts)
 
 
-def servers_of(recipe: PolicyRecipe) -> tuple[VllmPolicy, WeightSync] | None:
-    """Return what samples on servers and what brings them the weights, if the recipe has any."""
+def servers_of(
+    recipe: PolicyRecipe, *, seconds: float | None = None
+) -> tuple[VllmPolicy, WeightSync | None] | None:
+    """Return what samples on servers and what brings them the weights, if the recipe has any.
+
+    `seconds` bounds one request. With NCCL the trainer itself brings the weights.
+    """
     if recipe.sampler == "transformers":
         return None
+    if not recipe.servers:
+        raise UsageError("policy.servers: none; expected addresses (qwq launch fills them in)")
+    policy = _vllm(recipe, seconds, ADAPTER if recipe.weights == "adapter" else None)
+    if recipe.weights == "nccl":
+        return policy, None
     assert recipe.served is not None
-    api_key = os.environ.get("VLLM_API_KEY")
-    policy = VllmPolicy(recipe.servers, api_key=api_key)
-    return policy, DiskWeightSync(recipe.served, recipe.servers, api_key=api_key)
+    kind = AdapterWeightSync if recipe.weights == "adapter" else DiskWeightSync
+    return policy, kind(recipe.served, recipe.servers, api_key=os.environ.get("VLLM_API_KEY"))
+
+
+def _vllm(recipe: PolicyRecipe, seconds: float | None, model: str | None) -> VllmPolicy:
+    """Return what samples from the servers' `model`, by default the one they were started on."""
+    settings = None if seconds is None else HttpSettings(seconds=seconds)
+    key = os.environ.get("VLLM_API_KEY")
+    return VllmPolicy(recipe.servers, model=model, settings=settings, api_key=key)
 
 
 def _versions() -> dict[str, str]:

@@ -18,6 +18,7 @@ import json
 import logging
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ class RunFolder:
             if not resume:
                 raise UsageError(f"run: {self.path} exists; give --resume, or name=... for another")
             # Read, not compared as text: it may have been written before there was some key.
-            if load_recipe(self.recipe) != recipe:
+            if _lasting(load_recipe(self.recipe)) != _lasting(recipe):
                 raise UsageError(f"run: {self.path} was begun with another recipe; see recipe.yaml")
         elif self.path.exists() and any(self.path.iterdir()):
             raise UsageError(f"run: {self.path} is not empty and holds no run; choose another name")
@@ -128,6 +129,12 @@ class RunFolder:
         if not isinstance(state, dict):
             raise UsageError(f"run: {self.state} is damaged; without it every phase is run again")
         return state
+
+
+def _lasting(recipe: Recipe) -> Recipe:
+    """Return a recipe without what a run may go on with otherwise: where its servers are."""
+    cluster = replace(recipe.cluster, port=1)
+    return replace(recipe, policy=replace(recipe.policy, servers=[]), cluster=cluster)
 
 
 def _row(path: Path, number: int, line: bytes) -> dict[str, Any]:

@@ -147,3 +147,17 @@ def stub_in_a_thread():
     loop.call_soon_threadsafe(loop.stop)
     thread.join()
     loop.close()
+
+
+async def test_an_adapter_has_the_context_of_the_model_below_it():
+    async with StubServer() as server:
+        server.models = [
+            {"id": "base", "max_model_len": 100},
+            {"id": "adapter", "max_model_len": None, "parent": "base"},
+        ]
+        policy = VllmPolicy(server.url, model="adapter")
+        await policy.generate(request("a"))
+
+        assert await policy.context() == 100
+        assert server.bodies[-1]["model"] == "adapter"
+        await policy.aclose()

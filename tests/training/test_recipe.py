@@ -11,7 +11,7 @@ import pytest
 from qwq_env.cli import main
 from qwq_env.errors import UsageError
 from qwq_env.training.recipe import Recipe, dump_recipe, load_recipe
-from qwq_env.training.recipe_yaml import read_yaml, write_yaml
+from qwq_env.training.recipe.yaml_values import read_yaml, write_yaml
 
 BOMB = "seed: 0\n" + "".join(
     f"a{i}: &a{i} [{', '.join(['x' if i == 0 else f'*a{i - 1}'] * 10)}]\n" for i in range(12)

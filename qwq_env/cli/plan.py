@@ -1,0 +1,101 @@
+"""`qwq plan RECIPE --gpus 8xH100`: what of a recipe fits on which GPUs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qwq_env.cli.arguments import add_recipe
+from qwq_env.text.characters import printable
+
+if TYPE_CHECKING:
+    from qwq_env.training.plan import Plan, Side
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `qwq plan`."""
+    parser = subparsers.add_parser(
+        "plan",
+        help="say what of a recipe fits on which GPUs",
+        description="Computed from the checkpoint's config alone. Exits 1 if it does not fit.",
+    )
+    add_recipe(parser)
+    parser.add_argument("--gpus", help="such as 8xH100; by default the recipe's cluster")
+    parser.add_argument("--config", type=Path, help="a config.json in place of the checkpoint's")
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the plan. Exit code 1 if something does not fit."""
+    from qwq_env.training.plan import gpus_of, make_plan, read_gpus  # noqa: PLC0415 - train extra
+    from qwq_env.training.recipe import load_recipe  # noqa: PLC0415 - likewise
+    from qwq_env.training.shapes import shape_of  # noqa: PLC0415 - likewise
+
+    recipe = load_recipe(arguments.recipe, arguments.overrides)
+    gpus = gpus_of(recipe) if arguments.gpus is None else read_gpus(arguments.gpus)
+    plan = make_plan(recipe, shape_of(recipe.policy.checkpoint, arguments.config), gpus)
+    if arguments.json:
+        print(json.dumps(_as_json(plan), indent=1))
+    else:
+        print(printable("\n".join(_as_text(plan))))
+    return 0 if plan.fits else 1
+
+
+def _as_text(plan: Plan) -> list[str]:
+    recipe, gpus = plan.recipe, plan.gpus
+    lines = [
+        f"{recipe.policy.checkpoint}: {plan.shape.parameters / 1e9:.2f} B parameters, rows of"
+        f" {recipe.grpo.context} tokens, {recipe.cluster.strategy}, on {gpus.count} × {gpus.kind}"
+    ]
+    for side in plan.sides:
+        each = f"each of the {side.gpus} GPUs that {side.name}"
+        each = each if side.gpus > 1 else f"the GPU that {side.name}s"
+        lines += ["", f"{each} (GB of {_gb(side.capacity)})"]
+        lines += [f"  {line.name:<12}{_gb(line.bytes):>7}  {line.why}" for line in side.lines]
+        lines.append(f"  {'together':<12}{_gb(side.used):>7}  {_verdict(side)}")
+    if plan.episodes is not None:
+        lines += ["", f"the servers hold {plan.episodes} episodes of {recipe.grpo.context} tokens"
+                  f" at a time; a step plays {recipe.grpo.episodes}"]  # fmt: skip
+    if not plan.fits:
+        lines += ["", "it would fit with (the nearest first):"]
+        lines += [f"  {change.what}: {_sizes(change.sides)}" for change in plan.changes]
+        if not plan.changes:
+            lines.append("  nothing that was tried")
+    return lines
+
+
+def _verdict(side: Side) -> str:
+    line = side.too_much
+    return "fits" if line is None else f"DOES NOT FIT; the first too much: {line.name}"
+
+
+def _sizes(sides: tuple[Side, ...]) -> str:
+    return ", ".join(f"{side.name} {_gb(side.used)} of {_gb(side.capacity)}" for side in sides)
+
+
+def _gb(size: float) -> str:
+    return f"{size / 1e9:.2f}" if size < 1e9 else f"{size / 1e9:.1f}"
+
+
+def _as_json(plan: Plan) -> dict[str, object]:
+    return {
+        "gpus": {"count": plan.gpus.count, "kind": plan.gpus.kind},
+        "parameters": plan.shape.parameters,
+        "fits": plan.fits,
+        "episodes_at_a_time": plan.episodes,
+        "sides": [
+            {
+                "name": side.name,
+                "gpus": side.gpus,
+                "capacity": round(side.capacity),
+                "used": round(side.used),
+                "too_much": None if side.too_much is None else side.too_much.name,
+                "lines": [{**line._asdict(), "bytes": round(line.bytes)} for line in side.lines],
+            }
+            for side in plan.sides
+        ],
+        "changes": [change.what for change in plan.changes],
+    }

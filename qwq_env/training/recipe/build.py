@@ -1,0 +1,123 @@
+"""From a file and `key=value` overrides to a `Recipe`, and back.
+
+Every key is a field in `schema.py`; an unknown one is refused with the nearest that exists.
+Overrides use dotted keys: `grpo.steps=20`. The recipe as it was run lies in the run's folder.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import yaml
+
+from qwq_env.errors import UsageError, brief, did_you_mean
+from qwq_env.training.recipe.schema import Recipe
+from qwq_env.training.recipe.yaml_values import read_yaml, read_yaml_file, write_yaml
+
+_MOST_SECTIONS: Final = 8
+
+
+def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe file and apply `key=value` overrides; every mistake is a `UsageError`."""
+    value = read_file(Path(path))
+    for override in overrides:
+        apply_override(value, override)
+    recipe = _build(Recipe, value, "")
+    assert isinstance(recipe, Recipe)
+    return recipe
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """Return what a recipe's file says, unchecked but for its form."""
+    value = read_yaml_file(path)
+    value = {} if value is None else value
+    if not isinstance(value, dict):
+        raise UsageError(f"recipe: {path}: {type(value).__name__}; expected keys and values")
+    return value
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """Return the recipe as YAML, every field written out."""
+    return write_yaml(dataclasses.asdict(recipe))
+
+
+def apply_override(value: dict[str, Any], override: str) -> None:
+    """Put what a `key=value` says into `value`, in place."""
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise UsageError(f"override: {brief(override)}; expected key=value, such as grpo.steps=20")
+    try:
+        override.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"override: {brief(override)}; expected text in UTF-8") from None
+    *sections, last = key.split(".")
+    if len(sections) > _MOST_SECTIONS:
+        raise UsageError(f"override: {brief(override)}; expected at most {_MOST_SECTIONS} dots")
+    for section in sections:
+        inner = value.setdefault(section, {})
+        if not isinstance(inner, dict):
+            name = brief(section)[1:-1]
+            raise UsageError(f"override: {brief(override)}; {name} has no fields")
+        value = inner
+    try:
+        value[last] = read_yaml(text)
+    except yaml.YAMLError:
+        value[last] = text
+
+
+def _build(kind: type, value: Mapping[str, Any], where: str) -> Any:
+    hints = typing.get_type_hints(kind)
+    for key in value:
+        if key not in hints:
+            name, hint = brief(key)[1:-1], did_you_mean(key, hints)
+            raise UsageError(f"recipe: {where}{name}: no such key{hint}; known: {', '.join(hints)}")
+    arguments = {key: _convert(hints[key], item, f"{where}{key}") for key, item in value.items()}
+    for field in dataclasses.fields(kind):
+        if field.metadata.get("positive") and field.name in arguments:
+            _check_positive(arguments[field.name], f"{where}{field.name}")
+    return kind(**arguments)
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        if not isinstance(value, Mapping):
+            raise UsageError(f"recipe: {where}: {brief(value)}; expected keys and values")
+        return _build(typing.cast(type, hint), value, f"{where}.")
+    if typing.get_origin(hint) is Literal:
+        choices = typing.get_args(hint)
+        if not isinstance(value, str) or value not in choices:
+            raise UsageError(f"recipe: {where}: {brief(value)}; expected {' or '.join(choices)}")
+        return value
+    if isinstance(hint, types.UnionType):
+        options = typing.get_args(hint)
+        return None if value is None else _convert(options[0], value, where)
+    if typing.get_origin(hint) is dict:
+        if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+            raise UsageError(f"recipe: {where}: {brief(value)}; expected names and values")
+        return dict(value)
+    if typing.get_origin(hint) is list:
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise UsageError(f"recipe: {where}: {brief(value)}; expected a list of names")
+        return value
+    return _scalar(hint, value, where)
+
+
+def _scalar(hint: type, value: Any, where: str) -> Any:
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        raise UsageError(f"recipe: {where}: {brief(value)}; expected {hint.__name__}")
+    if isinstance(value, int | float) and not 0 <= value < math.inf:
+        raise UsageError(f"recipe: {where}: {brief(value)}; expected 0 or more")
+    return value
+
+
+def _check_positive(value: float | None, where: str) -> None:
+    if value is not None and not 0 < value < math.inf:
+        raise UsageError(f"recipe: {where}: {brief(value)}; expected more than 0")

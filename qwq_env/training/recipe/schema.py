@@ -1,0 +1,411 @@
+"""Every key of a recipe: its type, its default, and one line of what it is.
+
+A key stands here only if the run honours it. What two keys must have to do with each other is
+checked where both are known, in `__post_init__`; what needs the checkpoint, in `check.py`.
+"""
+
+# ruff: noqa: RUF009 - key() is dataclasses.field with a line of what the key is
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+import re
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from qwq_env.errors import UsageError, brief
+from qwq_env.training.gpus import gpu_kind
+from qwq_env.training.recipe.trl_fields import check_trl
+
+_WEEK: Final = 604_800
+_BEYOND_A_BATCH: Final = 1800
+"""Seconds for what a step does besides its episodes; a cold start, too, is made by one process."""
+_BEYOND_A_TURN: Final = 300
+"""Seconds by which a request outlives its batch: the deadline of the batch is to end it."""
+
+
+def key(default: Any, what: str, *, positive: bool = False) -> Any:
+    """Declare a key: its default, one line of what it is, and whether it must be more than 0."""
+    metadata = {"what": what, "positive": positive}
+    if isinstance(default, type | list | dict):
+        factory = default if isinstance(default, type) else type(default)
+        return dataclasses.field(default_factory=factory, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentRecipe:
+    """The environment: a Gymnasium `id`, what is passed to it, and the bounds of an episode.
+
+    `tasks`, `tools`, `dialect` and `difficulty` that are left unsaid are the environment's own
+    defaults. `arguments` are whatever else its class takes, by name (`environment.arguments.x=1`).
+    One that it does not take is refused.
+    """
+
+    id: str = key("qwq/MathTool-v0", "the environment's Gymnasium id")
+    tasks: str | None = key(None, "a JSONL file or dataset id to train on")
+    heldout_tasks: str | None = key(None, "a JSONL file or dataset id to evaluate on")
+    tools: list[str] | None = key(None, "names of the tools")
+    dialect: str | None = key(None, "how the model writes calls: qwq, react, tags, fenced, ...")
+    difficulty: int | None = key(None, "of tasks that are made, not read", positive=True)
+    arguments: dict[str, Any] = key(dict, "whatever else the environment's class takes")
+    turns: int = key(4, "the most turns of an episode", positive=True)
+    tool_calls: int = key(8, "the most calls of an episode", positive=True)
+    seconds: float | None = key(
+        120.0, "wall time of an episode, after which it is lost; null: no bound", positive=True
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class LoraRecipe:
+    """Adapters of low rank are trained, and the weights stay as they are."""
+
+    rank: int = key(64, "rank of an adapter", positive=True)
+    alpha: int = key(64, "an adapter's output is scaled by alpha / rank", positive=True)
+    dropout: float = key(0.0, "of an adapter's input, in training")
+    targets: list[str] | None = key(None, "names of layers; null: all linear ones but the head")
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyRecipe:
+    """The policy: `tiny` is built from nothing; any other value is a checkpoint's folder or id.
+
+    `sampler` plays the episodes of training: the model itself, or vLLM `servers` (addresses; a key
+    for them is read from `VLLM_API_KEY`). `weights` says how the trained ones reach them: "disk"
+    writes them over the folder `served` that they were started on (`prepare_served` makes it),
+    "adapter" writes versions of the adapter below `served`, "nccl" is TRL's own connection to one
+    server. Evaluation is by the model itself, or by the servers if the model is sharded.
+    """
+
+    checkpoint: str = key("tiny", "tiny, or a checkpoint's folder or id")
+    hidden: int = key(64, "width of the tiny policy", positive=True)
+    layers: int = key(2, "layers of the tiny policy", positive=True)
+    heads: int = key(4, "attention heads of the tiny policy", positive=True)
+    key_value_heads: int = key(2, "heads of the tiny policy's keys and values", positive=True)
+    sampler: Literal["transformers", "vllm"] = key("transformers", "who plays the episodes")
+    servers: list[str] = key(list, "addresses of vLLM; qwq launch fills them in")
+    served: str | None = key(None, "the folder, seen by all, through which weights travel")
+    weights: Literal["disk", "adapter", "nccl"] = key("disk", "how weights reach the servers")
+    dtype: Literal["auto", "float32", "bfloat16"] = key(
+        "auto", "what is computed in; auto: bfloat16 on a GPU, float32 on a CPU"
+    )
+    attention: Literal["sdpa", "eager", "flash_attention_2"] = key("sdpa", "attention kernel")
+    lora: LoraRecipe | None = key(None, "adapters; null: all weights are trained")
+
+    def __post_init__(self) -> None:
+        # Positions are rotated in pairs of dimensions, so a head has an even number of them.
+        if self.hidden % (2 * self.heads):
+            raise UsageError(
+                f"policy.hidden: {self.hidden}; expected a multiple of twice policy.heads"
+                f" ({self.heads})"
+            )
+        if self.heads % self.key_value_heads:
+            raise UsageError(
+                f"policy.heads: {self.heads}; expected a multiple of policy.key_value_heads"
+                f" ({self.key_value_heads})"
+            )
+        if self.sampler == "transformers":
+            if self.attention == "flash_attention_2":
+                raise UsageError(
+                    "policy.attention: 'flash_attention_2'; expected sdpa or eager where the model"
+                    " itself samples, or policy.sampler=vllm"
+                )
+            return
+        if self.weights != "nccl" and self.served is None:
+            raise UsageError(f"policy.served: none; policy.weights={self.weights} needs a folder")
+        if (self.weights == "adapter") != (self.lora is not None):
+            raise UsageError(
+                f"policy.weights: {self.weights!r}; expected 'adapter' with policy.lora, and only"
+                " then: servers take adapters, or whole weights"
+            )
+        if self.weights == "nccl" and len(self.servers) > 1:
+            raise UsageError(
+                f"policy.servers: {len(self.servers)}; expected one, for TRL's NCCL connection has"
+                " one address (more engines: cluster.data_parallel)"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterRecipe:
+    """The GPUs: how many, which of them train and which serve. Without any it is a laptop.
+
+    Trainers take the first GPUs, servers the last `serve` of them. One server has
+    `tensor_parallel` × `data_parallel` GPUs of one node.
+    """
+
+    nodes: int = key(1, "machines", positive=True)
+    gpus: int = key(0, "GPUs of a machine; 0: CPU")
+    kind: str | None = key(None, "of GPU, such as H100: what does not fit there is refused")
+    serve: int = key(0, "how many of all GPUs serve; the others train")
+    strategy: Literal["ddp", "fsdp2", "zero3"] = key("ddp", "how the model lies on the trainers")
+    tensor_parallel: int = key(1, "GPUs over which a server's engine is split", positive=True)
+    data_parallel: int = key(1, "engines of one server", positive=True)
+    port: int = key(8000, "the first server's; the trainers' is 1000 higher", positive=True)
+
+    def __post_init__(self) -> None:
+        if self.kind is not None:
+            gpu_kind(self.kind, "cluster.kind")
+        total, engine = self.nodes * self.gpus, self.tensor_parallel * self.data_parallel
+        if self.gpus == 0:
+            for name in ("nodes", "kind", "serve", "tensor_parallel", "data_parallel", "strategy"):
+                default = ClusterRecipe.__dataclass_fields__[name].default
+                if getattr(self, name) != default:
+                    raise UsageError(
+                        f"cluster.{name}: {getattr(self, name)}; expected {default} without GPUs"
+                        " (cluster.gpus)"
+                    )
+        elif self.serve >= total:
+            raise UsageError(
+                f"cluster.serve: {self.serve}; expected less than all {total} GPUs: some must train"
+            )
+        if self.serve == 0 and engine > 1:
+            raise UsageError(
+                f"cluster.serve: 0; expected GPUs for tensor_parallel × data_parallel ({engine})"
+            )
+        if self.serve and (self.serve % engine or engine > self.gpus or self._straddles(engine)):
+            raise UsageError(
+                f"cluster.serve: {self.serve}; expected servers of tensor_parallel × data_parallel"
+                f" ({engine}) GPUs, each on one node of {self.gpus}"
+            )
+        if self.port > 64_000:
+            raise UsageError(f"cluster.port: {self.port}; expected at most 64000")
+
+    def _straddles(self, engine: int) -> bool:
+        first = self.train
+        starts = range(first, first + self.serve, engine)
+        return any(start // self.gpus != (start + engine - 1) // self.gpus for start in starts)
+
+    @property
+    def train(self) -> int:
+        """How many GPUs train."""
+        return self.nodes * self.gpus - self.serve
+
+    @property
+    def sharded(self) -> bool:
+        """Whether no process has the whole model."""
+        return self.strategy != "ddp"
+
+
+@dataclass(frozen=True, slots=True)
+class ColdStartRecipe:
+    """Supervised steps on transcripts of an imperfect teacher; 0 `steps` leaves them out.
+
+    `source` "teacher" does arithmetic with a calculator, whatever the environment; "solve" plays
+    the environment's own tasks as its `solve` says, a share `right` of them rightly.
+    """
+
+    steps: int = key(500, "supervised steps before reinforcement learning")
+    batch: int = key(64, "transcripts a step", positive=True)
+    transcripts: int = key(4096, "transcripts that the teacher writes", positive=True)
+    source: Literal["teacher", "solve"] = key(
+        "teacher", "who writes them: arithmetic, or the environment's own solve"
+    )
+    right: float = key(0.35, "the share that solve plays rightly")
+
+
+@dataclass(frozen=True, slots=True)
+class GrpoRecipe:
+    """GRPO. `episodes` a step in groups of `group`; `reward` "random" is the control.
+
+    `schedule` "linear" takes the learning rate down to 0 over the steps, "cosine" likewise.
+    A process takes its episodes through the model `micro_batch` at a time (unsaid: all at once, or
+    as many as `micro_batch_tokens` holds at full `context`), and steps once `accumulation` of them
+    have been added up (unsaid: once all have). `trl` passes on any other field of `GRPOConfig`.
+    """
+
+    steps: int = key(100, "optimizer steps", positive=True)
+    episodes: int = key(64, "episodes of a batch, over all processes", positive=True)
+    group: int = key(8, "episodes of one task, compared with each other")
+    learning_rate: float = key(5e-4, "the highest learning rate")
+    schedule: Literal["constant", "linear", "cosine"] = key("constant", "of the learning rate")
+    beta: float = key(0.0, "weight of the KL term; 0: no reference model")
+    temperature: float = key(1.0, "of sampling in training", positive=True)
+    max_completion_tokens: int = key(
+        160, "the most tokens after the prompt, tools' included", positive=True
+    )
+    context: int = key(1024, "the most tokens of prompt and completion", positive=True)
+    max_grad_norm: float = key(1.0, "gradients are scaled down to this norm")
+    save_steps: int = key(50, "steps between two checkpoints")
+    reward: Literal["environment", "random"] = key("environment", "random: the control")
+    micro_batch: int | None = key(None, "rows in one forward pass of a process", positive=True)
+    micro_batch_tokens: int | None = key(None, "or so many tokens, padding included", positive=True)
+    accumulation: int | None = key(None, "micro-batches of one optimizer step", positive=True)
+    gradient_checkpointing: bool = key(False, "recompute activations: less memory, more time")
+    fp32_masters: bool = key(True, "trained weights are float32; else policy.dtype")
+    trl: dict[str, Any] = key(dict, "any field of TRL's GRPOConfig that has no key here")
+
+    def __post_init__(self) -> None:
+        if self.group < 2 or self.episodes % self.group:
+            raise UsageError(
+                f"grpo.episodes: {self.episodes}; expected a multiple of grpo.group"
+                f" ({self.group}), which is 2 or more"
+            )
+        if self.micro_batch is not None and self.micro_batch_tokens is not None:
+            raise UsageError("grpo.micro_batch_tokens: expected it, or grpo.micro_batch, not both")
+        if self.micro_batch_tokens is not None and self.micro_batch_tokens < self.context:
+            raise UsageError(
+                f"grpo.micro_batch_tokens: {self.micro_batch_tokens}; expected at least"
+                f" grpo.context ({self.context}), for a row may be that long"
+            )
+        check_trl(self.trl)
+
+    def rows(self, world: int) -> int:
+        """Return the rows of a micro-batch of one of `world` processes.
+
+        Raises `UsageError` if its episodes cannot be cut into such, or accumulated as asked.
+        """
+        own = self.episodes // world
+        if self.micro_batch_tokens is not None:
+            most = self.micro_batch_tokens // self.context
+            rows = max(n for n in range(1, min(most, own) + 1) if own % n == 0)
+        else:
+            rows = own if self.micro_batch is None else self.micro_batch
+        if own % rows:
+            raise UsageError(
+                f"grpo.micro_batch: {rows}; expected a divisor of the {own} episodes of a process"
+            )
+        if self.accumulation is not None and (own // rows) % self.accumulation:
+            raise UsageError(
+                f"grpo.accumulation: {self.accumulation}; expected a divisor of the {own // rows}"
+                " micro-batches of a process"
+            )
+        return rows
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutRecipe:
+    """How episodes are played, in training and in evaluation.
+
+    `concurrency` bounds the episodes that a process has in progress, `attempts` how often one is
+    tried when our machinery fails. `batch_seconds` is the wall time for the episodes of one
+    training step, at most a week: what still runs then is truncated, what has not begun is masked.
+    Several processes wait for each other half an hour longer than that; evaluation has no such
+    bound. `thinking` "keep" leaves earlier thinking in the context, "strip" takes it out as QwQ's
+    chat template does (one row a turn; not for the dialects that feed tools back inside a turn).
+    """
+
+    concurrency: int = key(1024, "episodes in progress, of one process", positive=True)
+    attempts: int = key(3, "tries of an episode that our machinery lost", positive=True)
+    batch_seconds: float = key(1200.0, "wall time of the episodes of a step", positive=True)
+    thinking: Literal["keep", "strip"] = key("keep", "earlier thinking in the context")
+
+    def __post_init__(self) -> None:
+        check_batch_seconds("rollout.batch_seconds", self.batch_seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsRecipe:
+    """Seconds of wall time, in one place: episode < batch < request < ddp.
+
+    What is unsaid follows: `episode` from `environment.seconds`, `batch` from
+    `rollout.batch_seconds`, a request may outlive its batch by 5 minutes, and processes wait for
+    each other half an hour longer than any batch takes, for the weights that travel as well.
+    """
+
+    episode: float | None = key(None, "of an episode, which is lost then", positive=True)
+    batch: float | None = key(None, "of the episodes of a step", positive=True)
+    request: float | None = key(None, "of one turn on a server", positive=True)
+    ddp: float | None = key(None, "that processes wait for each other", positive=True)
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationRecipe:
+    """How many held-out `tasks` are played before and after, and episodes printed at the end."""
+
+    tasks: int = key(256, "held-out tasks of an evaluation", positive=True)
+    samples: int = key(10, "episodes printed at the end")
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A whole run; `name` is its folder below `runs/`."""
+
+    name: str = key("tiny", "the run's folder below runs/")
+    seed: int = key(0, "of everything that is drawn")
+    threads: int = key(1, "of torch, in each process", positive=True)
+    environment: EnvironmentRecipe = key(EnvironmentRecipe, "")
+    policy: PolicyRecipe = key(PolicyRecipe, "")
+    cluster: ClusterRecipe = key(ClusterRecipe, "")
+    cold_start: ColdStartRecipe = key(ColdStartRecipe, "")
+    grpo: GrpoRecipe = key(GrpoRecipe, "")
+    rollout: RolloutRecipe = key(RolloutRecipe, "")
+    limits: LimitsRecipe = key(LimitsRecipe, "")
+    evaluation: EvaluationRecipe = key(EvaluationRecipe, "")
+
+    def __post_init__(self) -> None:
+        if self.name in (".", "..") or not re.fullmatch(r"[^/\\\0]{1,100}", self.name):
+            raise UsageError(f"recipe: name: {brief(self.name)}; expected the name of one folder")
+        if self.seed >= 2**32:
+            raise UsageError(f"recipe: seed: {self.seed}; expected less than 2**32")
+        cluster, policy = self.cluster, self.policy
+        if policy.sampler == "transformers" and cluster.sharded:
+            raise UsageError(
+                f"cluster.strategy: {cluster.strategy!r} leaves no process a whole model to sample"
+                " from; expected policy.sampler=vllm"
+            )
+        if (policy.sampler == "vllm") != bool(cluster.serve) and cluster.gpus:
+            raise UsageError(
+                f"cluster.serve: {cluster.serve}; expected GPUs that serve with"
+                " policy.sampler=vllm, and none without"
+            )
+        if cluster.sharded and policy.checkpoint == "tiny":
+            raise UsageError(f"cluster.strategy: {cluster.strategy!r}; expected ddp for 'tiny'")
+        check_limits(self)
+        world = cluster.train or 1
+        if cluster.gpus and self.grpo.episodes % (world * self.grpo.group):
+            raise UsageError(
+                f"grpo.episodes: {self.grpo.episodes}; expected a multiple of grpo.group"
+                f" ({self.grpo.group}) times the GPUs that train ({world})"
+            )
+        self.grpo.rows(world)
+
+
+def batch_seconds(recipe: Recipe) -> float:
+    """Return the wall time for the episodes of one training step."""
+    said = recipe.limits.batch
+    return recipe.rollout.batch_seconds if said is None else said
+
+
+def episode_seconds(recipe: Recipe) -> float | None:
+    """Return the wall time of an episode, None for no bound."""
+    said = recipe.limits.episode
+    return recipe.environment.seconds if said is None else said
+
+
+def request_seconds(recipe: Recipe) -> float:
+    """Return the wall time of one turn on a server."""
+    said = recipe.limits.request
+    return batch_seconds(recipe) + _BEYOND_A_TURN if said is None else said
+
+
+def patience(recipe: Recipe) -> int:
+    """Return the seconds that processes wait for each other; more than any batch may take."""
+    said = recipe.limits.ddp
+    derived = max(batch_seconds(recipe) + _BEYOND_A_BATCH, request_seconds(recipe) + 60)
+    return math.ceil(derived if said is None else said)
+
+
+def check_limits(recipe: Recipe) -> None:
+    """Raise `UsageError` for the first limit that ends after the one it lies in."""
+    check_batch_seconds("limits.batch", batch_seconds(recipe))
+    in_order = [
+        ("limits.batch", batch_seconds(recipe)),
+        ("limits.request", request_seconds(recipe)),
+        ("limits.ddp", float(patience(recipe))),
+    ]
+    if recipe.limits.episode is not None:
+        in_order.insert(0, ("limits.episode", recipe.limits.episode))
+    for (name, seconds), (longer, more) in itertools.pairwise(in_order):
+        if seconds >= more:
+            raise UsageError(
+                f"{name}: {seconds:g} seconds; expected less than {longer} ({more:g}):"
+                " episode < batch < request < ddp"
+            )
+
+
+def check_batch_seconds(name: str, seconds: float) -> None:
+    """Raise `UsageError` for more than a week."""
+    if seconds > _WEEK:
+        raise UsageError(f"{name}: {seconds:g}; expected at most {_WEEK}, a week")

@@ -1,0 +1,193 @@
+"""In what precision, in what pieces and with which adapters a recipe is trained."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from accelerate import Accelerator
+from safetensors.torch import load_file
+
+from qwq_env.cli import main
+from qwq_env.errors import InfrastructureError, UsageError
+from qwq_env.training.adapter_sync import AdapterWeightSync
+from qwq_env.training.grpo import grpo_config
+from qwq_env.training.placement import autocast, check_placement, loading
+from qwq_env.training.recipe import load_recipe
+from qwq_env.training.run_folder import RunFolder
+from qwq_env.training.tiny.model import build_tiny_model
+
+TINY = Path(__file__).parents[2] / "recipes" / "tiny.yaml"
+SMALL = [
+    "cold_start.steps=1", "cold_start.transcripts=64", "grpo.steps=1", "grpo.episodes=16",
+    "grpo.max_completion_tokens=24", "evaluation.tasks=4", "evaluation.samples=1",
+]  # fmt: skip
+SERVERS = ["policy.sampler=vllm", "policy.servers=['http://x']", "policy.served=y"]
+
+
+def config(*overrides: str, world: int = 1):
+    return grpo_config(load_recipe(TINY, overrides), TINY.parent, world=world)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "weights", "casts"),
+    [
+        ([], torch.float32, False),
+        (["policy.dtype=bfloat16"], torch.float32, True),
+        (["policy.dtype=bfloat16", "grpo.fp32_masters=false"], torch.bfloat16, False),
+        (["policy.dtype=bfloat16", "policy.lora.rank=4"], torch.bfloat16, True),
+        (["policy.lora.rank=4"], torch.float32, False),
+    ],
+)
+def test_what_is_trained_is_float32_whatever_is_computed_in(overrides, weights, casts):
+    recipe = load_recipe(TINY, [*overrides, "policy.attention=eager"])
+
+    assert loading(recipe) == {"dtype": weights, "attn_implementation": "eager"}
+    assert autocast(recipe) is casts
+    assert config(*overrides).bf16 is casts
+
+
+@pytest.mark.parametrize(
+    ("overrides", "world", "rows", "added", "a_batch"),
+    [
+        ([], 1, 64, 1, 1),
+        (["grpo.micro_batch=4"], 2, 4, 8, 8),
+        (["grpo.micro_batch=4", "grpo.accumulation=2"], 2, 4, 2, 8),
+        (["grpo.micro_batch_tokens=5000"], 2, 4, 8, 8),
+        (["grpo.micro_batch_tokens=1024"], 1, 1, 64, 64),
+    ],
+)
+def test_a_batch_is_cut_into_micro_batches(overrides, world, rows, added, a_batch):
+    made = config(*overrides, world=world)
+
+    assert made.per_device_train_batch_size == rows
+    assert (made.gradient_accumulation_steps, made.steps_per_generation) == (added, a_batch)
+    assert made.generation_batch_size == 64
+
+
+def test_what_trl_is_told_besides():
+    made = config("grpo.trl.epsilon_high=0.28", "grpo.trl.loss_type=bnpo",
+                  "grpo.gradient_checkpointing=true", "limits.ddp=9999")  # fmt: skip
+
+    assert (made.epsilon_high, made.loss_type, made.ddp_timeout) == (0.28, "bnpo", 9999)
+    assert made.gradient_checkpointing is True
+    with pytest.raises(UsageError, match=r"^grpo\.trl: .*loss_type"):
+        config("grpo.trl.loss_type=best", "grpo.trl.use_liger_kernel=true")
+
+
+def test_tokens_that_servers_sampled_are_weighed_each_by_its_own_ratio():
+    assert config(*SERVERS).vllm_importance_sampling_mode == "token_truncate"
+    said = config(*SERVERS, "grpo.trl.vllm_importance_sampling_mode=sequence_mask")
+    assert said.vllm_importance_sampling_mode == "sequence_mask"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "environment", "processes", "told"),
+    [
+        (["cluster.gpus=1"], {}, 1, "cluster.gpus: 1; this machine has none"),
+        ([], {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}, 1, "started 'fsdp2'"),
+        ([], {"ACCELERATE_USE_DEEPSPEED": "true"}, 1, "started 'zero3'"),
+    ],
+)
+def test_processes_that_are_not_the_recipes(monkeypatch, overrides, environment, processes, told):
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match=told):
+        check_placement(load_recipe(TINY, overrides), processes)
+
+
+def test_adapters_need_peft(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"^policy\.lora: peft is not installed; pip install"):
+        check_placement(load_recipe(TINY, ["policy.lora.rank=4"]), 1)
+
+
+def test_a_run_goes_on_with_servers_at_other_addresses(tmp_path):
+    RunFolder(tmp_path / "run").claim(load_recipe(TINY, SERVERS), resume=False)
+    moved = load_recipe(TINY, [*SERVERS, "policy.servers=['http://z']", "cluster.port=9000"])
+    RunFolder(tmp_path / "run").claim(moved, resume=True)
+    with pytest.raises(UsageError, match="begun with another recipe"):
+        other = load_recipe(TINY, [*SERVERS, "grpo.micro_batch=2"])
+        RunFolder(tmp_path / "run").claim(other, resume=True)
+
+
+@pytest.mark.slow
+def test_a_step_in_bfloat16_in_micro_batches_leaves_a_checkpoint_in_bfloat16(tmp_path):
+    said = ["policy.dtype=bfloat16", "grpo.micro_batch=4", "grpo.gradient_checkpointing=true",
+            "policy.attention=eager"]  # fmt: skip
+    assert main(["train", str(TINY), "--runs", str(tmp_path), *SMALL, *said]) == 0
+
+    run = tmp_path / "tiny"
+    saved = load_file(run / "policy" / "model.safetensors")
+    masters = load_file(run / "checkpoints" / "checkpoint-1" / "model.safetensors")
+    assert {weight.dtype for weight in saved.values()} == {torch.bfloat16}
+    assert {weight.dtype for weight in masters.values()} == {torch.float32}
+
+
+@pytest.mark.slow
+def test_a_run_of_adapters_saves_adapters_and_goes_on_from_them(tmp_path):
+    pytest.importorskip("peft")
+    arguments = ["train", str(TINY), "--runs", str(tmp_path), *SMALL, "policy.lora.rank=4"]
+    assert main(arguments) == 0
+    run = tmp_path / "tiny"
+    state = json.loads((run / "state.json").read_text())
+    (run / "state.json").write_text(
+        json.dumps({k: state[k] for k in ("cold_start", "cold", "grpo")})
+    )
+
+    assert load_file(run / "policy" / "adapter_model.safetensors")
+    assert not (run / "policy" / "model.safetensors").exists()
+    assert main([*arguments, "--resume"]) == 0
+
+
+@pytest.fixture
+def adapted(tokenizer):
+    peft = pytest.importorskip("peft")
+    model = build_tiny_model(tokenizer, hidden=16, heads=2, layers=1)
+    lora = peft.LoraConfig(task_type="CAUSAL_LM", r=2, target_modules="all-linear")
+    return peft.get_peft_model(model, lora)
+
+
+def trainer(model, step: int) -> SimpleNamespace:
+    state = SimpleNamespace(global_step=step)
+    accelerator = Accelerator(cpu=True)
+    return SimpleNamespace(accelerator=accelerator, model=model, model_wrapped=model, state=state)
+
+
+def test_each_version_of_the_adapter_is_written_and_loaded_in_place(
+    adapted, weight_server, tmp_path
+):
+    weight_server.answers["/v1/load_lora_adapter"] = (200, {})
+    sync = AdapterWeightSync(tmp_path / "served", weight_server.url, api_key="secret")
+    for step in (0, 1, 2):
+        with torch.no_grad():
+            for weight in adapted.parameters():
+                weight += 1
+        sync.push(trainer(adapted, step))
+
+    path, body, key = weight_server.seen[-2]
+    assert (path, key) == ("/v1/load_lora_adapter", "Bearer secret")
+    assert body == {
+        "lora_name": "policy", "lora_path": str(tmp_path / "served" / "v000002"),
+        "load_inplace": True,
+    }  # fmt: skip
+    assert weight_server.seen[-1][0] == "/reset_prefix_cache"
+    assert sorted(each.name for each in (tmp_path / "served").iterdir()) == ["v000001", "v000002"]
+    written = load_file(Path(body["lora_path"]) / "adapter_model.safetensors")
+    now = {name.replace(".default", ""): weight for name, weight in adapted.named_parameters()
+           if weight.requires_grad}  # fmt: skip
+    assert written.keys() == now.keys()
+    assert all(torch.equal(written[name], now[name]) for name in now)
+
+
+def test_a_server_without_adapters_is_told_apart(adapted, weight_server, tmp_path, tokenizer):
+    sync = AdapterWeightSync(tmp_path, weight_server.url)
+    with pytest.raises(InfrastructureError, match="VLLM_ALLOW_RUNTIME_LORA_UPDATING"):
+        sync.push(trainer(adapted, 0))
+    with pytest.raises(UsageError, match=r"no adapter; expected policy\.lora"):
+        sync.push(trainer(build_tiny_model(tokenizer, hidden=16, heads=2, layers=1), 0))

@@ -1,0 +1,229 @@
+"""The plan's arithmetic: against what torch allocates at small sizes, and the figures of 32B."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache
+
+from qwq_env.cli import main
+from qwq_env.errors import UsageError
+from qwq_env.training.activations import gradient_bytes, layer_bytes
+from qwq_env.training.plan import GB, cache_bytes, make_plan, read_gpus
+from qwq_env.training.recipe import load_recipe
+from qwq_env.training.shapes import read_shape, shape_of
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+QWQ = shape_of("Qwen/QwQ-32B")
+SIZES = {
+    "hidden_size": 64, "intermediate_size": 160, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "head_dim": 16, "vocab_size": 96, "num_hidden_layers": 3,
+    "pad_token_id": None,
+}  # fmt: skip
+KINDS = ["qwen2", "qwen3", "llama", "mistral"]
+TOKENS = 64
+
+
+def small(kind: str, dtype: torch.dtype = torch.float32, **changed):
+    config = AutoConfig.for_model(kind, **{**SIZES, **changed})
+    model = AutoModelForCausalLM.from_config(config, dtype=dtype)
+    return model, read_shape({**config.to_dict(), "model_type": kind}, kind)
+
+
+def nbytes(tensors) -> int:
+    return sum(tensor.nbytes for tensor in tensors)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("tied", [True, False])
+def test_parameters_gradients_and_moments_are_counted(kind, tied):
+    model, shape = small(kind, tie_word_embeddings=tied)
+    weights = list(model.parameters())
+    optimizer = torch.optim.AdamW(weights, lr=1e-3)
+    model(torch.zeros(1, 4, dtype=torch.long)).logits.sum().backward()
+    optimizer.step()
+    moments = [v for state in optimizer.state.values() for v in state.values() if v.dim()]
+
+    assert nbytes(weights) == shape.parameters * 4
+    assert nbytes(weight.grad for weight in weights) == shape.parameters * 4
+    assert nbytes(moments) == 2 * shape.parameters * 4
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_adapters_are_counted(kind):
+    peft = pytest.importorskip("peft")
+    model, shape = small(kind)
+    adapted = peft.get_peft_model(
+        model, peft.LoraConfig(task_type="CAUSAL_LM", r=4, target_modules="all-linear")
+    )
+    trained = sum(w.numel() for w in adapted.parameters() if w.requires_grad)
+
+    assert trained == shape.lora_parameters(4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_keys_and_values_are_counted(kind):
+    model, shape = small(kind)
+    cache = DynamicCache(config=model.config)
+    with torch.no_grad():
+        model(torch.zeros(1, 5, dtype=torch.long), past_key_values=cache, use_cache=True)
+    held = nbytes(each for layer in cache.layers for each in (layer.keys, layer.values))
+
+    assert held == 5 * cache_bytes(shape, 4)
+
+
+def saved_bytes(model, *, autocast: bool) -> int:
+    """Return what the backward pass keeps besides weights, each storage once."""
+    weights = {weight.untyped_storage().data_ptr() for weight in model.parameters()}
+    kept = {}
+
+    def keep(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
+    with hooks, torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        model.model(torch.zeros(1, TOKENS, dtype=torch.long), use_cache=False)
+    return sum(t.untyped_storage().nbytes() for at, t in kept.items() if at not in weights)
+
+
+def per_layer(kind: str, dtype: torch.dtype, checkpointing: bool, **changed) -> float:
+    """Return the bytes that a token leaves in one more layer."""
+    sizes = []
+    for layers in (1, 3):
+        model, _ = small(kind, dtype, num_hidden_layers=layers, **changed)
+        model.train()
+        if checkpointing:
+            model.gradient_checkpointing_enable({"use_reentrant": False})
+        sizes.append(saved_bytes(model, autocast=dtype is torch.bfloat16))
+    return (sizes[1] - sizes[0]) / 2 / TOKENS
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("changed", [{}, {"intermediate_size": 512}, {"hidden_size": 128}])
+def test_activations_are_counted(kind, dtype, changed):
+    _, shape = small(kind, **changed)
+    measured = per_layer(kind, dtype, checkpointing=False, **changed)
+
+    assert layer_bytes(shape, dtype.itemsize) == pytest.approx(measured, rel=0.1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_checkpointing_keeps_each_layers_input_alone(dtype):
+    assert per_layer("qwen2", dtype, checkpointing=True) == pytest.approx(
+        SIZES["hidden_size"] * dtype.itemsize, rel=0.05
+    )
+
+
+def lines(gpus: str, *overrides: str, recipe: str = "qwq-32b") -> dict[str, float]:
+    loaded = load_recipe(RECIPES / f"{recipe}.yaml", overrides)
+    plan = make_plan(loaded, QWQ, read_gpus(gpus))
+    return {f"{side.name} {line.name}": line.bytes / GB for side in plan.sides
+            for line in side.lines}  # fmt: skip
+
+
+def states(held: dict[str, float]) -> float:
+    return sum(held[f"train {name}"] for name in ("weights", "gradients", "optimizer"))
+
+
+@pytest.mark.parametrize(("gpus", "expected"), [("16xH200", 65.5), ("24xH100", 32.8)])
+def test_states_of_32b_are_shared_out(gpus, expected):
+    assert states(lines(gpus)) == pytest.approx(expected, rel=0.01)
+
+
+@pytest.mark.parametrize(("context", "expected"), [(16_384, 10.7), (32_768, 21.5)])
+def test_activations_of_32b(context, expected):
+    held = lines("24xH100", f"grpo.context={context}")
+
+    assert held["train activations"] == pytest.approx(expected, rel=0.01)
+
+
+def test_one_layer_of_32b_recomputed_and_its_gradients():
+    kept, in_flight = layer_bytes(QWQ, 2), gradient_bytes(QWQ, 2)
+
+    assert kept == pytest.approx(0.328e6, rel=0.01)
+    assert kept + in_flight == pytest.approx(0.449e6, rel=0.01)
+
+
+def test_what_32b_is_otherwise():
+    assert QWQ.parameters * 2 == pytest.approx(65.5 * GB, rel=0.001)
+    assert cache_bytes(QWQ) * 131_072 == pytest.approx(34.4 * GB, rel=0.01)
+    assert QWQ.lora_parameters(64) * 2 == pytest.approx(1.07 * GB, rel=0.01)
+    recipe = load_recipe(RECIPES / "qwq-32b-lora.yaml")
+    assert make_plan(recipe, QWQ, read_gpus("8xH100")).episodes == pytest.approx(49, abs=2)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "gpus", "overrides", "fits"),
+    [
+        ("qwq-32b", "24xH100", [], True),
+        ("qwq-32b", "16xH200", ["grpo.context=32768"], True),
+        ("qwq-32b", "16xH100", [], False),
+        ("qwq-32b", "8xH100", [], False),
+        ("qwq-32b-lora", "8xH100", [], True),
+        ("qwq-32b-lora", "8xH100", ["grpo.context=32768"], True),
+        ("qwq-32b-lora", "2xL4", ["cluster.tensor_parallel=1"], False),
+    ],
+)
+def test_what_fits(capsys, recipe, gpus, overrides, fits):
+    code = main(["plan", str(RECIPES / f"{recipe}.yaml"), "--gpus", gpus, "--json", *overrides])
+
+    plan = json.loads(capsys.readouterr().out)
+    assert (code, plan["fits"]) == (0 if fits else 1, fits)
+    assert fits or any(side["too_much"] for side in plan["sides"])
+
+
+def test_the_nearest_change_fits_once_it_is_made(capsys):
+    path = str(RECIPES / "qwq-32b.yaml")
+    assert main(["plan", path, "--gpus", "24xH100", "grpo.gradient_checkpointing=false"]) == 1
+    text = capsys.readouterr().out
+
+    assert "the first too much: activations" in text
+    assert "  grpo.gradient_checkpointing=true: train" in text
+    assert main(["plan", path, "--gpus", "16xH100"]) == 1
+    found = capsys.readouterr().out
+    assert "policy.lora (rank 64): train" in found
+    assert "cluster.serve=4 cluster.data_parallel=1 grpo.episodes=384 (12 GPUs train)" in found
+    assert "24 GPUs (16 train): train" in found
+    lora = str(RECIPES / "qwq-32b-lora.yaml")
+    assert main(["plan", lora, "--gpus", "8xH100", "cluster.tensor_parallel=1"]) == 1
+    assert "cluster.tensor_parallel=2 (4 GPUs train): train" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("text", ["H100", "8xH1000", "0xH100", "8", "x", "-8xH100", "8xH100 2"])
+def test_gpus_that_are_none(text):
+    with pytest.raises(UsageError, match=r"^gpus: "):
+        read_gpus(text)
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ("{", "cannot be read"),
+        ("[]", "expected an object"),
+        ('{"model_type": "mamba"}', "model_type 'mamba'; the plan knows qwen2"),
+        ('{"model_type": "llama"}', "num_attention_heads: None; expected a whole number"),
+    ],
+)
+def test_a_config_that_cannot_be_planned_with(tmp_path, capsys, config, told):
+    path = tmp_path / "config.json"
+    path.write_text(config)
+    recipe = str(RECIPES / "qwq-32b.yaml")
+    code = main(["plan", recipe, "--gpus", "24xH100", "--config", str(path)])
+
+    error = capsys.readouterr().err
+    assert (code, len(error.splitlines())) == (2, 1)
+    assert told in error
+
+
+def test_a_cluster_that_cannot_hold_the_policy_is_refused_before_anything_is_loaded(capsys):
+    code = main(["train", str(RECIPES / "qwq-32b.yaml"), "cluster.nodes=2"])
+
+    error = capsys.readouterr().err
+    assert (code, len(error.splitlines())) == (2, 1)
+    assert "16 × H100 do not hold Qwen/QwQ-32B" in error
+    assert "it fits with" in error
