@@ -65,7 +65,7 @@ def test_a_batch_is_cut_into_micro_batches(overrides, world, rows, added, a_batc
 
     assert made.per_device_train_batch_size == rows
     assert (made.gradient_accumulation_steps, made.steps_per_generation) == (added, a_batch)
-    assert made.generation_batch_size == 64
+    assert made.generation_batch_size == rows * a_batch  # of one process, as here
 
 
 def test_what_trl_is_told_besides():
