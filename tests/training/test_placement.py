@@ -74,8 +74,8 @@ def test_what_trl_is_told_besides():
 
     assert (made.epsilon_high, made.loss_type, made.ddp_timeout) == (0.28, "bnpo", 9999)
     assert made.gradient_checkpointing is True
-    with pytest.raises(UsageError, match=r"^grpo\.trl: .*loss_type"):
-        config("grpo.trl.loss_type=best", "grpo.trl.use_liger_kernel=true")
+    with pytest.raises(UsageError, match=r"^grpo\.trl: .*clip_min"):
+        config("grpo.trl.vllm_importance_sampling_clip_min=5.0")
 
 
 def test_tokens_that_servers_sampled_are_weighed_each_by_its_own_ratio():
