@@ -102,7 +102,8 @@ def per_layer(kind: str, dtype: torch.dtype, checkpointing: bool, **changed) -> 
         model, _ = small(kind, dtype, num_hidden_layers=layers, num_key_value_heads=4, **changed)
         model.train()
         if checkpointing:
-            model.gradient_checkpointing_enable({"use_reentrant": False})
+            # The other kind keeps the same in a closure, where hooks do not see it.
+            model.gradient_checkpointing_enable({"use_reentrant": True})
         sizes.append(saved_bytes(model, autocast=dtype is torch.bfloat16))
     return (sizes[1] - sizes[0]) / 2 / TOKENS
 
