@@ -65,7 +65,7 @@ def test_a_batch_is_cut_into_micro_batches(overrides, world, rows, added, a_batc
 
     assert made.per_device_train_batch_size == rows
     assert (made.gradient_accumulation_steps, made.steps_per_generation) == (added, a_batch)
-    assert made.generation_batch_size == 64
+    assert made.generation_batch_size == rows * a_batch  # of one process, as here
 
 
 def test_what_trl_is_told_besides():
@@ -74,8 +74,8 @@ def test_what_trl_is_told_besides():
 
     assert (made.epsilon_high, made.loss_type, made.ddp_timeout) == (0.28, "bnpo", 9999)
     assert made.gradient_checkpointing is True
-    with pytest.raises(UsageError, match=r"^grpo\.trl: .*loss_type"):
-        config("grpo.trl.loss_type=best", "grpo.trl.use_liger_kernel=true")
+    with pytest.raises(UsageError, match=r"^grpo\.trl: .*clip_min"):
+        config("grpo.trl.vllm_importance_sampling_clip_min=5.0")
 
 
 def test_tokens_that_servers_sampled_are_weighed_each_by_its_own_ratio():

@@ -40,7 +40,7 @@ NODE = ["cluster.gpus=8", "cluster.strategy=fsdp2", "policy.checkpoint=Qwen/QwQ-
         (["grpo.micro_batch_tokens=100"], "expected at least grpo.context (1024)"),
         (["policy.dtype=fp16"], "policy.dtype: 'fp16'; expected auto or float32 or bfloat16"),
         (["policy.attention=flash_attention_2"], "expected sdpa or eager"),
-        (["policy.sampler=vllm"], "policy.served: none; policy.weights=disk needs a folder"),
+        (["policy.sampler=vllm"], "needs policy.servers and policy.served"),
         (["policy.sampler=vllm", "policy.served=x", "policy.lora.rank=4"], "expected 'adapter'"),
         (["policy.sampler=vllm", "policy.served=x", "policy.weights=adapter"], "with policy.lora"),
         (["policy.sampler=vllm", "policy.weights=nccl", "policy.servers=[a, b]"], "expected one"),

@@ -114,7 +114,10 @@ class PolicyRecipe:
                 )
             return
         if self.weights != "nccl" and self.served is None:
-            raise UsageError(f"policy.served: none; policy.weights={self.weights} needs a folder")
+            raise UsageError(
+                "policy.sampler: 'vllm' needs policy.servers and policy.served, the folder through"
+                f" which weights travel (policy.weights={self.weights})"
+            )
         if (self.weights == "adapter") != (self.lora is not None):
             raise UsageError(
                 f"policy.weights: {self.weights!r}; expected 'adapter' with policy.lora, and only"
