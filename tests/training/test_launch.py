@@ -31,7 +31,8 @@ def said(process: Process, option: str) -> str:
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_a_dry_run_prints_every_command_of_a_shipped_recipe(name, capsys):
+def test_a_dry_run_prints_every_command_of_a_shipped_recipe(name, capsys, monkeypatch):
+    monkeypatch.syspath_prepend(RECIPES.parent / "examples")
     assert main(["launch", str(RECIPES / f"{name}.yaml"), "--dry-run"]) == 0
     printed = capsys.readouterr().out
 

@@ -95,7 +95,10 @@ def test_what_is_unsaid_follows_from_what_is_said():
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_shipped_recipes_hold_and_are_read_again_as_they_are_shown(name, tmp_path, capsys):
+def test_shipped_recipes_hold_and_are_read_again_as_they_are_shown(
+    name, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.syspath_prepend(RECIPES.parent / "examples")
     path = RECIPES / f"{name}.yaml"
     assert main(["recipe", "show", str(path)]) == 0
     shown = tmp_path / "shown.yaml"
