@@ -8,6 +8,7 @@ name that requests ask for.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -132,8 +133,7 @@ def trained_state(model: Any) -> dict[str, torch.Tensor]:
 
 
 def _gathered(weight: Any) -> torch.Tensor:
-    import deepspeed  # noqa: PLC0415 - there is a weight of its own, so it is installed
-
+    deepspeed: Any = importlib.import_module("deepspeed")  # it made the weight, so it is there
     with deepspeed.zero.GatheredParameters([weight]):
         whole: torch.Tensor = weight.detach().clone()
     return whole

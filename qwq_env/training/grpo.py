@@ -19,7 +19,7 @@ from qwq_env.files.atomic import write_whole
 from qwq_env.training.checkpoint_seal import seal
 from qwq_env.training.curriculum import write_progress
 from qwq_env.training.importance import correct_importance
-from qwq_env.training.placement import autocast, loading, lora_config
+from qwq_env.training.placement import autocast, loading, lora_config, weights_in
 from qwq_env.training.progress import Phase
 from qwq_env.training.recipe import Recipe, dump_recipe
 from qwq_env.training.recipe.schema import patience
@@ -47,7 +47,9 @@ def make_trainer(
     paid = recipe.grpo.reward == "environment"
     arguments = grpo_config(recipe, folder.checkpoints, world=world)
     if model is None:
-        arguments.model_init_kwargs = loading(recipe)
+        # By name, for the arguments are written as JSON.
+        dtype = str(weights_in(recipe)).removeprefix("torch.")
+        arguments.model_init_kwargs = {**loading(recipe), "dtype": dtype}
     trainer = _Trainer(
         model=recipe.policy.checkpoint if model is None else model,
         args=arguments,

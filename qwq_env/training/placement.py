@@ -7,6 +7,7 @@ move where 99.7 % should. Weights that are not, below adapters, take no more tha
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 from typing import Any
@@ -56,8 +57,7 @@ def lora_config(recipe: Recipe) -> Any:
     lora = recipe.policy.lora
     if lora is None:
         return None
-    import peft  # noqa: PLC0415 - optional
-
+    peft: Any = importlib.import_module("peft")  # optional
     return peft.LoraConfig(
         task_type="CAUSAL_LM",
         r=lora.rank,

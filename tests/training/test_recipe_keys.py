@@ -65,6 +65,12 @@ NODE = ["cluster.gpus=8", "cluster.strategy=fsdp2", "policy.checkpoint=Qwen/QwQ-
         (["grpo.trl.top_p=0.9"], "grpo.trl.top_p: the run has its own sampling"),
         (["grpo.trl.epsilon=high"], "grpo.trl.epsilon: 'high'; expected float"),
         (["grpo.trl.num_iterations=true"], "grpo.trl.num_iterations: True; expected int"),
+        (["environment.difficulty=99"], "difficulty"),
+        (["environment.tasks=missing.jsonl"], "missing.jsonl"),
+        (
+            ["rollout.thinking=strip", "environment.dialect=fenced", "environment.tools=[python]"],
+            "expected 'keep'",
+        ),
         (["grpo.trl=3"], "grpo.trl: 3; expected names and values"),
     ],
 )

@@ -10,7 +10,8 @@ from qwq_env.dialect.base import Dialect
 from qwq_env.dialect.load_tokenizer import load_tokenizer
 from qwq_env.dialect.template_check import TemplateCheck
 from qwq_env.errors import UsageError, brief
-from qwq_env.registry import make_environment
+from qwq_env.rollout.play import check_thinking
+from qwq_env.training.environments import environments
 from qwq_env.training.plan import check_fit
 from qwq_env.training.recipe.schema import Recipe
 
@@ -22,10 +23,8 @@ def check_recipe(recipe: Recipe) -> None:
     A checkpoint that is not a folder here is left to whoever loads it.
     """
     check_fit(recipe)
-    said = recipe.environment
-    arguments = {"dialect": said.dialect, "tools": said.tools}
-    wanted = {name: value for name, value in arguments.items() if value is not None}
-    env = make_environment(said.id, {**wanted, **said.arguments})
+    env, _ = environments(recipe)
+    check_thinking(recipe.rollout.thinking, env.settings.dialect)
     folder = Path(recipe.policy.checkpoint)
     if recipe.policy.checkpoint != "tiny" and folder.is_dir():
         tokenizer = load_tokenizer(folder, field="policy.checkpoint")
