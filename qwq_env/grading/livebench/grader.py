@@ -5,7 +5,7 @@ function; coding goes to `CodeGrader` and its sandbox instead.
 """
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Self
 
 from qwq_env.errors import UsageError, brief
 from qwq_env.grading.code.grader import CodeGrader

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from qwq_env.grading.livebench.extract import (
-    between,
     boxed_content,
     edit_distance,
     plain,
@@ -190,7 +189,7 @@ def _claimed_formula(text: str) -> str | None:
 
 
 def _normalized(formula: str) -> str:
-    """What stands after the last `=`, in shape: the rules of Lewkowycz et al. (2022), appendix D."""
+    """What stands after the last `=`, in shape: by Lewkowycz et al. (2022), appendix D."""
     formula = formula.rpartition("=")[2]
     if formula.count("$") >= 2:
         formula = formula.split("$")[1]

@@ -23,10 +23,11 @@ _TRUTHS = ("yes", "no", "unknown")
 _BOLD = re.compile(r"\*\*([^*]+)\*\*")
 _TRIPLE_BOLD = re.compile(r"\*\*\*(\w+)\*\*\*")
 _WORD = re.compile(r"\w+")
-_NUMBERS = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
-    "sixteen seventeen eighteen nineteen twenty"
-).split()
+_NUMBERS = [
+    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"),
+    *("eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen"),
+    *("nineteen", "twenty"),
+]
 _SHAPES = ("tetrahedra", "tetrahedron", "triangle", "square")
 
 
