@@ -49,7 +49,8 @@ def _is_choice(letter: str, answer: str, statement: str) -> bool:
     parentheses; or the value of that choice near the end."""
     if letter * 4 in answer:
         return True
-    box = boxed_content(answer.replace(r"\\fbox{", r"\\boxed{"))
+    answer = answer.replace(r"\\fbox{", r"\\boxed{")
+    box = boxed_content(answer)
     if box and plain(box).lower() == letter.lower():
         return True
     value = dict(_CHOICE_VALUE.findall(statement)).get(letter, "").strip() or _NO_VALUE
@@ -116,12 +117,15 @@ def _on_last_line(answer: str) -> list[int | None]:
 
 
 def _behind_answer(answer: str) -> list[int | None]:
-    """The first digits of each item, up to the first item with anything else in it."""
+    """The first digits of each item, up to the first item with anything else in it.
+
+    Raises ValueError for digits that make no number (`²`), over which the official judge falls.
+    """
     numbers: list[int | None] = []
     for place, item in enumerate(answer.lower().rpartition("answer:")[2].split(",")):
         digits, alone = _first_digits(item.strip())
-        if digits:
-            numbers.append(_integer(digits))
+        if digits and digits != "₂":
+            numbers.append(int(digits))
         if place and not alone:
             break
     return numbers
