@@ -24,6 +24,7 @@ __all__ = ["column_class", "table_join"]
 _NO_WORD = re.compile(r"\W")
 _FENCES = ("```python", "```json", "```")
 _QUOTED_IN_BOX = re.compile(r"""\\text\{['|"](.{0,500}?)['|"]\}""")
+_MOST_LITERAL = 100_000
 _NO_LITERAL = (ValueError, TypeError, SyntaxError, MemoryError, RecursionError)
 
 
@@ -83,7 +84,9 @@ def _claimed_pairs(answer: str) -> dict[Any, Any]:
 
 
 def _literal(text: str) -> Any:
-    """The Python literal, None for what is none; nothing is executed."""
+    """The Python literal, None for what is none or far too long; nothing is executed."""
+    if len(text) > _MOST_LITERAL:
+        return None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a backslash in a string that escapes nothing

@@ -7,7 +7,7 @@ near those of the plot, in any number and with anything between them.
 """
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from qwq_env.grading.livebench.extract import (
@@ -23,6 +23,7 @@ from qwq_env.grading.score import Score
 __all__ = ["connections", "plot_unscrambling", "typos"]
 
 _GROUP = 4
+_LONGEST_SENTENCE = 10_000
 _APART = " --- "
 _PLOT_OPEN, _PLOT_CLOSE = "<PLOT_SUMMARY>", "</PLOT_SUMMARY>"
 _NO_SENTENCES = ("", _PLOT_CLOSE, "**End of Plot Summary**")
@@ -85,15 +86,35 @@ def plot_unscrambling(question: Mapping[str, Any], answer: str) -> Score:
     """
     reference = _sentences(question["ground_truth"], ("",))
     sentences = _sentences(_summary(answer), _NO_SENTENCES)
-    places: list[int | None] = []
-    for sentence in reference:
-        if nearest := difflib.get_close_matches(sentence, sentences, n=1, cutoff=0.0):
-            places.append(sentences.index(nearest[0]))
+    at = {sentence: place for place, sentence in reversed(list(enumerate(sentences)))}
+    places: list[int | None] = [at[_nearest(one, at)] for one in reference] if at else []
     distance = edit_distance(places, list(range(len(reference))))
     if distance == 0:
         return Score.right()
     value = 1 - distance / len(reference)
     return Score.partial(value, "different" if places else "no_answer", f"distance {distance}")
+
+
+def _nearest(sentence: str, candidates: Collection[str]) -> str:
+    """The candidate of the largest ratio to `sentence`; of several, the last by the alphabet.
+
+    It is the first that difflib's `get_close_matches` gives without a cutoff, found without the
+    ratios of those whose upper bound is too small.
+    """
+    if sentence in candidates:
+        return sentence
+    matcher = difflib.SequenceMatcher()
+    matcher.set_seq2(sentence)
+    best = (-1.0, "")
+    for candidate in candidates:
+        ratio = 0.0
+        if len(candidate) <= _LONGEST_SENTENCE:
+            matcher.set_seq1(candidate)
+            if matcher.real_quick_ratio() < best[0] or matcher.quick_ratio() < best[0]:
+                continue
+            ratio = matcher.ratio()
+        best = max(best, (ratio, candidate))
+    return best[1]
 
 
 def _summary(answer: str) -> str:

@@ -28,6 +28,7 @@ _CHOICE_TAIL = 20
 _NOISE = ("\\left", "\\right", "\\bigl", "\\bigr", "\\Bigl", "\\Bigr", "\\,", "\\;", "\n")
 _CONSTANTS = ("+C", "+ C", "+ c", "+c")
 _MOST_FORMULA = 2_000
+_MOST_NUMBERS = 10_000
 _SHORT_FRACTION = re.compile(r"frac([^{])(.)")
 _SHORT_ROOT = re.compile(r"sqrt([^{\[])")
 
@@ -70,6 +71,8 @@ def olympiad(question: Mapping[str, Any], answer: str) -> Score:
     reference = [int(number) for number in question["ground_truth"].split(",")]
     numbers = _claimed_numbers(answer)
     longer = max(len(numbers), len(reference))
+    if longer >= _MOST_NUMBERS:
+        return Score.wrong("too_long", f"{len(numbers)} numbers")
     value = 1 - edit_distance(numbers, reference) / longer
     if value == 1:
         return Score.right()
@@ -95,7 +98,12 @@ def _after_answer(answer: str) -> list[int | None]:
     text = lines[place].split("answer:")[1].replace("**", "").replace(".", "").strip()
     if not text and place < len(lines) - 1:
         text = lines[place + 1].replace("**", "").replace(".", "").strip()
-    return [_integer(_bare(item)) for item in text.split(",")]
+    return [_integer(_bare(item)) for item in _items(text)]
+
+
+def _items(text: str) -> list[str]:
+    """The items of a list, the last one with all that is beyond any list that counts."""
+    return text.split(",", _MOST_NUMBERS)
 
 
 def _bare(item: str) -> str:
@@ -107,12 +115,12 @@ def _in_box(answer: str) -> list[int | None]:
     if "\\boxed" not in answer:
         return []
     box = boxed_content(answer)
-    return [_integer(item) for item in plain(answer if box is None else box).split(",")]
+    return [_integer(item) for item in _items(plain(answer if box is None else box))]
 
 
 def _on_last_line(answer: str) -> list[int | None]:
     line = answer.strip().lower().rpartition("\n")[2]
-    digits = [_first_digits(item)[0] for item in line.split(",")]
+    digits = [_first_digits(item)[0] for item in _items(line)]
     return [_integer(number) for number in digits if number]
 
 
@@ -122,7 +130,7 @@ def _behind_answer(answer: str) -> list[int | None]:
     Raises ValueError for digits that make no number (`²`), over which the official judge falls.
     """
     numbers: list[int | None] = []
-    for place, item in enumerate(answer.lower().rpartition("answer:")[2].split(",")):
+    for place, item in enumerate(_items(answer.lower().rpartition("answer:")[2])):
         digits, alone = _first_digits(item.strip())
         if digits and digits != "₂":
             numbers.append(int(digits))
