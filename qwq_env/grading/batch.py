@@ -11,9 +11,10 @@ import importlib
 import json
 import time
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any, NamedTuple
 
 from qwq_env.errors import UsageError, unknown
@@ -21,7 +22,7 @@ from qwq_env.files.jsonl import read_object
 from qwq_env.grading.score import Score
 from qwq_env.grading.stored import TaskRows, decided_by_outcome, graded_row
 
-__all__ = ["KINDS", "Grader", "Summary", "grade_file", "load_grader"]
+__all__ = ["KINDS", "LIVEBENCH", "Grader", "Summary", "Tally", "grade_file", "load_grader"]
 
 KINDS: Mapping[str, str] = {
     "math": "qwq_env.grading.math",
@@ -31,6 +32,9 @@ KINDS: Mapping[str, str] = {
 }
 """Kind of row → module with `async def grade_row(row) -> Score` and `check_row(row)`, which refuses
 a row that cannot be used by raising `UsageError` before anything is graded."""
+
+LIVEBENCH = "livebench"
+"""The kind whose rows hold no more than an answer: its grader is made of the file of questions."""
 
 IN_FLIGHT = 256
 MOST_COMPLAINTS = 10
@@ -53,10 +57,32 @@ class _Line(NamedTuple):
 
 
 class Grader(NamedTuple):
-    """How rows of one kind are scored, and what refuses the malformed ones beforehand."""
+    """How rows of one kind are scored, and what refuses the malformed ones beforehand.
+
+    `group` names the parts that a row is counted under, from the whole to the part; `expected`
+    gives, for each part, the `question_id`s that should be there.
+    """
 
     grade: Callable[[Row], Awaitable[Score]]
     check: Callable[[Row], None]
+    group: Callable[[Row], tuple[str, ...] | None] = lambda row: None
+    expected: Mapping[tuple[str, ...], Sequence[str]] = MappingProxyType({})
+
+
+@dataclass(slots=True)
+class Tally:
+    """The verdicts of one part of the rows; `questions` are the ids that were answered."""
+
+    rows: int = 0
+    undecided: int = 0
+    total: float = 0.0
+    questions: set[str] = field(default_factory=set)
+
+    @property
+    def mean(self) -> float | None:
+        """Mean score of the decided rows; None when there are none."""
+        decided = self.rows - self.undecided
+        return self.total / decided if decided else None
 
 
 @dataclass(slots=True)
@@ -64,6 +90,7 @@ class Summary:
     """What a run counted: rows by verdict, reasons, the mean of the decided scores.
 
     Unusable rows are undecided too; `complaints` are the first of them, as `FILE:LINE: why`.
+    `groups` are the parts that the kind of row has.
     """
 
     rows: int = 0
@@ -74,6 +101,7 @@ class Summary:
     seconds: float = 0.0
     reasons: Counter[str] = field(default_factory=Counter)
     complaints: list[str] = field(default_factory=list)
+    groups: dict[tuple[str, ...], Tally] = field(default_factory=dict)
 
     @property
     def decided(self) -> int:
@@ -94,6 +122,16 @@ class Summary:
         self.unusable += unusable
         self.reasons[UNUSABLE if unusable else reason] += 1
 
+    def count_in(self, group: tuple[str, ...] | None, row: Row, value: float | None) -> None:
+        """Add one verdict to the part that the row is of, if it is of any."""
+        if group is None:
+            return
+        tally = self.groups.setdefault(group, Tally())
+        tally.rows += 1
+        tally.undecided += value is None
+        tally.total += value or 0.0
+        tally.questions.add(str(row.get("question_id")))
+
     def complain(self, complaint: str, strict: bool) -> None:
         """Note a row that cannot be used; `strict` raises `UsageError` instead."""
         if strict:
@@ -102,10 +140,22 @@ class Summary:
             self.complaints.append(complaint)
 
 
-def load_grader(kind: str) -> Grader:
-    """The grader of a kind; only its own module is imported. Raises `UsageError`."""
-    if kind not in KINDS:
-        raise unknown("kind", kind, KINDS)
+def load_grader(kind: str, questions: Path | None = None) -> Grader:
+    """The grader of a kind; only its own module is imported. Raises `UsageError`.
+
+    `livebench` needs the file or folder of its `questions`, and no other kind has any.
+    """
+    if kind not in (*KINDS, LIVEBENCH):
+        raise unknown("kind", kind, [*KINDS, LIVEBENCH])
+    if (questions is None) == (kind == LIVEBENCH):
+        told = "none" if questions is None else str(questions)
+        raise UsageError(
+            f"questions: {told}; expected LiveBench's, for the kind {LIVEBENCH!r} only"
+        )
+    if questions is not None:
+        rows = importlib.import_module("qwq_env.grading.livebench.rows")
+        grader: Grader = rows.stored_answers(questions)
+        return grader
     try:
         module = importlib.import_module(KINDS[kind])
     except ModuleNotFoundError as error:
@@ -134,7 +184,7 @@ async def grade_file(
     began = time.monotonic()
     _check_place(source, out)
     rows = _check_rows(source, grader, tasks, strict)
-    kept = _resumed(source, out, summary) if resume else _fresh(out)
+    kept = _resumed(source, out, summary, grader) if resume else _fresh(out)
     with out.open("r+b" if resume and out.exists() else "wb") as sink:
         sink.truncate(kept)
         sink.seek(kept)
@@ -170,6 +220,7 @@ async def _stream(
             reason = f"{UNUSABLE}: {score.detail}"
             summary.complain(f"{source}:{line.number}: {score.detail}", strict)
         summary.count(score.value, reason)
+        summary.count_in(grader.group(line.row), line.row, score.value)
         added = {"score": score.value, "reason": reason}
         sink.write(json.dumps({**line.row, **added}).encode() + b"\n")
         sink.flush()
@@ -267,7 +318,7 @@ def _fresh(out: Path) -> int:
     return 0
 
 
-def _resumed(source: Path, out: Path, summary: Summary) -> int:
+def _resumed(source: Path, out: Path, summary: Summary, grader: Grader) -> int:
     """Count what `out` holds already; returns the length in bytes that is whole."""
     if not out.exists():
         return 0
@@ -283,6 +334,7 @@ def _resumed(source: Path, out: Path, summary: Summary) -> int:
             if not isinstance(scored, dict) or _bare(scored) != _bare(_row(text)[0]):
                 raise UsageError(f"out: {out} is not from a run over {source} (line {number})")
             summary.count(scored.get("score"), str(scored.get("reason")))
+            summary.count_in(grader.group(scored), scored, scored.get("score"))
             whole += len(line)
     summary.resumed = summary.rows
     return whole
