@@ -1,4 +1,4 @@
-"""`qwq eval ENV_ID`: how well a policy does, with the error of it, and every episode kept."""
+"""`qwq eval BENCHMARK|ENV_ID`: how well a policy does, with its error, and every episode kept."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from qwq_env.errors import ServersGone, UsageError, brief
+from qwq_env.errors import ServersGone, UsageError, brief, unknown
+from qwq_env.evaluation.answers import most_samples, read_answers
+from qwq_env.evaluation.benchmarks import BENCHMARKS, find_benchmark
 from qwq_env.evaluation.folder import EvaluationFolder
 from qwq_env.evaluation.request import EvaluationRequest
 
@@ -18,17 +20,32 @@ if TYPE_CHECKING:
     from qwq_env.evaluation.summary import Mean, Summary
     from qwq_env.trajectory import Trajectory
 
+_PROMPT_TOKENS: Final = 8_192
+_MOST_NAMED: Final = 10
+
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `qwq eval`."""
     parser = subparsers.add_parser(
         "eval",
-        help="measure a policy in an environment",
+        help="measure a policy on a benchmark, or in an environment",
         description="Plays every task and keeps every episode. The policy is a checkpoint, or is"
         " asked on vLLM servers (with token ids; --checkpoint is the folder of its tokenizer) or at"
-        " a chat endpoint. Exit code 1: the servers died, and --resume goes on.",
+        " a chat endpoint, or its answers are stored in a file. A benchmark is played as its preset"
+        " says, as far as no option says otherwise. Exit code 1: the servers died, and --resume"
+        " goes on.",
     )
-    parser.add_argument("env_id", help="the environment, for example qwq/MathTool-v0")
+    parser.add_argument(
+        "env_id",
+        metavar="BENCHMARK|ENV_ID",
+        help=f"a benchmark ({', '.join(BENCHMARKS)}), or an environment, such as qwq/MathTool-v0",
+    )
+    parser.add_argument(
+        "--preset", help="a benchmark's protocol: qwq, as QwQ-32B was measured (default), official"
+    )
+    parser.add_argument(
+        "--data", metavar="PATH", help="a benchmark's file or folder, as published; else the hub"
+    )
     _add_policy(parser)
     _add_episodes(parser)
     parser.add_argument("--out", type=Path, required=True, help="the folder for what comes of it")
@@ -51,6 +68,9 @@ def _add_policy(parser: argparse.ArgumentParser) -> None:
     policy.add_argument("--model", help="the name to ask for (vLLM: by default the first it has)")
     policy.add_argument("--checkpoint", metavar="DIR", help="the folder of a checkpoint")
     policy.add_argument(
+        "--answers", metavar="FILE", help='stored answers: rows {"task_id" or "prompt", "response"}'
+    )
+    policy.add_argument(
         "--key-variable", default="OPENAI_API_KEY", help="holds the endpoint's key (OPENAI_API_KEY)"
     )
     policy.add_argument(
@@ -60,9 +80,9 @@ def _add_policy(parser: argparse.ArgumentParser) -> None:
         "--grace", type=float, default=5.0, help="seconds without any server until it ends (5)"
     )
     policy.add_argument("--seeded", action="store_true", help="send a seed with each request")
-    policy.add_argument("--temperature", type=float, default=1.0, help="1; 0 is greedy")
-    policy.add_argument("--top-p", type=float, default=1.0, help="1, which keeps everything")
-    policy.add_argument("--top-k", type=int, default=0, help="0, which keeps everything")
+    policy.add_argument("--temperature", type=float, help="1; 0 is greedy")
+    policy.add_argument("--top-p", type=float, help="1, which keeps everything")
+    policy.add_argument("--top-k", type=int, help="0, which keeps everything")
 
 
 def _add_episodes(parser: argparse.ArgumentParser) -> None:
@@ -71,7 +91,7 @@ def _add_episodes(parser: argparse.ArgumentParser) -> None:
         "--tasks", metavar="FILE|N", help="a task file or a set's name; or the first N tasks"
     )
     episodes.add_argument("--limit", type=int, metavar="N", help="the first N tasks only")
-    episodes.add_argument("--samples", type=int, default=1, metavar="K", help="episodes a task (1)")
+    episodes.add_argument("--samples", type=int, metavar="K", help="episodes a task (1)")
     episodes.add_argument("--split", default="heldout", help="where the tasks have any (heldout)")
     episodes.add_argument("--seed", type=int, default=0, help="of tools and, if sent, requests (0)")
     for name in ("--tools", "--dialect", "--difficulty", "--turns", "--tool-calls", "--seconds"):
@@ -82,9 +102,9 @@ def _add_episodes(parser: argparse.ArgumentParser) -> None:
             nargs="*" if name == "--tools" else None,
             help="in place of the environment's own",
         )
-    episodes.add_argument("--context", type=int, default=32_768, help="tokens, with the prompt")
-    episodes.add_argument("--completion", type=int, default=32_768, help="tokens after the prompt")
-    episodes.add_argument("--turn-tokens", type=int, default=32_768, help="tokens of a turn")
+    episodes.add_argument("--context", type=int, help="tokens, with the prompt (32768)")
+    episodes.add_argument("--completion", type=int, help="tokens after the prompt (32768)")
+    episodes.add_argument("--turn-tokens", type=int, help="tokens of a turn (32768)")
     episodes.add_argument("--thinking", choices=["keep", "strip"], default="keep")
     episodes.add_argument("--concurrency", type=int, default=64, help="episodes at a time (64)")
 
@@ -97,14 +117,20 @@ def run(arguments: argparse.Namespace) -> int:
     folder.check(settings, resume=arguments.resume)
     # What is loaded from here on takes seconds.
     try:
-        from qwq_env.evaluation.run import Place, make_player, run_evaluation  # noqa: PLC0415
+        from qwq_env.evaluation.run import (  # noqa: PLC0415
+            Place,
+            description,
+            make_player,
+            run_evaluation,
+        )
         from qwq_env.training.progress import Reporter  # noqa: PLC0415 - optional, as the others
     except ModuleNotFoundError as error:
         raise UsageError(f"{error.name} is not installed; pip install 'qwq-env[train]'") from None
-    env = request.make_environment()
+    data = request.load_data()
+    env = request.make_environment(data)
     urls = [arguments.endpoint] if arguments.endpoint else arguments.vllm
     place = Place(urls, arguments.key_variable, arguments.concurrency, arguments.grace)
-    player = make_player(request, place)
+    player = make_player(request, place, env)
     folder.begin(settings)
     size = request.size if request.size is not None else env.tasks.size
     total, stored = (size or 0) * request.samples, 0
@@ -117,7 +143,7 @@ def run(arguments: argparse.Namespace) -> int:
 
         try:
             summary = run_evaluation(
-                request, env, player, place, folder, count, journal=arguments.journal
+                request, env, player, place, folder, count, journal=arguments.journal, data=data
             )
         except (ServersGone, KeyboardInterrupt) as error:
             what = "interrupted" if isinstance(error, KeyboardInterrupt) else f"failed: {error}"
@@ -131,19 +157,17 @@ def run(arguments: argparse.Namespace) -> int:
     if failure:
         print(failure, file=sys.stderr)
         return code
-    print(json.dumps(asdict(summary)) if arguments.json else _table(summary, folder))
+    told = None if data is None else description(request, env, data)
+    if arguments.json:
+        print(json.dumps({**({} if told is None else {"benchmark": told}), **asdict(summary)}))
+    else:
+        print(_table(summary, folder, told))
     return code
 
 
 def _request(arguments: argparse.Namespace) -> EvaluationRequest:
     """Return what is asked for. Raises `UsageError` for what does not go together."""
-    policy: Literal["vllm", "chat", "transformers"] = "transformers"
-    if arguments.vllm and arguments.endpoint:
-        raise UsageError("vllm: and an endpoint as well; expected one of them")
-    if arguments.vllm or arguments.endpoint:
-        policy = "vllm" if arguments.vllm else "chat"
-    elif arguments.checkpoint is None:
-        raise UsageError("policy: none; expected --vllm, --endpoint or --checkpoint")
+    policy = _policy(arguments)
     tasks: str | None = arguments.tasks
     size: int | None = arguments.limit
     if tasks is not None and tasks.isascii() and tasks.isdecimal():
@@ -154,30 +178,94 @@ def _request(arguments: argparse.Namespace) -> EvaluationRequest:
         except ValueError:
             raise UsageError(f"tasks: {brief(tasks)}; expected fewer digits") from None
     names = (
-        "model", "checkpoint", "samples", "split", "seed", "dialect", "difficulty", "turns",
-        "tool_calls", "seconds", "temperature", "top_p", "top_k", "context", "completion",
-        "turn_tokens", "thinking", "seeded",
+        "model", "checkpoint", "split", "seed", "dialect", "difficulty", "turns", "tool_calls",
+        "seconds", "thinking", "seeded", "answers", "data",
     )  # fmt: skip
+    benchmark, preset = _benchmark(arguments)
     return EvaluationRequest(
-        arguments.env_id,
+        arguments.env_id if benchmark is None else find_benchmark(benchmark).environment,
         policy,
         native_tools=not arguments.text_tools,
         tasks=tasks,
         size=size,
         tools=None if arguments.tools is None else tuple(arguments.tools),
+        benchmark=benchmark,
+        preset=preset,
+        **_sampling(arguments, benchmark, preset),
         **{name: getattr(arguments, name) for name in names},
     )
 
 
-def _table(summary: Summary, folder: EvaluationFolder) -> str:
+def _policy(arguments: argparse.Namespace) -> Literal["vllm", "chat", "transformers", "answers"]:
+    given = {
+        "vllm": ("vllm", arguments.vllm),
+        "an endpoint": ("chat", arguments.endpoint),
+        "answers": ("answers", arguments.answers),
+    }
+    named = [name for name, (_, value) in given.items() if value]
+    if len(named) > 1:
+        raise UsageError(f"{named[0]}: and {named[1]} as well; expected one of them")
+    if named:
+        kind: Literal["vllm", "chat", "answers"] = given[named[0]][0]
+        return kind
+    if arguments.checkpoint is None:
+        raise UsageError("policy: none; expected --vllm, --endpoint, --checkpoint or --answers")
+    return "transformers"
+
+
+def _benchmark(arguments: argparse.Namespace) -> tuple[str | None, str | None]:
+    """Return benchmark and preset, None for an environment."""
+    name: str = arguments.env_id
+    if name in BENCHMARKS:
+        preset = arguments.preset or "qwq"
+        find_benchmark(name).protocol(preset)
+        return name, preset
+    for option in ("preset", "data"):
+        if (value := getattr(arguments, option)) is not None:
+            raise UsageError(f"{option}: {value!r}; {name} is no benchmark, and has none")
+    if "/" not in name and ":" not in name:
+        raise unknown("benchmark", name, BENCHMARKS)
+    return None, None
+
+
+def _sampling(
+    arguments: argparse.Namespace, benchmark: str | None, preset: str | None
+) -> dict[str, Any]:
+    """Return how is sampled: as the options say, else the benchmark's protocol, else plainly."""
+    values: dict[str, Any] = {
+        "samples": 1, "temperature": 1.0, "top_p": 1.0, "top_k": 0, "completion": 32_768,
+        "turn_tokens": 32_768, "context": 32_768,
+    }  # fmt: skip
+    if benchmark is not None and preset is not None:
+        protocol = find_benchmark(benchmark).protocol(preset)
+        tokens = protocol.tokens
+        values |= {"samples": protocol.samples, **asdict(protocol.sampling)}
+        # The prompt does not count against what a protocol lets a model write.
+        values |= {"completion": tokens, "turn_tokens": tokens, "context": tokens + _PROMPT_TOKENS}
+    given = {name: getattr(arguments, name) for name in values}
+    if arguments.answers is not None and given["samples"] is None:
+        given["samples"] = most_samples(read_answers(Path(arguments.answers)))
+    return values | {name: value for name, value in given.items() if value is not None}
+
+
+def _table(
+    summary: Summary, folder: EvaluationFolder, told: Mapping[str, Any] | None = None
+) -> str:
     lines = [
+        *(() if told is None else _protocol_lines(told)),
         f"accuracy    {_mean(summary.accuracy)}",
+        *_sample_lines(summary),
+        *(f"  in {name:<8} {_mean(mean)}" for name, mean in summary.groups.items()),
         *(f"  in {name:<8} {_mean(mean)}" for name, mean in summary.members.items()),
         f"reward      {_mean(summary.reward)}",
         f"episodes    {summary.episodes} of {summary.tasks} tasks",
         f"truncated   {_counts(summary.truncated)}",
         f"lost        {_counts(summary.lost)}",
+        *(f"  {name}" for name in summary.lost_episodes[:_MOST_NAMED]),
     ]
+    if summary.undecided:
+        lines.append(f"undecided   {len(summary.undecided)}: in no mean, by no judge's word wrong")
+        lines += [f"  {name}" for name in summary.undecided[:_MOST_NAMED]]
     if summary.tool_call_rate is not None:
         lines.append(f"call a tool {summary.tool_call_rate:.3f}")
     if summary.sampled_tokens is not None:
@@ -185,6 +273,37 @@ def _table(summary: Summary, folder: EvaluationFolder) -> str:
     if summary.lost:
         lines.append("the same command with --resume plays the lost ones again")
     return "\n".join([*lines, f"written to  {folder.path}/"])
+
+
+def _protocol_lines(told: Mapping[str, Any]) -> list[str]:
+    other = ", ".join(f"{name} {value}" for name, value in told["other_than_preset"].items())
+    of = "" if told["published_tasks"] in (None, told["tasks"]) else (
+        f" of {told['published_tasks']} published"
+    )  # fmt: skip
+    left_out = f"; {told['left_out']} left out" if told["left_out"] else ""
+    lines = [
+        f"{told['name']:<11} {told['title']}",
+        f"preset      {told['preset']}" + (f", but for {other}" if other else ""),
+        f"data        {told['data']}, {told['tasks']} tasks{of}{left_out}",
+        f"sha256      {told['sha256']}",
+    ]
+    return [*lines, *(f"{name:<11} {told[name]}" for name in ("judge", "metric", "source"))]
+
+
+def _sample_lines(summary: Summary) -> list[str]:
+    lines = []
+    if summary.interval is not None:
+        low, high = summary.interval
+        lines.append(f"  95 %      {low:.4f} to {high:.4f}")
+    if summary.passes:
+        most = max(summary.passes)
+        lines += [
+            f"  avg@{most:<6}{_mean(summary.average)}",
+            f"  pass@{most:<5}{_mean(summary.passes[most])}",
+        ]
+        if summary.consensus is not None:
+            lines.append(f"  cons@{most:<5}{_mean(summary.consensus)}")
+    return [*lines, *(f"  {name:<9} {_mean(mean)}" for name, mean in summary.measures.items())]
 
 
 def _mean(mean: Mean | None) -> str:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from qwq_env.evaluation.heldout import summarize as summarize
     from qwq_env.evaluation.request import EvaluationRequest as EvaluationRequest
     from qwq_env.evaluation.run import run_evaluation as run_evaluation
-    from qwq_env.evaluation.summary import Mean as Mean
+    from qwq_env.evaluation.statistics import Mean as Mean
     from qwq_env.evaluation.summary import Summary as Summary
     from qwq_env.evaluation.summary import summarize_evaluation as summarize_evaluation
 else:
@@ -23,7 +23,8 @@ else:
         {
             "request": "EvaluationRequest",
             "run": "run_evaluation",
-            "summary": "Summary Mean summarize_evaluation",
+            "statistics": "Mean",
+            "summary": "Summary summarize_evaluation",
             "heldout": "Result evaluate summarize",
             "cheats": "Paid audit_rewards faults is_sound",
         },

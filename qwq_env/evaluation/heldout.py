@@ -58,7 +58,14 @@ def evaluate(
     `EpisodeStore.played`); `on_episode` is not called with them. With a `journal` those that had
     not ended go on where they were.
     """
-    assignments = [
+    assignments = assignments_of(env, size=size, samples=samples, seed=seed)
+    engine = Engine(env, policy, codec, play=play, settings=settings, journal=journal)
+    return portal.run(engine.run(assignments[rank::world], on_episode, played=played))
+
+
+def assignments_of(env: ToolEnv, *, size: int, samples: int, seed: int) -> list[Assignment]:
+    """Return the episodes that `evaluate` plays, those of a task side by side."""
+    return [
         Assignment(
             task,
             f"evaluation.{index}" if samples == 1 else f"evaluation.{index}.{sample}",
@@ -67,8 +74,6 @@ def evaluate(
         for index, task in enumerate(islice(env.tasks, size))
         for sample in range(samples)
     ]
-    engine = Engine(env, policy, codec, play=play, settings=settings, journal=journal)
-    return portal.run(engine.run(assignments[rank::world], on_episode, played=played))
 
 
 def summarize(trajectories: Sequence[Trajectory], members: Collection[str] = ()) -> Result:
@@ -82,7 +87,7 @@ def summarize(trajectories: Sequence[Trajectory], members: Collection[str] = ())
     if trajectories and summary.accuracy is None:
         first = trajectories[0].outcome
         raise InfrastructureError(f"all episodes were lost; {first.reason}: {first.detail}")
-    lost = sum(summary.lost.values())
+    lost = sum(summary.lost.values()) + len(summary.undecided)
     return Result(
         episodes=summary.episodes,
         accuracy=summary.accuracy.value if summary.accuracy else 0.0,

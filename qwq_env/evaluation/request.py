@@ -6,7 +6,6 @@ that was interrupted may go on elsewhere.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,6 +15,8 @@ from qwq_env.chat_model import Sampling
 from qwq_env.checks import check_whole
 from qwq_env.env import ToolEnv
 from qwq_env.errors import UsageError
+from qwq_env.evaluation.benchmarks import find_benchmark
+from qwq_env.evaluation.benchmarks.data import BenchmarkData, digest, load_data
 from qwq_env.registry import make_environment
 from qwq_env.rollout.play import PlaySettings
 
@@ -25,12 +26,14 @@ class EvaluationRequest:
     """The first `size` of `tasks`, `samples` episodes each, in an environment with a policy.
 
     `policy` "vllm" is asked with token ids and needs the folder of its tokenizer in `checkpoint`;
-    "chat" is asked with messages for `model`; "transformers" is the `checkpoint` itself. What is
-    None is the environment's own. `seeded` sends a server a seed with each request.
+    "chat" is asked with messages for `model`; "transformers" is the `checkpoint` itself, "answers"
+    the file that `answers` names. What is None is the environment's own. `seeded` sends a server a
+    seed with each request. Of a `benchmark`, played as `preset` says, tasks and environment are
+    known: `data` names a file or a folder of it, None the hub.
     """
 
     environment: str
-    policy: Literal["vllm", "chat", "transformers"]
+    policy: Literal["vllm", "chat", "transformers", "answers"]
     model: str | None = None
     checkpoint: str | None = None
     native_tools: bool = True
@@ -53,6 +56,10 @@ class EvaluationRequest:
     completion: int = 32_768
     turn_tokens: int = 32_768
     thinking: Literal["keep", "strip"] = "keep"
+    answers: str | None = None
+    benchmark: str | None = None
+    preset: str | None = None
+    data: str | None = None
 
     def __post_init__(self) -> None:
         check_whole("samples", self.samples)
@@ -61,12 +68,16 @@ class EvaluationRequest:
         self.play_settings()
         if self.policy == "chat" and self.model is None:
             raise UsageError("model: none; expected the name that the endpoint knows it by")
-        if self.policy != "chat" and self.checkpoint is None:
+        if self.policy in ("vllm", "transformers") and self.checkpoint is None:
             raise UsageError("checkpoint: none; expected the folder of the policy's tokenizer")
         if self.checkpoint is not None and not Path(self.checkpoint).is_dir():
             raise UsageError(f"checkpoint: {self.checkpoint!r} is no folder")
-        if self.tasks is not None and Path(self.tasks).suffix and not Path(self.tasks).exists():
-            raise UsageError(f"tasks: {self.tasks!r} does not exist")
+        for name in ("tasks", "data", "answers"):
+            path = getattr(self, name)
+            if path is not None and Path(path).suffix and not Path(path).exists():
+                raise UsageError(f"{name}: {path!r} does not exist")
+        if self.benchmark is not None and self.tasks is not None:
+            raise UsageError(f"tasks: {self.tasks!r}; a benchmark's own are taken from --data")
 
     def play_settings(self) -> PlaySettings:
         """Return how the episodes are generated."""
@@ -79,25 +90,43 @@ class EvaluationRequest:
         )
 
     def settings(self) -> dict[str, Any]:
-        """Return all of it as JSON, and a digest of the file of tasks: its name may stay."""
-        file = None if self.tasks is None else Path(self.tasks)
-        digest = None
-        if file is not None and file.is_file():
-            with file.open("rb") as content:
-                digest = hashlib.file_digest(content, "sha256").hexdigest()
+        """Return all of it as JSON, and digests of the files that it names: names may stay."""
         tools = None if self.tools is None else list(self.tools)
-        return {**asdict(self), "tools": tools, "tasks_sha256": digest}
+        digests = {"tasks_sha256": self.tasks}
+        if self.benchmark is not None:
+            digests["data_sha256"] = self.data
+        if self.answers is not None:
+            digests["answers_sha256"] = self.answers
+        hashes = {
+            name: None
+            if path is None or not (Path(path).is_file() or name == "data_sha256")
+            else digest(Path(path))
+            for name, path in digests.items()
+        }
+        return {**asdict(self), "tools": tools, **hashes}
 
-    def make_environment(self) -> ToolEnv:
-        """Make the environment. Raises `UsageError` for what it does not take, and for endless
-        tasks without a `size`."""
+    def load_data(self) -> BenchmarkData | None:
+        """Load the benchmark's data, None where there is no benchmark. See `load_data`."""
+        if self.benchmark is None:
+            return None
+        assert self.preset is not None
+        return load_data(find_benchmark(self.benchmark), self.preset, self.data)
+
+    def make_environment(self, data: BenchmarkData | None = None) -> ToolEnv:
+        """Make the environment, of a benchmark with its `data`.
+
+        Raises `UsageError` for what it does not take, and for endless tasks without a `size`.
+        """
         said: Mapping[str, Any] = {
-            "tasks": self.tasks,
+            "tasks": self.tasks if data is None else data.tasks,
             "tools": self.tools,
             "dialect": self.dialect,
             "difficulty": self.difficulty,
         }
         given = {name: value for name, value in said.items() if value is not None}
+        if self.benchmark is not None and self.preset is not None:
+            protocol = find_benchmark(self.benchmark).protocol(self.preset)
+            given = {**protocol.arguments, **given}
         env = make_environment(self.environment, given, split=self.split)
         if env.tasks.size is None and self.size is None:
             raise UsageError("tasks: there is no end of them; expected --tasks N or --limit N")
@@ -107,5 +136,8 @@ class EvaluationRequest:
             if (value := getattr(self, name)) is not None
         }
         limits = replace(env.settings.limits, **bounds)
-        env.settings = replace(env.settings, limits=limits)
+        rubric = env.settings.rubric
+        if self.benchmark is not None and (beside := find_benchmark(self.benchmark).measures):
+            rubric = replace(rubric, components=(*rubric.components, *beside))
+        env.settings = replace(env.settings, limits=limits, rubric=rubric)
         return env

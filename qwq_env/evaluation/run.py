@@ -5,21 +5,25 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from qwq_env import portal
 from qwq_env.chat_model import ChatModel
 from qwq_env.dialect.codec import TokenCodec
 from qwq_env.dialect.load_tokenizer import load_tokenizer
 from qwq_env.env import ToolEnv
+from qwq_env.evaluation.answers import StoredAnswers, match_answers, read_answers
+from qwq_env.evaluation.benchmarks import about, find_benchmark
+from qwq_env.evaluation.benchmarks.data import BenchmarkData
 from qwq_env.evaluation.folder import EvaluationFolder
-from qwq_env.evaluation.heldout import evaluate
+from qwq_env.evaluation.heldout import assignments_of, evaluate
 from qwq_env.evaluation.request import EvaluationRequest
-from qwq_env.evaluation.summary import Summary, summarize_evaluation
+from qwq_env.evaluation.summary import Reading, Summary, summarize_evaluation
 from qwq_env.files.atomic import write_whole
 from qwq_env.journal import Journal
 from qwq_env.rollout.engine import EngineSettings
@@ -50,8 +54,16 @@ class Player(NamedTuple):
     codec: TokenCodec | None
 
 
-def make_player(request: EvaluationRequest, place: Place) -> Player:
-    """Make the policy. Raises `UsageError` for what cannot be one."""
+def make_player(request: EvaluationRequest, place: Place, env: ToolEnv) -> Player:
+    """Make the policy. Raises `UsageError` for what cannot be one, and for a file of answers none
+    of which is to a task of `env`."""
+    if request.policy == "answers":
+        assert request.answers is not None
+        size = request.size if request.size is not None else env.tasks.size
+        assert size is not None
+        episodes = assignments_of(env, size=size, samples=request.samples, seed=request.seed)
+        matched = match_answers(read_answers(Path(request.answers)), episodes)
+        return Player(StoredAnswers(matched.turns), None)
     if request.policy == "chat":
         assert request.model is not None
         chat = OpenAIChat(
@@ -94,8 +106,11 @@ def run_evaluation(
     on_episode: Callable[[Trajectory | None], None],
     *,
     journal: bool = False,
+    data: BenchmarkData | None = None,
 ) -> Summary:
     """Play what is missing in `folder`, write the summary there, and return it.
+
+    Of a benchmark with its `data`, the summary says what was played (`description`).
 
     With a `journal`, or where one is there, episodes go on in their middle (`qwq_env.journal`).
     `on_episode` is called with None for each episode that was there, and then with each as it ends.
@@ -125,7 +140,49 @@ def run_evaluation(
             )  # fmt: skip
         finally:
             portal.run(player.policy.aclose())
-    summary = summarize_evaluation(trajectories, env.members)
-    told = {**asdict(summary), "seconds": round(time.perf_counter() - began, 1)}
+    summary = summarize_evaluation(trajectories, env.members, reading_of(request, env, size))
+    described = {} if data is None else {"benchmark": description(request, env, data)}
+    told = {**described, **asdict(summary), "seconds": round(time.perf_counter() - began, 1)}
     write_whole(folder.summary, json.dumps(told, indent=1) + "\n")
     return summary
+
+
+def reading_of(request: EvaluationRequest, env: ToolEnv, size: int) -> Reading:
+    """Return what the benchmark of a request looks at; nothing more without one."""
+    if request.benchmark is None:
+        return Reading()
+    benchmark = find_benchmark(request.benchmark)
+    group = benchmark.group
+    groups = {} if group is None else {t.id: group(t) for t in islice(env.tasks, size)}
+    return Reading(benchmark.vote, groups, [part.name for part in benchmark.measures])
+
+
+def description(request: EvaluationRequest, env: ToolEnv, data: BenchmarkData) -> dict[str, Any]:
+    """Return what a report says of a benchmark that was played: the protocol, in which settings it
+    was departed from, and the data."""
+    assert request.benchmark is not None and request.preset is not None
+    benchmark = find_benchmark(request.benchmark)
+    protocol = benchmark.protocol(request.preset)
+    asked: Mapping[str, Any] = {
+        "samples": (protocol.samples, request.samples),
+        "temperature": (protocol.sampling.temperature, request.temperature),
+        "top_p": (protocol.sampling.top_p, request.top_p),
+        "top_k": (protocol.sampling.top_k, request.top_k),
+        "completion": (protocol.tokens, request.completion),
+        "tools": ([], list(request.tools or ())),
+        "tasks": (env.tasks.size, request.size or env.tasks.size),
+    }
+    # How stored answers were sampled is not known here.
+    known = ("samples", "tasks") if request.policy == "answers" else tuple(asked)
+    return {
+        **about(benchmark, request.preset),
+        "other_than_preset": {
+            name: asked[name][1] for name in known if len({*map(str, asked[name])}) > 1
+        },
+        "data": data.where,
+        "sha256": data.sha256,
+        "tasks": env.tasks.size,
+        "published_tasks": benchmark.size,
+        "left_out": data.left_out,
+        "home": benchmark.home,
+    }

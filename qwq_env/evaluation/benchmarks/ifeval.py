@@ -1,0 +1,53 @@
+"""IFEval: 541 prompts whose instructions a program checks. Zhou et al. 2023, arXiv:2311.07911."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from qwq_env.envs.instruction import RulesFollowed, instruction_row
+from qwq_env.evaluation.benchmarks.protocol import (
+    GREEDY,
+    QWQ_SOURCE,
+    Benchmark,
+    Hub,
+    Protocol,
+)
+from qwq_env.rubric import Component
+
+_JUDGE: Final = (
+    "qwq/Instruction-v0: all instructions of a prompt, strictly; beside it loosely, and the share"
+)
+
+IFEVAL: Final = Benchmark(
+    name="ifeval",
+    title="IFEval, prompt-level strict",
+    environment="qwq/Instruction-v0",
+    size=541,
+    home="https://github.com/QwenLM/QwQ (eval/data/ifeval.jsonl)",
+    hub=Hub("google/IFEval", split="train"),
+    forms={"google/IFEval": ("prompt", "instruction_id_list", "kwargs")},
+    files=("ifeval.jsonl", "input_data.jsonl", "ifeval_input_data.jsonl"),
+    protocols={
+        "qwq": Protocol(
+            prompt="the prompt as it is",
+            extraction="all after the thinking",
+            judge=_JUDGE,
+            metric="strict prompt: the share of prompts all of whose instructions are followed",
+            source=QWQ_SOURCE,
+            read=instruction_row,
+        ),
+        "official": Protocol(
+            prompt="the prompt as it is",
+            extraction="all after the thinking",
+            judge=_JUDGE,
+            metric="strict prompt, greedy",
+            source="arXiv:2311.07911",
+            sampling=GREEDY,
+            read=instruction_row,
+        ),
+    },
+    measures=(
+        Component("loose", RulesFollowed(loose=True), weight=0.0),
+        Component("share of instructions", RulesFollowed(share=True), weight=0.0),
+    ),
+)
