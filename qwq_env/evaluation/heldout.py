@@ -65,7 +65,7 @@ def evaluate(
 
 
 def summarize(trajectories: Sequence[Trajectory]) -> Result:
-    """Return the rates of these episodes. `accuracy` is the share with a reward of 1.
+    """Return the rates of these episodes. `accuracy` is the share that counts as right.
 
     Raises `InfrastructureError` if every episode was lost: there is no rate then, and it is not 0.
     """

@@ -22,7 +22,7 @@ class Mean(NamedTuple):
 class Summary:
     """An evaluation in numbers.
 
-    `accuracy` (the share with a reward of 1) and `reward` are over the episodes that were not
+    `accuracy` (the share that counts as right, see `Rubric.right`) and `reward` are over the episodes that were not
     lost, None if all were. `lost` and `truncated` count by reason. `sampled_tokens` and
     `prompt_tokens` are None where the policy speaks messages.
     """
@@ -48,7 +48,7 @@ def summarize_evaluation(trajectories: Sequence[Trajectory]) -> Summary:
     return Summary(
         tasks=len({trajectory.task_id for trajectory in trajectories}),
         episodes=len(trajectories),
-        accuracy=clustered_mean([float(reward == 1.0) for reward in rewards], tasks),
+        accuracy=clustered_mean([float(t.is_right) for t in scored], tasks),
         reward=clustered_mean(rewards, tasks),
         lost=_reasons(t for t in trajectories if t.outcome.failed),
         truncated=_reasons(t for t in trajectories if t.outcome.truncated),
