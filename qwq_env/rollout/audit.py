@@ -31,16 +31,31 @@ class Record(NamedTuple):
     logprobs: tuple[float, ...]
 
 
+class _Growing:
+    """Digests of ids that grow, as `digest_of` gives them, each in the time of what is new."""
+
+    def __init__(self) -> None:
+        self.ids: list[int] = []
+        self._hash = hashlib.blake2b(digest_size=16)
+
+    def extended(self, more: Sequence[int]) -> bytes:
+        """Append ids, and return the digest of all."""
+        self.ids += more
+        self._hash.update(array("q", more).tobytes())
+        return self._hash.copy().digest()
+
+
 class RecordingPolicy(Policy):
     """Passes everything through to `policy`; `take` gives what it has seen of an episode."""
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
         self._records: dict[str, list[Record]] = defaultdict(list)
+        self._contexts: dict[str, _Growing] = {}
 
     async def generate(self, request: GenerationRequest) -> Generation:
         """Sample with the policy, and record it."""
-        length, digest = len(request.ids), digest_of(request.ids)
+        length, digest = len(request.ids), self._digest(request.episode, request.ids)
         generation = await self.policy.generate(request)
         record = Record(length, digest, tuple(generation.ids), tuple(generation.logprobs))
         self._records[request.episode].append(record)
@@ -54,13 +69,23 @@ class RecordingPolicy(Policy):
         """Pass on."""
         await self.policy.aclose()
 
+    def _digest(self, episode: str, ids: Sequence[int]) -> bytes:
+        """Return the digest of a context; of one that begins with the last one, what is new is
+        read. That it does is looked at id by id, for the records prove it."""
+        known = self._contexts.get(episode)
+        if known is None or list(ids[: len(known.ids)]) != known.ids:
+            known = self._contexts[episode] = _Growing()
+        return known.extended(ids[len(known.ids) :])
+
     def take(self, episode: str) -> list[Record]:
         """Return the records of an episode (of one attempt at it), and forget them."""
+        self._contexts.pop(episode, None)
         return self._records.pop(episode, [])
 
     def forget(self) -> None:
         """Forget all records: those of attempts that failed are never asked for."""
         self._records.clear()
+        self._contexts.clear()
 
 
 def digest_of(ids: Sequence[int]) -> bytes:
@@ -107,7 +132,7 @@ def _sampling(trajectory: Trajectory, records: Sequence[Record]) -> Iterator[str
     """Walk the rows with the records: each generation must lie in them, in order, whole."""
     waiting = list(records)
     for number, row in enumerate(trajectory.rows):
-        position = row.prompt_length
+        position, read = row.prompt_length, _Growing()
         while (start := _next_sampled(row, position)) is not None:
             if not waiting:
                 yield f"row {number}: ids from {start} on are masked as sampled; none were"
@@ -125,7 +150,7 @@ def _sampling(trajectory: Trajectory, records: Sequence[Record]) -> Iterator[str
                 yield f"row {number}: not all sampled ids from {start} on are in the mask"
             if tuple(row.logprobs[begin:end]) != record.logprobs:
                 yield f"row {number}: the logprobs from {start} on are not those of sampling"
-            if digest_of(row.ids[:start]) != record.context_digest:
+            if read.extended(row.ids[len(read.ids) : start]) != record.context_digest:
                 yield f"row {number}: the context before {start} is not the one sampled in"
     if any(record.ids for record in waiting):
         yield f"{len(waiting)} generations are in no row"
