@@ -22,9 +22,9 @@ class Mean(NamedTuple):
 class Summary:
     """An evaluation in numbers.
 
-    `accuracy` (the share that counts as right, see `Rubric.right`) and `reward` are over the episodes that were not
-    lost, None if all were. `lost` and `truncated` count by reason. `sampled_tokens` and
-    `prompt_tokens` are None where the policy speaks messages.
+    `accuracy` (the share that counts as right, see `Rubric.right`) and `reward` are over the
+    episodes that were not lost, None if all were. `lost` and `truncated` count by reason.
+    `sampled_tokens` and `prompt_tokens` are None where the policy speaks messages.
     """
 
     tasks: int

@@ -101,6 +101,8 @@ class VllmPolicy(Policy):
     engines of one server cannot be.
     """
 
+    elsewhere = True
+
     def __init__(
         self,
         urls: str | Sequence[str],
@@ -127,8 +129,6 @@ class VllmPolicy(Policy):
         self._place_of: dict[str, int] = {}
         self._episodes = [0] * (len(self.urls) * engines)
         self._of_loop: dict[asyncio.AbstractEventLoop, _Connections] = {}
-
-    elsewhere = True
 
     def __repr__(self) -> str:
         return f"VllmPolicy({list(self.urls)!r})"

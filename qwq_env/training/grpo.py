@@ -1,4 +1,4 @@
-"""Reinforcement learning: a stock `trl.GRPOTrainer` on our rollouts."""
+"""Reinforcement learning: TRL's GRPO on our rollouts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Final
 import torch
 from accelerate import PartialState
 from transformers import PrinterCallback, TrainerCallback
-from trl import GRPOConfig, GRPOTrainer
+from trl import GRPOConfig
 
 from qwq_env.files.atomic import write_whole
 from qwq_env.training.checkpoint_seal import seal
@@ -20,6 +20,7 @@ from qwq_env.training.progress import Phase
 from qwq_env.training.recipe import Recipe, dump_recipe
 from qwq_env.training.rollouts import Rollouts
 from qwq_env.training.run_folder import RunFolder
+from qwq_env.training.trainer import ToolGRPOTrainer
 from qwq_env.versions import check_trainer, checkpointing_argument
 
 _BEYOND_A_BATCH: Final = 1800
@@ -35,12 +36,12 @@ def make_trainer(
     *,
     world: int,
     phase: Phase,
-) -> GRPOTrainer:
+) -> ToolGRPOTrainer:
     """Return a trainer that takes its episodes from `rollouts`.
 
     Raises `UsageError` if the installed TRL has no place for them.
     """
-    check_trainer(GRPOTrainer)
+    check_trainer(ToolGRPOTrainer)
     paid = recipe.grpo.reward == "environment"
     trainer = _Trainer(
         model=model,
@@ -57,8 +58,8 @@ def make_trainer(
     return trainer
 
 
-class _Trainer(GRPOTrainer):  # type: ignore[misc]  # its package is read without types
-    """TRL's trainer with a model card that says what was run; it writes one at each checkpoint."""
+class _Trainer(ToolGRPOTrainer):
+    """The trainer with a model card that says what was run; it writes one at each checkpoint."""
 
     recipe: Recipe
 
@@ -135,7 +136,9 @@ class StepLog(TrainerCallback):  # type: ignore[misc]  # its package is read wit
         with self._folder.metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
         tools = logs.get("episode/tool_call_rate", 0.0)
-        self._phase.advance(note=f"reward {logs['reward']:.2f}  tools {tools:.2f}")
+        reward = logs["reward"]  # None where no episode of the step has one
+        paid = "none" if reward is None else f"{reward:.2f}"
+        self._phase.advance(note=f"reward {paid}  tools {tools:.2f}")
 
 
 class Seals(TrainerCallback):  # type: ignore[misc]  # its package is read without types

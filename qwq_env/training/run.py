@@ -37,6 +37,7 @@ from qwq_env.rollout.vllm_policy import VllmPolicy
 from qwq_env.training.cold_start import cold_start
 from qwq_env.training.environments import environments
 from qwq_env.training.grpo import make_trainer, patience, write_model_card
+from qwq_env.training.limits import IN_RECIPES, WallLimits, batch_seconds
 from qwq_env.training.phase_seconds import PhaseSeconds
 from qwq_env.training.progress import Phase, Reporter
 from qwq_env.training.recipe import PolicyRecipe, Recipe, RolloutRecipe
@@ -73,6 +74,8 @@ class Run:
                 f" ({recipe.grpo.group}) times the number of processes ({self.world})"
             )
         self.recipe = recipe
+        bounds = recipe.environment.seconds, recipe.rollout.batch_seconds
+        batch_seconds(WallLimits(None, *bounds, None, patience(recipe)), IN_RECIPES)
         self.environment, self.heldout = environments(recipe)
         check_thinking(recipe.rollout.thinking, self.environment.settings.dialect)
         # Before the folder is made: what cannot start must leave nothing behind.
