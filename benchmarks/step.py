@@ -142,7 +142,8 @@ def make_policy(folder: Path) -> None:
 
 def ours_side(episodes: int, checkpoint: Path, folder: Path) -> tuple[Any, Clock]:
     """Return a trainer with our rollouts, and its clock."""
-    from qwq_env.training.rollouts import Rollouts, episode_metrics
+    from qwq_env.training.episode_metrics import episode_metrics
+    from qwq_env.training.rollouts import Rollouts
 
     clock = Clock()
     model, tokenizer = _load(checkpoint)

@@ -89,7 +89,7 @@ class EpisodeLimits:
     turns: int | None = 16
     tool_calls: int | None = 32
     tokens: int | None = None
-    seconds: float | None = 600.0
+    seconds: float | None = None
     grade_truncated: bool = False
     timed: bool = False
 

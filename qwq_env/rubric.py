@@ -20,6 +20,9 @@ A component of weight 0 is logged and never paid. What could not be decided make
 undecided, unless a gate has decided that there is none. A reward function that raises, or gives
 what is no number to learn from (NaN, infinity, None, a text), has not decided either: its bug is
 ours, not the policy's, so the episode is masked and not paid 0.
+
+What is paid and what is right are two things: a reward model on top of rules may make a right
+answer worth 0.8 or 1.4. An evaluation's accuracy is the share that is right; see `Rubric.right`.
 """
 
 from __future__ import annotations
@@ -94,13 +97,19 @@ class Reward(NamedTuple):
 
 @dataclass(frozen=True)
 class Rubric:
-    """Components and gates, composed as the module's docstring says."""
+    """Components and gates, composed as the module's docstring says.
+
+    `right` names those that must all score 1 for an episode to count as right. Left empty, these
+    are the gates and, unless a base pays for the gates by themselves, the components of the largest
+    weight: the rest is a bonus.
+    """
 
     components: Sequence[Component] = ()
     gates: Sequence[Component] = ()
     base: float = 0.0
     floor: float = -float("inf")
     cap: float = float("inf")
+    right: Sequence[str] = ()
     names: tuple[str, ...] = field(init=False)
     _told: set[tuple[str, object]] = field(
         init=False, repr=False, compare=False, default_factory=set
@@ -114,6 +123,10 @@ class Rubric:
             raise UsageError("rubric: no component and no gate; expected at least one")
         if len(set(names)) != len(names):
             raise UsageError(f"rubric: two components share a name: {', '.join(names)}")
+        for name in self.right:
+            if name not in names:
+                known = ", ".join(names)
+                raise UsageError(f"rubric, right: {brief(name)}; expected some of: {known}")
         if not self.components and self.base == 0:
             raise UsageError("base: 0 and no component; expected a base for the gates to pay")
         if not is_number(self.base) or abs(self.base) > _LARGEST:
@@ -156,6 +169,21 @@ class Rubric:
             if self._within(scores, part.name, _times(factor, total)) is None:
                 total = None
         return Reward(None if total is None else self._bounded(factor * total), scores)
+
+    def is_right(self, reward: Reward) -> bool:
+        """Say whether an episode of this reward counts as right; see `right`."""
+        names = self.right or self._decisive()
+        if not names:  # nothing but penalties: right is what keeps a whole reward
+            return reward.value is not None and reward.value >= 1
+        scores = [reward.scores.get(name) for name in names]
+        return all(s is not None and s.value is not None and s.value >= 1 for s in scores)
+
+    def _decisive(self) -> list[str]:
+        names = [gate.name for gate in self.gates]
+        if not names or self.base == 0:
+            most = max((part.weight for part in self.components), default=0.0)
+            names += [part.name for part in self.components if part.weight == most > 0]
+        return names
 
     def refuse(self, reason: str) -> Reward:
         """The reward of a final turn without an answer: 0 for everything, and nobody is asked."""

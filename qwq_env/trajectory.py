@@ -69,7 +69,8 @@ class Trajectory:
     `reward` is None for an episode that was lost; training masks it. `scores` are the rubric's
     components, None where undecided. `counts` tallies the tool requests by outcome. `answer` is
     what was graded, `reference` what it was graded against. `tokens` counts those after the prompt
-    by who wrote them (`policy`, `tool`, `user`), all turns together, thinking included.
+    by who wrote them (`policy`, `tool`, `user`), all turns together, thinking included. `right` is
+    what the rubric says of it (`Rubric.right`), None where nobody asked it; see `is_right`.
 
     An episode over a chat interface has `messages` and no ids.
 
@@ -98,6 +99,14 @@ class Trajectory:
     earlier: list[TrainingRow] = field(default_factory=list)
     messages: list[dict[str, Any]] = field(default_factory=list)
     tokens: Mapping[str, int] = field(default_factory=dict)
+    right: bool | None = None
+
+    @property
+    def is_right(self) -> bool:
+        """Whether it counts as right: as the rubric said, or else by a whole reward (1 or more)."""
+        if self.reward is None:
+            return False
+        return self.reward >= 1.0 if self.right is None else self.right
 
     @property
     def rows(self) -> list[TrainingRow]:

@@ -374,3 +374,31 @@ def test_squashing_bounds_and_keeps_order(values, center, scale):
     assert all(0 <= value <= 1 for value in squashed)
     ordered = sorted(zip(values, squashed, strict=True))
     assert all(a <= b for (_, a), (_, b) in pairwise(ordered))
+
+
+@pytest.mark.parametrize(
+    ("rubric", "right"),
+    [
+        (Rubric([part("a", 1.0, 2.0)]), True),
+        (Rubric([part("a", 0.5, 2.0)]), False),
+        (Rubric([part("a", 1.0), part("bonus", 0.3, 0.1)]), True),
+        (Rubric([part("a", 0.9), part("bonus", 1.0, 0.1)]), False),
+        (Rubric([part("a", 1.0, 0.5), part("b", 0.0, 0.5)]), False),
+        (Rubric([part("model", 0.4)], [part("rule", 1.0)], base=1.0), True),
+        (Rubric([part("model", 4.0)], [part("rule", 0.5)], base=1.0), False),
+        (Rubric([part("a", 0.0)], [part("form", 1.0)]), False),
+        (Rubric([part("a", 1.0)], [part("form", 1.0)]), True),
+        (Rubric([part("a", 1.0)], [part("form", 0.0)]), False),
+        (Rubric([part("cost", 0.0, -1.0)], base=1.0), True),
+        (Rubric([part("cost", 0.2, -1.0)], base=1.0), False),
+        (Rubric([part("a", 0.2), part("b", 1.0, 0.1)], right=["b"]), True),
+        (Rubric([part("a", None)]), False),
+    ],
+)
+def test_what_counts_as_right(rubric, right):
+    assert rubric.is_right(asyncio.run(rubric.grade(FINAL))) is right
+
+
+def test_a_component_that_is_none_cannot_be_right():
+    with pytest.raises(UsageError, match=r"^rubric, right: 'c'; expected some of: a"):
+        Rubric([part("a", 1.0)], right=["c"])

@@ -77,7 +77,7 @@ def assignments_of(env: ToolEnv, *, size: int, samples: int, seed: int) -> list[
 
 
 def summarize(trajectories: Sequence[Trajectory], members: Collection[str] = ()) -> Result:
-    """Return the rates of these episodes. `accuracy` is the share with a reward of 1.
+    """Return the rates of these episodes. `accuracy` is the share that counts as right.
 
     Of a mixture also by its `members` (`ToolEnv.members`).
 

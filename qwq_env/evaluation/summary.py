@@ -34,9 +34,9 @@ class Reading(NamedTuple):
 class Summary:
     """An evaluation in numbers.
 
-    `accuracy` (the share with a reward of 1) and `reward` are over the episodes that were not
-    lost, None if all were; `interval` holds it in 95 of 100 evaluations. `lost` and `truncated`
-    count by reason. An episode whose judge could not decide is `undecided`, not lost and never
+    `accuracy` (the share that counts as right, see `Rubric.right`) and `reward` are over the
+    episodes that were not lost, None if all were; `interval` holds it in 95 of 100 evaluations.
+    `lost` and `truncated` count by reason. An episode whose judge could not decide is `undecided`, not lost and never
     wrong; it and the first lost ones (`lost_episodes`) are named, `EPISODE: why`. `sampled_tokens`
     and `prompt_tokens` are None where the policy speaks messages. `members` are the accuracies in a
     mixture's members, by name, `groups` those in the parts of a benchmark.
@@ -78,7 +78,7 @@ def summarize_evaluation(
     tasks = [trajectory.task_id for trajectory in scored]
     rewards = [float(t.reward) for t in scored if t.reward is not None]
     spoken = any(trajectory.messages for trajectory in trajectories)
-    accuracy = clustered_mean([float(reward == 1.0) for reward in rewards], tasks)
+    accuracy = clustered_mean([float(t.is_right) for t in scored], tasks)
     failed = [t for t in trajectories if t.outcome.failed]
     undecided = [t for t in failed if t.outcome.reason == "undecided"]
     lost = [t for t in failed if t.outcome.reason != "undecided"]

@@ -247,7 +247,9 @@ def trajectory_of(
     """Return the trajectory of an ended episode, of no token ids where it has no `row`."""
     assert step.outcome is not None
     row = row if row is not None else Row([], 0)
-    scores = episode.reward.scores if episode.reward is not None else {}
+    graded = episode.reward
+    scores = graded.scores if graded is not None else {}
+    right = graded is not None and episode.settings.rubric.is_right(graded)
     spent = episode.timings
     return Trajectory(
         task_id=episode.task_id,
@@ -269,6 +271,7 @@ def trajectory_of(
         seconds=PhaseSeconds(model_seconds, spent.tools, spent.grading, waited, spent.user),
         earlier=[each.frozen() for each in earlier],
         tokens={str(who): count for who, count in episode.spent.items()},
+        right=None if step.reward is None else right,
     )
 
 

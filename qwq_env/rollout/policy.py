@@ -62,7 +62,13 @@ class Policy(ABC):
     `InfrastructureError` costs the episode, which is tried again and then masked. `UsageError`
     (the operator must act), `ServersGone` (trying again is pointless) and every exception that is
     not wrapped, for it may as well be a mistake in the code, end the whole batch.
+
+    `elsewhere` says that it samples with other arithmetic than the trainer's, as a server does;
+    training then corrects importance. `request_seconds` is its own bound on a turn, None for none.
     """
+
+    elsewhere: bool = False
+    request_seconds: float | None = None
 
     @abstractmethod
     async def generate(self, request: GenerationRequest) -> Generation:
@@ -74,6 +80,14 @@ class Policy(ABC):
         For what knows an episode by more than `request.ids`, such as a script or a record; a policy
         that wraps another passes it on.
         """
+        return None
+
+    def place(self, rank: int, ranks: int) -> None:
+        """Be told for which of how many processes it samples, before it does; others sample too."""
+        return None
+
+    async def context(self) -> int | None:
+        """Return the most tokens that it takes, prompt and turn; None if it knows no bound."""
         return None
 
     async def release(self, episode: str) -> None:

@@ -20,6 +20,9 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
+from torch.distributed.tensor import DTensor
+
 from qwq_env.errors import UsageError
 from qwq_env.rollout.decoding import Decoding, Statistics
 from qwq_env.rollout.decoding_thread import DecodingThread
@@ -55,6 +58,7 @@ class TransformersPolicy(Policy):
             most = config.max_position_embeddings
             raise UsageError(f"max_length: {max_length!r}; expected 2 to {most}, the model's limit")
         _check_attention(config, max_length)
+        _check_whole(model)
         self._model = model
         self._codec = codec
         self._vocabulary: int = config.vocab_size
@@ -93,6 +97,10 @@ class TransformersPolicy(Policy):
             except asyncio.CancelledError:
                 self._thread.post(partial(self._decoding.cancel, turn))
                 raise
+
+    async def context(self) -> int:
+        """Return `max_length`."""
+        return self._max_length
 
     async def release(self, episode: str) -> None:
         """Give the slot of an ended episode to others."""
@@ -178,4 +186,26 @@ def _check_attention(config: Any, max_length: int) -> None:
         raise UsageError(
             f"model: layers of {', '.join(sorted(kinds))}; expected layers that attend to the "
             f"whole of max_length {max_length}"
+        )
+
+
+def _check_whole(model: Any) -> None:
+    """Raise `UsageError` for weights of which this process has a part only.
+
+    Each forward pass would gather them from all processes, which decode different numbers of
+    tokens: they would read each other's weights, or wait for ever.
+    """
+    parts = [name for name, module in model.named_modules() if isinstance(module, FSDP)]
+    sharded = dict.fromkeys(parts, "FSDP")
+    for name, weight in model.named_parameters():
+        if isinstance(weight, DTensor):
+            sharded[name] = "FSDP2 or tensor parallelism"
+        elif hasattr(weight, "ds_id"):
+            sharded[name] = "DeepSpeed ZeRO-3"
+    if sharded:
+        name, how = next(iter(sharded.items()))
+        raise UsageError(
+            f"model: {name or 'the whole'} is sharded ({how}); expected whole weights to sample"
+            " from in this process: sample from servers (VllmPolicy), or train with DDP or ZeRO up"
+            " to 2"
         )

@@ -19,7 +19,6 @@ of 32 requests each it still took 6 to 10 times as much (`benchmarks/http_client
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -42,16 +41,20 @@ class HttpSettings:
     """Bounds on talking to servers.
 
     `in_flight` requests at a time to each server, the others wait; `seconds` for one from when it
-    is sent. One that fails on the way (no connection, 429, 5xx) is tried on every server,
-    `attempts` times over, with waits between that double from `backoff` seconds. A server that
-    asks to be left alone (`Retry-After`) is not asked again before then, or after `seconds`.
+    is sent. None leaves that to what bounds the episode (its own limit, its batch), and gives up
+    after a day: whether a server is there is seen without it, and a turn may well take an hour. It
+    must be more than its batch has, or the longest turns are played again and thrown away.
+
+    A request that fails on the way (no connection, 429, 5xx) is tried on every server, `attempts`
+    times over, with waits between that double from `backoff` seconds. A server that asks to be left
+    alone (`Retry-After`) is not asked again before then, or before half an hour is over.
 
     When no server can be reached, or has an engine that lives, all wait for one to come back; after
     `grace` seconds of it the run ends with `ServersGone`.
     """
 
     in_flight: int = 1024
-    seconds: float = 1800.0
+    seconds: float | None = None
     attempts: int = 5
     backoff: float = 0.5
     grace: float = 5.0
@@ -59,8 +62,13 @@ class HttpSettings:
     def __post_init__(self) -> None:
         for name in ("in_flight", "attempts"):
             check_whole(name, getattr(self, name))
-        for name in ("seconds", "backoff", "grace"):
+        check_positive("seconds", self.seconds, optional=True)
+        for name in ("backoff", "grace"):
             check_positive(name, getattr(self, name))
+
+
+_LONGEST = 86_400.0
+_LEFT_ALONE = 1800.0
 
 
 class _Connections(NamedTuple):
@@ -74,7 +82,11 @@ class _Connections(NamedTuple):
 class VllmPolicy(Policy):
     """Samples from one or more vLLM servers of the same model.
 
-    An episode keeps to one server, whose prefix cache holds it; a failing one is passed over.
+    An episode keeps to one server, whose prefix cache holds it; a failing one is passed over. A new
+    one goes where the fewest of this process are, in turn from a place that its rank gives.
+    `engines` is how many each server has (`--data-parallel-size`): an episode then keeps to one of
+    them, by the header `X-data-parallel-rank`, for each has a prefix cache of its own and the
+    server would choose anew at every turn.
     `max_tokens` of a turn is bounded by what is left of the server's context, which is asked from
     it. Cancelling a turn closes its connection, and vLLM then drops the request. Usable from
     several event loops; `aclose` before a loop ends, or its sockets stay until collected.
@@ -89,6 +101,8 @@ class VllmPolicy(Policy):
     engines of one server cannot be.
     """
 
+    elsewhere = True
+
     def __init__(
         self,
         urls: str | Sequence[str],
@@ -97,22 +111,31 @@ class VllmPolicy(Policy):
         settings: HttpSettings | None = None,
         api_key: str | None = None,
         seeded: bool = False,
+        engines: int = 1,
     ) -> None:
         """`model` is the name to ask for, by default the first that the server names.
 
         Raises `UsageError` for an address or a key that cannot be one.
         """
+        check_whole("engines", engines)
         self.urls = server_urls(urls)
         self._settings = settings or HttpSettings()
         self._model = model
         self._key = ApiKey(api_key)
         self._seeded = seeded
-        self._next_server = itertools.count()
-        self._server_of: dict[str, int] = {}
+        self._engines = engines
+        self.request_seconds = self._settings.seconds
+        self._next = 0
+        self._place_of: dict[str, int] = {}
+        self._episodes = [0] * (len(self.urls) * engines)
         self._of_loop: dict[asyncio.AbstractEventLoop, _Connections] = {}
 
     def __repr__(self) -> str:
         return f"VllmPolicy({list(self.urls)!r})"
+
+    def place(self, rank: int, ranks: int) -> None:
+        """Begin at the place of this rank's number, so that ranks with few episodes spread out."""
+        self._next = rank % len(self._episodes)
 
     async def generate(self, request: GenerationRequest) -> Generation:
         """Sample one turn on a server.
@@ -143,7 +166,7 @@ class VllmPolicy(Policy):
                     generation = await self._sample(servers[index], request, liveness)
                 except Unserved as error:
                     failure = error
-                    after = min(error.after, self._settings.seconds)
+                    after = min(error.after, _LEFT_ALONE)
                     alone_until[index] = clock() + after
                     liveness.failed(
                         servers[index].url, str(error), answered=error.busy, after=after
@@ -151,7 +174,7 @@ class VllmPolicy(Policy):
                     continue
                 except InfrastructureError as error:
                     raise InfrastructureError(f"vllm: {error}") from None
-                self._server_of[request.episode] = index
+                self._settle(request.episode, index)
                 return generation
             # Also behind the last attempt: whoever tries the episode again finds a server then.
             await liveness.settled()
@@ -159,7 +182,8 @@ class VllmPolicy(Policy):
 
     async def release(self, episode: str) -> None:
         """Forget which server the episode was on."""
-        self._server_of.pop(episode, None)
+        if (place := self._place_of.pop(episode, None)) is not None:
+            self._episodes[place] -= 1
 
     async def aclose(self) -> None:
         """Close the connections of this event loop, and what others left that have ended."""
@@ -191,8 +215,10 @@ class VllmPolicy(Policy):
                 " seed; expected seeded=False, or a server with --no-enable-chunked-prefill"
             )
         body = completion_body(request, served.model, max_tokens, seeded=self._seeded)
+        engine = self._place_of[request.episode] // len(self.urls)
+        headers = {"X-data-parallel-rank": str(engine)} if self._engines > 1 else {}
         try:
-            answer = await server.complete(body, self._settings.seconds)
+            answer = await server.complete(body, self._settings.seconds or _LONGEST, headers)
         except ContextFull:
             return Generation([], [], "length")
         liveness.served(server.url)
@@ -205,13 +231,33 @@ class VllmPolicy(Policy):
 
     def _order(self, episode: str, servers: Sequence[VllmServer], liveness: Liveness) -> list[int]:
         """Return the servers in the order to try: the episode's own first, tired ones last."""
-        first = self._server_of.get(episode)
-        if first is None:
-            first = next(self._next_server) % len(servers)
-            self._server_of[episode] = first
-        rotated = [(first + step) % len(servers) for step in range(len(servers))]
         tired = [server.resting or liveness.in_doubt(server.url) for server in servers]
+        if episode not in self._place_of:
+            self._place_of[episode] = self._emptiest(tired)
+            self._episodes[self._place_of[episode]] += 1
+        first = self._place_of[episode] % len(servers)
+        rotated = [(first + step) % len(servers) for step in range(len(servers))]
         return sorted(rotated, key=tired.__getitem__)
+
+    def _emptiest(self, tired: Sequence[bool]) -> int:
+        """Return the place with the fewest episodes; of several, the next in turn.
+
+        A place is an engine of a server; neighbours are on different servers. Tired servers come
+        last.
+        """
+        count = len(self._episodes)
+        turn = [(self._next + step) % count for step in range(count)]
+        chosen = min(turn, key=lambda place: (tired[place % len(tired)], self._episodes[place]))
+        self._next = (chosen + 1) % count
+        return chosen
+
+    def _settle(self, episode: str, server: int) -> None:
+        """Note that an episode is on that server now, on the engine of the same number."""
+        before = self._place_of[episode]
+        place = before - before % len(self.urls) + server
+        self._episodes[before] -= 1
+        self._episodes[place] += 1
+        self._place_of[episode] = place
 
     async def _connections(self) -> _Connections:
         loop = asyncio.get_running_loop()

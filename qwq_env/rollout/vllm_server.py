@@ -116,12 +116,14 @@ class VllmServer:
             self._served = await asyncio.shield(self._learning)
         return self._served
 
-    async def complete(self, body: bytes, seconds: float) -> Any:
+    async def complete(
+        self, body: bytes, seconds: float, headers: Mapping[str, str] | None = None
+    ) -> Any:
         """Return the JSON that `/v1/completions` answers; `seconds` run from when it is sent."""
         async with self._slots:
             try:
                 async with asyncio.timeout(seconds):
-                    return await self._ask("POST", "/v1/completions", body)
+                    return await self._ask("POST", "/v1/completions", body, headers)
             except TimeoutError:
                 message = f"{self.url}: no answer within {seconds:g} seconds"
                 raise InfrastructureError(message) from None
@@ -199,10 +201,17 @@ class VllmServer:
         except (KeyError, TypeError):
             return False
 
-    async def _ask(self, method: str, path: str, body: bytes | None = None) -> Any:
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
         url = self.url + path
+        asked = self._session.request(method, url, data=body, headers=headers, **self._way)
         try:
-            async with self._session.request(method, url, data=body, **self._way) as response:
+            async with asked as response:
                 status, headers = response.status, response.headers
                 content = await response.read()
         except (aiohttp.ClientError, OSError) as error:

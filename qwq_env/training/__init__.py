@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from qwq_env.training.rollouts import Rollouts as Rollouts
     from qwq_env.training.rollouts import task_dataset as task_dataset
     from qwq_env.training.run import train as train
+    from qwq_env.training.trainer import ToolGRPOTrainer as ToolGRPOTrainer
     from qwq_env.training.transcript import Transcript as Transcript
     from qwq_env.training.weight_sync import DiskWeightSync as DiskWeightSync
     from qwq_env.training.weight_sync import WeightSync as WeightSync
@@ -25,6 +26,7 @@ else:
             "async_rollouts": "AsyncRollouts",
             "weight_sync": "WeightSync DiskWeightSync prepare_served",
             "recipe": "Recipe load_recipe dump_recipe",
+            "trainer": "ToolGRPOTrainer",
             "transcript": "Transcript",
             "cold_start": "cold_start",
             "run": "train",

@@ -8,8 +8,9 @@ AsyncGRPOTrainer(..., rollout_worker=worker)
 TRL's own worker renders the conversation again for every turn, so an episode of QwQ, whose
 template drops earlier thinking, falls apart into one row a turn. Here an episode is one row (with
 `thinking="keep"`), made of the ids that were sampled. A group's advantages are computed when its
-last episode has ended: (reward - mean) / std over the episodes that were not lost; a lost one is
-not sent at all.
+last episode has ended: (reward - mean) / (std + 1e-4) over the episodes that were not lost, with
+the sample's deviation as in `GRPOTrainer`, so that a learning rate means the same in both; a lost
+one is not sent at all.
 
 Tested, on CPU: the worker by itself, and its rows through TRL's own queue, batcher and collator.
 Not tested, for it needs GPUs: the steps of an `AsyncGRPOTrainer` on those rows (its forward without
@@ -25,7 +26,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
@@ -39,8 +40,9 @@ from qwq_env.rollout.play import PlaySettings
 from qwq_env.rollout.policy import Policy
 from qwq_env.task import Task
 from qwq_env.training.curriculum import curriculum_of, tell
+from qwq_env.training.episode_metrics import episode_metrics
 from qwq_env.training.group_reward import GroupReward
-from qwq_env.training.rollouts import OnEpisode, episode_metrics
+from qwq_env.training.rollouts import OnEpisode
 from qwq_env.training.sampling import training_sampling
 from qwq_env.trajectory import TrainingRow, Trajectory
 from qwq_env.versions import rollout_sample
@@ -49,6 +51,10 @@ if TYPE_CHECKING:
     from trl.experimental.async_grpo.async_rollout_worker import RolloutSample
 else:
     RolloutSample = rollout_sample()
+
+
+_LEAST_DEVIATION: Final = 1e-4
+"""GRPOTrainer's: rewards that differ by less than this are as good as equal."""
 
 
 class AsyncRollouts:
@@ -272,13 +278,14 @@ def group_samples(
     if not scored:
         return []
     rewards = [float(t.reward) for t in scored if t.reward is not None]
-    mean, deviation = statistics.fmean(rewards), statistics.pstdev(rewards)
+    mean = statistics.fmean(rewards)
+    deviation = statistics.stdev(rewards) if len(rewards) > 1 else 0.0
     samples = []
     for trajectory, reward in zip(scored, rewards, strict=True):
         metrics = {"reward": reward, "reward_std": deviation, "rewards/reward": reward}
         metrics |= {f"rewards/{name}": value for name, value in trajectory.scores.items()
                     if value is not None}  # fmt: skip
-        advantage = (reward - mean) / (deviation + 1e-8)
+        advantage = (reward - mean) / (deviation + _LEAST_DEVIATION)
         samples += [
             _sample(row, trajectory, advantage, group, version, metrics)
             for row in trajectory.rows

@@ -17,6 +17,7 @@ import asyncio
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from qwq_env.checks import is_number
 from qwq_env.errors import UsageError, brief
@@ -33,7 +34,7 @@ from qwq_env.trajectory import Trajectory
 class GroupReward:
     """Multiplies each episode's reward by 1 + `weight` × its normalized score in its group.
 
-    A group is the episodes of one task in a batch; with several ranks, those on this rank. Only
+    A group is the episodes of one task in a batch. Only
     episodes that the rubric pays are compared: a broken rule stays at 0 and lowers nobody's rank.
     One that is alone keeps its reward. The factor is never below 0. An episode whose score is
     undecided is lost, and masked. The normalized score is logged under `name`.
@@ -80,6 +81,28 @@ class GroupReward:
             return replace(episode, outcome=outcome, reward=None)
         reward = episode.reward * max(0.0, 1.0 + self.weight * value)
         return replace(episode, reward=reward, scores={**episode.scores, self.name: value})
+
+
+def check_groups_whole(arguments: Any, ranks: int, *, evaluated: bool) -> None:
+    """Raise `UsageError` if, by TRL's `arguments`, a rank can hold a part of a group: it would be
+    compared with itself alone. `evaluated` says whether the trainer has an `eval_dataset`."""
+    group, in_evaluation = arguments.num_generations, arguments.num_generations_eval
+    parts = [
+        (
+            "per_device_train_batch_size * steps_per_generation",
+            arguments.per_device_train_batch_size * arguments.steps_per_generation,
+            group,
+        )
+    ]
+    if evaluated:
+        parts.append(("per_device_eval_batch_size", arguments.per_device_eval_batch_size,
+                      in_evaluation or group))  # fmt: skip
+    for name, held, size in parts:
+        if ranks > 1 and held % size:
+            raise UsageError(
+                f"group_reward: {name} is {held}, so a group of {size} lies on several ranks;"
+                f" expected a multiple of {size}"
+            )
 
 
 def _finite(score: Score) -> Score:

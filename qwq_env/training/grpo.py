@@ -1,4 +1,4 @@
-"""Reinforcement learning: a stock `trl.GRPOTrainer` on our rollouts."""
+"""Reinforcement learning: TRL's GRPO on our rollouts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from accelerate import PartialState
 from transformers import PrinterCallback, TrainerCallback
-from trl import GRPOConfig, GRPOTrainer
+from trl import GRPOConfig
 
 from qwq_env.env import ToolEnv
 from qwq_env.errors import UsageError
@@ -25,6 +25,7 @@ from qwq_env.training.recipe import Recipe, dump_recipe
 from qwq_env.training.recipe.schema import patience
 from qwq_env.training.rollouts import Rollouts
 from qwq_env.training.run_folder import RunFolder
+from qwq_env.training.trainer import ToolGRPOTrainer
 from qwq_env.versions import check_trainer, checkpointing_argument
 
 
@@ -37,13 +38,13 @@ def make_trainer(
     *,
     world: int,
     phase: Phase,
-) -> GRPOTrainer:
+) -> ToolGRPOTrainer:
     """Return a trainer of `model` that takes its episodes from `rollouts`.
 
     Without a model the trainer loads the checkpoint, once it knows how that lies on the processes.
     Raises `UsageError` if the installed TRL has no place for the episodes.
     """
-    check_trainer(GRPOTrainer)
+    check_trainer(ToolGRPOTrainer)
     paid = recipe.grpo.reward == "environment"
     arguments = grpo_config(recipe, folder.checkpoints, world=world)
     if model is None:
@@ -69,8 +70,8 @@ def make_trainer(
     return trainer
 
 
-class _Trainer(GRPOTrainer):  # type: ignore[misc]  # its package is read without types
-    """TRL's trainer with a model card that says what was run; it writes one at each checkpoint."""
+class _Trainer(ToolGRPOTrainer):
+    """The trainer with a model card that says what was run; it writes one at each checkpoint."""
 
     recipe: Recipe
 
@@ -172,7 +173,9 @@ class StepLog(TrainerCallback):  # type: ignore[misc]  # its package is read wit
         with self._folder.metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
         tools = logs.get("episode/tool_call_rate", 0.0)
-        self._phase.advance(note=f"reward {logs['reward']:.2f}  tools {tools:.2f}")
+        reward = logs["reward"]  # None where no episode of the step has one
+        paid = "none" if reward is None else f"{reward:.2f}"
+        self._phase.advance(note=f"reward {paid}  tools {tools:.2f}")
 
 
 class Seals(TrainerCallback):  # type: ignore[misc]  # its package is read without types

@@ -4,16 +4,21 @@ A server computes in other kernels, often in half precision, so what it samples 
 other probability than the trainer gives it; in long episodes that adds up. TRL weighs each token
 by the ratio of the two (`GRPOConfig.vllm_importance_sampling_...`), but only with `use_vllm=True`,
 and then its constructor wants a vLLM beside it and a NCCL connection. `correct_importance` switches
-on the correction alone. Without it nothing is wrong as long as both sides compute the same: fp32
-on CPU agrees to 1e-6, and there the extra forward pass is spent for nothing.
+on the correction alone; `Rollouts` calls it wherever a server samples.
+
+The mode is by token. TRL's default multiplies the ratios of an episode and masks it beyond a bound:
+with a mismatch of 1 % a token the weight of 16,000 tokens is 0.37, that of 128,000 is 0.001, so
+that long episodes are erased.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from qwq_env.errors import UsageError
 from qwq_env.training.sampling import sampling_of
+
+Correction = Literal["token_truncate", "token_mask", "sequence_truncate", "sequence_mask"]
 
 
 class _NothingToSync:
@@ -23,10 +28,11 @@ class _NothingToSync:
         """Do nothing."""
 
 
-def correct_importance(trainer: Any) -> None:
+def correct_importance(trainer: Any, mode: Correction = "token_truncate") -> None:
     """Let `trainer` weigh tokens by training over sampling probability, from its next batch on.
 
-    Call it once between making the trainer and `train()`, on every rank. Raises `UsageError` for
+    Call it between making the trainer and `train()`, on every rank, for a policy of your own that
+    samples elsewhere and does not say so (`Policy.elsewhere`). Raises `UsageError` for
     a trainer that takes its episodes from elsewhere, has switched the correction off, or filters.
     """
     if trainer.rollout_func is None:
@@ -34,6 +40,7 @@ def correct_importance(trainer: Any) -> None:
     if not trainer.vllm_importance_sampling_correction:
         raise UsageError("vllm_importance_sampling_correction: False; expected True")
     sampling_of(trainer.args)
+    trainer.vllm_importance_sampling_mode = mode
     if trainer.use_vllm:
         return
     trainer.vllm_mode = "server"

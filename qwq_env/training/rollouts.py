@@ -1,8 +1,8 @@
-"""Rollouts of an environment, for a stock `trl.GRPOTrainer`.
+"""Rollouts of an environment, for a `trl.GRPOTrainer`: ours (`ToolGRPOTrainer`) or a stock one.
 
 ```python
 rollouts = Rollouts("qwq/MathTool-v0", tokenizer, size=1000)
-trainer = GRPOTrainer(
+trainer = ToolGRPOTrainer(
     model="Qwen/QwQ-32B",
     args=GRPOConfig(...),
     processing_class=tokenizer,
@@ -23,40 +23,43 @@ which every episode was lost would learn nothing: it ends the training, and so d
 from __future__ import annotations
 
 import logging
-import math
 import random
-import statistics
+import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from itertools import islice
-from typing import Any, Final, Literal
+from typing import Any, Literal, NamedTuple
 
 import datasets
 from accelerate.utils import gather_object
 
 from qwq_env import portal
+from qwq_env.chat_model import ChatModel
 from qwq_env.dialect.codec import TokenCodec
 from qwq_env.env import ToolEnv
-from qwq_env.errors import InfrastructureError, ServersGone, UsageError
+from qwq_env.errors import InfrastructureError, ServersGone, UsageError, brief
 from qwq_env.registry import make_environment
 from qwq_env.rollout.audit import AuditError, RecordingPolicy, audit
 from qwq_env.rollout.engine import Assignment, Engine, EngineSettings, attempt_name
 from qwq_env.rollout.play import PlaySettings, check_thinking
 from qwq_env.rollout.policy import Policy
-from qwq_env.task import Task
+from qwq_env.task import Task, TaskSet
 from qwq_env.text.characters import printable
+from qwq_env.toolbox import ToolLimits
 from qwq_env.training.curriculum import curriculum_of, tell
+from qwq_env.training.episode_metrics import EpisodeSums, episode_sums, means
 from qwq_env.training.flat_rewards import FlatRewards
-from qwq_env.training.group_reward import GroupReward
+from qwq_env.training.group_reward import GroupReward, check_groups_whole
+from qwq_env.training.importance import Correction, correct_importance
+from qwq_env.training.limits import WallLimits, batch_seconds
+from qwq_env.training.sampler import own_sampler
 from qwq_env.training.sampling import sampling_of
 from qwq_env.training.weight_sync import WeightSync
-from qwq_env.trajectory import PhaseSeconds, Trajectory
+from qwq_env.trajectory import Trajectory
 
 logger = logging.getLogger(__name__)
-
-_SHARE_OF_DDP_TIMEOUT: Final = 0.8
 
 PolicyFactory = Callable[[Any], Policy]
 """Makes the policy that samples, given the trainer; called once, at the first rollout."""
@@ -71,16 +74,27 @@ class Rollouts:
     `environment` is a Gymnasium id (arguments for it in `environment_arguments`) or a `ToolEnv`.
     `dataset` has `size` rows, one a task; a finite task set gives no more than it has. `policy`
     makes the sampler from the trainer; by default the model that is trained is sampled in this
-    process with Transformers. `context` bounds prompt and completion together.
+    process with Transformers, or with `use_vllm` by the server that it names. `context` bounds
+    prompt and completion together; a server that takes less is told of, and holds.
+
+    `correction` is how importance is corrected where the policy samples on a server, whose
+    arithmetic is not the trainer's. By token, for over a long episode the product of small
+    differences is far from 1: with 1 % a token, 0.15 at 32,000 tokens. None leaves it to the
+    trainer's configuration; `vllm_importance_sampling_correction=False` there switches it off.
 
     `thinking` "strip" takes earlier thinking out of the context, as QwQ's chat template does. An
     episode has a row for each turn then, and TRL takes one completion for each prompt: it gets a
-    turn drawn uniformly, with the episode's reward, so that its expectation is that of all rows.
+    turn drawn uniformly, with the episode's reward. `ToolGRPOTrainer` weighs it so that its
+    expectation is that of all rows; a stock trainer learns an episode's mean over its turns.
 
-    `engine` bounds the playing. Where several ranks wait for each other, `batch_seconds` must stay
-    below TRL's `ddp_timeout`; left unbounded, it is four fifths of that.
+    `engine` bounds the playing; see `limits` for the order that its times must have with others.
 
-    `group_reward` compares the episodes of a group with each other once all have ended.
+    `group_reward` compares the episodes of a group with each other once all have ended; where
+    groups lie on several ranks it is refused.
+
+    For an evaluation while it trains, pass `eval_dataset=rollouts.heldout_dataset(tasks, size)`.
+    Its episodes go to `on_evaluation` in place of `on_episode`, are sampled alike at every
+    evaluation, and leave those of the training as they would be without it.
 
     Where the environment has a curriculum, a row stands for a place among its tasks: it gets the
     task that is there when it is played, and what it is paid is recorded; see `curriculum`.
@@ -108,7 +122,9 @@ class Rollouts:
         weights: WeightSync | None = None,
         engine: EngineSettings | None = None,
         on_episode: OnEpisode | None = None,
+        on_evaluation: OnEpisode | None = None,
         group_reward: GroupReward | None = None,
+        correction: Correction | None = "token_truncate",
     ) -> None:
         self.codec = TokenCodec(tokenizer)
         self.env = (
@@ -124,47 +140,28 @@ class Rollouts:
         self.dataset = task_dataset(self.env, size)
         self.last: list[Trajectory] = []
         self._tasks: dict[str, Task] = {}
-        self._make_policy = policy or _transformers_policy
+        self._make_policy = policy or own_sampler
         self._weights = weights
         self._pushed_step: int | None = None
         self._engine_settings = engine or EngineSettings()
-        self._on_episode = on_episode
+        self._on_episode, self._on_evaluation = on_episode, on_evaluation
         self._group_reward = group_reward
+        self._correction = correction
         self._engine: Engine | None = None
-        self._step: int | None = None
-        self._call = 0
+        self._served: int | None = None
+        self._calls: dict[bool, tuple[int, int]] = {}
+        self._metrics: dict[str, float] = {}
 
     def __call__(self, prompts: Sequence[Any], trainer: Any) -> dict[str, list[Any]]:
         """Play one episode for each prompt; the `rollout_func` that TRL calls on every rank."""
-        step, rank = trainer.state.global_step, trainer.accelerator.process_index
-        # Counted within the step: a run that goes on then draws as one that never stopped.
-        self._call = self._call + 1 if step == self._step else 0
-        self._step = step
-        assignments = [
-            Assignment(
-                self._task(prompt),
-                f"{step}-{self._call}.{rank}.{i}",
-                hash((self.seed, step, self._call, rank, i)) & 0x7FFF_FFFF,
-            )
-            for i, prompt in enumerate(prompts)
-        ]
+        tasks = [self._task(prompt) for prompt in prompts]
+        assignments = self._assignments(tasks, trainer)
         engine = self._engine_for(trainer)
         # TRL takes what does not end with its own end token for cut off, which in some dialects
         # and with some tokenizers is every episode. Here the outcome says it; see `to_trl`.
         trainer.mask_truncated_completions = False
-        self._push_weights(trainer)
-        on_episode = self._on_episode
-        report = None if on_episode is None else (lambda trajectory: on_episode(trajectory, step))
-        assert isinstance(engine.policy, RecordingPolicy)
-        with _sampling_mode(engine.policy.policy):
-            self.last = _play(engine, assignments, report, trainer.accelerator.num_processes)
-        if self._curriculum is not None:
-            tell(self._curriculum, self.last, trainer.accelerator.num_processes)
-        _check(self.last, engine.policy)
-        _check_room(self.last, self.context)
-        if self._group_reward is not None:
-            tasks = [assignment.task for assignment in assignments]
-            self.last = portal.run(self._group_reward.apply(tasks, self.last))
+        pushed = self._push_weights(trainer)
+        self._metrics = self._play(engine, assignments, trainer) | {"weights/seconds": pushed}
         _warn_of_losses(self.last)
         masked = trainer.args.mask_truncated_completions
         return to_trl(self.last, self.codec, mask_truncated=masked)
@@ -177,10 +174,10 @@ class Rollouts:
         log_metric: Callable[[str, float], None] | None = None,
         **columns: Any,
     ) -> list[float | None]:
-        """Return the rewards that the episodes ended with; logs the rubric and the tools' use."""
+        """Return the rewards that the episodes ended with; logs what those of all ranks did."""
         if log_metric is not None:
-            for name, value in episode_metrics(self.last).items():
-                log_metric(f"episode/{name}", value)
+            for name, value in self._metrics.items():
+                log_metric(name, value)
         return list(episode_reward)
 
     def close(self) -> None:
@@ -188,6 +185,43 @@ class Rollouts:
         if self._engine is not None:
             portal.run(self._engine.policy.aclose())
         self.env.close()
+
+    def heldout_dataset(self, tasks: TaskSet, size: int) -> datasets.Dataset:
+        """Return an `eval_dataset` for the trainer: the first `size` of other `tasks`.
+
+        They are played in the same environment. Raises `UsageError` for an id that is a training
+        task's, too.
+        """
+        given = list(islice(tasks, size))
+        trained = {row[-1]["task_id"] for row in self.dataset["prompt"]}
+        for task in given:
+            if task.id in trained or self._tasks.get(task.id, task) != task:
+                raise UsageError(
+                    f"heldout tasks: {brief(task.id)} is trained on, or is another task's id;"
+                    " expected ids of their own"
+                )
+        self._tasks |= {task.id: task for task in given}
+        return _dataset(given, self.env.settings.system_prompt)
+
+    def _assignments(self, tasks: Sequence[Task], trainer: Any) -> list[Assignment]:
+        """Return what to play; an episode's seed is its own among steps, calls, ranks and prompts.
+
+        Calls are counted within the step, and an evaluation's apart: a run that goes on, or is
+        evaluated in between, then draws as one that never was.
+        """
+        step, rank, training = trainer.state.global_step, _rank(trainer), trainer.model.training
+        last, call = self._calls.get(training, (None, 0))
+        call = call + 1 if last == step else 0
+        self._calls[training] = (step, call)
+        name, drawn = (f"{step}", step) if training else (f"evaluation.{step}", -1)
+        return [
+            Assignment(
+                task,
+                f"{name}-{call}.{rank}.{i}",
+                hash((self.seed, drawn, call, rank, i)) & 0x7FFF_FFFF,
+            )
+            for i, task in enumerate(tasks)
+        ]
 
     def _task(self, prompt: Any) -> Task:
         task_id = prompt[-1].get("task_id") if isinstance(prompt, list) else None
@@ -197,64 +231,160 @@ class Rollouts:
         if self._curriculum is not None and place is not None:
             return self.env.tasks.task(place)
         if task_id not in self._tasks:
-            self._tasks[task_id] = self.env.tasks.find(task_id)
+            try:
+                self._tasks[task_id] = self.env.tasks.find(task_id)
+            except (KeyError, IndexError):
+                raise UsageError(
+                    f"dataset: no task {brief(task_id)} in the environment; for an eval_dataset"
+                    " pass rollouts.heldout_dataset(tasks, size)"
+                ) from None
         return self._tasks[task_id]
 
-    def _push_weights(self, trainer: Any) -> None:
-        """Let the sampler have the weights of this step, once."""
-        step = trainer.state.global_step
+    def _push_weights(self, trainer: Any) -> float:
+        """Let the sampler have the weights of this step, once; return the seconds it took."""
+        began, step = time.perf_counter(), trainer.state.global_step
         if self._weights is not None and step != self._pushed_step:
             self._weights.push(trainer)
             self._pushed_step = step
+        elif trainer.args.use_vllm and trainer.accelerator.num_processes > 1:
+            # TRL's first process sends them, and the others would sample before it is done.
+            trainer.accelerator.wait_for_everyone()
+        return time.perf_counter() - began
 
     def _engine_for(self, trainer: Any) -> Engine:
         arguments = trainer.args
+        sampling = sampling_of(arguments)
+        if self._engine is None:
+            self._engine = self._begin(trainer)
+        context = self._context(self._engine.policy, _rank(trainer))
         longest = arguments.max_completion_length
         # None leaves it to the context, as in TRL.
-        completion = self.context if longest is None else longest
-        settings = PlaySettings(
-            sampling=sampling_of(arguments),
-            context=self.context,
+        completion = context if longest is None else longest
+        self._engine.play_settings = PlaySettings(
+            sampling=sampling,
+            context=context,
             completion=completion,
             turn_tokens=completion,
             thinking=self.thinking,
         )
-        if self._engine is None:
-            ranks = trainer.accelerator.num_processes
-            bounds = within_ddp_timeout(self._engine_settings, ranks, arguments.ddp_timeout)
-            policy = RecordingPolicy(self._make_policy(trainer))
-            self._engine = Engine(self.env, policy, self.codec, settings=bounds)
-            trainer.add_callback(FlatRewards(trainer, lambda: self.last))
-        self._engine.play_settings = settings
         return self._engine
 
+    def _begin(self, trainer: Any) -> Engine:
+        """Check what a trainer was made with, and make the engine; once, before anything plays."""
+        arguments, ranks = trainer.args, trainer.accelerator.num_processes
+        if arguments.use_vllm and arguments.vllm_mode != "server":
+            raise UsageError(
+                f"vllm_mode: {brief(arguments.vllm_mode)}; expected 'server': Rollouts samples from"
+                " servers, and an engine in this process would hold its memory for nothing"
+            )
+        evaluated = getattr(trainer, "eval_dataset", None)
+        if self._group_reward is not None:
+            check_groups_whole(arguments, ranks, evaluated=evaluated is not None)
+        for dataset in evaluated.values() if isinstance(evaluated, dict) else (evaluated,):
+            for prompt in dataset["prompt"] if isinstance(dataset, datasets.Dataset) else ():
+                self._task(prompt)
+        policy = self._make_policy(trainer)
+        policy.place(_rank(trainer), ranks)
+        settings = self.env.settings
+        limits = WallLimits(
+            tool=None if settings.tool_limits == ToolLimits() else settings.tool_limits.seconds,
+            episode=settings.limits.seconds,
+            batch=self._engine_settings.batch_seconds,
+            request=policy.request_seconds,
+            ddp=arguments.ddp_timeout if ranks > 1 else None,
+        )
+        bounds = replace(self._engine_settings, batch_seconds=batch_seconds(limits))
+        corrects = policy.elsewhere and trainer.vllm_importance_sampling_correction
+        if corrects and self._correction is not None:
+            correct_importance(trainer, self._correction)
+        if not getattr(trainer, "weighs_rows", False) and _rank(trainer) == 0:
+            _warn_of_stock(trainer, self.thinking)
+        logging.getLogger(_TRL).addFilter(_leaves_out_dumps)
+        trainer.add_callback(FlatRewards(trainer, lambda: self.last))
+        return Engine(self.env, RecordingPolicy(policy), self.codec, settings=bounds)
 
-def within_ddp_timeout(settings: EngineSettings, ranks: int, ddp_timeout: float) -> EngineSettings:
-    """Return `settings` such that a batch ends while the other ranks still wait for it.
+    def _context(self, policy: Policy | ChatModel, rank: int) -> int:
+        """Return the context that holds: the asked one, or less where the policy takes less."""
+        assert isinstance(policy, RecordingPolicy)
+        if self._served is None:
+            try:
+                served = portal.run(policy.policy.context())
+            except InfrastructureError:
+                return self.context  # not there yet; playing will say so, if it stays away
+            self._served = self.context if served is None else served
+            if self._served < self.context and rank == 0:
+                logger.warning(
+                    "context: %d tokens; the policy takes %d at most, which holds",
+                    self.context, self._served,
+                )  # fmt: skip
+        return min(self.context, self._served)
 
-    Raises `UsageError` for a `batch_seconds` that does not.
-    """
-    if ranks == 1 or settings.batch_seconds < ddp_timeout:
-        return settings
-    if math.isinf(settings.batch_seconds):
-        return replace(settings, batch_seconds=_SHARE_OF_DDP_TIMEOUT * ddp_timeout)
-    raise UsageError(
-        f"batch_seconds: {settings.batch_seconds}; expected less than ddp_timeout ({ddp_timeout}),"
-        " after which the other ranks give up"
-    )
+    def _play(
+        self, engine: Engine, assignments: Sequence[Assignment], trainer: Any
+    ) -> dict[str, float]:
+        """Play this rank's episodes into `last`; return what those of all ranks came to.
+
+        What ends the training is raised on every rank, for the others would wait for one that ended
+        by itself. So each says how it went, once its batch has ended: no collective call is made
+        before. Raises `ServersGone`, of one rank's words on all, and `InfrastructureError` if not
+        one training episode of any rank was had.
+        """
+        step, training = trainer.state.global_step, trainer.model.training
+        told_to = self._on_episode if training else self._on_evaluation
+        report = None if told_to is None else (lambda trajectory: told_to(trajectory, step))
+        began, gone, lost = time.perf_counter(), "", ""
+        tasks = [assignment.task for assignment in assignments]
+        self.last = []
+        try:
+            self.last = _played(engine, assignments, report, self.context)
+            if self._group_reward is not None:
+                self.last = portal.run(self._group_reward.apply(tasks, self.last))
+        except ServersGone as error:
+            gone = str(error)
+        if training and self.last and all(t.outcome.failed for t in self.last):
+            first = self.last[0].outcome
+            lost = f"all episodes of a step were lost; the first: {first.reason}: {first.detail}"
+        names = [str(task.metadata.get("environment", "")) for task in tasks]
+        sums = episode_sums(self.last, names if any(names) and not gone else None)
+        own = _Told(gone, lost, sums, time.perf_counter() - began)
+        told = gather_object([own]) if trainer.accelerator.num_processes > 1 else [own]
+        if gone := next((each.gone for each in told if each.gone), ""):
+            raise ServersGone(gone)
+        if all(each.lost for each in told):
+            raise InfrastructureError(told[0].lost)
+        if self._curriculum is not None and training:
+            tell(self._curriculum, self.last, trainer.accelerator.num_processes)
+        metrics = {f"episode/{n}": value for n, value in means(t.sums for t in told).items()}
+        metrics["rollout/seconds"] = max(each.seconds for each in told)
+        metrics["rollout/wait_seconds"] = time.perf_counter() - began - own.seconds
+        return metrics
+
+
+class _Told(NamedTuple):
+    """What a rank says of its batch: why it ended early, what was played, and for how long."""
+
+    gone: str
+    lost: str
+    sums: EpisodeSums
+    seconds: float
 
 
 def task_dataset(env: ToolEnv, size: int) -> datasets.Dataset:
     """Return `size` prompts, each a conversation whose last message carries the task's id, and for
     a curriculum its place."""
     moves = curriculum_of(env) is not None
+    return _dataset(islice(env.tasks, size), env.settings.system_prompt, places=moves)
+
+
+def _dataset(
+    tasks: Iterable[Task], system_prompt: str | None, *, places: bool = False
+) -> datasets.Dataset:
     rows = []
-    for place, task in enumerate(islice(env.tasks, size)):
-        conversation = task.conversation(env.settings.system_prompt)
-        known = {"task_id": task.id, "place": place} if moves else {"task_id": task.id}
+    for place, task in enumerate(tasks):
+        known = {"task_id": task.id, "place": place} if places else {"task_id": task.id}
         messages = [
             {"role": message["role"], "content": message["content"], **known}
-            for message in conversation
+            for message in task.conversation(system_prompt)
         ]
         rows.append({"prompt": messages})
     return datasets.Dataset.from_list(rows)
@@ -268,11 +398,14 @@ def to_trl(
     TRL cannot take an empty completion, so an episode without any gets one masked token. Of an
     episode with several rows, one is drawn by the episode's seed. With `mask_truncated` nothing is
     learned from an episode that a limit cut, whichever; its reward counts in its group's mean.
+
+    `episode_rows` and `episode_tokens` are how many rows the episode has, and how many sampled ids
+    in all of them (0 where it is masked); `ToolGRPOTrainer` weighs the drawn row by them.
     """
     filler = codec.eos_token_id if codec.eos_token_id is not None else 0
     columns: dict[str, list[Any]] = {
         "prompt_ids": [], "completion_ids": [], "logprobs": [], "env_mask": [],
-        "episode_reward": [],
+        "episode_reward": [], "episode_rows": [], "episode_tokens": [],
     }  # fmt: skip
     for trajectory in trajectories:
         masked = trajectory.reward is None or (mask_truncated and trajectory.outcome.truncated)
@@ -283,69 +416,25 @@ def to_trl(
         mask = row.mask or [0]
         columns["env_mask"].append([0] * len(mask) if masked else mask)
         columns["episode_reward"].append(trajectory.reward)
+        columns["episode_rows"].append(len(trajectory.rows))
+        sampled = sum(sum(each.mask) for each in trajectory.rows)
+        columns["episode_tokens"].append(0 if masked else sampled)
     return columns
 
 
-def episode_metrics(trajectories: Sequence[Trajectory]) -> dict[str, float]:
-    """Return means over episodes: scores, tool use, errors by kind, outcomes, seconds by phase.
-
-    The mean of a score is over the episodes for which it was decided.
-    """
-    count = len(trajectories)
-    if count == 0:
-        return {}
-    metrics = {
-        "turns": sum(t.turns for t in trajectories) / count,
-        "tool_calls": sum(t.tool_calls for t in trajectories) / count,
-        "tool_call_rate": sum(t.counts.get("ok", 0) > 0 for t in trajectories) / count,
-        "lost": sum(t.outcome.failed for t in trajectories) / count,
-        "truncated": sum(t.outcome.truncated for t in trajectories) / count,
-    }
-    for kind, name in (("failed", "lost"), ("truncated", "truncated")):
-        reasons = Counter(t.outcome.reason for t in trajectories if t.outcome.kind == kind)
-        metrics |= {f"{name}/{reason}": number / count for reason, number in reasons.items()}
-    kinds: Counter[str] = Counter()
-    tokens: Counter[str] = Counter()
-    for trajectory in trajectories:
-        kinds.update(trajectory.counts)
-        tokens.update(trajectory.tokens)
-    metrics |= {f"tokens/{author}": number / count for author, number in tokens.items()}
-    metrics |= {f"calls/{kind}": number / count for kind, number in kinds.items()}
-    # An episode that was cut or lost has no scores, so none alone can name them all.
-    for name in dict.fromkeys(name for t in trajectories for name in t.scores):
-        values = [v for t in trajectories if (v := t.scores.get(name)) is not None]
-        if values:
-            metrics[f"scores/{name}"] = statistics.fmean(values)
-    for phase in PhaseSeconds._fields:
-        metrics[f"seconds/{phase}"] = sum(getattr(t.seconds, phase) for t in trajectories) / count
-    return metrics
-
-
-def _play(
+def _played(
     engine: Engine,
     assignments: Sequence[Assignment],
     report: Callable[[Trajectory], None] | None,
-    ranks: int,
+    context: int,
 ) -> list[Trajectory]:
-    """Play this rank's episodes; what ends the training is raised on every rank.
-
-    The others would wait for one that ended by itself. So each says how it went, once its batch has
-    ended: no collective call is made before. Raises `ServersGone`, of one rank's words on all, and
-    `InfrastructureError` if not one episode of any rank was had.
-    """
-    gone, lost, trajectories = "", "", []
-    try:
+    """Play and audit episodes."""
+    recording = engine.policy
+    assert isinstance(recording, RecordingPolicy)
+    with _sampling_mode(recording.policy):
         trajectories = portal.run(engine.run(assignments, report))
-        if trajectories and all(trajectory.outcome.failed for trajectory in trajectories):
-            first = trajectories[0].outcome
-            lost = f"all episodes of a step were lost; the first: {first.reason}: {first.detail}"
-    except ServersGone as error:
-        gone = str(error)
-    told = gather_object([(gone, lost)]) if ranks > 1 else [(gone, lost)]
-    if gone := next((gone for gone, _ in told if gone), ""):
-        raise ServersGone(gone)
-    if all(lost for _, lost in told):
-        raise InfrastructureError(told[0][1])
+    _check(trajectories, recording)
+    _check_room(trajectories, context)
     return trajectories
 
 
@@ -393,8 +482,26 @@ def _sampling_mode(policy: Policy) -> AbstractContextManager[Any]:
     return nullcontext() if generating is None else generating()
 
 
-def _transformers_policy(trainer: Any) -> Policy:
-    from qwq_env.rollout.transformers_policy import TransformersPolicy  # noqa: PLC0415 - optional
+_TRL = "trl.trainer.grpo_trainer"
 
-    model = trainer.accelerator.unwrap_model(trainer.model)
-    return TransformersPolicy(model, TokenCodec(trainer.processing_class))
+
+def _leaves_out_dumps(record: logging.LogRecord) -> bool:
+    """Leave out what TRL says of a reward of None, which holds the prompt and completion whole."""
+    return not record.getMessage().startswith("All reward functions returned None")
+
+
+def _warn_of_stock(trainer: Any, thinking: str) -> None:
+    """Say once what a trainer lacks that is not a `ToolGRPOTrainer`."""
+    lacks = ["all rows are padded to the longest of the batch"]
+    if thinking == "strip":
+        lacks.append("of an episode the mean over its turns is learned, not their sum")
+    if getattr(trainer, "loss_type", "dapo") not in ("dapo", "bnpo", "cispo", "vespo"):
+        lacks.append(f"masked rows count in the mean of loss_type {trainer.loss_type!r}")
+    logger.warning(
+        "a stock GRPOTrainer: %s; qwq_env.training.ToolGRPOTrainer, in its place, does better",
+        ", ".join(lacks),
+    )
+
+
+def _rank(trainer: Any) -> int:
+    return int(trainer.accelerator.process_index)

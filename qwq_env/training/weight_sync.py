@@ -40,9 +40,6 @@ from qwq_env.http.client import HttpClient, Refused
 from qwq_env.rollout.vllm_policy import server_urls
 
 _WEIGHTS = "*.safetensors*"
-_ATTEMPTS = 2
-"""A connection may break while it lay idle; a server that cannot load will not learn it."""
-_PAUSE_SECONDS = 0.1
 
 
 class WeightSync(ABC):
@@ -75,13 +72,17 @@ class DiskWeightSync(WeightSync):
         *,
         api_key: str | None = None,
         seconds: float = 600.0,
+        attempts: int = 5,
+        backoff: float = 0.5,
     ) -> None:
-        """`seconds` bounds the wait for one server. Raises `UsageError` for a bad folder."""
+        """`seconds` bounds the wait for one server. One that fails on the way (no connection, 5xx)
+        is told again, `attempts` times in all, with waits that double from `backoff` seconds: the
+        hiccup of one server is no reason to end a run. Raises `UsageError` for a bad folder."""
         self.directory = Path(directory)
         self.urls = server_urls(urls)
         self._seconds = seconds
         self._http = HttpClient(
-            key=ApiKey(api_key), attempts=_ATTEMPTS, seconds=seconds, backoff=_PAUSE_SECONDS
+            key=ApiKey(api_key), attempts=attempts, seconds=seconds, backoff=backoff
         )
         self._names = _check_served(self.directory)
 

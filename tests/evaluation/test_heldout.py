@@ -11,6 +11,7 @@ from qwq_env.rollout.play import PlaySettings
 from qwq_env.rollout.scripted import ScriptedPolicy
 from qwq_env.rubric import Component, Rubric
 from qwq_env.task import ListTaskSet, Task
+from qwq_env.trajectory import Trajectory
 
 PAID = {"right": Score.right(), "half": Score(0.5, "half"), "wrong": Score.wrong(),
         "lost": Score.undecided("timeout")}  # fmt: skip
@@ -60,3 +61,20 @@ def test_every_sample_of_every_task_is_played_once_over_the_ranks_by_its_own_see
     assert sorted(episode.task_id for episode in first) == ["t0", "t0", "t1", "t1", "t2", "t2"]
     assert len({episode.episode for episode in first}) == 6
     assert len(all_seeds) == 12
+
+
+@pytest.mark.parametrize("opinion", [0.8, -0.5, 0.0])
+def test_what_a_reward_model_adds_leaves_right_and_wrong_alone(codec, opinion):
+    """Rules times (1 + weight × opinion), as in general training: 1.4, 0.75 and 1 are all right."""
+    env = environment("right", "wrong", "right", "half")
+    rubric = Rubric(
+        [Component("model", lambda final: opinion, 0.5)],
+        [Component("rules", lambda final: PAID[final.answer])],
+        base=1.0,
+    )
+    env = ToolEnv(env.tasks, [], rubric)
+    episodes = evaluate(env, ScriptedPolicy(codec, obey), codec, size=4, play=PlaySettings())
+
+    assert [episode.is_right for episode in episodes] == [True, False, True, False]
+    assert summarize(episodes).accuracy == 0.5
+    assert [Trajectory.from_json(episode.to_json()) for episode in episodes] == episodes

@@ -12,6 +12,9 @@ from collections.abc import Sequence
 import pytest
 import torch
 import transformers
+from torch.distributed import HashStore
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import distribute_tensor
 
 from qwq_env.chat_model import Sampling
 from qwq_env.errors import InfrastructureError, UsageError
@@ -539,3 +542,28 @@ def test_on_a_gpu_in_half_precision(attention):
         expected = [table[len(context) + i - 1, t].item() for i, t in enumerate(generation.ids)]
 
         assert generation.logprobs == pytest.approx(expected, abs=0.1)
+
+
+def spread_out(model):
+    """As FSDP2 and tensor parallelism leave it: a weight is a part of a distributed tensor."""
+    mesh = init_device_mesh("cpu", (1,))
+    model.lm_head.weight = torch.nn.Parameter(distribute_tensor(model.lm_head.weight, mesh))
+
+
+def taken_apart(model):
+    """As DeepSpeed leaves it: a weight is empty, with a number under which it is gathered."""
+    model.lm_head.weight.ds_id = 0
+
+
+@pytest.mark.parametrize(
+    ("shard", "told"), [(spread_out, "FSDP2 or tensor parallelism"), (taken_apart, "ZeRO-3")]
+)
+def test_weights_that_are_not_whole_are_refused(shard, told):
+    torch.distributed.init_process_group("fake", rank=0, world_size=1, store=HashStore())
+    try:
+        model = tiny()
+        shard(model)
+        with pytest.raises(UsageError, match=rf"^model: lm_head\.weight is sharded \(.*{told}\)"):
+            TransformersPolicy(model, Letters())
+    finally:
+        torch.distributed.destroy_process_group()

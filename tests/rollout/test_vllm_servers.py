@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from contextlib import AsyncExitStack
 
 import pytest
 from aiohttp import web
@@ -49,6 +50,58 @@ async def test_episodes_are_spread_over_the_servers():
         await policy.aclose()
 
         assert len(one.bodies) == len(two.bodies) == 5
+
+
+@pytest.mark.parametrize(("ranks", "episodes", "servers"), [(16, 4, 8), (8, 6, 4), (4, 1, 4)])
+async def test_ranks_spread_their_episodes_over_all_servers(ranks, episodes, servers):
+    """Each knows only its own; together they are even."""
+    async with AsyncExitStack() as stack:
+        stubs = [await stack.enter_async_context(StubServer()) for _ in range(servers)]
+        for rank in range(ranks):
+            policy = VllmPolicy([stub.url for stub in stubs])
+            policy.place(rank, ranks)
+            for episode in range(episodes):
+                await policy.generate(request(str(episode)))
+            await policy.aclose()
+
+        assert [len(stub.bodies) for stub in stubs] == [ranks * episodes // servers] * servers
+
+
+async def test_a_new_episode_goes_where_the_fewest_are():
+    async with StubServer() as one, StubServer() as two:
+        policy = VllmPolicy([one.url, two.url])
+        for episode in "abcd":
+            await policy.generate(request(episode))
+        for episode in "bd":
+            await policy.release(episode)
+        await policy.release("unknown")
+        for episode in "ef":
+            await policy.generate(request(episode))
+        await policy.aclose()
+
+        assert (len(one.bodies), len(two.bodies)) == (2, 4)
+
+
+async def test_an_episode_keeps_to_its_engine_of_a_server():
+    async with StubServer() as one, StubServer() as two:
+        policy = VllmPolicy([one.url, two.url], engines=2)
+        for _ in range(2):
+            for episode in "abcd":
+                await policy.generate(request(episode))
+        await policy.aclose()
+
+        for stub in (one, two):
+            asked = [headers["X-data-parallel-rank"] for headers in stub.headers]
+            assert asked == ["0", "1", "0", "1"]
+
+
+async def test_a_server_of_one_engine_is_told_of_none():
+    async with StubServer() as server:
+        policy = VllmPolicy(server.url)
+        await policy.generate(request("a"))
+        await policy.aclose()
+
+        assert "X-data-parallel-rank" not in server.headers[0]
 
 
 async def test_failing_server_is_passed_over():

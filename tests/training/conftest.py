@@ -16,7 +16,8 @@ class Handler(BaseHTTPRequestHandler):
         length = int(self.headers.get("Content-Length") or 0)
         body = json.loads(self.rfile.read(length) or b"null")
         self.server.seen.append((self.path, body, self.headers.get("Authorization")))
-        status, answer = self.server.answers.get(self.path, (404, {}))
+        scripted = self.server.answers.get(self.path, (404, {}))
+        status, answer = scripted.pop(0) if isinstance(scripted, list) else scripted
         if isinstance(answer, list):
             answer = answer.pop(0)
         content = json.dumps(answer).encode()

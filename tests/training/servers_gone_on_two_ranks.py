@@ -56,6 +56,8 @@ def play(accelerator: Accelerator, config: GRPOConfig, error: QwqError | None) -
         add_callback=lambda callback: None,
         state=SimpleNamespace(global_step=0),
         args=config,
+        model=SimpleNamespace(training=True),
+        eval_dataset=None,
     )
     try:
         rollouts([row["prompt"] for row in rollouts.dataset], trainer)

@@ -1,4 +1,4 @@
-"""A stock GRPOTrainer on CPU that keeps the batch it would learn from."""
+"""A GRPOTrainer on CPU, stock or ours, that keeps the batch it would learn from."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any
 from trl import GRPOConfig, GRPOTrainer
 
 from qwq_env.training.rollouts import Rollouts
+from qwq_env.training.trainer import ToolGRPOTrainer
 
 
-class Recorder(GRPOTrainer):
+class Recording:
     """Keeps its last batch in `batch`."""
 
     def _generate_and_score_completions(self, inputs):
@@ -18,7 +19,15 @@ class Recorder(GRPOTrainer):
         return self.batch
 
 
-def train(model: Any, tokenizer: Any, path: Path, rollouts: Rollouts, **changes: Any) -> Recorder:
+class Recorder(Recording, GRPOTrainer):
+    """TRL's trainer, and its last batch."""
+
+
+class ToolRecorder(Recording, ToolGRPOTrainer):
+    """Ours, and its last batch."""
+
+
+def train(model: Any, tokenizer: Any, path: Path, rollouts: Rollouts, **changes: Any) -> Any:
     """Train one step, with `changes` of the configuration; return the trainer."""
     trainer = stock_trainer(model, tokenizer, path, rollouts, **changes)
     trainer.train()
@@ -26,8 +35,15 @@ def train(model: Any, tokenizer: Any, path: Path, rollouts: Rollouts, **changes:
 
 
 def stock_trainer(
-    model: Any, tokenizer: Any, path: Path, rollouts: Rollouts, **changes: Any
-) -> Recorder:
+    model: Any,
+    tokenizer: Any,
+    path: Path,
+    rollouts: Rollouts,
+    *,
+    kind: type[GRPOTrainer] = Recorder,
+    eval_dataset: Any = None,
+    **changes: Any,
+) -> Any:
     """Return the trainer of one step, with `changes` of the configuration."""
     settings: dict[str, Any] = {
         "per_device_train_batch_size": 8, "num_generations": 4, "max_completion_length": 400,
@@ -38,11 +54,12 @@ def stock_trainer(
         save_strategy="no", beta=0.0, gradient_checkpointing=False,
         **{**settings, **changes},
     )  # fmt: skip
-    return Recorder(
+    return kind(
         model=model,
         args=config,
         processing_class=tokenizer,
         train_dataset=rollouts.dataset,
+        eval_dataset=eval_dataset,
         rollout_func=rollouts,
         reward_funcs=rollouts.reward,
     )

@@ -23,6 +23,7 @@ from qwq_env.env import ToolEnv
 from qwq_env.errors import InfrastructureError, ServersGone, UsageError
 from qwq_env.grading.reward import RewardModel
 from qwq_env.grading.score import Score
+from qwq_env.outcome import Outcome
 from qwq_env.rollout.audit import AuditError
 from qwq_env.rollout.engine import EngineSettings
 from qwq_env.rollout.policy import Policy
@@ -30,8 +31,9 @@ from qwq_env.rollout.scripted import ScriptedPolicy
 from qwq_env.rubric import Component, Rubric
 from qwq_env.task import ListTaskSet, Task
 from qwq_env.tool import tool
-from qwq_env.training.async_rollouts import AsyncRollouts
+from qwq_env.training.async_rollouts import AsyncRollouts, group_samples
 from qwq_env.training.group_reward import GroupReward
+from qwq_env.trajectory import Trajectory
 
 CALL = 'think\n</think>\n\n<tool_call>\n{"name": "look", "arguments": {}}\n</tool_call><|im_end|>'
 
@@ -93,7 +95,9 @@ def test_an_episode_is_one_row_of_the_ids_that_were_sampled(worker, codec):
         assert codec.decode(sampled).startswith(CALL + "so\n</think>\n\n")
         assert len(sample.completion_mask) == len(sample.old_log_probs) == len(sample.input_ids)
     assert {sample.group_id for sample in samples} == {0}
-    assert sorted(sample.advantage for sample in samples) == pytest.approx([-1, -1, 1, 1])
+    assert sorted(sample.advantage for sample in samples) == pytest.approx(
+        [-0.8659, -0.8659, 0.8659, 0.8659], abs=1e-4
+    )
 
 
 def test_strip_gives_a_row_a_turn_with_the_advantage_shared(worker):
@@ -443,3 +447,15 @@ def test_trl_packs_the_rows(worker, tokenizer):
 def test_group_of_one_is_refused(tokenizer, codec):
     with pytest.raises(UsageError, match="group"):
         AsyncRollouts(environment(), tokenizer, ScriptedPolicy(codec, ["x"]), group=1)
+
+
+def test_rewards_that_hardly_differ_are_as_good_as_equal():
+    """With GRPOTrainer's deviation: that of the sample, and never less than 1e-4."""
+    outcome = Outcome.answered()
+    episodes = [
+        Trajectory("t", str(i), 0, [1, 2], 1, [1], [-0.5], [], outcome, 1.0 + i * 1e-7)
+        for i in range(4)
+    ]
+
+    assert max(abs(s.advantage) for s in group_samples(episodes, 0, 0)) < 0.01
+    assert [s.advantage for s in group_samples(episodes[:1], 0, 0)] == [0.0]

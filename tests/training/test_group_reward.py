@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import math
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 
+from qwq_env.dialect.codec import TokenCodec
 from qwq_env.env import ToolEnv
-from qwq_env.errors import UsageError
+from qwq_env.errors import InfrastructureError, UsageError
 from qwq_env.grading.reward import RewardModel
 from qwq_env.grading.score import Score
 from qwq_env.outcome import Outcome
 from qwq_env.rollout.scripted import ScriptedPolicy
 from qwq_env.rubric import Component, Rubric
 from qwq_env.task import ListTaskSet, Task
-from qwq_env.training.group_reward import GroupReward
+from qwq_env.training.group_reward import GroupReward, check_groups_whole
 from qwq_env.training.rollouts import Rollouts
 from qwq_env.training.tiny.model import build_tiny_model
 from qwq_env.trajectory import Trajectory
@@ -138,3 +141,43 @@ def test_a_stock_trainer_learns_from_the_new_rewards_and_masks_the_lost(tokenize
     learned = (trainer.batch["completion_mask"] * trainer.batch["tool_mask"]).sum(1).bool().tolist()
     assert learned == [i != lost for i in range(4)]
     assert trainer.state.log_history[0]["episode/scores/group_reward"] == 0.0
+
+
+def settings(**changes) -> SimpleNamespace:
+    return SimpleNamespace(**{
+        "num_generations": 8, "num_generations_eval": None, "per_device_train_batch_size": 1,
+        "steps_per_generation": 8, "per_device_eval_batch_size": 8, **changes,
+    })  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "ranks", "evaluated", "told"),
+    [
+        ({}, 2, True, None),
+        ({"steps_per_generation": 4}, 1, True, None),
+        ({"steps_per_generation": 4}, 2, False, "per_device_train_batch_size .* is 4, .* of 8"),
+        ({"steps_per_generation": 12}, 2, False, "is 12, so a group of 8 lies on several ranks"),
+        ({"per_device_eval_batch_size": 2}, 2, True, "per_device_eval_batch_size is 2"),
+        ({"per_device_eval_batch_size": 2}, 2, False, None),
+        ({"per_device_eval_batch_size": 2, "num_generations_eval": 1}, 2, True, None),
+    ],
+)
+def test_a_group_on_several_ranks_is_refused(changes, ranks, evaluated, told):
+    """What is compared is what a rank holds: half a group would be ranked by itself."""
+    refused = nullcontext() if told is None else pytest.raises(UsageError, match=told)
+    with refused:
+        check_groups_whole(settings(**changes), ranks, evaluated=evaluated)
+
+
+def test_a_step_of_which_nothing_could_be_compared_ends_the_training(tokenizer, tmp_path):
+    """All are paid by the rules and undecided by the model: there is nothing to learn from."""
+    env = ToolEnv(
+        ListTaskSet([Task(f"t{i}", f"Task {i}", "") for i in range(4)]), [],
+        Rubric([Component("right", lambda final: 1.0)]),
+    )  # fmt: skip
+    policy = ScriptedPolicy(TokenCodec(tokenizer), ["</think>?<|im_end|>"])
+    rollouts = Rollouts(
+        env, tokenizer, policy=lambda trainer: policy, group_reward=GroupReward(ByLength(), 0.5)
+    )
+    with pytest.raises(InfrastructureError, match=r"all episodes of a step were lost.*undecided"):
+        train(build_tiny_model(tokenizer, hidden=16, layers=1), tokenizer, tmp_path, rollouts)

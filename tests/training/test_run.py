@@ -180,6 +180,10 @@ def test_the_options_start_two_processes_as_the_file_does():
         (["rollout.batch_seconds=0"], ["rollout.batch_seconds", "more than 0"]),
         (["rollout.batch_seconds=.inf"], ["rollout.batch_seconds", "inf"]),
         (["rollout.batch_seconds=1e30"], ["rollout.batch_seconds", "1e+30", "at most 604800"]),
+        (
+            ["rollout.batch_seconds=100"],
+            ["environment.seconds: 120", "rollout.batch_seconds (100)"],
+        ),
         (["rollout.thinking=drop"], ["rollout.thinking", "'drop'", "keep or strip"]),
         (
             ["rollout.thinking=strip", "environment.dialect=fenced", "environment.tools=[python]"],

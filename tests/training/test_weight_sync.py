@@ -93,10 +93,18 @@ def test_cache_that_stays_in_use_stops_the_training(model, served, weight_server
         DiskWeightSync(served, weight_server.url, seconds=0.2).push(trainer(model))
 
 
+@pytest.mark.parametrize("path", ["/collective_rpc", "/reset_prefix_cache"])
+def test_a_hiccup_of_a_server_ends_nothing(model, served, weight_server, path):
+    weight_server.answers[path] = [(503, {}), (502, {}), (500, {}), (200, {})]
+    DiskWeightSync(served, weight_server.url, backoff=0.001).push(trainer(model))
+
+    assert [asked for asked, *_ in weight_server.seen].count(path) == 4
+
+
 def test_server_that_cannot_load_stops_the_training(model, served, weight_server):
     weight_server.answers["/collective_rpc"] = (500, {"error": {"message": "Worker failed"}})
     with pytest.raises(InfrastructureError, match=r"status 500: .*Worker failed"):
-        DiskWeightSync(served, weight_server.url).push(trainer(model))
+        DiskWeightSync(served, weight_server.url, backoff=0.001).push(trainer(model))
 
 
 def test_key_that_a_server_says_again_is_not_shown(model, served, weight_server):
@@ -109,7 +117,7 @@ def test_key_that_a_server_says_again_is_not_shown(model, served, weight_server)
 
 
 def test_one_server_left_behind_stops_the_training(model, served, weight_server):
-    sync = DiskWeightSync(served, [weight_server.url, "http://127.0.0.1:9"])
+    sync = DiskWeightSync(served, [weight_server.url, "http://127.0.0.1:9"], backoff=0.001)
     with pytest.raises(InfrastructureError, match=r"127.0.0.1:9/\w+: ConnectError"):
         sync.push(trainer(model))
 

@@ -9,7 +9,6 @@ checked where both are known, in `__post_init__`; what needs the checkpoint, in 
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 import re
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Any, Final, Literal
 
 from qwq_env.errors import UsageError, brief
 from qwq_env.training.gpus import gpu_kind
+from qwq_env.training.limits import WallLimits, check_order
 from qwq_env.training.recipe.trl_fields import check_trl
 
 _WEEK: Final = 604_800
@@ -393,19 +393,13 @@ def patience(recipe: Recipe) -> int:
 def check_limits(recipe: Recipe) -> None:
     """Raise `UsageError` for the first limit that ends after the one it lies in."""
     check_batch_seconds("limits.batch", batch_seconds(recipe))
-    in_order = [
-        ("limits.batch", batch_seconds(recipe)),
-        ("limits.request", request_seconds(recipe)),
-        ("limits.ddp", float(patience(recipe))),
-    ]
-    if recipe.limits.episode is not None:
-        in_order.insert(0, ("limits.episode", recipe.limits.episode))
-    for (name, seconds), (longer, more) in itertools.pairwise(in_order):
-        if seconds >= more:
-            raise UsageError(
-                f"{name}: {seconds:g} seconds; expected less than {longer} ({more:g}):"
-                " episode < batch < request < ddp"
-            )
+    limits = WallLimits(
+        episode=recipe.limits.episode,
+        batch=batch_seconds(recipe),
+        request=request_seconds(recipe),
+        ddp=float(patience(recipe)),
+    )
+    check_order(limits, ("tool", "limits.episode", "limits.batch", "limits.request", "limits.ddp"))
 
 
 def check_batch_seconds(name: str, seconds: float) -> None:

@@ -1,0 +1,167 @@
+"""TRL's GRPO trainer for rollouts of ours: it touches the data, never the loss.
+
+`ToolGRPOTrainer` takes the place of `trl.GRPOTrainer`, with the same arguments. What it adds to a
+stock trainer on the same `Rollouts`:
+
+- An episode of several rows (`thinking="strip"`) has one of them drawn. Its advantage is weighed
+  so that the expected gradient is that of all rows: the sum over an episode's turns, not their
+  mean, which would teach short episodes more than long ones.
+- What is masked (lost, or cut and `mask_truncated_completions`) does not count in the mean that the
+  loss takes. TRL leaves it out where the loss is by tokens; where it is by rows, 2 of 8 masked rows
+  take a quarter of the gradient.
+- TRL pads all rows of a generation batch to the longest. Here the columns that are padding in all
+  rows of a micro-batch are cut off before the model sees them, and the results padded again: the
+  same weights for a fraction of the work, for one long episode no longer makes all others long.
+- The log has the effective share of the samples after importance correction, and of the episodes
+  cut what their outcomes say.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+import torch
+from torch.nn.functional import pad
+from trl import GRPOTrainer
+
+BY_TOKENS: Final = frozenset({"dapo", "bnpo", "cispo", "vespo"})
+"""Losses that divide by tokens; the others (grpo, sapo, dr_grpo, luspo) divide by rows."""
+
+
+class ToolGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # its package is read without types
+    """TRL's trainer on `Rollouts`; see the module.
+
+    With `beta` other than 0 the penalty on a drawn row stays that of one row, for it has no
+    advantage to weigh.
+    """
+
+    weighs_rows: Final = True
+    """Says to `Rollouts` that nothing of the above is missing."""
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        """Play and score a generation batch as TRL does; weigh its rows, log its correction."""
+        batch: dict[str, Any] = super()._generate_and_score_completions(inputs)
+        mode = "train" if self.model.training else "eval"
+        metrics = self._metrics[mode]
+        # TRL looks at the last token, which in many dialects is never its end token.
+        if truncated := metrics.get("episode/truncated"):
+            metrics["completions/clipped_ratio"][-1] = truncated[-1]
+        if inputs and "episode_rows" in inputs[0]:
+            batch["advantages"] = batch["advantages"] * self._row_weights(inputs, batch)
+        if (ratio := batch.get("importance_sampling_ratio")) is not None:
+            for name, value in self._correction(ratio, loss_mask(batch)).items():
+                metrics[f"sampling/{name}"].append(value)
+        return batch
+
+    def _row_weights(self, inputs: list[dict[str, Any]], batch: dict[str, Any]) -> torch.Tensor:
+        """Return the factor of each row's advantage: (rows,).
+
+        A row stands for the n of its episode, so it counts n times; and the loss divides by what
+        was drawn where it should by what all rows of the episodes hold, over all ranks.
+        """
+        device = batch["advantages"].device
+        rows, tokens = (
+            torch.tensor([row[name] for row in inputs], dtype=torch.float32, device=device)
+            for name in ("episode_rows", "episode_tokens")
+        )
+        if self.loss_type in BY_TOKENS:
+            counts = torch.stack([loss_mask(batch).sum().float(), tokens.sum()])
+        else:
+            learned = rows[tokens > 0].sum()
+            counts = torch.stack([torch.full_like(learned, len(inputs)), learned])
+        drawn, whole = self.accelerator.reduce(counts, reduction="sum").tolist()
+        scale = drawn / whole if whole else 1.0
+        return (rows * scale).to(batch["advantages"].dtype)
+
+    def _correction(self, ratio: torch.Tensor, mask: torch.Tensor) -> dict[str, float]:
+        """Return how much of the samples the correction leaves: `ratio` (rows, tokens or 1).
+
+        `effective_share` is (Σw)² / (n Σw²), 1 where all weights are alike (Kish's effective sample
+        size over n); `bounded_share` is of the weights at the bound, or thrown away for it.
+        """
+        weights = (ratio[mask] if ratio.shape == mask.shape else ratio[mask.any(1)]).float()
+        most = self.vllm_importance_sampling_clip_max
+        bounded = (weights == 0) | (weights >= (torch.inf if most is None else most))
+        sums = torch.stack(
+            [weights.sum(), (weights**2).sum(), bounded.sum().float(),
+             torch.full_like(weights.sum(), weights.numel())]
+        )  # fmt: skip
+        total, squares, bound, count = self.accelerator.reduce(sums, reduction="sum").tolist()
+        if not count:
+            return {}
+        share = total * total / (count * squares) if squares else 0.0
+        return {"effective_share": share, "bounded_share": bound / count}
+
+    def _get_per_token_logps_and_entropies(
+        self,
+        model: Any,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        logits_to_keep: int,
+        batch_size: int | None = None,
+        **rest: Any,
+    ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+        """Do as TRL does, each micro-batch without the columns that are padding in all its rows.
+
+        Every forward pass goes through here: those of the loss, of the old and of the reference
+        policy. Returns (rows, `logits_to_keep`) each, with 0 for what was cut, as TRL gives for
+        padding; the number of passes, which ranks must agree on, is TRL's.
+        """
+        ask = super()._get_per_token_logps_and_entropies
+        if any(value is not None for name, value in rest.items() if not name.startswith("compute")):
+            # Images are spread over the rows in ways of their own.
+            return ask(  # type: ignore[no-any-return]
+                model, input_ids, attention_mask, logits_to_keep, batch_size=batch_size, **rest
+            )
+        size = batch_size or len(input_ids)
+        parts: list[tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]] = []
+        for start in range(0, len(input_ids), size):
+            rows = slice(start, start + size)
+            cut = trimmed(attention_mask[rows], logits_to_keep, self.pad_to_multiple_of or 1)
+            kept = logits_to_keep - cut.right
+            columns = slice(cut.left, input_ids.size(1) - cut.right)
+            logps, entropy, loss = ask(
+                model, input_ids[rows, columns], attention_mask[rows, columns], kept, **rest
+            )
+            again = (0, cut.right)
+            entropy = None if entropy is None else pad(entropy, again)
+            parts.append((pad(logps, again), entropy, loss))
+        entropies = [part[1] for part in parts if part[1] is not None]
+        losses = [part[2] for part in parts if part[2] is not None]
+        return (
+            torch.cat([part[0] for part in parts]),
+            torch.cat(entropies) if entropies else None,
+            torch.stack(losses).mean() if losses else None,
+        )
+
+
+class Cut(NamedTuple):
+    """Columns that are cut off a micro-batch on either side."""
+
+    left: int
+    right: int
+
+
+def trimmed(mask: torch.Tensor, completion: int, multiple: int = 1) -> Cut:
+    """Return what can be cut off rows that attend by `mask` (rows, prompt + completion).
+
+    Prompts are padded on their left, completions on their right; of each a column stays, and what
+    stays is a `multiple` as far as it was.
+    """
+    used = mask.bool().any(0)
+    prompt = len(used) - completion
+    left = _leading(~used[:prompt]) if prompt else 0
+    right = _leading(~used[prompt:].flip(0))
+    left, right = min(left, max(prompt - 1, 0)), min(right, completion - 1)
+    return Cut(left - left % multiple, right - right % multiple)
+
+
+def loss_mask(batch: dict[str, Any]) -> torch.Tensor:
+    """Return where the loss looks: (rows, tokens), True on what the policy sampled."""
+    mask = batch["completion_mask"].bool()
+    return mask & batch["tool_mask"].bool() if "tool_mask" in batch else mask
+
+
+def _leading(flags: torch.Tensor) -> int:
+    """Return how many flags are set before the first that is not."""
+    return int(flags.long().cumprod(0).sum())
