@@ -36,9 +36,9 @@ class Summary:
 
     `accuracy` (the share that counts as right, see `Rubric.right`) and `reward` are over the
     episodes that were not lost, None if all were; `interval` holds it in 95 of 100 evaluations.
-    `lost` and `truncated` count by reason. An episode whose judge could not decide is `undecided`, not lost and never
-    wrong; it and the first lost ones (`lost_episodes`) are named, `EPISODE: why`. `sampled_tokens`
-    and `prompt_tokens` are None where the policy speaks messages. `members` are the accuracies in a
+    `lost` and `truncated` count by reason. An episode whose judge could not decide is `undecided`,
+    not lost and never wrong; it and the first lost ones (`lost_episodes`) are named, `EPISODE:
+    why`. `sampled_tokens` and `prompt_tokens` are None where the policy speaks messages. `members` are the accuracies in a
     mixture's members, by name, `groups` those in the parts of a benchmark.
 
     Of several samples a task, `average` is the mean of the tasks' accuracies (avg@k), `passes` are
@@ -117,7 +117,7 @@ def _by_task(scored: Sequence[Trajectory]) -> _Samples:
 
 
 def _average(samples: _Samples) -> Mean | None:
-    means = [sum(t.reward == 1.0 for t in each) / len(each) for each in samples.values()]
+    means = [sum(t.is_right for t in each) / len(each) for each in samples.values()]
     return clustered_mean(means, list(samples))
 
 
@@ -128,7 +128,7 @@ def _passes(samples: _Samples) -> dict[int, Mean]:
     found = {}
     for k in dict.fromkeys([*wanted, *([fewest] if wanted else [])]):
         chances = [
-            pass_at_k(len(each), sum(t.reward == 1.0 for t in each), k) for each in samples.values()
+            pass_at_k(len(each), sum(t.is_right for t in each), k) for each in samples.values()
         ]
         mean = clustered_mean(chances, list(samples))
         assert mean is not None
@@ -138,7 +138,7 @@ def _passes(samples: _Samples) -> dict[int, Mean]:
 
 def _consensus(samples: _Samples, vote: Callable[[str], Hashable | None]) -> Mean | None:
     paid = [
-        consensus([vote(t.answer) for t in each], [float(t.reward == 1.0) for t in each])
+        consensus([vote(t.answer) for t in each], [float(t.is_right) for t in each])
         for each in samples.values()
     ]
     return clustered_mean(paid, list(samples))
@@ -171,7 +171,7 @@ def _accuracy_in(member: str, scored: Sequence[Trajectory]) -> Mean | None:
 
 
 def _accuracy(own: Sequence[Trajectory]) -> Mean | None:
-    return clustered_mean([float(t.reward == 1.0) for t in own], [t.task_id for t in own])
+    return clustered_mean([float(t.is_right) for t in own], [t.task_id for t in own])
 
 
 def _sampled(trajectory: Trajectory) -> int:
