@@ -256,8 +256,7 @@ class Run:
         self._bring_last(trainer)
         if servers is not None:
             portal.run(servers[0].aclose())
-        trained = trainer.accelerator.unwrap_model(trainer.model)
-        self._save(trainer, trained, tokenizer)
+        trained = self._save(trainer, tokenizer)
         self.folder.mark_done("grpo", {"steps": steps})
         return None if self.recipe.cluster.sharded else trained
 
@@ -270,15 +269,16 @@ class Run:
         else:
             trainer.vllm_generation.sync_weights()
 
-    def _save(self, trainer: Any, trained: Any, tokenizer: Any) -> None:
-        """Write the trained policy; gathered by all processes, written by the first."""
+    def _save(self, trainer: Any, tokenizer: Any) -> Any:
+        """Write the trained policy and return it; all processes gather it, the first writes."""
+        trained = trainer.accelerator.unwrap_model(trainer.model)
         adapters = self.recipe.policy.lora is not None
         if adapters:
             state = trained_state(trained)
         else:
             state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
         if self.rank != 0:
-            return
+            return trained
         if adapters:
             save_adapter(trained, state, self.folder.policy)
         else:
@@ -287,6 +287,7 @@ class Run:
             trained.save_pretrained(self.folder.policy, state_dict=state)
         tokenizer.save_pretrained(self.folder.policy)
         write_model_card(self.folder.policy, self.recipe)
+        return trained
 
     def _play(self, temperature: float) -> PlaySettings:
         wanted = self.recipe.grpo
