@@ -38,8 +38,8 @@ class Summary:
     episodes that were not lost, None if all were; `interval` holds it in 95 of 100 evaluations.
     `lost` and `truncated` count by reason. An episode whose judge could not decide is `undecided`,
     not lost and never wrong; it and the first lost ones (`lost_episodes`) are named, `EPISODE:
-    why`. `sampled_tokens` and `prompt_tokens` are None where the policy speaks messages. `members` are the accuracies in a
-    mixture's members, by name, `groups` those in the parts of a benchmark.
+    why`. `sampled_tokens` and `prompt_tokens` are None where the policy speaks messages. `members`
+    are the accuracies in a mixture's members, by name, `groups` those in the parts of a benchmark.
 
     Of several samples a task, `average` is the mean of the tasks' accuracies (avg@k), `passes` are
     pass@k by k, and `consensus` is cons@k, what the commonest answer of a task is paid.

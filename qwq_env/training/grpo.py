@@ -18,7 +18,6 @@ from qwq_env.errors import UsageError
 from qwq_env.files.atomic import write_whole
 from qwq_env.training.checkpoint_seal import seal
 from qwq_env.training.curriculum import write_progress
-from qwq_env.training.importance import correct_importance
 from qwq_env.training.placement import autocast, loading, lora_config, weights_in
 from qwq_env.training.progress import Phase
 from qwq_env.training.recipe import Recipe, dump_recipe
@@ -62,9 +61,6 @@ def make_trainer(
         callbacks=[StepLog(folder, phase), Seals(rollouts.env)],
     )
     trainer.recipe = recipe
-    corrects = arguments.vllm_importance_sampling_correction
-    if recipe.policy.sampler == "vllm" and corrects:
-        correct_importance(trainer)
     # Its rows go to metrics.jsonl and the newest to the progress bar; on the screen they bury it.
     trainer.remove_callback(PrinterCallback)
     return trainer

@@ -241,6 +241,9 @@ class Run:
                 context=self.recipe.grpo.context,
                 thinking=self.recipe.rollout.thinking,
                 engine=training_engine(self.recipe.rollout, batch_seconds(self.recipe)),
+                correction=self.recipe.grpo.trl.get(
+                    "vllm_importance_sampling_mode", "token_truncate"
+                ),
                 policy=None if servers is None else lambda trainer: servers[0],
                 weights=None if servers is None else servers[1],
                 on_episode=lambda t, step: store.append(t, phase="grpo", step=step),
