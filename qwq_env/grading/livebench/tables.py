@@ -15,6 +15,7 @@ import json
 import math
 import numbers
 import re
+import warnings
 from collections.abc import Iterable, Mapping
 from types import ModuleType
 from typing import Any
@@ -121,7 +122,9 @@ def _read(pandas: ModuleType, form: str, text: str, second: bool) -> Any:
 def _read_json(pandas: ModuleType, text: str, ways: Iterable[dict[str, Any]]) -> Any:
     for way in ways:
         try:
-            return pandas.read_json(io.StringIO(text), **way)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of a way that does not fit the text
+                return pandas.read_json(io.StringIO(text), **way)
         except _UNREADABLE:
             continue
     raise ValueError("no JSON of a table")

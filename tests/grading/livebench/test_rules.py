@@ -140,14 +140,14 @@ def test_a_question_that_cannot_be_used_is_undecided_and_a_strange_answer_is_wro
         *(("web_of_lies_v2", piece) for piece in ("<solution>", "<solution>\n", "**")),
         *(("zebra_puzzle", piece) for piece in ("</solution>", "\\boxed{")),
         *(("math_comp", piece) for piece in ("<solution>", "(")),
-        *(("olympiad", piece) for piece in ("answer:\n", "1,", "\\boxed")),
+        *(("olympiad", piece) for piece in ("answer:\n", "1,")),
         *(("connections", piece) for piece in ("<solution>\n", "a,")),
         *(("typos", piece) for piece in (" --- ", "a")),
         *(("plot_unscrambling", piece) for piece in ("<PLOT_SUMMARY>", "a ", "a.")),
         *(("tablejoin", piece) for piece in ("```", "{'a':", "\\boxed{\\text{'")),
         ("spatial", "**"),
         ("cta", "\\boxed{"),
-        ("simplify", "* a\n"),
+        ("simplify", "* " * 9),
     ],
 )
 def test_a_megabyte_of_marks_is_judged_in_passing(task, piece):
