@@ -16,7 +16,7 @@ from .asked import TASKS, question
 
 QUESTIONS = SAMPLES / "livebench" / "questions.jsonl"
 ANSWERS = SAMPLES / "livebench" / "answers.jsonl"
-WHOLE = SAMPLES.parents[2] / "shared"
+WHOLE = SAMPLES.parents[3] / "shared"
 """Where the development data lies, if it lies beside the checkout."""
 
 
@@ -31,11 +31,19 @@ def grade(answers, questions, out, *more):
 
 
 def test_the_sample_scores_as_officially(tmp_path, capsys):
+    asked = [question("AMPS_Hard"), question("AMPS_Hard", ground_truth="\\frac{", question_id="?")]
+    answers = ["so $\\boxed{\\frac{1}{2}x^2 + C}$", "\\boxed{1}"]
+    official = read_rows(ANSWERS) + [
+        {"question_id": row["question_id"], "answer": answer, "score": score}
+        for row, answer, score in zip(asked, answers, (1, None), strict=True)
+    ]
+    questions = write(tmp_path / "q.jsonl", read_rows(QUESTIONS) + asked)
     out = tmp_path / "out.jsonl"
-    code = grade(ANSWERS, QUESTIONS, out)
-    official, ours = read_rows(ANSWERS), read_rows(out)
+    code = grade(write(tmp_path / "a.jsonl", official), questions, out)
+    ours = read_rows(out)
 
     assert code == 0
+    assert (official.pop()["score"], ours.pop()["reason"]) == (None, "unreadable_reference")
     assert [row["score"] for row in ours] == pytest.approx([row["score"] for row in official])
     assert all(row["reason"] for row in ours)
     printed = capsys.readouterr()
@@ -168,14 +176,11 @@ def test_every_task_has_a_judge_and_a_question_in_these_tests():
     assert {category for category, _ in JUDGES} == {category for category, _ in asked}
 
 
-async def test_what_an_answer_costs_is_its_own_fault_and_what_a_question_costs_is_ours():
-    deep = "\\boxed{" + "{" * 800 + "x" + "}" * 800 + "}"
-    asked = {"x": question("AMPS_Hard"), "y": question("AMPS_Hard", ground_truth="\\frac{")}
-    with LiveBenchGrader(asked, workers=1) as grader:
-        right = await grader.grade("x", "so $\\boxed{\\frac{1}{2}x^2 + C}$")
-        wrong = await grader.grade("x", deep)
-        long = await grader.grade("x", "x" * 2_000_001)
-        lost = await grader.grade("y", "\\boxed{1}")
+async def test_an_answer_that_costs_too_much_is_wrong_and_the_next_one_is_judged():
+    asked = {"x": question("plot_unscrambling", question_id="x")}
+    slow = ". ".join("ab " * 3_000 + str(number) for number in range(60))
+    with LiveBenchGrader(asked, workers=1, cpu_s=0.3) as grader:
+        scores = [await grader.grade("x", text) for text in (slow, "A man walks", "." * 2_000_001)]
 
-    assert (right.value, wrong.value, long.value, lost.value) == (1.0, 0.0, 0.0, None)
-    assert (long.reason, lost.reason) == ("too_long", "unreadable_reference")
+    assert [score.value for score in scores] == [0.0, 0.25, 0.0]
+    assert [score.reason for score in scores] == ["too_complex", "different", "too_long"]
