@@ -10,6 +10,7 @@ the verdict is undecided. HTML is read here, because pandas asks for a parser pa
 
 import csv
 import html.parser
+import importlib
 import io
 import json
 import math
@@ -55,7 +56,7 @@ _JSON_ORIENTATIONS: Mapping[bool, tuple[dict[str, Any], ...]] = {
 def table_reformat(question: Mapping[str, Any], answer: str) -> Score:
     """Right if rows, columns and every cell are the same; numbers to 1e-6."""
     try:
-        import pandas  # noqa: PLC0415 - optional, and heavy
+        pandas = importlib.import_module("pandas")  # optional, and heavy
     except ImportError:
         return Score.undecided("pandas_missing", "tablereformat needs pandas")
     second = question["livebench_release_date"] >= SECOND_RULES_SINCE
