@@ -30,43 +30,28 @@ def grade(answers, questions, out, *more):
     return main(["grade", "livebench", str(answers), *options])
 
 
-def test_the_sample_scores_as_officially(tmp_path, capsys):
-    asked = [question("AMPS_Hard"), question("AMPS_Hard", ground_truth="\\frac{", question_id="?")]
-    answers = ["so $\\boxed{\\frac{1}{2}x^2 + C}$", "\\boxed{1}"]
-    official = read_rows(ANSWERS) + [
-        {"question_id": row["question_id"], "answer": answer, "score": score}
-        for row, answer, score in zip(asked, answers, (1, None), strict=True)
-    ]
-    questions = write(tmp_path / "q.jsonl", read_rows(QUESTIONS) + asked)
-    out = tmp_path / "out.jsonl"
-    code = grade(write(tmp_path / "a.jsonl", official), questions, out)
-    ours = read_rows(out)
+def test_the_sample_scores_as_officially():
+    questions = read_questions(QUESTIONS)
+    rows = read_rows(ANSWERS)
+    scores = [judge(questions[row["question_id"]], row["answer"]).value for row in rows]
 
-    assert code == 0
-    assert (official.pop()["score"], ours.pop()["reason"]) == (None, "unreadable_reference")
-    assert [row["score"] for row in ours] == pytest.approx([row["score"] for row in official])
-    assert all(row["reason"] for row in ours)
-    printed = capsys.readouterr()
-    assert "math / olympiad" in printed.out and "mean of categories" in printed.out
-    assert printed.err == ""
+    assert {questions[row["question_id"]]["task"] for row in rows} >= {"AMPS_Hard", "tablejoin"}
+    assert scores == pytest.approx([row["score"] for row in rows])
 
 
 @pytest.mark.skipif(not WHOLE.exists(), reason="the data is not beside the checkout")
-@pytest.mark.parametrize(
-    "category",
-    ["data_analysis", "instruction_following", "reasoning", "math"],
-)
-def test_every_answer_scores_as_officially(category):
-    questions = read_questions(WHOLE / "data" / "livebench" / category)
-    # SymPy's simplifications of the hundred formulae take ten times as long as all else.
+def test_every_answer_scores_as_officially():
+    questions = read_questions(WHOLE / "data" / "livebench")
+    # SymPy's simplifications of the hundred formulae take ten times as long as all else; the
+    # benchmark `livebench_agreement` has them.
     rows = [
         row
         for row in read_rows(WHOLE / "vectors" / "livebench.jsonl")
-        if row["category"] == category and row["task"] != "AMPS_Hard"
+        if row["task"] != "AMPS_Hard"
     ]
     scores = [judge(questions[row["question_id"]], row["answer"]).value for row in rows]
 
-    assert len(rows) > 80
+    assert len(rows) > 600
     assert scores == pytest.approx([row["score"] for row in rows])
 
 
@@ -90,7 +75,10 @@ def test_both_forms_of_a_row_are_read_and_what_is_missing_is_named(tmp_path, cap
     assert [{**row, "score": 0, "reason": 0} for row in scored] == [
         {**row, "score": 0, "reason": 0} for row in rows
     ]
-    complaints = capsys.readouterr().err
+    printed = capsys.readouterr()
+    assert "reasoning / spatial                          4         2   0.5000" in printed.out
+    assert "mean of categories" in printed.out
+    complaints = printed.err
     assert "question_id: 'nowhere' is none of the questions" in complaints
     assert "reasoning/sudoku has no judge; known: math/AMPS_Hard" in complaints
     assert "answer: none; found 'question_id, response'" in complaints
