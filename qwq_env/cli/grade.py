@@ -164,8 +164,8 @@ def _parts_table(summary: Summary) -> str:
     for group, tally in sorted(summary.groups.items()):
         by_category.setdefault(group[0], []).append(tally.mean)
         name = printable(" / ".join(group), lines=False)
-        mean = _number(tally.mean)
-        lines.append(f"{name:<40} {tally.rows:>5} {tally.undecided:>9} {mean:>8}")
+        counts = f"{tally.rows:>5} {tally.undecided:>9}"
+        lines.append(f"{name:<40} {counts} {_number(tally.mean):>8}")
     means = {category: _mean(tasks) for category, tasks in by_category.items()}
     for category, mean in {**means, "mean of categories": _mean([*means.values()])}.items():
         lines.append(f"{printable(category, lines=False):<56} {_number(mean):>8}")

@@ -49,7 +49,9 @@ def table_join(question: Mapping[str, Any], answer: str) -> Score:
     """tablejoin: the F1 score of the pairs of columns, to two digits."""
     reference = question["ground_truth"]
     if isinstance(reference, str):
-        reference = ast.literal_eval(reference)
+        reference = _literal(reference)
+    if not isinstance(reference, dict):
+        raise ValueError("ground_truth: expected a dictionary")
     pairs = _claimed_pairs(answer)
     if not pairs:
         return Score.wrong("no_answer")

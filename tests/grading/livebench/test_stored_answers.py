@@ -16,7 +16,7 @@ from .asked import TASKS, question
 
 QUESTIONS = SAMPLES / "livebench" / "questions.jsonl"
 ANSWERS = SAMPLES / "livebench" / "answers.jsonl"
-WHOLE = SAMPLES.parents[2] / "shared"
+WHOLE = SAMPLES.parents[3] / "shared"
 """Where the development data lies, if it lies beside the checkout."""
 
 
@@ -30,35 +30,28 @@ def grade(answers, questions, out, *more):
     return main(["grade", "livebench", str(answers), *options])
 
 
-def test_the_sample_scores_as_officially(tmp_path, capsys):
-    out = tmp_path / "out.jsonl"
-    code = grade(ANSWERS, QUESTIONS, out)
-    official, ours = read_rows(ANSWERS), read_rows(out)
+def test_the_sample_scores_as_officially():
+    questions = read_questions(QUESTIONS)
+    rows = read_rows(ANSWERS)
+    scores = [judge(questions[row["question_id"]], row["answer"]).value for row in rows]
 
-    assert code == 0
-    assert [row["score"] for row in ours] == pytest.approx([row["score"] for row in official])
-    assert all(row["reason"] for row in ours)
-    printed = capsys.readouterr()
-    assert "math / olympiad" in printed.out and "mean of categories" in printed.out
-    assert printed.err == ""
+    assert {questions[row["question_id"]]["task"] for row in rows} >= {"AMPS_Hard", "tablejoin"}
+    assert scores == pytest.approx([row["score"] for row in rows])
 
 
 @pytest.mark.skipif(not WHOLE.exists(), reason="the data is not beside the checkout")
-@pytest.mark.parametrize(
-    "category",
-    ["data_analysis", "instruction_following", "reasoning", "math"],
-)
-def test_every_answer_scores_as_officially(category):
-    questions = read_questions(WHOLE / "data" / "livebench" / category)
-    # SymPy's simplifications of the hundred formulae take ten times as long as all else.
+def test_every_answer_scores_as_officially():
+    questions = read_questions(WHOLE / "data" / "livebench")
+    # SymPy's simplifications of the hundred formulae take ten times as long as all else; the
+    # benchmark `livebench_agreement` has them.
     rows = [
         row
         for row in read_rows(WHOLE / "vectors" / "livebench.jsonl")
-        if row["category"] == category and row["task"] != "AMPS_Hard"
+        if row["task"] != "AMPS_Hard"
     ]
     scores = [judge(questions[row["question_id"]], row["answer"]).value for row in rows]
 
-    assert len(rows) > 80
+    assert len(rows) > 600
     assert scores == pytest.approx([row["score"] for row in rows])
 
 
@@ -82,7 +75,10 @@ def test_both_forms_of_a_row_are_read_and_what_is_missing_is_named(tmp_path, cap
     assert [{**row, "score": 0, "reason": 0} for row in scored] == [
         {**row, "score": 0, "reason": 0} for row in rows
     ]
-    complaints = capsys.readouterr().err
+    printed = capsys.readouterr()
+    assert "reasoning / spatial                          4         2   0.5000" in printed.out
+    assert "mean of categories" in printed.out
+    complaints = printed.err
     assert "question_id: 'nowhere' is none of the questions" in complaints
     assert "reasoning/sudoku has no judge; known: math/AMPS_Hard" in complaints
     assert "answer: none; found 'question_id, response'" in complaints
@@ -168,14 +164,11 @@ def test_every_task_has_a_judge_and_a_question_in_these_tests():
     assert {category for category, _ in JUDGES} == {category for category, _ in asked}
 
 
-async def test_what_an_answer_costs_is_its_own_fault_and_what_a_question_costs_is_ours():
-    deep = "\\boxed{" + "{" * 800 + "x" + "}" * 800 + "}"
-    asked = {"x": question("AMPS_Hard"), "y": question("AMPS_Hard", ground_truth="\\frac{")}
-    with LiveBenchGrader(asked, workers=1) as grader:
-        right = await grader.grade("x", "so $\\boxed{\\frac{1}{2}x^2 + C}$")
-        wrong = await grader.grade("x", deep)
-        long = await grader.grade("x", "x" * 2_000_001)
-        lost = await grader.grade("y", "\\boxed{1}")
+async def test_an_answer_that_costs_too_much_is_wrong_and_the_next_one_is_judged():
+    asked = {"x": question("plot_unscrambling", question_id="x")}
+    slow = ". ".join("ab " * 3_000 + str(number) for number in range(60))
+    with LiveBenchGrader(asked, workers=1, cpu_s=0.3) as grader:
+        scores = [await grader.grade("x", text) for text in (slow, "A man walks", "." * 2_000_001)]
 
-    assert (right.value, wrong.value, long.value, lost.value) == (1.0, 0.0, 0.0, None)
-    assert (long.reason, lost.reason) == ("too_long", "unreadable_reference")
+    assert [score.value for score in scores] == [0.0, 0.25, 0.0]
+    assert [score.reason for score in scores] == ["too_complex", "different", "too_long"]
