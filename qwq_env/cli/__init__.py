@@ -25,7 +25,12 @@ class Command(NamedTuple):
 
 COMMANDS = (
     Command("train", "qwq_env.cli.train", "train a policy in an environment"),
-    Command("eval", "qwq_env.cli.eval", "measure a policy in an environment"),
+    Command("eval", "qwq_env.cli.eval", "measure a policy on a benchmark, or in an environment"),
+    Command(
+        "compare",
+        "qwq_env.cli.compare",
+        "hold evaluations against each other and published figures",
+    ),
     Command(
         "check", "qwq_env.cli.check", "hold a dialect, a template or a grader against the truth"
     ),
