@@ -52,10 +52,8 @@ def aime(tmp_path) -> str:
 
 def evaluate(name: str, data: str, answers, tmp_path: Path, capsys, *more: str) -> dict:
     file = write_rows(tmp_path / "answers.jsonl", answers)
-    code = main(
-        ["eval", name, "--data", data, "--answers", file, "--json", "--out", str(tmp_path / "out")]
-        + list(more)
-    )
+    out = str(tmp_path / "out")
+    code = main(["eval", name, "--data", data, "--answers", file, "--json", "--out", out, *more])
     told = capsys.readouterr()
     assert code == 0, told.err
     return json.loads(told.out)
@@ -244,9 +242,7 @@ def test_arrays_and_folders_are_read(tmp_path):
     (tmp_path / "other.jsonl").write_text("{}\n")
 
     assert load_data(find_benchmark("mbpp"), "qwq", str(tmp_path)).tasks.size == 1
-    with pytest.raises(
-        UsageError, match=r"holds other.jsonl, sanitized-mbpp.json; expected a file"
-    ):
+    with pytest.raises(UsageError, match=r"holds other.jsonl, sanitized-mbpp.json; expected"):
         load_data(find_benchmark("aime24"), "qwq", str(tmp_path))
 
 
