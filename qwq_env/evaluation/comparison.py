@@ -11,7 +11,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from qwq_env.checks import is_number
 from qwq_env.errors import UsageError, brief
@@ -128,9 +128,7 @@ def _settings(folder: Path) -> Mapping[str, Any]:
 
 
 def _benchmark(settings: Mapping[str, Any]) -> str:
-    named = settings.get("benchmark") or settings.get("environment") or "evaluation"
-    tools = settings.get("tools")
-    return f"{named} + {', '.join(tools)}" if settings.get("benchmark") and tools else str(named)
+    return str(settings.get("benchmark") or settings.get("environment") or "evaluation")
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
@@ -158,7 +156,11 @@ def _read_run(path: Path, name: str) -> Run:
     return Run(name, results)
 
 
-_UNLIKE = ("data_sha256", "tasks_sha256", "preset", "samples", "temperature", "split", "difficulty")
+_UNLIKE: Final = (
+    "data_sha256", "tasks_sha256", "preset", "samples", "tools", "temperature", "split",
+    "difficulty",
+)  # fmt: skip
+"""Settings that a reader has to know of where they differ."""
 
 
 def _pair(benchmark: str, first: Run, second: Run) -> Pair:

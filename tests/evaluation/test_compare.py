@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from qwq_env.cli import main
+from qwq_env.errors import UsageError
 from qwq_env.evaluation.comparison import compare_runs, read_result
 
 
@@ -71,11 +72,20 @@ def test_a_folder_of_benchmarks_is_one_policy(tmp_path):
     for model in ("a", "b"):
         write_run(tmp_path / model / "aime24", {"t": [1.0], "u": [0.0]})
         write_run(tmp_path / model / "ifeval", {"t": [1.0]}, benchmark="ifeval")
-    write_run(tmp_path / "b" / "tools", {"t": [1.0], "u": [1.0]}, tools=["python"])
 
     found = compare_runs([tmp_path / "a", tmp_path / "b"])
-    assert found.benchmarks == ["aime24", "ifeval", "aime24 + python"]
+    assert found.benchmarks == ["aime24", "ifeval"]
     assert [pair.benchmark for pair in found.pairs] == ["aime24", "ifeval"]
+
+
+def test_a_benchmark_with_and_without_tools(tmp_path):
+    bare = write_run(tmp_path / "a" / "bare", {"t": [0.0], "u": [0.0]})
+    tools = write_run(tmp_path / "a" / "tools", {"t": [1.0], "u": [0.0]}, tools=["python"])
+
+    [pair] = compare_runs([bare, tools]).pairs
+    assert (pair.difference.value, pair.warning) == (0.5, "tools: None and ['python']")
+    with pytest.raises(UsageError, match="holds aime24 twice; name the folders"):
+        compare_runs([tmp_path / "a"])
 
 
 def test_what_is_unlike_is_told(tmp_path):
