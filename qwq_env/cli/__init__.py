@@ -36,6 +36,9 @@ COMMANDS = (
     ),
     Command("envs", "qwq_env.cli.envs", "list the environments, or show one"),
     Command("new", "qwq_env.cli.new", "begin an environment or a tool of your own"),
+    Command(
+        "regrade", "qwq_env.cli.regrade", "hold two graders against each other on stored episodes"
+    ),
     Command("grade", "qwq_env.cli.grade", "score answers that lie in a file"),
     Command("sandbox", "qwq_env.cli.sandbox", "run code in the sandbox, serve it, show its levels"),
     Command("bench", "qwq_env.cli.bench", "run a benchmark of the checkout"),

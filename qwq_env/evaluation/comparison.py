@@ -93,7 +93,7 @@ def compare_runs(paths: Sequence[Path]) -> Comparison:
 
 def read_result(folder: Path) -> RunResult:
     """Read the folder of one evaluation; of several rows of an episode, the last one counts."""
-    settings = _settings(folder)
+    settings = read_settings(folder)
     last: dict[str, tuple[str, Any, str]] = {}
     path = folder / "episodes.jsonl"
     for number, row in read_objects(path, constants=True):
@@ -114,7 +114,8 @@ def read_result(folder: Path) -> RunResult:
     return RunResult(_benchmark(settings), rights, lost, undecided, settings)
 
 
-def _settings(folder: Path) -> Mapping[str, Any]:
+def read_settings(folder: Path) -> Mapping[str, Any]:
+    """Read what an evaluation was asked to be. Raises `UsageError` for a folder of none."""
     file = folder / "settings.json"
     try:
         settings = json.loads(file.read_text(encoding="utf-8"))

@@ -150,3 +150,30 @@ def test_what_is_no_run_is_named(tmp_path, capsys, runs):
         assert words in capsys.readouterr().err
     assert main(["compare", runs[0], runs[0]]) == 2
     assert "the same folder twice" in capsys.readouterr().err
+
+
+def test_two_graders_on_the_same_episodes(tmp_path, capsys):
+    data, answers, out = tmp_path / "aime24.jsonl", tmp_path / "answers.jsonl", tmp_path / "run"
+    tasks = [("4", "\\boxed{4}"), ("73", "\\boxed{7300}"), ("5", "\\boxed{5}"), ("6", "no")]
+    data.write_text(
+        "".join(json.dumps({"prompt": f"Say {gold}.", "answer": gold}) + "\n" for gold, _ in tasks)
+    )
+    rows = [{"prompt": f"Say {gold}.", "response": said} for gold, said in tasks[:3]]
+    answers.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    evaluate = ["eval", "aime24", "--data", str(data), "--answers", str(answers)]
+    assert main([*evaluate, "--out", str(out)]) == 0
+    capsys.readouterr()
+
+    regrade = ["regrade", str(out), "--json", "--rubric", "stored", "--rubric"]
+    assert main([*regrade, "qwq_judge"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["episodes"], told["lost"], told["undecided"]) == (3, 1, [0, 0])
+    assert [mean[0] for mean in told["means"]] == [pytest.approx(2 / 3), 1.0]
+    [row] = told["differing"]
+    assert row["answer"] == "\\boxed{7300}" and told["p_value"] == 1.0
+    assert main([*regrade, "accuracy"]) == 0
+    assert json.loads(capsys.readouterr().out)["differing"] == []
+    assert main([*regrade, "json:loads"]) == 0
+    assert json.loads(capsys.readouterr().out)["undecided"] == [0, 3]  # a judge that raises
+    assert main([*regrade, "qwq_juge"]) == 2
+    assert "did you mean 'qwq_judge'" in capsys.readouterr().err
