@@ -21,6 +21,7 @@ from typing import Any, Final, NamedTuple
 
 from qwq_env.chat_model import ChatModel, ChatReply, Sampling, Unwanted
 from qwq_env.dialect.base import Message, Messages, Schemas
+from qwq_env.envs.arithmetic import INSTRUCTION
 from qwq_env.errors import UsageError, brief
 from qwq_env.files.jsonl import read_objects
 from qwq_env.messages import read_native_call
@@ -203,8 +204,10 @@ def _is_message(turn: Any) -> bool:
 
 
 def _names(task: Task) -> set[tuple[str, str]]:
-    """Return by what a row may mean a task: its id, its prompt, and the row's own columns."""
-    names = {("id", task.id), ("prompt", task.prompt.strip())}
+    """Return by what a row may mean a task: its id, its prompt, whole or without what a
+    benchmark adds, and the row's own columns."""
+    bare = task.prompt.removesuffix(INSTRUCTION)
+    names = {("id", task.id), ("prompt", task.prompt.strip()), ("prompt", bare.strip())}
     for column in _IDENTITIES:
         value = task.metadata.get(column)
         if isinstance(value, str | int):
