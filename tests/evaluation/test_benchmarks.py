@@ -179,7 +179,7 @@ def test_another_schema_is_one_line(name, rows, words, tmp_path, capsys):
 
 BAD = {
     "preset": (["aime24", "--preset", "qwqq"], "preset: 'qwqq' is not known (did you mean 'qwq'?)"),
-    "benchmark": (["aime42"], "benchmark: 'aime42' is not known (did you mean 'aime24'?)"),
+    "benchmark": (["livebnch"], "benchmark: 'livebnch' is not known"),
     "data of an environment": (["qwq/MathTool-v0", "--data", "x"], "data: 'x'; qwq/MathTool-v0 is"),
     "no such data": (["aime24", "--data", "no.jsonl"], "data: 'no.jsonl' does not exist"),
     "tasks": (["aime24", "--tasks", "."], "tasks: '.'; a benchmark's own"),
