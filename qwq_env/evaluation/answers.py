@@ -51,12 +51,10 @@ class StoredRow(NamedTuple):
 
 
 class Matched(NamedTuple):
-    """Stored episodes by the seed of the episode to be played, how many were of no task, and how
-    many episodes have none."""
+    """Stored episodes by the seed of the episode to be played, and how many are of no task."""
 
     turns: Mapping[int, _Turns]
     of_no_task: int
-    missing: int
 
 
 def read_answers(path: Path) -> list[StoredRow]:
@@ -107,7 +105,7 @@ def match_answers(rows: Sequence[StoredRow], assignments: Sequence[Assignment]) 
             f"answers: none is of a task; the first row has {named[0]} {brief(named[1])}, the first"
             f" task is {brief(assignments[0].task.id)}: {brief(assignments[0].task.prompt)}"
         )
-    return Matched(turns, of_no_task, len(assignments) - len(turns))
+    return Matched(turns, of_no_task)
 
 
 class StoredAnswers(ChatModel):
