@@ -67,11 +67,16 @@ def draw_bars(comparison: Comparison, path: Path) -> None:
             )
     figure, axes = pyplot.subplots(figsize=(max(7, 2.6 * len(names)), 4.6), layout="constrained")
     width = 0.84 / len(bars)
+    # A group without all of them stands in the middle of its place.
+    present = [
+        [place for place, (_, values) in enumerate(bars) if values[at] is not None]
+        for at in range(len(names))
+    ]
     for index, (label, values) in enumerate(bars):
         ours = index < len(comparison.runs)
         places = [at for at, value in enumerate(values) if value is not None]
         known = [value for value in values if value is not None]
-        x = [place - 0.42 + (index + 0.5) * width for place in places]
+        x = [at + (present[at].index(index) - (len(present[at]) - 1) / 2) * width for at in places]
         drawn = axes.bar(
             x,
             [value for value, _, _ in known],

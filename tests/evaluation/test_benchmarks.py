@@ -16,6 +16,7 @@ from qwq_env.evaluation.benchmarks.math_answers import box_vote
 from qwq_env.evaluation.benchmarks.protocol import Hub
 
 from ..published import SAMPLES
+from ..rollout.chat_server import ANSWER, Server
 
 AIME = [
     {"prompt": "How much is 2 + 2?\nPut it in \\boxed{}.", "answer": 4},
@@ -112,6 +113,20 @@ def test_a_task_without_an_answer_is_lost_and_named(aime, tmp_path, capsys):
     assert told["lost_episodes"] == [
         "evaluation.1 of aime24/2: refused there is no stored answer to this task"
     ]
+
+
+def test_a_server_is_asked_as_the_preset_says_but_for_what_an_option_does(aime, tmp_path, capsys):
+    with Server([ANSWER], repeat=True) as server:
+        code = main(
+            ["eval", "aime24", "--data", aime, "--endpoint", server.url, "--model", "m", "--json",
+             "--samples", "2", "--top-k", "20", "--out", str(tmp_path / "out")]
+        )  # fmt: skip
+
+    assert code == 0 and len(server.requests) == 4
+    wanted = {"temperature": 0.6, "top_p": 0.95, "top_k": 20, "max_tokens": 32_768}
+    assert all(wanted.items() <= body.items() and "tools" not in body for body in server.requests)
+    told = json.loads(capsys.readouterr().out)["benchmark"]
+    assert told["other_than_preset"] == {"samples": 2, "top_k": 20}
 
 
 GOLD = {
