@@ -146,16 +146,14 @@ def run(arguments: argparse.Namespace) -> int:
                 request, env, player, place, folder, count, journal=arguments.journal, data=data
             )
         except (ServersGone, KeyboardInterrupt) as error:
-            what = "interrupted" if isinstance(error, KeyboardInterrupt) else f"failed: {error}"
-            failure = (
-                f"qwq: {what}; {stored} of {total} episodes are stored in {folder.path};"
-                " the same command with --resume goes on"
-            )
-            code = 130 if isinstance(error, KeyboardInterrupt) else 1
+            interrupted = isinstance(error, KeyboardInterrupt)
+            what = "interrupted" if interrupted else f"failed: {error}"
+            failure = f"qwq: {what}; {stored} of {total} episodes are stored in {folder.path}"
+            code = 130 if interrupted else 1
         else:
             failure, code = "", 0 if summary.accuracy is not None else 1
     if failure:
-        print(failure, file=sys.stderr)
+        print(f"{failure}; the same command with --resume goes on", file=sys.stderr)
         return code
     told = None if data is None else description(request, env, data)
     if arguments.json:

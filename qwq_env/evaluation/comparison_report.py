@@ -56,15 +56,7 @@ def draw_bars(comparison: Comparison, path: Path) -> None:
     from matplotlib import pyplot  # noqa: PLC0415
 
     names = list(comparison.benchmarks)
-    bars = [
-        (run.name, [_percents(run.results.get(name)) for name in names]) for run in comparison.runs
-    ]
-    for model, figures in PUBLISHED.items():
-        found = [figures.get(name) for name in names]
-        if any(found):
-            bars.append(
-                (f"{model} (published)", [None if f is None else (f.value, 0, 0) for f in found])
-            )
+    bars = _bars(comparison)
     figure, axes = pyplot.subplots(figsize=(max(7, 2.6 * len(names)), 4.6), layout="constrained")
     width = 0.84 / len(bars)
     # A group without all of them stands in the middle of its place.
@@ -101,7 +93,25 @@ def draw_bars(comparison: Comparison, path: Path) -> None:
     pyplot.close(figure)
 
 
-def _percents(result: RunResult | None) -> tuple[float, float, float] | None:
+_Bar = tuple[float, float, float]
+"""A height in percent, and how far its interval reaches below and above."""
+
+
+def _bars(comparison: Comparison) -> list[tuple[str, list[_Bar | None]]]:
+    """Return the runs, then the published models, each with a bar a benchmark."""
+    names = comparison.benchmarks
+    bars: list[tuple[str, list[_Bar | None]]] = [
+        (run.name, [_percents(run.results.get(name)) for name in names]) for run in comparison.runs
+    ]
+    for model, figures in PUBLISHED.items():
+        found = [figures.get(name) for name in names]
+        if any(found):
+            heights = [None if each is None else (each.value, 0.0, 0.0) for each in found]
+            bars.append((f"{model} (published)", heights))
+    return bars
+
+
+def _percents(result: RunResult | None) -> _Bar | None:
     if result is None or (mean := result.accuracy) is None:
         return None
     interval, value = result.interval, mean.value
