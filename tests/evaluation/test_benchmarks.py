@@ -129,6 +129,29 @@ def test_a_server_is_asked_as_the_preset_says_but_for_what_an_option_does(aime, 
     assert told["other_than_preset"] == {"samples": 2, "top_k": 20}
 
 
+def test_ifeval_is_judged_as_published_strictly_and_beside_it_loosely(tmp_path, capsys):
+    rules = {"instruction_id_list": ["startend:quotation", "punctuation:no_comma"]}
+    row = {"prompt": "Speak in quotes, without commas.", **rules, "kwargs": [{}, {}]}
+    titled = {
+        "prompt": "A title.",
+        "kwargs": [{}],
+        "instruction_id_list": ["detectable_format:title"],
+    }
+    data = write_rows(tmp_path / "ifeval.jsonl", [row, titled])
+    answers = [
+        {"prompt": row["prompt"], "response": '"Hello."'},
+        {"prompt": row["prompt"], "response": 'Sure!\n"Hello."'},
+        {"prompt": titled["prompt"], "response": "<<\u200b>>"},
+        {"prompt": titled["prompt"], "response": "none"},
+    ]
+    told = evaluate("ifeval", data, answers, tmp_path, capsys)
+
+    # What nobody sees is a title by the published rules, which a reward does not pay.
+    assert told["accuracy"][0] == 0.5
+    assert told["measures"]["loose"][0] == 0.75
+    assert told["measures"]["share of instructions"][0] == pytest.approx((1 + 0.5 + 1 + 0) / 4)
+
+
 GOLD = {
     "gsm8k": (SAMPLES / "gsm8k.jsonl", None),
     "bfcl": (SAMPLES / "bfcl", None),
