@@ -195,7 +195,7 @@ def _request(arguments: argparse.Namespace) -> EvaluationRequest:
 
 
 def _policy(arguments: argparse.Namespace) -> Literal["vllm", "chat", "transformers", "answers"]:
-    given = {
+    given: Mapping[str, tuple[Literal["vllm", "chat", "answers"], Any]] = {
         "vllm": ("vllm", arguments.vllm),
         "an endpoint": ("chat", arguments.endpoint),
         "answers": ("answers", arguments.answers),
@@ -204,8 +204,7 @@ def _policy(arguments: argparse.Namespace) -> Literal["vllm", "chat", "transform
     if len(named) > 1:
         raise UsageError(f"{named[0]}: and {named[1]} as well; expected one of them")
     if named:
-        kind: Literal["vllm", "chat", "answers"] = given[named[0]][0]
-        return kind
+        return given[named[0]][0]
     if arguments.checkpoint is None:
         raise UsageError("policy: none; expected --vllm, --endpoint, --checkpoint or --answers")
     return "transformers"
