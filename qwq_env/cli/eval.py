@@ -17,7 +17,8 @@ from qwq_env.evaluation.folder import EvaluationFolder
 from qwq_env.evaluation.request import EvaluationRequest
 
 if TYPE_CHECKING:
-    from qwq_env.evaluation.summary import Mean, Summary
+    from qwq_env.evaluation.statistics import Mean
+    from qwq_env.evaluation.summary import Summary
     from qwq_env.trajectory import Trajectory
 
 _PROMPT_TOKENS: Final = 8_192

@@ -136,9 +136,9 @@ class StoredAnswers(ChatModel):
 
 
 def _reply(message: Message, number: int) -> ChatReply:
-    native = []
+    native: list[dict[str, Any]] = []
     for index, call in enumerate(message.get("tool_calls") or ()):
-        function = call["function"]
+        function: Mapping[str, Any] = call["function"]
         given = function.get("arguments", {})
         written = given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)
         function = {"name": function["name"], "arguments": written}
