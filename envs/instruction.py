@@ -38,13 +38,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, Unpack
+from typing import Any, Literal, Unpack, get_args
 
 from qwq_env.dialect.base import Message
 from qwq_env.env import ToolEnv
 from qwq_env.envs.instruction_tasks import InstructionTaskSet
 from qwq_env.errors import UsageError, brief, unknown
-from qwq_env.grading.instructions import checked_rules
+from qwq_env.grading.instructions import Rules, checked_rules
 from qwq_env.grading.reward.rules import InstructionGrader
 from qwq_env.grading.score import Score
 from qwq_env.options import EnvironmentOptions
@@ -62,7 +62,7 @@ class InstructionEnv(ToolEnv):
     `tasks` is `"instructions"` (procedural, `difficulty` 1 to 5, `split` `"train"` or `"heldout"`),
     a path to a JSONL file of rows that `instruction_row` reads, a Hugging Face dataset id with its
     `split`, or a `TaskSet`. Rows that cannot be checked are left out and told of; `strict` refuses
-    the file instead.
+    the file instead. `rules="ifeval"` judges as published, for figures and not for training.
 
     Raises `UsageError` for a task without any rule: everything would be paid.
     """
@@ -74,6 +74,7 @@ class InstructionEnv(ToolEnv):
         *,
         reward: Literal["all", "share"] = "all",
         loose: bool = False,
+        rules: Rules = "reward",
         difficulty: int = 1,
         split: str = "train",
         task_seed: int = 0,
@@ -82,14 +83,16 @@ class InstructionEnv(ToolEnv):
     ) -> None:
         if reward not in ("all", "share"):
             raise unknown("reward", reward, ("all", "share"))
-        rules = RulesFollowed(loose=loose, share=reward == "share")
+        if rules not in get_args(Rules):
+            raise unknown("rules", rules, get_args(Rules))
+        followed = RulesFollowed(loose=loose, share=reward == "share", rules=rules)
         task_set = instruction_tasks(
             tasks, difficulty=difficulty, split=split, seed=task_seed, strict=strict
         )
         for task in task_set if task_set.size is not None else ():
-            rules.check(task)
+            followed.check(task)
         super().__init__(
-            task_set, make_tools(tools), Rubric([Component("rules", rules)]), **options
+            task_set, make_tools(tools), Rubric([Component("rules", followed)]), **options
         )
 
     def solve(self, task: Task) -> Sequence[Message] | None:
@@ -105,12 +108,14 @@ class RulesFollowed:
     """1.0 if the answer follows all rules of its task, else 0.0; with `share` that of its rules.
 
     Where a task has no rules every answer follows them, but a blank one. `required` refuses tasks
-    without rules. Rules are IFEval's and IFBench's, in the task's metadata.
+    without rules. Rules are IFEval's and IFBench's, in the task's metadata. With `rules` "ifeval"
+    they are judged as published, what nobody sees included.
     """
 
     loose: bool = False
     share: bool = False
     required: bool = True
+    rules: Rules = "reward"
 
     async def __call__(self, final: FinalTurn) -> Score:
         """Score the final answer. Raises `UsageError` for a task that `check` would refuse."""
@@ -118,7 +123,7 @@ class RulesFollowed:
         if not ids:
             self.check(final.task)
             return Score.right("no_rules") if final.answer.strip() else Score.wrong("no_answer")
-        grader = _grader(self.loose, self.share)
+        grader = _grader(self.loose, self.share, self.rules)
         return await grader.grade(ids, kwargs, final.task.prompt, final.answer)
 
     def check(self, task: Task) -> None:
@@ -180,9 +185,9 @@ def _rules_of(task: Task) -> tuple[Sequence[str], Sequence[Mapping[str, Any]]]:
         raise UsageError(f"task {brief(task.id)[1:-1]}: {error}") from None
 
 
-@lru_cache(maxsize=4)
-def _grader(loose: bool, share: bool) -> InstructionGrader:
-    return InstructionGrader(loose=loose, share=share)
+@lru_cache(maxsize=8)
+def _grader(loose: bool, share: bool, rules: Rules = "reward") -> InstructionGrader:
+    return InstructionGrader(loose=loose, share=share, rules=rules)
 
 
 make_vector = vector_of(InstructionEnv)

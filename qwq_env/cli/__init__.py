@@ -28,12 +28,20 @@ COMMANDS = (
     Command("recipe", "qwq_env.cli.recipe", "show a recipe, check it, explain its keys"),
     Command("plan", "qwq_env.cli.plan", "say what of a recipe fits on which GPUs"),
     Command("launch", "qwq_env.cli.launch", "start a recipe's servers and trainers"),
-    Command("eval", "qwq_env.cli.eval", "measure a policy in an environment"),
+    Command("eval", "qwq_env.cli.eval", "measure a policy on a benchmark, or in an environment"),
+    Command(
+        "compare",
+        "qwq_env.cli.compare",
+        "hold evaluations against each other and published figures",
+    ),
     Command(
         "check", "qwq_env.cli.check", "hold a dialect, a template or a grader against the truth"
     ),
     Command("envs", "qwq_env.cli.envs", "list the environments, or show one"),
     Command("new", "qwq_env.cli.new", "begin an environment or a tool of your own"),
+    Command(
+        "regrade", "qwq_env.cli.regrade", "hold two graders against each other on stored episodes"
+    ),
     Command("grade", "qwq_env.cli.grade", "score answers that lie in a file"),
     Command("sandbox", "qwq_env.cli.sandbox", "run code in the sandbox, serve it, show its levels"),
     Command("bench", "qwq_env.cli.bench", "run a benchmark of the checkout"),

@@ -17,7 +17,8 @@ from qwq_env.evaluation.folder import EvaluationFolder
 from qwq_env.evaluation.request import EvaluationRequest
 
 if TYPE_CHECKING:
-    from qwq_env.evaluation.summary import Mean, Summary
+    from qwq_env.evaluation.statistics import Mean
+    from qwq_env.evaluation.summary import Summary
     from qwq_env.trajectory import Trajectory
 
 _PROMPT_TOKENS: Final = 8_192
@@ -146,16 +147,14 @@ def run(arguments: argparse.Namespace) -> int:
                 request, env, player, place, folder, count, journal=arguments.journal, data=data
             )
         except (ServersGone, KeyboardInterrupt) as error:
-            what = "interrupted" if isinstance(error, KeyboardInterrupt) else f"failed: {error}"
-            failure = (
-                f"qwq: {what}; {stored} of {total} episodes are stored in {folder.path};"
-                " the same command with --resume goes on"
-            )
-            code = 130 if isinstance(error, KeyboardInterrupt) else 1
+            interrupted = isinstance(error, KeyboardInterrupt)
+            what = "interrupted" if interrupted else f"failed: {error}"
+            failure = f"qwq: {what}; {stored} of {total} episodes are stored in {folder.path}"
+            code = 130 if interrupted else 1
         else:
             failure, code = "", 0 if summary.accuracy is not None else 1
     if failure:
-        print(failure, file=sys.stderr)
+        print(f"{failure}; the same command with --resume goes on", file=sys.stderr)
         return code
     told = None if data is None else description(request, env, data)
     if arguments.json:
@@ -197,7 +196,7 @@ def _request(arguments: argparse.Namespace) -> EvaluationRequest:
 
 
 def _policy(arguments: argparse.Namespace) -> Literal["vllm", "chat", "transformers", "answers"]:
-    given = {
+    given: Mapping[str, tuple[Literal["vllm", "chat", "answers"], Any]] = {
         "vllm": ("vllm", arguments.vllm),
         "an endpoint": ("chat", arguments.endpoint),
         "answers": ("answers", arguments.answers),
@@ -206,8 +205,7 @@ def _policy(arguments: argparse.Namespace) -> Literal["vllm", "chat", "transform
     if len(named) > 1:
         raise UsageError(f"{named[0]}: and {named[1]} as well; expected one of them")
     if named:
-        kind: Literal["vllm", "chat", "answers"] = given[named[0]][0]
-        return kind
+        return given[named[0]][0]
     if arguments.checkpoint is None:
         raise UsageError("policy: none; expected --vllm, --endpoint, --checkpoint or --answers")
     return "transformers"

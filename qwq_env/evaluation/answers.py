@@ -21,6 +21,7 @@ from typing import Any, Final, NamedTuple
 
 from qwq_env.chat_model import ChatModel, ChatReply, Sampling, Unwanted
 from qwq_env.dialect.base import Message, Messages, Schemas
+from qwq_env.envs.arithmetic import INSTRUCTION
 from qwq_env.errors import UsageError, brief
 from qwq_env.files.jsonl import read_objects
 from qwq_env.messages import read_native_call
@@ -50,12 +51,10 @@ class StoredRow(NamedTuple):
 
 
 class Matched(NamedTuple):
-    """Stored episodes by the seed of the episode to be played, how many were of no task, and how
-    many episodes have none."""
+    """Stored episodes by the seed of the episode to be played, and how many are of no task."""
 
     turns: Mapping[int, _Turns]
     of_no_task: int
-    missing: int
 
 
 def read_answers(path: Path) -> list[StoredRow]:
@@ -106,7 +105,7 @@ def match_answers(rows: Sequence[StoredRow], assignments: Sequence[Assignment]) 
             f"answers: none is of a task; the first row has {named[0]} {brief(named[1])}, the first"
             f" task is {brief(assignments[0].task.id)}: {brief(assignments[0].task.prompt)}"
         )
-    return Matched(turns, of_no_task, len(assignments) - len(turns))
+    return Matched(turns, of_no_task)
 
 
 class StoredAnswers(ChatModel):
@@ -137,9 +136,9 @@ class StoredAnswers(ChatModel):
 
 
 def _reply(message: Message, number: int) -> ChatReply:
-    native = []
+    native: list[dict[str, Any]] = []
     for index, call in enumerate(message.get("tool_calls") or ()):
-        function = call["function"]
+        function: Mapping[str, Any] = call["function"]
         given = function.get("arguments", {})
         written = given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)
         function = {"name": function["name"], "arguments": written}
@@ -203,8 +202,10 @@ def _is_message(turn: Any) -> bool:
 
 
 def _names(task: Task) -> set[tuple[str, str]]:
-    """Return by what a row may mean a task: its id, its prompt, and the row's own columns."""
-    names = {("id", task.id), ("prompt", task.prompt.strip())}
+    """Return by what a row may mean a task: its id, its prompt, whole or without what a
+    benchmark adds, and the row's own columns."""
+    bare = task.prompt.removesuffix(INSTRUCTION)
+    names = {("id", task.id), ("prompt", task.prompt.strip()), ("prompt", bare.strip())}
     for column in _IDENTITIES:
         value = task.metadata.get(column)
         if isinstance(value, str | int):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -32,6 +33,8 @@ from qwq_env.rollout.policy import Policy
 from qwq_env.rollout.store import EpisodeStore
 from qwq_env.rollout.vllm_policy import HttpSettings, VllmPolicy
 from qwq_env.trajectory import Trajectory
+
+_log = logging.getLogger(__name__)
 
 
 class Place(NamedTuple):
@@ -63,6 +66,9 @@ def make_player(request: EvaluationRequest, place: Place, env: ToolEnv) -> Playe
         assert size is not None
         episodes = assignments_of(env, size=size, samples=request.samples, seed=request.seed)
         matched = match_answers(read_answers(Path(request.answers)), episodes)
+        if matched.of_no_task:
+            told = "%d stored answers are to none of the tasks that are played"
+            _log.warning(told, matched.of_no_task)
         return Player(StoredAnswers(matched.turns), None)
     if request.policy == "chat":
         assert request.model is not None

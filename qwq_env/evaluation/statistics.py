@@ -195,7 +195,8 @@ def mcnemar(only_first: int, only_second: int) -> float:
     for count in range(fewer):
         ways = ways * (total - count) // (count + 1)
         below += ways
-    return min(1.0, 2 * below / 2**total)
+    # As 2 · below / 2^total, in integers, which do not overflow.
+    return min(1.0, below / (1 << (total - 1))) if total else 1.0
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -220,4 +221,4 @@ def _student_quantile(freedom: int, level: float = LEVEL) -> float:
         (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
         (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92_160,
     )
-    return z + sum(term / freedom**power for power, term in enumerate(terms, 1))
+    return z + math.fsum(term / float(freedom) ** power for power, term in enumerate(terms, 1))

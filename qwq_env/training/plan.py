@@ -34,7 +34,7 @@ _LORA_RANK: Final = 64
 class Gpus(NamedTuple):
     """So many GPUs of a kind."""
 
-    count: int
+    number: int
     kind: str
 
     @property

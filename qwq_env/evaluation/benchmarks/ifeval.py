@@ -15,8 +15,10 @@ from qwq_env.evaluation.benchmarks.protocol import (
 from qwq_env.rubric import Component
 
 _JUDGE: Final = (
-    "qwq/Instruction-v0: all instructions of a prompt, strictly; beside it loosely, and the share"
+    "qwq/Instruction-v0, rules as published: all instructions of a prompt, strictly; beside it"
+    " loosely, and the share of instructions"
 )
+_ARGUMENTS: Final = {"rules": "ifeval"}
 
 IFEVAL: Final = Benchmark(
     name="ifeval",
@@ -34,6 +36,7 @@ IFEVAL: Final = Benchmark(
             judge=_JUDGE,
             metric="strict prompt: the share of prompts all of whose instructions are followed",
             source=QWQ_SOURCE,
+            arguments=_ARGUMENTS,
             read=instruction_row,
         ),
         "official": Protocol(
@@ -43,11 +46,12 @@ IFEVAL: Final = Benchmark(
             metric="strict prompt, greedy",
             source="arXiv:2311.07911",
             sampling=GREEDY,
+            arguments=_ARGUMENTS,
             read=instruction_row,
         ),
     },
     measures=(
-        Component("loose", RulesFollowed(loose=True), weight=0.0),
-        Component("share of instructions", RulesFollowed(share=True), weight=0.0),
+        Component("loose", RulesFollowed(loose=True, rules="ifeval"), weight=0.0),
+        Component("share of instructions", RulesFollowed(share=True, rules="ifeval"), weight=0.0),
     ),
 )
