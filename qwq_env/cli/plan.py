@@ -48,7 +48,7 @@ def _as_text(plan: Plan) -> list[str]:
     recipe, gpus = plan.recipe, plan.gpus
     lines = [
         f"{recipe.policy.checkpoint}: {plan.shape.parameters / 1e9:.2f} B parameters, rows of"
-        f" {recipe.grpo.context} tokens, {recipe.cluster.strategy}, on {gpus.count} × {gpus.kind}"
+        f" {recipe.grpo.context} tokens, {recipe.cluster.strategy}, on {gpus.number} × {gpus.kind}"
     ]
     for side in plan.sides:
         each = f"each of the {side.gpus} GPUs that {side.name}"
@@ -82,7 +82,7 @@ def _gb(size: float) -> str:
 
 def _as_json(plan: Plan) -> dict[str, object]:
     return {
-        "gpus": {"count": plan.gpus.count, "kind": plan.gpus.kind},
+        "gpus": {"count": plan.gpus.number, "kind": plan.gpus.kind},
         "parameters": plan.shape.parameters,
         "fits": plan.fits,
         "episodes_at_a_time": plan.episodes,

@@ -122,7 +122,7 @@ def make_plan(recipe: Recipe, shape: Shape, gpus: Gpus) -> Plan:
     Raises `UsageError` for a number of GPUs that cannot be such nodes, or that the recipe's
     episodes cannot be spread over.
     """
-    placed = place(recipe, gpus.count)
+    placed = place(recipe, gpus.number)
     sides = sides_of(placed, shape, gpus)
     changes = () if _fit(sides) else tuple(_changes(placed, shape, gpus))
     return Plan(gpus, placed, shape, sides, episodes_at_a_time(placed, shape, gpus), changes)
@@ -180,7 +180,7 @@ def check_fit(recipe: Recipe) -> None:
             nearest = next(_changes(recipe, shape, gpus), None)
             mend = "" if nearest is None else f"; it fits with {nearest.what}"
             raise UsageError(
-                f"cluster: {gpus.count} × {gpus.kind} do not hold {recipe.policy.checkpoint}: a GPU"
+                f"cluster: {gpus.number} × {gpus.kind} do not hold {recipe.policy.checkpoint}: a GPU"
                 f" that {side.name}s needs {side.used / GB:.1f} of {side.capacity / GB:.1f} GB"
                 f" (too much from: {line.name}){mend}"
             )
@@ -332,9 +332,9 @@ def _splits(recipe: Recipe, gpus: Gpus) -> Iterator[tuple[str, Recipe]]:
     if not cluster.serve:
         return
     for split in _wider(recipe):
-        for serve in sorted(range(split, gpus.count, split), key=lambda n: abs(n - cluster.serve)):
+        for serve in sorted(range(split, gpus.number, split), key=lambda n: abs(n - cluster.serve)):
             try:
-                changed = place(recipe, gpus.count, serve, split)
+                changed = place(recipe, gpus.number, serve, split)
             except UsageError:
                 continue  # an engine would lie on two nodes
             if changed.cluster != cluster:
@@ -380,7 +380,7 @@ def _adapters(recipe: Recipe) -> Iterator[tuple[str, Recipe]]:
 
 
 def _more(recipe: Recipe, gpus: Gpus) -> Iterator[tuple[str, Recipe]]:
-    first = gpus.count // _A_NODE + 1
+    first = gpus.number // _A_NODE + 1
     for nodes in range(first, first + 16):
         for split in _wider(recipe) if recipe.cluster.serve else [1]:
             try:

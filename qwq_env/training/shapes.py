@@ -120,7 +120,7 @@ def read_shape(said: Any, named: str) -> Shape:
     if not isinstance(said, dict):
         raise UsageError(f"config: {named}: {brief(said)}; expected an object")
     kind = said.get("model_type")
-    if kind not in _KINDS:
+    if not isinstance(kind, str) or kind not in _KINDS:
         raise UsageError(
             f"config: {named}: model_type {brief(kind)}; the plan knows {', '.join(_KINDS)}"
         )

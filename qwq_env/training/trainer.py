@@ -158,7 +158,7 @@ def trimmed(mask: torch.Tensor, completion: int, multiple: int = 1) -> Cut:
 
 def loss_mask(batch: dict[str, Any]) -> torch.Tensor:
     """Return where the loss looks: (rows, tokens), True on what the policy sampled."""
-    mask = batch["completion_mask"].bool()
+    mask: torch.Tensor = batch["completion_mask"].bool()
     return mask & batch["tool_mask"].bool() if "tool_mask" in batch else mask
 
 
