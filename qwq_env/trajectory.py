@@ -71,6 +71,9 @@ class Trajectory:
     what was graded, `reference` what it was graded against. `tokens` counts those after the prompt
     by who wrote them (`policy`, `tool`, `user`), all turns together, thinking included.
 
+    `weight_version` is the trainer's step of the weights that sampled its first turn, None where
+    no trainer said (`Policy.weights_pushed`).
+
     An episode over a chat interface has `messages` and no ids.
 
     Where earlier thinking was stripped from the context, `ids` are those of the last turn and its
@@ -98,6 +101,7 @@ class Trajectory:
     earlier: list[TrainingRow] = field(default_factory=list)
     messages: list[dict[str, Any]] = field(default_factory=list)
     tokens: Mapping[str, int] = field(default_factory=dict)
+    weight_version: int | None = None
 
     @property
     def rows(self) -> list[TrainingRow]:

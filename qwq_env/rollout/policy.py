@@ -62,7 +62,11 @@ class Policy(ABC):
     `InfrastructureError` costs the episode, which is tried again and then masked. `UsageError`
     (the operator must act), `ServersGone` (trying again is pointless) and every exception that is
     not wrapped, for it may as well be a mistake in the code, end the whole batch.
+
+    `weight_version` is that of the weights that it samples from, None if nobody said.
     """
+
+    weight_version: int | None = None
 
     @abstractmethod
     async def generate(self, request: GenerationRequest) -> Generation:
@@ -75,6 +79,12 @@ class Policy(ABC):
         that wraps another passes it on.
         """
         return None
+
+    def weights_pushed(self, version: int, servers: Sequence[str]) -> None:
+        """Be told that what is begun from now on is sampled from the weights of `version`, and
+        which servers have them. A policy that asks several must ask no other; none named are all.
+        """
+        self.weight_version = version
 
     async def release(self, episode: str) -> None:
         """Forget what was kept for an episode; called once, when it has ended."""

@@ -9,7 +9,7 @@ several with a number of its own, for vLLM seeds every engine alike (`--seed` is
 From `generate` to a token: `VllmPolicy.generate` picks a server and tries again elsewhere;
 `VllmServer` sends one request, with as many in flight as it may have; `vllm_wire` writes the body
 and reads the answer; `Liveness` ends the run when no server is left. The weights on
-the servers are `qwq_env.training.weight_sync`'s affair, and change only between rollouts.
+the servers are `qwq_env.training.weights`' affair, and change only between rollouts.
 
 The client is aiohttp. httpx looks at every open request for every request: it took 35 times the
 processor time at 256 requests in flight and was not done in time at 1,024; spread over 16 clients
@@ -94,21 +94,24 @@ class VllmPolicy(Policy):
         urls: str | Sequence[str],
         *,
         model: str | None = None,
+        adapter: str | None = None,
         settings: HttpSettings | None = None,
         api_key: str | None = None,
         seeded: bool = False,
     ) -> None:
-        """`model` is the name to ask for, by default the first that the server names.
+        """`model` is the name to ask for, by default the first that the server names. `adapter` is
+        that of an adapter on it, which `AdapterWeightSync` brings; it is asked for then.
 
         Raises `UsageError` for an address or a key that cannot be one.
         """
         self.urls = server_urls(urls)
         self._settings = settings or HttpSettings()
-        self._model = model
+        self._model, self._adapter = model, adapter
         self._key = ApiKey(api_key)
         self._seeded = seeded
         self._next_server = itertools.count()
         self._server_of: dict[str, int] = {}
+        self._left_out: frozenset[str] = frozenset()
         self._of_loop: dict[asyncio.AbstractEventLoop, _Connections] = {}
 
     def __repr__(self) -> str:
@@ -157,6 +160,13 @@ class VllmPolicy(Policy):
             await liveness.settled()
         raise InfrastructureError(f"vllm: {self._settings.attempts} attempts; the last: {failure}")
 
+    def weights_pushed(self, version: int, servers: Sequence[str]) -> None:
+        """Ask only these servers, where they are any of this policy's: the others have older
+        weights. An address that hides several, as a gateway's does, is asked as before."""
+        super().weights_pushed(version, servers)
+        others = frozenset(self.urls) - frozenset(servers)
+        self._left_out = others if len(others) < len(self.urls) else frozenset()
+
     async def release(self, episode: str) -> None:
         """Forget which server the episode was on."""
         self._server_of.pop(episode, None)
@@ -174,7 +184,13 @@ class VllmPolicy(Policy):
         """Return the context in tokens that every server can take."""
         servers = (await self._connections()).servers
         try:
-            return min([(await server.served()).context for server in servers])
+            return min(
+                [
+                    (await server.served()).context
+                    for server in servers
+                    if server.url not in self._left_out
+                ]
+            )
         except Unserved as error:
             raise InfrastructureError(f"vllm: {error}") from None
 
@@ -210,6 +226,7 @@ class VllmPolicy(Policy):
             first = next(self._next_server) % len(servers)
             self._server_of[episode] = first
         rotated = [(first + step) % len(servers) for step in range(len(servers))]
+        rotated = [index for index in rotated if servers[index].url not in self._left_out]
         tired = [server.resting or liveness.in_doubt(server.url) for server in servers]
         return sorted(rotated, key=tired.__getitem__)
 
@@ -224,11 +241,13 @@ class VllmPolicy(Policy):
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=10),
             )
-            in_flight, model, key = self._settings.in_flight, self._model, self._key
             servers = [
-                VllmServer(url, session, in_flight=in_flight, model=model, key=key)
+                VllmServer(
+                    url, session, in_flight=self._settings.in_flight, model=self._model,
+                    key=self._key, adapter=self._adapter,
+                )
                 for url in self.urls
-            ]
+            ]  # fmt: skip
             by_url = {server.url: server for server in servers}
             liveness = Liveness(
                 by_url,

@@ -51,7 +51,7 @@ from qwq_env.training.curriculum import curriculum_of, tell
 from qwq_env.training.flat_rewards import FlatRewards
 from qwq_env.training.group_reward import GroupReward
 from qwq_env.training.sampling import sampling_of
-from qwq_env.training.weight_sync import WeightSync
+from qwq_env.training.weights.base import WeightSync
 from qwq_env.trajectory import PhaseSeconds, Trajectory
 
 logger = logging.getLogger(__name__)
@@ -152,10 +152,10 @@ class Rollouts:
         # TRL takes what does not end with its own end token for cut off, which in some dialects
         # and with some tokenizers is every episode. Here the outcome says it; see `to_trl`.
         trainer.mask_truncated_completions = False
-        self._push_weights(trainer)
+        assert isinstance(engine.policy, RecordingPolicy)
+        self._push_weights(engine.policy, trainer)
         on_episode = self._on_episode
         report = None if on_episode is None else (lambda trajectory: on_episode(trajectory, step))
-        assert isinstance(engine.policy, RecordingPolicy)
         with _sampling_mode(engine.policy.policy):
             self.last = _play(engine, assignments, report, trainer.accelerator.num_processes)
         if self._curriculum is not None:
@@ -200,11 +200,15 @@ class Rollouts:
             self._tasks[task_id] = self.env.tasks.find(task_id)
         return self._tasks[task_id]
 
-    def _push_weights(self, trainer: Any) -> None:
-        """Let the sampler have the weights of this step, once."""
+    def _push_weights(self, policy: Policy, trainer: Any) -> None:
+        """Let the sampler have the weights of this step, once; without a `WeightSync` it has them:
+        it samples in this process, or TRL has pushed them."""
         step = trainer.state.global_step
-        if self._weights is not None and step != self._pushed_step:
-            self._weights.push(trainer)
+        if self._weights is None:
+            policy.weights_pushed(step, ())
+        elif step != self._pushed_step:
+            pushed = self._weights.push(trainer)
+            policy.weights_pushed(pushed.version, pushed.servers)
             self._pushed_step = step
 
     def _engine_for(self, trainer: Any) -> Engine:
