@@ -40,10 +40,10 @@ def test_numerics_of_a_server_are_those_of_the_trainer(served, policy_checkpoint
     assert served.url in found["sampler"]
 
 
-def test_server_with_other_weights_is_red(served, policy_checkpoint, tokenizer, tmp_path, capsys):
+def test_server_with_other_weights_is_red(served, policy_checkpoint, tmp_path, capsys):
     model = AutoModelForCausalLM.from_pretrained(policy_checkpoint, dtype=torch.float32)
     with torch.no_grad():
-        model.model.layers[-1].mlp.down_proj.weight *= 1.02
+        model.model.layers[-1].mlp.down_proj.weight *= 1.2
     model.save_pretrained(tmp_path)
     for path in policy_checkpoint.glob("tokenizer*"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
