@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Iterator
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from qwq_env.cli import main
+from qwq_env.evaluation.numerics_sampler import check_checkpoint
 from qwq_env.rollout.vllm_policy import VllmPolicy
 from qwq_env.training.weights.adapter import ADAPTER, AdapterWeightSync
 
-from .conftest import CONTEXT
+from .conftest import CONTEXT, math_environment
 from .greedy import greedy_of_model, greedy_of_server, trainer_of
 
 EVERY_LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
@@ -26,31 +25,30 @@ def takes_adapters(cpu_servers, policy_checkpoint) -> Iterator[str]:
         yield url
 
 
-def check_numerics(checkpoint, url, capsys):
-    arguments = ["--context", "800", "--episodes", "4", "--width", "400", "--json"]
-    code = main(["check", "numerics", str(checkpoint), "--vllm", url, *arguments])
-    return code, json.loads(capsys.readouterr().out)
+def check_numerics(checkpoint, url):
+    return check_checkpoint(
+        str(checkpoint), math_environment(), url=url, context=CONTEXT, episodes=4, width=512
+    )
 
 
-def test_numerics_of_a_server_are_those_of_the_trainer(served, policy_checkpoint, capsys):
-    code, found = check_numerics(policy_checkpoint, served.url, capsys)
+def test_numerics_of_a_server_are_those_of_the_trainer(served, policy_checkpoint):
+    report = check_numerics(policy_checkpoint, served.url)
 
-    assert (code, found["faults"]) == (0, [])
-    assert found["total"]["tokens"] > 200
-    assert served.url in found["sampler"]
+    assert report.faults == []
+    assert report.total.tokens > 100
+    assert served.url in report.sampler
 
 
-def test_server_with_other_weights_is_red(served, policy_checkpoint, tmp_path, capsys):
+def test_server_with_other_weights_is_red(served, policy_checkpoint, tmp_path):
     model = AutoModelForCausalLM.from_pretrained(policy_checkpoint, dtype=torch.float32)
     with torch.no_grad():
         model.model.layers[-1].mlp.down_proj.weight *= 1.2
     model.save_pretrained(tmp_path)
     for path in policy_checkpoint.glob("tokenizer*"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
-    code, found = check_numerics(tmp_path, served.url, capsys)
+    report = check_numerics(tmp_path, served.url)
 
-    assert code == 1
-    assert "mean difference" in found["faults"][0]
+    assert "mean difference" in report.faults[0]
 
 
 def test_adapters_served_in_turn_are_the_merged_model(takes_adapters, policy_checkpoint, tmp_path):
