@@ -43,7 +43,7 @@ from qwq_env.training.cold_start import cold_start
 from qwq_env.training.recipe import PolicyRecipe
 from qwq_env.training.tiny.policy import build_tiny_policy
 from qwq_env.training.tiny.teacher import Teacher, TeacherMix
-from qwq_env.training.weight_sync import prepare_served
+from qwq_env.training.weights.disk import prepare_served
 from qwq_env.trajectory import Trajectory
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -72,6 +72,9 @@ class Trajectory:
     by who wrote them (`policy`, `tool`, `user`), all turns together, thinking included. `right` is
     what the rubric says of it (`Rubric.right`), None where nobody asked it; see `is_right`.
 
+    `weight_version` is the trainer's step of the weights that sampled its first turn, None where
+    no trainer said (`Policy.weights_pushed`).
+
     An episode over a chat interface has `messages` and no ids.
 
     Where earlier thinking was stripped from the context, `ids` are those of the last turn and its
@@ -100,6 +103,7 @@ class Trajectory:
     messages: list[dict[str, Any]] = field(default_factory=list)
     tokens: Mapping[str, int] = field(default_factory=dict)
     right: bool | None = None
+    weight_version: int | None = None
 
     @property
     def is_right(self) -> bool:

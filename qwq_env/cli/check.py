@@ -1,12 +1,14 @@
-"""`qwq check`: hold a dialect, a chat template or a grader against the truth."""
+"""`qwq check`: hold a dialect, a chat template, a grader or a sampler against the truth."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections import defaultdict
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from qwq_env.dialect import dialect_names, make_dialect
 from qwq_env.dialect.conformance import difference_of, read_rows
@@ -16,6 +18,9 @@ from qwq_env.errors import UsageError
 from qwq_env.evaluation.cheats import audit_rewards, faults
 from qwq_env.registry import make_environment
 from qwq_env.text.characters import printable
+
+if TYPE_CHECKING:
+    from qwq_env.evaluation.numerics import Figures, Report
 
 _MEANING = {
     "renders": "the template takes a conversation with thinking and tools",
@@ -27,10 +32,10 @@ _MEANING = {
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add `qwq check dialect`, `qwq check template` and `qwq check grader`."""
+    """Add `qwq check dialect`, `template`, `grader` and `numerics`."""
     parser = subparsers.add_parser(
         "check",
-        help="hold a dialect, a template or a grader against the truth",
+        help="hold a dialect, a template, a grader or a sampler against the truth",
         description="Each check exits 0 if all holds, 1 if something does not.",
     )
     checks = parser.add_subparsers(dest="check", metavar="WHAT", required=True)
@@ -56,6 +61,34 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     grader.add_argument("--threshold", type=float, default=0.05, help="what a cheat may get (0.05)")
     grader.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     grader.set_defaults(run=run_grader)
+    _add_numerics(checks)
+
+
+def _add_numerics(checks: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    numerics = checks.add_parser(
+        "numerics",
+        help="see whether sampler and trainer give the same tokens the same probability",
+        description="Samples episodes of many turns until the context is full, with forced"
+        " observations in between, and computes the same tokens as a trainer does: in one plain"
+        " forward pass. The sampler is the checkpoint itself, decoding with its cache, or a vLLM"
+        " server of the same weights.",
+    )
+    numerics.add_argument("checkpoint", help="the folder of the checkpoint")
+    numerics.add_argument("--vllm", metavar="URL", help="http://host:port; key: VLLM_API_KEY")
+    numerics.add_argument("--model", help="the name to ask the server for (the first it has)")
+    numerics.add_argument("--env", default="qwq/MathTool-v0", help="whose tasks (qwq/MathTool-v0)")
+    numerics.add_argument("--context", type=int, default=4096, help="tokens to fill (4096)")
+    numerics.add_argument("--episodes", type=int, default=8, help="at a time (8)")
+    numerics.add_argument("--temperature", type=float, default=1.0, help="that of training (1)")
+    numerics.add_argument(
+        "--dtype",
+        choices=["float32", "bfloat16"],
+        help="what the trainer computes in (bfloat16 on a GPU, else float32)",
+    )
+    numerics.add_argument("--width", type=int, default=1024, help="tokens of a depth (1024)")
+    numerics.add_argument("--seed", type=int, default=0, help="of what is sampled (0)")
+    numerics.add_argument("--json", action="store_true", help="one JSON object instead of a table")
+    numerics.set_defaults(run=run_numerics)
 
 
 def run_dialect(arguments: argparse.Namespace) -> int:
@@ -112,6 +145,62 @@ def run_grader(arguments: argparse.Namespace) -> int:
     verdict = f"NOT SOUND: {'; '.join(failed)}" if failed else "only the oracle is paid"
     _say(f"{arguments.env_id}, {arguments.tasks} tasks: {verdict}")
     return 1 if failed else 0
+
+
+def run_numerics(arguments: argparse.Namespace) -> int:
+    """Print the differences by depth. Exit code 1 if one lies above the bound."""
+    try:
+        from qwq_env.evaluation.numerics_sampler import check_checkpoint  # noqa: PLC0415 - optional
+    except ModuleNotFoundError as error:
+        raise UsageError(f"{error.name} is not installed; pip install 'qwq-env[train]'") from None
+    report = check_checkpoint(
+        arguments.checkpoint,
+        make_environment(arguments.env),
+        url=arguments.vllm,
+        model_name=arguments.model,
+        api_key=os.environ.get("VLLM_API_KEY") or None,
+        dtype=arguments.dtype,
+        context=arguments.context,
+        episodes=arguments.episodes,
+        temperature=arguments.temperature,
+        width=arguments.width,
+        seed=arguments.seed,
+    )
+    if arguments.json:
+        print(json.dumps({"agrees": not report.faults, "faults": report.faults, **asdict(report)}))
+    else:
+        _say_numerics(report)
+    return 1 if report.faults else 0
+
+
+def _say_numerics(report: Report) -> None:
+    _say(
+        f"{report.sampler} beside a full pass in {report.dtype}: {report.episodes} episodes,"
+        f" temperature {report.temperature:g}"
+    )
+    print(
+        f"{'depth':>13} {'tokens':>7} {'mean |d|':>9} {'max |d|':>9} {'KL (k1)':>10} {'KL (k3)':>9}"
+        f" {'clipped':>8} {'ESS':>7} {'episodes':>8}"
+    )
+    for figures in report.depths:
+        print(_numerics_row(f"{figures.begin}-{figures.end}", figures))
+    print(_numerics_row("all", report.total))
+    bound = report.bound
+    print(
+        f"bound in {report.dtype}: a mean |d| of {bound.mean:g} and a KL (k3) of {bound.k3:g} nats"
+        " a token (why: qwq_env/evaluation/numerics.py)"
+    )
+    for fault in report.faults:
+        print(f"RED: {fault}")
+    if not report.faults:
+        print("GREEN: sampler and trainer agree")
+
+
+def _numerics_row(name: str, f: Figures) -> str:
+    return (
+        f"{name:>13} {f.tokens:>7} {f.mean:>9.2e} {f.maximum:>9.2e} {f.k1:>10.1e} {f.k3:>9.1e}"
+        f" {f.outside:>8.2%} {f.effective:>7.2%} {f.episodes_effective:>8.2%}"
+    )
 
 
 def _rounded(mean: float | None) -> str:

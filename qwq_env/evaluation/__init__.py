@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from qwq_env.evaluation.heldout import Result as Result
     from qwq_env.evaluation.heldout import evaluate as evaluate
     from qwq_env.evaluation.heldout import summarize as summarize
+    from qwq_env.evaluation.numerics import check_numerics as check_numerics
     from qwq_env.evaluation.request import EvaluationRequest as EvaluationRequest
     from qwq_env.evaluation.run import run_evaluation as run_evaluation
     from qwq_env.evaluation.statistics import Difference as Difference
@@ -35,6 +36,7 @@ else:
             "statistics": "Mean Difference paired_difference pass_at_k",
             "summary": "Summary summarize_evaluation",
             "heldout": "Result evaluate summarize",
+            "numerics": "check_numerics",
             "cheats": "Paid audit_rewards faults is_sound",
         },
     )

@@ -51,6 +51,15 @@ class RecordingPolicy(Policy):
         self._record(request.episode, *self._see(request), generation)
         self.policy.recall(request, generation)
 
+    @property
+    def weight_version(self) -> int | None:  # type: ignore[override]  # what it wraps knows
+        """That of what it wraps."""
+        return self.policy.weight_version
+
+    def weights_pushed(self, version: int, servers: Sequence[str]) -> None:
+        """Pass on."""
+        self.policy.weights_pushed(version, servers)
+
     async def release(self, episode: str) -> None:
         """Pass on; the record stays until it is taken."""
         self._contexts.pop(episode, None)

@@ -91,6 +91,7 @@ class Player:
         self._policy, self._codec, self._settings = policy, codec, settings
         self._ends, self._deadline, self._waited = ends, deadline, waited
         self.rows: list[Row] = []
+        self._weight_version = policy.weight_version
         self.model_seconds = 0.0
         self._spent = 0
         self._opened: Sequence[Piece] = ()
@@ -194,8 +195,9 @@ class Player:
             # The episode ended before the turn that this row was begun for.
             *earlier, row = earlier
         return trajectory_of(
-            self.episode, step, self.name, self.seed, self.model_seconds, row, earlier, self._waited
-        )
+            self.episode, step, self.name, self.seed, self.model_seconds, row, earlier,
+            self._waited, self._weight_version,
+        )  # fmt: skip
 
 
 def nearest_deadline(episode: Episode, batch: float) -> tuple[Limit, float | None]:
@@ -243,6 +245,7 @@ def trajectory_of(
     row: Row | None = None,
     earlier: Sequence[Row] = (),
     waited: float = 0.0,
+    weight_version: int | None = None,
 ) -> Trajectory:
     """Return the trajectory of an ended episode, of no token ids where it has no `row`."""
     assert step.outcome is not None
@@ -272,6 +275,7 @@ def trajectory_of(
         earlier=[each.frozen() for each in earlier],
         tokens={str(who): count for who, count in episode.spent.items()},
         right=None if step.reward is None else right,
+        weight_version=weight_version,
     )
 
 

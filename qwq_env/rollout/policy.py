@@ -65,10 +65,12 @@ class Policy(ABC):
 
     `elsewhere` says that it samples with other arithmetic than the trainer's, as a server does;
     training then corrects importance. `request_seconds` is its own bound on a turn, None for none.
+    `weight_version` is that of the weights that it samples from, None if nobody said.
     """
 
     elsewhere: bool = False
     request_seconds: float | None = None
+    weight_version: int | None = None
 
     @abstractmethod
     async def generate(self, request: GenerationRequest) -> Generation:
@@ -89,6 +91,12 @@ class Policy(ABC):
     async def context(self) -> int | None:
         """Return the most tokens that it takes, prompt and turn; None if it knows no bound."""
         return None
+
+    def weights_pushed(self, version: int, servers: Sequence[str]) -> None:
+        """Be told that what is begun from now on is sampled from the weights of `version`, and
+        which servers have them. A policy that asks several must ask no other; none named are all.
+        """
+        self.weight_version = version
 
     async def release(self, episode: str) -> None:
         """Forget what was kept for an episode; called once, when it has ended."""

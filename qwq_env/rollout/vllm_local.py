@@ -91,6 +91,7 @@ class CpuServers:
         *,
         context: int = 1024,
         seeds: bool = False,
+        lora_rank: int | None = None,
         seconds: float = 600.0,
     ) -> Iterator[str]:
         """Serve the checkpoint in `directory` as the model `policy`; gives the server's address.
@@ -103,6 +104,9 @@ class CpuServers:
         With `seeds`, requests may carry one: no prompt is read in parts then, for a CPU's generator
         cannot be wound back as vLLM does after a part, and the engine would die of it.
 
+        With a `lora_rank` (8, 16, 32 and so on) it takes adapters up to that rank while it runs,
+        as `AdapterWeightSync` brings them.
+
         Raises `InfrastructureError` with the end of its log if it is not ready within `seconds`; a
         cold start takes up to a minute.
         """
@@ -112,7 +116,7 @@ class CpuServers:
         with tempfile.TemporaryFile() as log, os.fdopen(ours, "wb", 0):
             with os.fdopen(life, "rb", 0):
                 process = self._fork(
-                    _arguments(directory, port, context, seeds), log, life, deadline
+                    _arguments(directory, port, context, seeds, lora_rank), log, life, deadline
                 )
             try:
                 url = f"http://127.0.0.1:{port}"
@@ -142,7 +146,9 @@ def _not_started(log: IO[bytes]) -> InfrastructureError:
     return InfrastructureError(f"vllm did not start; the end of its log:\n{tail}")
 
 
-def _arguments(directory: str | Path, port: int, context: int, seeds: bool) -> list[str]:
+def _arguments(
+    directory: str | Path, port: int, context: int, seeds: bool, lora_rank: int | None
+) -> list[str]:
     options = {
         "model": str(directory),
         "served-model-name": "policy",
@@ -154,12 +160,15 @@ def _arguments(directory: str | Path, port: int, context: int, seeds: bool) -> l
         # What a turn adds to a block that was not full is read again in the next turn.
         "block-size": "32",
     }
-    whole = ["--no-enable-chunked-prefill"] if seeds else []
+    flags = ["--no-enable-chunked-prefill"] if seeds else []
+    if lora_rank is not None:
+        flags.append("--enable-lora")
+        options["max-lora-rank"] = str(lora_rank)
     if seeds:
         # A prompt that is read whole must fit into one step.
         options["max-num-batched-tokens"] = str(max(context, _SEEDED_BATCH))
     named = [word for name, value in options.items() for word in (f"--{name}", value)]
-    return ["--enforce-eager", *whole, *named]
+    return ["--enforce-eager", *flags, *named]
 
 
 def _environment() -> dict[str, str]:
@@ -167,6 +176,7 @@ def _environment() -> dict[str, str]:
         **os.environ,
         "VLLM_CPU_KVCACHE_SPACE": "1",
         "VLLM_SERVER_DEV_MODE": "1",
+        "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",
         "VLLM_NO_USAGE_STATS": "1",
         "HF_HUB_OFFLINE": "1",
         # More threads than idle cores make it many times slower, and so does a core that is fixed

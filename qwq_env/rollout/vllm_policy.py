@@ -9,7 +9,7 @@ several with a number of its own, for vLLM seeds every engine alike (`--seed` is
 From `generate` to a token: `VllmPolicy.generate` picks a server and tries again elsewhere;
 `VllmServer` sends one request, with as many in flight as it may have; `vllm_wire` writes the body
 and reads the answer; `Liveness` ends the run when no server is left. The weights on
-the servers are `qwq_env.training.weight_sync`'s affair, and change only between rollouts.
+the servers are `qwq_env.training.weights`' affair, and change only between rollouts.
 
 The client is aiohttp. httpx looks at every open request for every request: it took 35 times the
 processor time at 256 requests in flight and was not done in time at 1,024; spread over 16 clients
@@ -108,19 +108,21 @@ class VllmPolicy(Policy):
         urls: str | Sequence[str],
         *,
         model: str | None = None,
+        adapter: str | None = None,
         settings: HttpSettings | None = None,
         api_key: str | None = None,
         seeded: bool = False,
         engines: int = 1,
     ) -> None:
-        """`model` is the name to ask for, by default the first that the server names.
+        """`model` is the name to ask for, by default the first that the server names. `adapter` is
+        that of an adapter on it, which `AdapterWeightSync` brings; it is asked for then.
 
         Raises `UsageError` for an address or a key that cannot be one.
         """
         check_whole("engines", engines)
         self.urls = server_urls(urls)
         self._settings = settings or HttpSettings()
-        self._model = model
+        self._model, self._adapter = model, adapter
         self._key = ApiKey(api_key)
         self._seeded = seeded
         self._engines = engines
@@ -128,6 +130,7 @@ class VllmPolicy(Policy):
         self._next = 0
         self._place_of: dict[str, int] = {}
         self._episodes = [0] * (len(self.urls) * engines)
+        self._left_out: frozenset[str] = frozenset()
         self._of_loop: dict[asyncio.AbstractEventLoop, _Connections] = {}
 
     def __repr__(self) -> str:
@@ -180,6 +183,13 @@ class VllmPolicy(Policy):
             await liveness.settled()
         raise InfrastructureError(f"vllm: {self._settings.attempts} attempts; the last: {failure}")
 
+    def weights_pushed(self, version: int, servers: Sequence[str]) -> None:
+        """Ask only these servers, where they are any of this policy's: the others have older
+        weights. An address that hides several, as a gateway's does, is asked as before."""
+        super().weights_pushed(version, servers)
+        others = frozenset(self.urls) - frozenset(servers)
+        self._left_out = others if len(others) < len(self.urls) else frozenset()
+
     async def release(self, episode: str) -> None:
         """Forget which server the episode was on."""
         if (place := self._place_of.pop(episode, None)) is not None:
@@ -198,7 +208,13 @@ class VllmPolicy(Policy):
         """Return the context in tokens that every server can take."""
         servers = (await self._connections()).servers
         try:
-            return min([(await server.served()).context for server in servers])
+            return min(
+                [
+                    (await server.served()).context
+                    for server in servers
+                    if server.url not in self._left_out
+                ]
+            )
         except Unserved as error:
             raise InfrastructureError(f"vllm: {error}") from None
 
@@ -231,13 +247,17 @@ class VllmPolicy(Policy):
 
     def _order(self, episode: str, servers: Sequence[VllmServer], liveness: Liveness) -> list[int]:
         """Return the servers in the order to try: the episode's own first, tired ones last."""
-        tired = [server.resting or liveness.in_doubt(server.url) for server in servers]
+        asked = [server.url not in self._left_out for server in servers]
+        tired = [
+            not known or server.resting or liveness.in_doubt(server.url)
+            for server, known in zip(servers, asked, strict=True)
+        ]
         if episode not in self._place_of:
             self._place_of[episode] = self._emptiest(tired)
             self._episodes[self._place_of[episode]] += 1
         first = self._place_of[episode] % len(servers)
         rotated = [(first + step) % len(servers) for step in range(len(servers))]
-        return sorted(rotated, key=tired.__getitem__)
+        return sorted((place for place in rotated if asked[place]), key=tired.__getitem__)
 
     def _emptiest(self, tired: Sequence[bool]) -> int:
         """Return the place with the fewest episodes; of several, the next in turn.
@@ -270,11 +290,13 @@ class VllmPolicy(Policy):
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=10),
             )
-            in_flight, model, key = self._settings.in_flight, self._model, self._key
             servers = [
-                VllmServer(url, session, in_flight=in_flight, model=model, key=key)
+                VllmServer(
+                    url, session, in_flight=self._settings.in_flight, model=self._model,
+                    key=self._key, adapter=self._adapter,
+                )
                 for url in self.urls
-            ]
+            ]  # fmt: skip
             by_url = {server.url: server for server in servers}
             liveness = Liveness(
                 by_url,

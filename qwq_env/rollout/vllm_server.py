@@ -29,6 +29,7 @@ _log = logging.getLogger(__name__)
 
 _FAILED = AWAY | {500}
 """Statuses of an engine that died, or of a gateway with nobody behind it."""
+_COMPLETIONS = "/v1/completions"
 _LEARN_SECONDS = 30.0
 _REST_SECONDS = 10.0
 _PROBE_SECONDS = 2.0
@@ -80,8 +81,12 @@ class VllmServer:
         in_flight: int,
         model: str | None,
         key: ApiKey,
+        adapter: str | None = None,
     ) -> None:
         """`in_flight` bounds the requests at a time; the others wait here, which costs nothing.
+
+        With an `adapter` it is that which is asked for, on `model`: the server may have it later,
+        and no more once it was started anew. Until then it serves nothing.
 
         `session` sends the `key`; it is given here to be hidden. Raises `UsageError` for a proxy
         that cannot be one.
@@ -96,6 +101,7 @@ class VllmServer:
         self._key = key
         self._slots = asyncio.Semaphore(in_flight)
         self._model = model
+        self._adapter = adapter
         self._served: Served | None = None
         self._learning: asyncio.Task[Served] | None = None
         self._rested = 0.0
@@ -123,7 +129,7 @@ class VllmServer:
         async with self._slots:
             try:
                 async with asyncio.timeout(seconds):
-                    return await self._ask("POST", "/v1/completions", body, headers)
+                    return await self._ask("POST", _COMPLETIONS, body, headers)
             except TimeoutError:
                 message = f"{self.url}: no answer within {seconds:g} seconds"
                 raise InfrastructureError(message) from None
@@ -174,7 +180,9 @@ class VllmServer:
         context = served[model] or served.get(roots[model])
         if type(context) is not int or context < 1:
             raise UsageError(f"vllm: {self.url}/v1/models: no max_model_len; expected vLLM")
-        return Served(model, context, dies_of_seeds)
+        if self._adapter is not None and self._adapter in served and served[self._adapter]:
+            raise UsageError(f"vllm adapter: {self._adapter!r} is the base model of {self.url}")
+        return Served(self._adapter or model, context, dies_of_seeds)
 
     async def _look_at_settings(self) -> bool:
         """Warn of log-probabilities that are not those of the distribution drawn from, and return
@@ -226,6 +234,9 @@ class VllmServer:
 
     def _failure(self, url: str, status: int, headers: Mapping[str, str], body: str) -> Exception:
         message = f"{url}: status {status}: {self._key.shown(_message(body))}{way_to(url)}"
+        if status == 404 and self._adapter is not None and url.endswith(_COMPLETIONS):
+            self._rest()
+            return Unserved(f"{message} (it has adapters from the next push of weights on)")
         kind = refusal_kind(status, body)
         if kind == "passing":
             if status != 429:

@@ -15,16 +15,20 @@ if TYPE_CHECKING:
     from qwq_env.training.run import train as train
     from qwq_env.training.trainer import ToolGRPOTrainer as ToolGRPOTrainer
     from qwq_env.training.transcript import Transcript as Transcript
-    from qwq_env.training.weight_sync import DiskWeightSync as DiskWeightSync
-    from qwq_env.training.weight_sync import WeightSync as WeightSync
-    from qwq_env.training.weight_sync import prepare_served as prepare_served
+    from qwq_env.training.weights.adapter import AdapterWeightSync as AdapterWeightSync
+    from qwq_env.training.weights.base import Pushed as Pushed
+    from qwq_env.training.weights.base import WeightSync as WeightSync
+    from qwq_env.training.weights.disk import DiskWeightSync as DiskWeightSync
+    from qwq_env.training.weights.disk import prepare_served as prepare_served
 else:
     __all__, __getattr__, __dir__ = lazy_exports(
         __name__,
         {
             "rollouts": "Rollouts task_dataset",
             "async_rollouts": "AsyncRollouts",
-            "weight_sync": "WeightSync DiskWeightSync prepare_served",
+            "weights.base": "WeightSync Pushed",
+            "weights.disk": "DiskWeightSync prepare_served",
+            "weights.adapter": "AdapterWeightSync",
             "recipe": "Recipe load_recipe dump_recipe",
             "trainer": "ToolGRPOTrainer",
             "transcript": "Transcript",

@@ -150,6 +150,7 @@ class AsyncRollouts:
     def update_model_version(self, model_version: int) -> None:
         """Tag what is begun from now on with this version."""
         self._version = model_version
+        self._recording.weights_pushed(model_version, ())
 
     def check_health(self, stale_after_s: float) -> None:
         """Raise what ended the playing, or `InfrastructureError` if no row came for so long.

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from qwq_env.rollout.checkpoint import load_checkpoint
-from qwq_env.training.weight_sync import prepare_served
+from qwq_env.training.weights.disk import prepare_served
 
 
 def main(checkpoint: str, folder: str) -> None:

@@ -56,7 +56,7 @@ from qwq_env.training.importance import Correction, correct_importance
 from qwq_env.training.limits import WallLimits, batch_seconds
 from qwq_env.training.sampler import own_sampler
 from qwq_env.training.sampling import sampling_of
-from qwq_env.training.weight_sync import WeightSync
+from qwq_env.training.weights.base import WeightSync
 from qwq_env.trajectory import Trajectory
 
 logger = logging.getLogger(__name__)
@@ -160,7 +160,8 @@ class Rollouts:
         # TRL takes what does not end with its own end token for cut off, which in some dialects
         # and with some tokenizers is every episode. Here the outcome says it; see `to_trl`.
         trainer.mask_truncated_completions = False
-        pushed = self._push_weights(trainer)
+        assert isinstance(engine.policy, RecordingPolicy)
+        pushed = self._push_weights(engine.policy, trainer)
         self._metrics = self._play(engine, assignments, trainer) | {"weights/seconds": pushed}
         _warn_of_losses(self.last)
         masked = trainer.args.mask_truncated_completions
@@ -240,11 +241,17 @@ class Rollouts:
                 ) from None
         return self._tasks[task_id]
 
-    def _push_weights(self, trainer: Any) -> float:
-        """Let the sampler have the weights of this step, once; return the seconds it took."""
+    def _push_weights(self, policy: Policy, trainer: Any) -> float:
+        """Let the sampler have the weights of this step, once; return the seconds it took.
+
+        Without a `WeightSync` it has them: it samples in this process, or TRL has pushed them.
+        """
         began, step = time.perf_counter(), trainer.state.global_step
-        if self._weights is not None and step != self._pushed_step:
-            self._weights.push(trainer)
+        if self._weights is None:
+            policy.weights_pushed(step, ())
+        elif step != self._pushed_step:
+            pushed = self._weights.push(trainer)
+            policy.weights_pushed(pushed.version, pushed.servers)
             self._pushed_step = step
         elif trainer.args.use_vllm and trainer.accelerator.num_processes > 1:
             # TRL's first process sends them, and the others would sample before it is done.

@@ -36,12 +36,6 @@ from qwq_env.rollout.policy import Policy
 from qwq_env.rollout.store import EpisodeStore
 from qwq_env.rollout.transformers_policy import TransformersPolicy
 from qwq_env.rollout.vllm_policy import HttpSettings, VllmPolicy
-from qwq_env.training.adapter_sync import (
-    ADAPTER,
-    AdapterWeightSync,
-    save_adapter,
-    trained_state,
-)
 from qwq_env.training.cold_start import cold_start
 from qwq_env.training.curriculum import read_progress
 from qwq_env.training.demonstrations import Demonstrations
@@ -58,7 +52,8 @@ from qwq_env.training.rollouts import Rollouts
 from qwq_env.training.run_folder import RunFolder
 from qwq_env.training.tiny.policy import build_tiny_policy, tiny_teacher
 from qwq_env.training.tiny.teacher import Teacher
-from qwq_env.training.weight_sync import DiskWeightSync, WeightSync
+from qwq_env.training.weights.base import WeightSync
+from qwq_env.training.weights.disk import DiskWeightSync
 from qwq_env.trajectory import Trajectory
 from qwq_env.versions import check_versions
 
@@ -384,11 +379,11 @@ def servers_of(
     return policy, kind(recipe.served, recipe.servers, api_key=os.environ.get("VLLM_API_KEY"))
 
 
-def _vllm(recipe: PolicyRecipe, seconds: float | None, model: str | None) -> VllmPolicy:
-    """Return what samples from the servers' `model`, by default the one they were started on."""
+def _vllm(recipe: PolicyRecipe, seconds: float | None, adapter: str | None) -> VllmPolicy:
+    """Return what samples from the servers' model, or from an `adapter` on it."""
     settings = None if seconds is None else HttpSettings(seconds=seconds)
     key = os.environ.get("VLLM_API_KEY")
-    return VllmPolicy(recipe.servers, model=model, settings=settings, api_key=key)
+    return VllmPolicy(recipe.servers, adapter=adapter, settings=settings, api_key=key)
 
 
 def _versions() -> dict[str, str]:

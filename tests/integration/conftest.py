@@ -41,7 +41,7 @@ def policy_checkpoint(cpu_servers, tmp_path_factory) -> Path:
     from qwq_env.training.recipe import PolicyRecipe
     from qwq_env.training.tiny.policy import build_tiny_policy
     from qwq_env.training.tiny.teacher import Teacher, TeacherMix
-    from qwq_env.training.weight_sync import prepare_served
+    from qwq_env.training.weights.disk import prepare_served
 
     settings = math_environment().settings
     mix = TeacherMix(guess=0.2, call=0.8, slip=0.0, malformed=0.0, ignore=0.0)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import copy
-import shutil
 import urllib.request
 
 import pytest
@@ -12,10 +10,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
-from qwq_env import portal
-from qwq_env.chat_model import Sampling
 from qwq_env.errors import InfrastructureError
-from qwq_env.rollout.policy import GenerationRequest
 from qwq_env.rollout.vllm_policy import VllmPolicy
 from qwq_env.training.importance import correct_importance
 from qwq_env.training.recipe import (
@@ -27,20 +22,17 @@ from qwq_env.training.recipe import (
 )
 from qwq_env.training.rollouts import Rollouts
 from qwq_env.training.run import train as run_recipe
-from qwq_env.training.weight_sync import DiskWeightSync
+from qwq_env.training.weights.disk import DiskWeightSync
 
 from .conftest import CONTEXT, math_environment
-
-PROMPTS = [list(range(n, n + 30)) for n in range(20, 60, 5)]
+from .greedy import greedy_of_model, greedy_of_server, trainer_of
 
 
 @pytest.fixture
 def fresh(served, policy_checkpoint):
     """The server with the checkpoint's own weights, afterwards as well."""
-    sync = DiskWeightSync(served.directory, served.url)
     yield served
-    shutil.copy(policy_checkpoint / "model.safetensors", served.directory)
-    portal.run(sync._reload_all())
+    DiskWeightSync(served.directory, served.url).push(trainer_of(load(policy_checkpoint)))
 
 
 class KeepWeights(TrainerCallback):
@@ -94,38 +86,16 @@ def varied(prompts, completions, **columns) -> list[float]:
     return [float(len(completion[0]["content"])) for completion in completions]
 
 
-def greedy_of_server(served) -> list[list[int]]:
-    async def turns():
-        policy = VllmPolicy(served.url)
-        requests = (
-            GenerationRequest(ids, 16, str(number), Sampling(0.0), frozenset())
-            for number, ids in enumerate(PROMPTS)
-        )
-        found = await asyncio.gather(*map(policy.generate, requests))
-        await policy.aclose()
-        return [generation.ids for generation in found]
-
-    return asyncio.run(turns())
-
-
-def greedy_of_model(model) -> list[list[int]]:
-    prompts = torch.tensor(PROMPTS)
-    for _ in range(16):
-        with torch.no_grad():
-            following = model(prompts).logits[:, -1].argmax(-1, keepdim=True)
-        prompts = torch.cat([prompts, following], 1)
-    return prompts[:, len(PROMPTS[0]) :].tolist()
-
-
 def test_server_samples_from_the_updated_policy(fresh, policy_checkpoint, tmp_path):
-    before = greedy_of_server(fresh)
+    before = greedy_of_server(VllmPolicy(fresh.url))
     trainer, rollouts, updated = train(fresh, policy_checkpoint, tmp_path, correct=False, steps=2)
 
     assert trainer.state.global_step == 2
-    after = greedy_of_server(fresh)
+    after = greedy_of_server(VllmPolicy(fresh.url))
     assert after == greedy_of_model(updated)
     assert after != before
     # The episodes of the second step, too: each logprob is that of the weights after the first.
+    assert {trajectory.weight_version for trajectory in rollouts.last} == {1}
     for trajectory in rollouts.last:
         ids = torch.tensor([trajectory.ids])
         with torch.no_grad():
@@ -147,10 +117,15 @@ def test_importance_correction_without_a_connection_of_trls(fresh, policy_checkp
 
 def test_server_that_has_no_such_weights_stops_the_training(fresh, policy_checkpoint, tmp_path):
     sync = DiskWeightSync(fresh.directory, fresh.url)
-    (fresh.directory / "model.safetensors").write_bytes(b"not safetensors")
+    before = greedy_of_server(VllmPolicy(fresh.url))
+    broken = tmp_path / "model.safetensors"
+    broken.write_bytes(b"not safetensors")
 
     with pytest.raises(InfrastructureError, match="status 500"):
-        portal.run(sync._reload_all())
+        sync._tell(broken.parent)
+    # It is told where the whole ones lie at each push, and was not left in the pause.
+    sync.push(trainer_of(load(policy_checkpoint)))
+    assert greedy_of_server(VllmPolicy(fresh.url)) == before
 
 
 def test_recipe_that_samples_on_the_server(fresh, policy_checkpoint, tmp_path):

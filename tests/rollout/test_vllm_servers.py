@@ -10,7 +10,8 @@ import pytest
 from aiohttp import web
 
 from qwq_env.chat_model import Sampling
-from qwq_env.errors import InfrastructureError
+from qwq_env.errors import InfrastructureError, UsageError
+from qwq_env.rollout.audit import RecordingPolicy
 from qwq_env.rollout.policy import GenerationRequest
 from qwq_env.rollout.vllm_policy import HttpSettings, VllmPolicy
 
@@ -202,15 +203,68 @@ def stub_in_a_thread():
     loop.close()
 
 
-async def test_an_adapter_has_the_context_of_the_model_below_it():
-    async with StubServer() as server:
-        server.models = [
-            {"id": "base", "max_model_len": 100},
-            {"id": "adapter", "max_model_len": None, "parent": "base"},
-        ]
-        policy = VllmPolicy(server.url, model="adapter")
-        await policy.generate(request("a"))
+async def test_server_without_the_newest_weights_is_not_asked_until_it_has_them():
+    async with StubServer(context=10) as behind, StubServer() as well:
+        policy = RecordingPolicy(VllmPolicy([behind.url, well.url]))
+        policy.weights_pushed(3, [well.url])
+        await asyncio.gather(*(policy.generate(request(str(i))) for i in range(4)))
+        assert (len(behind.bodies), len(well.bodies)) == (0, 4)
+        assert (policy.weight_version, await policy.policy.context()) == (3, 100)
 
-        assert await policy.context() == 100
-        assert server.bodies[-1]["model"] == "adapter"
+        policy.weights_pushed(4, [behind.url, well.url])
+        await asyncio.gather(*(policy.generate(request(f"later {i}")) for i in range(4)))
+        await policy.aclose()
+
+        assert policy.weight_version == 4
+        assert behind.bodies
+
+
+async def test_gateway_before_the_servers_is_asked_whichever_of_them_were_reached():
+    async with StubServer() as gateway:
+        policy = VllmPolicy(gateway.url)
+        policy.weights_pushed(1, ["http://behind:1"])
+        assert (await policy.generate(request("a"))).ids == [7, 8]
+        await policy.aclose()
+
+
+BASE = {"id": "base", "max_model_len": 50}
+ADAPTER = {"id": "adapter", "max_model_len": None, "parent": "base"}
+
+
+@pytest.mark.parametrize(
+    ("named", "listed"),
+    [
+        ({"adapter": "adapter"}, [BASE, ADAPTER]),
+        ({"adapter": "adapter"}, [BASE]),
+        ({"model": "adapter"}, [BASE, ADAPTER]),
+        ({"adapter": "adapter", "model": "base"}, [BASE]),
+    ],
+)
+async def test_adapter_is_asked_for_and_has_the_context_of_its_base(named, listed):
+    async with StubServer() as server:
+        server.models = listed
+        policy = VllmPolicy(server.url, **named)
+        assert await policy.context() == 50
+        await policy.generate(request("a"))
+        await policy.aclose()
+
+        assert [body["model"] for body in server.bodies] == ["adapter"]
+
+
+async def test_server_that_lost_its_adapter_is_passed_over():
+    async def unknown(body):
+        return error(404, "The model `adapter` does not exist.")
+
+    async with StubServer(unknown) as anew, StubServer() as well:
+        policy = VllmPolicy([anew.url, well.url], adapter="adapter", settings=QUICK)
+        for i in range(4):
+            assert (await policy.generate(request(str(i)))).ids == [7, 8]
+        await policy.aclose()
+
+
+async def test_adapter_of_the_base_models_name_is_refused():
+    async with StubServer() as server:
+        policy = VllmPolicy(server.url, adapter="policy")
+        with pytest.raises(UsageError, match="'policy' is the base model"):
+            await policy.generate(request("a"))
         await policy.aclose()

@@ -1,48 +1,15 @@
-"""A server that is told of new weights: it only says so."""
+"""Parts that the tests of training share."""
 
 from __future__ import annotations
 
-import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
 import pytest
 
-
-class Handler(BaseHTTPRequestHandler):
-    """Answers as the test scripts it, and remembers what was asked."""
-
-    def do_POST(self):
-        length = int(self.headers.get("Content-Length") or 0)
-        body = json.loads(self.rfile.read(length) or b"null")
-        self.server.seen.append((self.path, body, self.headers.get("Authorization")))
-        scripted = self.server.answers.get(self.path, (404, {}))
-        status, answer = scripted.pop(0) if isinstance(scripted, list) else scripted
-        if isinstance(answer, list):
-            answer = answer.pop(0)
-        content = json.dumps(answer).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *arguments):
-        pass
+from .weight_server import weight_server_at
 
 
 @pytest.fixture
-def weight_server():
-    """A server that takes weights, as far as its answers go."""
-    found = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    found.seen = []
-    found.answers = {
-        "/collective_rpc": (200, {"results": [None]}),
-        "/reset_prefix_cache": (200, {"success": True}),
-    }
-    found.url = f"http://127.0.0.1:{found.server_port}"
-    thread = threading.Thread(target=found.serve_forever)
-    thread.start()
-    yield found
-    found.shutdown()
-    thread.join()
-    found.server_close()
+def weight_server(monkeypatch):
+    """A server that takes weights, as far as its answers go; it is not waited for between tries."""
+    monkeypatch.setattr("qwq_env.training.weights.servers._PAUSE_SECONDS", 0.001)
+    with weight_server_at() as server:
+        yield server

@@ -121,13 +121,17 @@ def test_filters_that_the_trainer_knows_nothing_of_are_refused(tokenizer, codec,
 
 
 def test_rows_carry_the_version_that_was_live(worker):
-    running = worker(groups_in_flight=1, buffered=4)
+    said = []
+    running = worker(
+        groups_in_flight=1, buffered=4, on_episode=lambda t, version: said.append(t.weight_version)
+    )
     take(running, 4)
     running.update_model_version(7)
     versions = [sample.model_version for sample in take(running, 24)]
 
     assert versions[-1] == 7
     assert versions == sorted(versions)
+    assert (said[0], said[-1]) == (None, 7)
 
 
 def test_a_group_that_waits_for_places_carries_the_version_it_began_with(worker, codec):

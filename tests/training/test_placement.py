@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
-from accelerate import Accelerator
 from safetensors.torch import load_file
 
 from qwq_env.cli import main
-from qwq_env.errors import InfrastructureError, UsageError
-from qwq_env.training.adapter_sync import AdapterWeightSync
+from qwq_env.errors import UsageError
 from qwq_env.training.grpo import grpo_config
 from qwq_env.training.placement import autocast, check_placement, loading
 from qwq_env.training.recipe import load_recipe
 from qwq_env.training.run_folder import RunFolder
-from qwq_env.training.tiny.model import build_tiny_model
 
 TINY = Path(__file__).parents[2] / "recipes" / "tiny.yaml"
 SMALL = [
@@ -143,51 +139,3 @@ def test_a_run_of_adapters_saves_adapters_and_goes_on_from_them(tmp_path):
     assert load_file(run / "policy" / "adapter_model.safetensors")
     assert not (run / "policy" / "model.safetensors").exists()
     assert main([*arguments, "--resume"]) == 0
-
-
-@pytest.fixture
-def adapted(tokenizer):
-    peft = pytest.importorskip("peft")
-    model = build_tiny_model(tokenizer, hidden=16, heads=2, layers=1)
-    lora = peft.LoraConfig(task_type="CAUSAL_LM", r=2, target_modules="all-linear")
-    return peft.get_peft_model(model, lora)
-
-
-def trainer(model, step: int) -> SimpleNamespace:
-    state = SimpleNamespace(global_step=step)
-    accelerator = Accelerator(cpu=True)
-    return SimpleNamespace(accelerator=accelerator, model=model, model_wrapped=model, state=state)
-
-
-def test_each_version_of_the_adapter_is_written_and_loaded_in_place(
-    adapted, weight_server, tmp_path
-):
-    weight_server.answers["/v1/load_lora_adapter"] = (200, {})
-    sync = AdapterWeightSync(tmp_path / "served", weight_server.url, api_key="secret")
-    for step in (0, 1, 2):
-        with torch.no_grad():
-            for weight in adapted.parameters():
-                weight += 1
-        sync.push(trainer(adapted, step))
-
-    path, body, key = weight_server.seen[-2]
-    assert (path, key) == ("/v1/load_lora_adapter", "Bearer secret")
-    assert body == {
-        "lora_name": "policy", "lora_path": str(tmp_path / "served" / "v000002"),
-        "load_inplace": True,
-    }  # fmt: skip
-    assert weight_server.seen[-1][0] == "/reset_prefix_cache"
-    assert sorted(each.name for each in (tmp_path / "served").iterdir()) == ["v000001", "v000002"]
-    written = load_file(Path(body["lora_path"]) / "adapter_model.safetensors")
-    now = {name.replace(".default", ""): weight for name, weight in adapted.named_parameters()
-           if weight.requires_grad}  # fmt: skip
-    assert written.keys() == now.keys()
-    assert all(torch.equal(written[name], now[name]) for name in now)
-
-
-def test_a_server_without_adapters_is_told_apart(adapted, weight_server, tmp_path, tokenizer):
-    sync = AdapterWeightSync(tmp_path, weight_server.url)
-    with pytest.raises(InfrastructureError, match="VLLM_ALLOW_RUNTIME_LORA_UPDATING"):
-        sync.push(trainer(adapted, 0))
-    with pytest.raises(UsageError, match=r"no adapter; expected policy\.lora"):
-        sync.push(trainer(build_tiny_model(tokenizer, hidden=16, heads=2, layers=1), 0))

@@ -24,6 +24,7 @@ from qwq_env.tool import tool
 from qwq_env.training.episode_metrics import episode_metrics
 from qwq_env.training.rollouts import Rollouts
 from qwq_env.training.tiny.model import build_tiny_model
+from qwq_env.training.weights.base import Pushed
 from qwq_env.trajectory import PhaseSeconds, Trajectory
 
 from .stock_trainer import stock_trainer, train
@@ -210,14 +211,19 @@ def test_the_sampler_has_the_weights_of_the_step_before_it_samples(tokenizer, tr
         seen.append("sampled")
         return "</think>1<|im_end|>"
 
-    weights = SimpleNamespace(push=lambda trainer: seen.append(trainer.state.global_step))
-    rollouts = scripted(tokenizer, answer, weights=weights)
+    def push(trainer) -> Pushed:
+        seen.append(trainer.state.global_step)
+        return Pushed(trainer.state.global_step, 0.0, 0, ())
+
+    rollouts = scripted(tokenizer, answer, weights=SimpleNamespace(push=push))
     its = trainer(rollouts)
     for step in (0, 0, 1):
         its.state.global_step = step
         rollouts(prompts(rollouts, 1), its)
 
     assert seen == [0, "sampled", "sampled", 1, "sampled"]
+    assert [trajectory.weight_version for trajectory in rollouts.last] == [1]
+    assert Trajectory.from_json(rollouts.last[0].to_json()) == rollouts.last[0]
 
 
 def answer_at_once(context: str) -> str:

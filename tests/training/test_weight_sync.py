@@ -15,7 +15,10 @@ from qwq_env.training.importance import correct_importance
 from qwq_env.training.recipe import PolicyRecipe
 from qwq_env.training.run import servers_of
 from qwq_env.training.tiny.model import build_tiny_model
-from qwq_env.training.weight_sync import DiskWeightSync, prepare_served
+from qwq_env.training.weights import versions
+from qwq_env.training.weights.disk import DiskWeightSync, prepare_served
+
+from .weight_server import free_address, weight_server_at
 
 
 @pytest.fixture
@@ -29,8 +32,11 @@ def served(model, tokenizer, tmp_path):
     return tmp_path / "served"
 
 
-def trainer(model) -> SimpleNamespace:
-    return SimpleNamespace(accelerator=Accelerator(cpu=True), model=model, model_wrapped=model)
+def trainer(model, step: int = 3) -> SimpleNamespace:
+    state = SimpleNamespace(global_step=step)
+    return SimpleNamespace(
+        accelerator=Accelerator(cpu=True), model=model, model_wrapped=model, state=state
+    )
 
 
 def change(model) -> None:
@@ -42,19 +48,113 @@ def change(model) -> None:
 def test_folder_holds_the_new_weights_and_the_server_is_told(model, served, weight_server):
     sync = DiskWeightSync(served, weight_server.url, api_key="secret")
     change(model)
-    sync.push(trainer(model))
+    pushed = sync.push(trainer(model))
 
+    version = served / "v000003"
     written = load_file(served / "model.safetensors")
     head = model.lm_head.weight
     assert torch.equal(written["model.embed_tokens.weight"], head)
     assert torch.equal(written["lm_head.weight"], head)
+    told = {"method": "reload_weights", "kwargs": {"weights_path": str(version.resolve())}}
     assert weight_server.seen == [
-        ("/collective_rpc", {"method": "reload_weights"}, "Bearer secret"),
+        ("/pause?mode=wait", None, "Bearer secret"),
+        ("/collective_rpc", told, "Bearer secret"),
         ("/reset_prefix_cache", None, "Bearer secret"),
     ]
+    assert (pushed.version, pushed.servers) == (3, (weight_server.url,))
+    assert pushed.bytes == sum(path.stat().st_size for path in version.iterdir())
     assert sorted(p.name for p in served.glob("*.safetensors*")) == ["model.safetensors"]
     assert not list(served.glob(".new-*"))
     assert "secret" not in repr(sync)
+
+
+def test_server_that_can_pause_is_paused_and_goes_on_whatever_happens(model, served, weight_server):
+    weight_server.answers["/pause?mode=wait"] = weight_server.answers["/resume"] = (200, {})
+    sync = DiskWeightSync(served, weight_server.url)
+    sync.push(trainer(model))
+    weight_server.answers["/collective_rpc"] = (400, {"error": {"message": "no such weights"}})
+    with pytest.raises(InfrastructureError, match="no such weights"):
+        sync.push(trainer(model))
+
+    asked = [path.strip("/").partition("?")[0] for path, *_ in weight_server.seen]
+    assert asked == [
+        "pause", "collective_rpc", "reset_prefix_cache", "resume",
+        "pause", "collective_rpc", "resume",
+    ]  # fmt: skip
+
+
+def test_versions_are_whole_checkpoints_of_which_two_stay(model, served, weight_server):
+    sync = DiskWeightSync(served, weight_server.url)
+    for step in (1, 2, 3, 2):
+        change(model)
+        sync.push(trainer(model, step))
+
+    head = AutoModelForCausalLM.from_pretrained(served / "v000002").lm_head.weight
+    assert sorted(path.name for path in served.glob("v0*")) == ["v000002", "v000003"]
+    assert torch.equal(head, model.lm_head.weight)
+    assert torch.equal(load_file(served / "model.safetensors")["lm_head.weight"], head)
+    assert DiskWeightSync(served, weight_server.url).urls == (weight_server.url,)
+
+
+@pytest.mark.parametrize(
+    ("precision", "asked", "written"),
+    [
+        ("no", None, torch.float32),
+        ("bf16", None, torch.bfloat16),
+        ("bf16", "float32", torch.float32),
+        ("no", "bfloat16", torch.bfloat16),
+    ],
+)
+def test_what_is_written_is_what_the_trainer_computes_in(
+    model, served, weight_server, precision, asked, written
+):
+    its = trainer(model)
+    its.accelerator = SimpleNamespace(
+        mixed_precision=precision,
+        is_main_process=True,
+        unwrap_model=lambda model: model,
+        get_state_dict=lambda model: dict(model.state_dict()),
+    )
+    DiskWeightSync(served, weight_server.url, dtype=asked).push(its)
+
+    tensors = load_file(served / "model.safetensors").values()
+    assert {tensor.dtype for tensor in tensors} == {written}
+    assert {weight.dtype for weight in model.parameters()} == {torch.float32}
+
+
+def test_what_a_killed_run_left_half_written_is_seen_by_nobody(
+    model, served, weight_server, monkeypatch
+):
+    before = (served / "model.safetensors").read_bytes()
+    sync = DiskWeightSync(served, weight_server.url)
+
+    def killed(path):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(versions, "_to_disk", killed)
+        with pytest.raises(KeyboardInterrupt):
+            sync.push(trainer(model))
+    assert (served / "model.safetensors").read_bytes() == before
+    assert weight_server.seen == []
+
+    (served / "v000009.part").mkdir()
+    sync.push(trainer(model))
+    assert sorted(path.name for path in served.glob("v0*")) == ["v000003"]
+
+
+def test_server_that_fails_is_left_out_and_told_when_it_is_back(
+    model, served, weight_server, caplog
+):
+    other = free_address()
+    sync = DiskWeightSync(served, [weight_server.url, other])
+    first = sync.push(trainer(model, 1))
+
+    assert first.servers == (weight_server.url,)
+    assert "left out" in caplog.text and other in caplog.text
+    with weight_server_at(int(other.rsplit(":", 1)[1])) as back:
+        assert sync.push(trainer(model, 2)).servers == (weight_server.url, other)
+    assert back.seen[1][1]["kwargs"] == {"weights_path": str((served / "v000002").resolve())}
 
 
 def test_folder_loads_as_a_checkpoint_with_the_same_logits(model, served):
@@ -64,6 +164,20 @@ def test_folder_loads_as_a_checkpoint_with_the_same_logits(model, served):
     assert not loaded.config.tie_word_embeddings
     with torch.no_grad():
         assert torch.equal(loaded(ids).logits, model(ids).logits)
+
+
+def test_folder_that_is_prepared_again_leaves_the_versions_of_the_run_before(
+    model, tokenizer, served, weight_server
+):
+    DiskWeightSync(served, weight_server.url).push(trainer(model))
+    version = served / "v000003" / "model.safetensors"
+    before = version.read_bytes()
+    change(model)
+    prepare_served(model, tokenizer, served)
+
+    head = load_file(served / "model.safetensors")["lm_head.weight"]
+    assert version.read_bytes() == before
+    assert torch.equal(head, model.lm_head.weight)
 
 
 def test_parts_of_an_older_checkpoint_go(model, tokenizer, tmp_path, weight_server):
@@ -77,6 +191,7 @@ def test_parts_of_an_older_checkpoint_go(model, tokenizer, tmp_path, weight_serv
     DiskWeightSync(served, weight_server.url).push(trainer(model))
 
     assert [p.name for p in served.glob("*.safetensors*")] == ["model.safetensors"]
+    assert AutoModelForCausalLM.from_pretrained(served).lm_head.weight.shape[1] == 16
 
 
 def test_cache_in_use_is_asked_for_again(model, served, weight_server):
@@ -96,7 +211,7 @@ def test_cache_that_stays_in_use_stops_the_training(model, served, weight_server
 @pytest.mark.parametrize("path", ["/collective_rpc", "/reset_prefix_cache"])
 def test_a_hiccup_of_a_server_ends_nothing(model, served, weight_server, path):
     weight_server.answers[path] = [(503, {}), (502, {}), (500, {}), (200, {})]
-    DiskWeightSync(served, weight_server.url, backoff=0.001).push(trainer(model))
+    DiskWeightSync(served, weight_server.url).push(trainer(model))
 
     assert [asked for asked, *_ in weight_server.seen].count(path) == 4
 
@@ -104,7 +219,7 @@ def test_a_hiccup_of_a_server_ends_nothing(model, served, weight_server, path):
 def test_server_that_cannot_load_stops_the_training(model, served, weight_server):
     weight_server.answers["/collective_rpc"] = (500, {"error": {"message": "Worker failed"}})
     with pytest.raises(InfrastructureError, match=r"status 500: .*Worker failed"):
-        DiskWeightSync(served, weight_server.url, backoff=0.001).push(trainer(model))
+        DiskWeightSync(served, weight_server.url).push(trainer(model))
 
 
 def test_key_that_a_server_says_again_is_not_shown(model, served, weight_server):
@@ -116,9 +231,12 @@ def test_key_that_a_server_says_again_is_not_shown(model, served, weight_server)
     assert "sk-ve" not in str(raised.value)
 
 
-def test_one_server_left_behind_stops_the_training(model, served, weight_server):
-    sync = DiskWeightSync(served, [weight_server.url, "http://127.0.0.1:9"], backoff=0.001)
-    with pytest.raises(InfrastructureError, match=r"127.0.0.1:9/\w+: ConnectError"):
+def test_fewer_servers_than_asked_for_stop_the_training(model, served, weight_server):
+    urls = [weight_server.url, "http://127.0.0.1:9"]
+    with pytest.raises(UsageError, match="min_servers: 3; expected at most 2"):
+        DiskWeightSync(served, urls, min_servers=3)
+    sync = DiskWeightSync(served, urls, min_servers=2)
+    with pytest.raises(InfrastructureError, match=r"127.0.0.1:9/\S+: ConnectError"):
         sync.push(trainer(model))
 
 

@@ -16,7 +16,7 @@ from torch.distributed.tensor import DTensor
 from transformers import AutoModelForCausalLM
 
 from qwq_env.errors import InfrastructureError
-from qwq_env.training.weight_sync import DiskWeightSync
+from qwq_env.training.weights.disk import DiskWeightSync
 
 from ..ranks import leave
 
@@ -35,10 +35,13 @@ def push(folder: Path, url: str, out: Path, kind: str) -> None:
     if kind == "full disk":
         # No file may grow beyond this: the configuration fits, the weights do not.
         resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, resource.RLIM_INFINITY))
-    trainer = SimpleNamespace(accelerator=accelerator, model=model, model_wrapped=wrapped)
+    trainer = SimpleNamespace(
+        accelerator=accelerator, model=model, model_wrapped=wrapped,
+        state=SimpleNamespace(global_step=7),
+    )  # fmt: skip
     try:
-        DiskWeightSync(folder, url).push(trainer)
-        result = "pushed"
+        pushed = DiskWeightSync(folder, url).push(trainer)
+        result = f"pushed {pushed.version} to {len(pushed.servers)}"
     except InfrastructureError as error:
         result = str(error)
     (out / str(accelerator.process_index)).write_text(result)
