@@ -180,8 +180,8 @@ def check_fit(recipe: Recipe) -> None:
             nearest = next(_changes(recipe, shape, gpus), None)
             mend = "" if nearest is None else f"; it fits with {nearest.what}"
             raise UsageError(
-                f"cluster: {gpus.number} × {gpus.kind} do not hold {recipe.policy.checkpoint}: a GPU"
-                f" that {side.name}s needs {side.used / GB:.1f} of {side.capacity / GB:.1f} GB"
+                f"cluster: {gpus.number} × {gpus.kind} do not hold {recipe.policy.checkpoint}:"
+                f" a GPU that {side.name}s needs {side.used / GB:.1f} of {side.capacity / GB:.1f} GB"
                 f" (too much from: {line.name}){mend}"
             )
 

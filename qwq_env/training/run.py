@@ -52,6 +52,12 @@ from qwq_env.training.rollouts import Rollouts
 from qwq_env.training.run_folder import RunFolder
 from qwq_env.training.tiny.policy import build_tiny_policy, tiny_teacher
 from qwq_env.training.tiny.teacher import Teacher
+from qwq_env.training.weights.adapter import (
+    ADAPTER,
+    AdapterWeightSync,
+    save_adapter,
+    trained_state,
+)
 from qwq_env.training.weights.base import WeightSync
 from qwq_env.training.weights.disk import DiskWeightSync
 from qwq_env.trajectory import Trajectory
