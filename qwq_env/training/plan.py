@@ -181,8 +181,8 @@ def check_fit(recipe: Recipe) -> None:
             mend = "" if nearest is None else f"; it fits with {nearest.what}"
             raise UsageError(
                 f"cluster: {gpus.number} × {gpus.kind} do not hold {recipe.policy.checkpoint}:"
-                f" a GPU that {side.name}s needs {side.used / GB:.1f} of {side.capacity / GB:.1f} GB"
-                f" (too much from: {line.name}){mend}"
+                f" a GPU that {side.name}s needs {side.used / GB:.1f} of {side.capacity / GB:.1f}"
+                f" GB (too much from: {line.name}){mend}"
             )
 
 
