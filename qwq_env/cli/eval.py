@@ -157,11 +157,12 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"{failure}; the same command with --resume goes on", file=sys.stderr)
         return code
     told = None if data is None else description(request, env, data)
-    if arguments.json:
-        print(json.dumps({**({} if told is None else {"benchmark": told}), **asdict(summary)}))
-    else:
-        print(_table(summary, folder, told))
+    print(_json(summary, told) if arguments.json else _table(summary, folder, told))
     return code
+
+
+def _json(summary: Summary, told: Mapping[str, Any] | None) -> str:
+    return json.dumps({**({} if told is None else {"benchmark": told}), **asdict(summary)})
 
 
 def _request(arguments: argparse.Namespace) -> EvaluationRequest:

@@ -234,21 +234,7 @@ class Run:
             EpisodeStore(self.folder.episodes) as store,
         ):
             phase.advance(begin)
-            rollouts = Rollouts(
-                self.environment,
-                tokenizer,
-                size=steps * self.recipe.grpo.episodes // self.recipe.grpo.group,
-                seed=self.recipe.seed,
-                context=self.recipe.grpo.context,
-                thinking=self.recipe.rollout.thinking,
-                engine=training_engine(self.recipe.rollout, batch_seconds(self.recipe)),
-                correction=self.recipe.grpo.trl.get(
-                    "vllm_importance_sampling_mode", "token_truncate"
-                ),
-                policy=None if servers is None else lambda trainer: servers[0],
-                weights=None if servers is None else servers[1],
-                on_episode=lambda t, step: store.append(t, phase="grpo", step=step),
-            )
+            rollouts = self._rollouts(tokenizer, store)
             trainer = make_trainer(
                 model, tokenizer, rollouts, self.recipe, self.folder, world=self.world, phase=phase
             )  # fmt: skip
@@ -263,6 +249,23 @@ class Run:
         trained = self._save(trainer, tokenizer)
         self.folder.mark_done("grpo", {"steps": steps})
         return None if self.recipe.cluster.sharded else trained
+
+    def _rollouts(self, tokenizer: Any, store: EpisodeStore) -> Rollouts:
+        """Return what plays the episodes of training, by the model or by the servers."""
+        recipe, servers = self.recipe, self._servers
+        return Rollouts(
+            self.environment,
+            tokenizer,
+            size=recipe.grpo.steps * recipe.grpo.episodes // recipe.grpo.group,
+            seed=recipe.seed,
+            context=recipe.grpo.context,
+            thinking=recipe.rollout.thinking,
+            engine=training_engine(recipe.rollout, batch_seconds(recipe)),
+            correction=recipe.grpo.trl.get("vllm_importance_sampling_mode", "token_truncate"),
+            policy=None if servers is None else lambda trainer: servers[0],
+            weights=None if servers is None else servers[1],
+            on_episode=lambda t, step: store.append(t, phase="grpo", step=step),
+        )
 
     def _bring_last(self, trainer: Any) -> None:
         """Let the servers have what the last step made, if they are to be evaluated by."""
