@@ -169,7 +169,7 @@ class VllmPolicy(Policy):
                     generation = await self._sample(servers[index], request, liveness)
                 except Unserved as error:
                     failure = error
-                    after = min(error.after, _LEFT_ALONE)
+                    after = min(error.after, self._settings.seconds or _LEFT_ALONE)
                     alone_until[index] = clock() + after
                     liveness.failed(
                         servers[index].url, str(error), answered=error.busy, after=after

@@ -494,7 +494,7 @@ _TRL = "trl.trainer.grpo_trainer"
 
 def _leaves_out_dumps(record: logging.LogRecord) -> bool:
     """Leave out what TRL says of a reward of None, which holds the prompt and completion whole."""
-    return not record.getMessage().startswith("All reward functions returned None")
+    return "All reward functions returned None" not in record.getMessage()
 
 
 def _warn_of_stock(trainer: Any, thinking: str) -> None:

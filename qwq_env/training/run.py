@@ -41,12 +41,18 @@ from qwq_env.training.curriculum import read_progress
 from qwq_env.training.demonstrations import Demonstrations
 from qwq_env.training.environments import environments
 from qwq_env.training.grpo import make_trainer, write_model_card
+from qwq_env.training.limits import WallLimits, check_order
 from qwq_env.training.phase_seconds import PhaseSeconds
 from qwq_env.training.placement import cast_state, check_placement, computed_in, loading
 from qwq_env.training.progress import Phase, Reporter
 from qwq_env.training.recipe import PolicyRecipe, Recipe, RolloutRecipe
 from qwq_env.training.recipe.check import check_template
-from qwq_env.training.recipe.schema import batch_seconds, patience, request_seconds
+from qwq_env.training.recipe.schema import (
+    batch_seconds,
+    episode_seconds,
+    patience,
+    request_seconds,
+)
 from qwq_env.training.report import draw_curve, print_episodes, print_table, read_metrics
 from qwq_env.training.rollouts import Rollouts
 from qwq_env.training.run_folder import RunFolder
@@ -63,6 +69,7 @@ from qwq_env.training.weights.disk import DiskWeightSync
 from qwq_env.trajectory import Trajectory
 from qwq_env.versions import check_versions
 
+_PLAYED = ("tool", "environment.seconds", "rollout.batch_seconds", "request", "ddp")
 _PACKAGES = ("qwq-env", "torch", "transformers", "trl", "accelerate", "gymnasium", "math-verify")
 
 
@@ -89,6 +96,8 @@ class Run:
             )
         check_placement(recipe, self.world)
         recipe.grpo.rows(self.world)
+        played = WallLimits(episode=episode_seconds(recipe), batch=batch_seconds(recipe))
+        check_order(played, _PLAYED)
         self.recipe = recipe
         self.environment, self.heldout = environments(recipe)
         check_thinking(recipe.rollout.thinking, self.environment.settings.dialect)
