@@ -77,10 +77,12 @@ def _build(kind: type, value: Mapping[str, Any], where: str) -> Any:
         if key not in hints:
             name, hint = brief(key)[1:-1], did_you_mean(key, hints)
             raise UsageError(f"recipe: {where}{name}: no such key{hint}; known: {', '.join(hints)}")
-    arguments = {key: _convert(hints[key], item, f"{where}{key}") for key, item in value.items()}
     for field in dataclasses.fields(kind):
-        if field.metadata.get("positive") and field.name in arguments:
-            _check_positive(arguments[field.name], f"{where}{field.name}")
+        given = value.get(field.name)
+        is_number = isinstance(given, int | float) and not isinstance(given, bool)
+        if field.metadata.get("positive") and is_number:
+            _check_positive(given, f"{where}{field.name}")
+    arguments = {key: _convert(hints[key], item, f"{where}{key}") for key, item in value.items()}
     return kind(**arguments)
 
 
@@ -118,6 +120,6 @@ def _scalar(hint: type, value: Any, where: str) -> Any:
     return value
 
 
-def _check_positive(value: float | None, where: str) -> None:
-    if value is not None and not 0 < value < math.inf:
+def _check_positive(value: Any, where: str) -> None:
+    if not 0 < value < math.inf:
         raise UsageError(f"recipe: {where}: {brief(value)}; expected more than 0")
