@@ -356,7 +356,10 @@ class Run:
         rows = _read_phase(self.folder, "trained")
         print_episodes(console, rows, codec, self.recipe.evaluation.samples)
         print_table(console, summary)
-        self.reporter.say(f"written to {self.folder.path}/")
+        self.reporter.say(
+            f"written to {self.folder.path}/: curve.png and metrics.jsonl (the reward by step),"
+            " summary.json, episodes.jsonl, policy/"
+        )
 
 
 def teacher_of(recipe: Recipe, env: ToolEnv) -> Teacher | Demonstrations:

@@ -203,9 +203,11 @@ class ColdStartRecipe:
     batch: int = key(64, "transcripts a step", positive=True)
     transcripts: int = key(4096, "transcripts that the teacher writes", positive=True)
     source: Literal["teacher", "solve"] = key(
-        "teacher", "who writes them: arithmetic, or the environment's own solve"
+        "teacher", "who writes them: teacher (arithmetic) or solve (the environment's own)"
     )
-    right: float = key(0.35, "the share that solve plays rightly")
+    right: float = key(
+        0.35, "of solve's transcripts, the share of the right task; 1 leaves GRPO nothing to learn"
+    )
 
 
 @dataclass(frozen=True, slots=True)
