@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import runpy
 from pathlib import Path
 
 import pytest
@@ -20,7 +19,7 @@ from qwq_env.tools.calculator import Calculator
 from qwq_env.tools.mcp import McpServer, McpTool
 from qwq_env.tools.python import PythonTool
 
-BANK = runpy.run_path(str(Path(__file__).parents[2] / "examples" / "bank.py"))
+from ..examples import example
 
 
 def calling(name: str, **arguments):
@@ -48,7 +47,7 @@ def retail() -> tuple[ToolEnv, list]:
 
 
 def bank() -> tuple[ToolEnv, list]:
-    env = BANK["BankEnv"]()
+    env = example("bank").BankEnv()
     move, last = env.solve(env.tasks.task(0))
     refused = calling("transfer", source="ann", target="eve", amount=7000)
     return env, [refused, move, calling("balance", owner="ann"), last]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import runpy
 from pathlib import Path
 
 import pytest
@@ -13,13 +12,15 @@ from qwq_env.registry import make_environment
 from qwq_env.training.demonstrations import Demonstrations
 from qwq_env.training.recipe import load_recipe
 
+from ..examples import example
+
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
 def desk():
     """A bank whose customer asks twice."""
-    return runpy.run_path(str(ROOT / "examples" / "bank.py"))["BankEnv"](requests=2)
+    return example("bank").BankEnv(requests=2)
 
 
 def wishes(env, index):
