@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qwq_env.chat_model import Sampling
-from qwq_env.rollout.audit import RecordingPolicy, digest_of
+from qwq_env.rollout.audit import PrefixDigest, RecordingPolicy
 from qwq_env.rollout.policy import Generation, GenerationRequest, Policy
 
 
@@ -26,6 +26,7 @@ async def test_a_recorded_context_is_the_one_that_was_read():
             )
     records = recording.take("a")
 
-    assert [record.context_digest for record in records] == [digest_of(c) for c in contexts]
+    digests = [PrefixDigest(context).digest(len(context)) for context in contexts]
+    assert [record.context_digest for record in records] == digests
     assert [record.context_length for record in records] == [len(c) for c in contexts]
     assert recording.take("a") == []
