@@ -248,14 +248,14 @@ class Rollouts:
         """
         began, step = time.perf_counter(), trainer.state.global_step
         if self._weights is None:
+            if trainer.args.use_vllm and trainer.accelerator.num_processes > 1:
+                # TRL's first process sends them, and the others would sample before it is done.
+                trainer.accelerator.wait_for_everyone()
             policy.weights_pushed(step, ())
         elif step != self._pushed_step:
             pushed = self._weights.push(trainer)
             policy.weights_pushed(pushed.version, pushed.servers)
             self._pushed_step = step
-        elif trainer.args.use_vllm and trainer.accelerator.num_processes > 1:
-            # TRL's first process sends them, and the others would sample before it is done.
-            trainer.accelerator.wait_for_everyone()
         return time.perf_counter() - began
 
     def _engine_for(self, trainer: Any) -> Engine:
