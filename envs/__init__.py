@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from qwq_env.envs.curriculum import Curriculum as Curriculum
     from qwq_env.envs.function_call.environment import FunctionCallEnv as FunctionCallEnv
     from qwq_env.envs.function_call.environment import function_call_tasks as function_call_tasks
-    from qwq_env.envs.function_call.library import FunctionCallTaskSet as FunctionCallTaskSet
+    from qwq_env.envs.function_call.procedural import FunctionCallTaskSet as FunctionCallTaskSet
     from qwq_env.envs.general import GeneralEnv as GeneralEnv
     from qwq_env.envs.general import general_tasks as general_tasks
     from qwq_env.envs.instruction import InstructionEnv as InstructionEnv
@@ -45,7 +45,7 @@ else:
             "code": "CodeToolEnv code_tasks",
             "code_functions": "FunctionTaskSet",
             "function_call.environment": "FunctionCallEnv function_call_tasks",
-            "function_call.library": "FunctionCallTaskSet",
+            "function_call.procedural": "FunctionCallTaskSet",
             "curriculum": "Curriculum",
             "mixture": "MixtureEnv",
             "general": "GeneralEnv general_tasks",

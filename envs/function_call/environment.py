@@ -67,7 +67,7 @@ from qwq_env.envs.function_call.gold import (
     possible_calls,
     saying,
 )
-from qwq_env.envs.function_call.library import FunctionCallTaskSet
+from qwq_env.envs.function_call.procedural import FunctionCallTaskSet
 from qwq_env.envs.function_call.rows import bfcl_tasks, check_task
 from qwq_env.envs.function_call.services import OWN
 from qwq_env.envs.function_call.tools import offered_names, recorded, services_of

@@ -13,7 +13,7 @@ import pytest
 from qwq_env.chat_model import ChatModel, ChatReply
 from qwq_env.dialect.codec import TokenCodec
 from qwq_env.envs.function_call.environment import FunctionCallEnv
-from qwq_env.envs.function_call.library import FunctionCallTaskSet
+from qwq_env.envs.function_call.procedural import FunctionCallTaskSet
 from qwq_env.evaluation.cheats import audit_rewards, faults
 from qwq_env.outcome import EpisodeLimits
 from qwq_env.rollout.audit import RecordingPolicy, audit
