@@ -24,6 +24,7 @@ from qwq_env.training.recipe import Recipe, dump_recipe
 from qwq_env.training.recipe.schema import patience
 from qwq_env.training.rollouts import Rollouts
 from qwq_env.training.run_folder import RunFolder
+from qwq_env.training.staleness import StaleWeights
 from qwq_env.training.trainer import ToolGRPOTrainer
 from qwq_env.versions import check_trainer, checkpointing_argument
 
@@ -37,10 +38,12 @@ def make_trainer(
     *,
     world: int,
     phase: Phase,
+    stale: StaleWeights | None = None,
 ) -> ToolGRPOTrainer:
     """Return a trainer of `model` that takes its episodes from `rollouts`.
 
     Without a model the trainer loads the checkpoint, once it knows how that lies on the processes.
+    What `stale` has is kept with its checkpoints.
     Raises `UsageError` if the installed TRL has no place for the episodes.
     """
     check_trainer(ToolGRPOTrainer)
@@ -58,7 +61,7 @@ def make_trainer(
         train_dataset=rollouts.dataset,
         rollout_func=rollouts,
         reward_funcs=rollouts.reward if paid else RandomReward(rollouts, recipe.seed),
-        callbacks=[StepLog(folder, phase), Seals(rollouts.env)],
+        callbacks=[StepLog(folder, phase), Seals(rollouts.env, stale)],
     )
     trainer.recipe = recipe
     # Its rows go to metrics.jsonl and the newest to the progress bar; on the screen they bury it.
@@ -133,16 +136,12 @@ def grpo_config(recipe: Recipe, output: Path, *, world: int) -> GRPOConfig:
 
 
 def _sampler_settings(recipe: Recipe) -> dict[str, Any]:
-    """Return what TRL is to know of servers: how to weigh what they sampled, and NCCL's address.
-
-    Each token is weighed by its own ratio, cut at 2: TRL's default multiplies the ratios of a whole
-    episode, which leaves 0.001 of one of 128k tokens where two engines differ by 1 % a token.
+    """Return what TRL is to know of servers: whether to weigh what they sampled, by ratios of 2 at
+    most (`Rollouts` says which ratios), and NCCL's address.
     """
     policy = recipe.policy
-    if policy.sampler != "vllm":
-        return {}
     settings: dict[str, Any] = {
-        "vllm_importance_sampling_mode": "token_truncate",
+        "vllm_importance_sampling_correction": recipe.grpo.correction != "none",
         "vllm_importance_sampling_clip_max": 2.0,
     }
     if policy.weights == "nccl":
@@ -177,11 +176,13 @@ class StepLog(TrainerCallback):  # type: ignore[misc]  # its package is read wit
 class Seals(TrainerCallback):  # type: ignore[misc]  # its package is read without types
     """Marks each checkpoint as whole once every process has written its part.
 
-    The state of the environment's curriculum, which all have alike, is a part of it.
+    The state of the environment's curriculum, which all have alike, is a part of it, and so are
+    the weights that the sampler lies behind.
     """
 
-    def __init__(self, env: ToolEnv) -> None:
+    def __init__(self, env: ToolEnv, stale: StaleWeights | None) -> None:
         self._env = env
+        self._stale = stale
 
     def on_save(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
         """Seal the checkpoint of this step; the trainer has just written it."""
@@ -189,6 +190,8 @@ class Seals(TrainerCallback):  # type: ignore[misc]  # its package is read witho
         if state.is_world_process_zero:
             checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
             write_progress(self._env, checkpoint)
+            if self._stale is not None:
+                self._stale.write(checkpoint)
             seal(checkpoint)
 
 

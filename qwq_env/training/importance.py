@@ -13,12 +13,24 @@ that long episodes are erased.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from qwq_env.errors import UsageError
 from qwq_env.training.sampling import sampling_of
 
-Correction = Literal["token_truncate", "token_mask", "sequence_truncate", "sequence_mask"]
+Correction = Literal[
+    "token_truncate",
+    "token_mask",
+    "sequence_truncate",
+    "sequence_mask",
+    "geometric_truncate",
+    "geometric_mask",
+]
+"""Over what a ratio is taken (a token; an episode, as the product over its tokens; or as their
+geometric mean), and what becomes of one beyond the bounds: it is cut off, or its tokens left out.
+The geometric ones are ours, the others TRL's."""
+
+GEOMETRIC: Final = frozenset({"geometric_truncate", "geometric_mask"})
 
 
 class _NothingToSync:
@@ -33,14 +45,20 @@ def correct_importance(trainer: Any, mode: Correction = "token_truncate") -> Non
 
     Call it between making the trainer and `train()`, on every rank, for a policy of your own that
     samples elsewhere and does not say so (`Policy.elsewhere`). Raises `UsageError` for
-    a trainer that takes its episodes from elsewhere, has switched the correction off, or filters.
+    a trainer that takes its episodes from elsewhere, has switched the correction off, or filters,
+    and for a geometric mode unless it is a `ToolGRPOTrainer`.
     """
     if trainer.rollout_func is None:
         raise UsageError("rollout_func: none; expected a trainer on Rollouts")
     if not trainer.vllm_importance_sampling_correction:
         raise UsageError("vllm_importance_sampling_correction: False; expected True")
     sampling_of(trainer.args)
-    trainer.vllm_importance_sampling_mode = mode
+    if mode not in GEOMETRIC:
+        trainer.vllm_importance_sampling_mode = mode
+    elif getattr(trainer, "weighs_rows", False):
+        trainer.correct_by_mean(mode)
+    else:
+        raise UsageError(f"correction: {mode!r}; expected a ToolGRPOTrainer for it")
     if trainer.use_vllm:
         return
     trainer.vllm_mode = "server"

@@ -363,6 +363,8 @@ class Rollouts:
             tell(self._curriculum, self.last, trainer.accelerator.num_processes)
         metrics = {f"episode/{n}": value for n, value in means(t.sums for t in told).items()}
         metrics["rollout/seconds"] = max(each.seconds for each in told)
+        if (version := engine.policy.weight_version) is not None:
+            metrics["rollout/lag"] = float(step - version)
         metrics["rollout/wait_seconds"] = time.perf_counter() - began - own.seconds
         return metrics
 

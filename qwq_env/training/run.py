@@ -56,6 +56,7 @@ from qwq_env.training.recipe.schema import (
 from qwq_env.training.report import draw_curve, print_episodes, print_table, read_metrics
 from qwq_env.training.rollouts import Rollouts
 from qwq_env.training.run_folder import RunFolder
+from qwq_env.training.staleness import StaleWeights
 from qwq_env.training.tiny.policy import build_tiny_policy, tiny_teacher
 from qwq_env.training.tiny.teacher import Teacher
 from qwq_env.training.weights.adapter import (
@@ -112,6 +113,8 @@ class Run:
             sharded = recipe.cluster.sharded
             self._given = (None, tokenizer) if sharded else self._load(recipe.policy.checkpoint)
         self._servers = servers_of(recipe.policy, seconds=request_seconds(recipe))
+        staleness = recipe.rollout.staleness
+        self._stale = StaleWeights(staleness) if staleness else None
         self.folder = RunFolder(root / recipe.name, self.rank)
         self.folder.claim(recipe, resume=resume)
         self.processes.wait_for_everyone()
@@ -231,6 +234,8 @@ class Run:
         if checkpoint is not None:
             begin = checkpoint[1]
             read_progress(self.environment, checkpoint[0])
+            if self._stale is not None:
+                self._stale.read(checkpoint[0])
         self.folder.forget_rows(
             self.folder.episodes, lambda row: row["phase"] == "grpo" and row["step"] >= begin
         )
@@ -245,7 +250,8 @@ class Run:
             phase.advance(begin)
             rollouts = self._rollouts(tokenizer, store)
             trainer = make_trainer(
-                model, tokenizer, rollouts, self.recipe, self.folder, world=self.world, phase=phase
+                model, tokenizer, rollouts, self.recipe, self.folder, world=self.world,
+                phase=phase, stale=self._stale,
             )  # fmt: skip
             trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint[0]))
         if trainer.state.global_step < steps:
@@ -261,7 +267,12 @@ class Run:
 
     def _rollouts(self, tokenizer: Any, store: EpisodeStore) -> Rollouts:
         """Return what plays the episodes of training, by the model or by the servers."""
-        recipe, servers = self.recipe, self._servers
+        recipe, servers, stale = self.recipe, self._servers, self._stale
+        policy, weights = None, stale
+        if servers is not None:
+            policy, weights = lambda trainer: servers[0], servers[1]
+        elif stale is not None:
+            policy = stale.policy
         return Rollouts(
             self.environment,
             tokenizer,
@@ -270,9 +281,9 @@ class Run:
             context=recipe.grpo.context,
             thinking=recipe.rollout.thinking,
             engine=training_engine(recipe.rollout, batch_seconds(recipe)),
-            correction=recipe.grpo.trl.get("vllm_importance_sampling_mode", "token_truncate"),
-            policy=None if servers is None else lambda trainer: servers[0],
-            weights=None if servers is None else servers[1],
+            correction=None if recipe.grpo.correction == "none" else recipe.grpo.correction,
+            policy=policy,
+            weights=weights,
             on_episode=lambda t, step: store.append(t, phase="grpo", step=step),
         )
 

@@ -24,6 +24,8 @@ import torch
 from torch.nn.functional import pad
 from trl import GRPOTrainer
 
+from qwq_env.training.importance import Correction
+
 BY_TOKENS: Final = frozenset({"dapo", "bnpo", "cispo", "vespo"})
 """Losses that divide by tokens; the others (grpo, sapo, dr_grpo, luspo) divide by rows."""
 
@@ -38,6 +40,18 @@ class ToolGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # its package is read
     weighs_rows: Final = True
     """Says to `Rollouts` that nothing of the above is missing."""
 
+    _mean_correction: tuple[Correction, float, float] | None = None
+
+    def correct_by_mean(self, mode: Correction) -> None:
+        """Weigh an episode by the geometric mean of its tokens' ratios, in the bounds that TRL's
+        own correction has; see `importance`."""
+        least, most = self.vllm_importance_sampling_clip_min, self.vllm_importance_sampling_clip_max
+        bounds = 0.0 if least is None else least, torch.inf if most is None else most
+        self._mean_correction = (mode, *bounds)
+        # TRL is to hand over the ratios as they are.
+        self.vllm_importance_sampling_mode = "token_truncate"
+        self.vllm_importance_sampling_clip_min, self.vllm_importance_sampling_clip_max = 0.0, None
+
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         """Play and score a generation batch as TRL does; weigh its rows, log its correction."""
         batch: dict[str, Any] = super()._generate_and_score_completions(inputs)
@@ -49,6 +63,9 @@ class ToolGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # its package is read
         if inputs and "episode_rows" in inputs[0]:
             batch["advantages"] = batch["advantages"] * self._row_weights(inputs, batch)
         if (ratio := batch.get("importance_sampling_ratio")) is not None:
+            if self._mean_correction is not None:
+                ratio = bounded_means(ratio, loss_mask(batch), *self._mean_correction)
+                batch["importance_sampling_ratio"] = ratio
             for name, value in self._correction(ratio, loss_mask(batch)).items():
                 metrics[f"sampling/{name}"].append(value)
         return batch
@@ -81,6 +98,8 @@ class ToolGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # its package is read
         """
         weights = (ratio[mask] if ratio.shape == mask.shape else ratio[mask.any(1)]).float()
         most = self.vllm_importance_sampling_clip_max
+        if self._mean_correction is not None:
+            most = self._mean_correction[2]
         bounded = (weights == 0) | (weights >= (torch.inf if most is None else most))
         sums = torch.stack(
             [weights.sum(), (weights**2).sum(), bounded.sum().float(),
@@ -154,6 +173,22 @@ def trimmed(mask: torch.Tensor, completion: int, multiple: int = 1) -> Cut:
     right = _leading(~used[prompt:].flip(0))
     left, right = min(left, max(prompt - 1, 0)), min(right, completion - 1)
     return Cut(left - left % multiple, right - right % multiple)
+
+
+def bounded_means(
+    ratio: torch.Tensor, mask: torch.Tensor, mode: Correction, least: float, most: float
+) -> torch.Tensor:
+    """Return the geometric mean of each row's ratios: (rows, tokens) to (rows, 1).
+
+    Beyond the bounds it is cut to them, or with "geometric_mask" 0. Unlike the product it does not
+    hang on the length: 1 % a token stays 1 %.
+    """
+    counts = mask.sum(1, keepdim=True).clamp(min=1)
+    logarithms = ratio.clamp(min=torch.finfo(ratio.dtype).tiny).log() * mask
+    means = (logarithms.sum(1, keepdim=True) / counts).exp()
+    if mode == "geometric_mask":
+        return means.masked_fill((means < least) | (means > most), 0.0)
+    return means.clamp(least, most)
 
 
 def loss_mask(batch: dict[str, Any]) -> torch.Tensor:

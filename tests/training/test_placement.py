@@ -74,10 +74,10 @@ def test_what_trl_is_told_besides():
         config("grpo.trl.vllm_importance_sampling_clip_min=5.0")
 
 
-def test_tokens_that_servers_sampled_are_weighed_each_by_its_own_ratio():
-    assert config(*SERVERS).vllm_importance_sampling_mode == "token_truncate"
-    said = config(*SERVERS, "grpo.trl.vllm_importance_sampling_mode=sequence_mask")
-    assert said.vllm_importance_sampling_mode == "sequence_mask"
+def test_importance_is_corrected_unless_it_is_said_otherwise():
+    assert config(*SERVERS).vllm_importance_sampling_correction is True
+    assert config(*SERVERS).vllm_importance_sampling_clip_max == 2.0
+    assert config(*SERVERS, "grpo.correction=none").vllm_importance_sampling_correction is False
 
 
 @pytest.mark.parametrize(

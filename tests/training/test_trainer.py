@@ -207,7 +207,7 @@ class OnServer(ScriptedPolicy):
         return generation._replace(logprobs=[-5.0 - i % 3 for i in range(len(generation.ids))])
 
 
-@pytest.mark.parametrize("correction", ["token_truncate", "sequence_mask", None])
+@pytest.mark.parametrize("correction", ["token_truncate", "sequence_mask", "geometric_mask", None])
 def test_what_a_server_samples_is_corrected_by_token(tokenizer, tmp_path, correction):
     policy = OnServer(TokenCodec(tokenizer), answer_at_once)
     rollouts = Rollouts(

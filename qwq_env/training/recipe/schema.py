@@ -234,6 +234,15 @@ class GrpoRecipe:
     max_grad_norm: float = key(1.0, "gradients are scaled down to this norm")
     save_steps: int = key(50, "steps between two checkpoints")
     reward: Literal["environment", "random"] = key("environment", "random: the control")
+    correction: Literal[
+        "token_truncate",
+        "token_mask",
+        "sequence_truncate",
+        "sequence_mask",
+        "geometric_truncate",
+        "geometric_mask",
+        "none",
+    ] = key("token_truncate", "of importance, where other weights or a server sampled")
     micro_batch: int | None = key(None, "rows in one forward pass of a process", positive=True)
     micro_batch_tokens: int | None = key(None, "or so many tokens, padding included", positive=True)
     accumulation: int | None = key(None, "micro-batches of one optimizer step", positive=True)
@@ -295,6 +304,7 @@ class RolloutRecipe:
     attempts: int = key(3, "tries of an episode that our machinery lost", positive=True)
     batch_seconds: float = key(1200.0, "wall time of the episodes of a step", positive=True)
     thinking: Literal["keep", "strip"] = key("keep", "earlier thinking in the context")
+    staleness: int = key(0, "steps that the sampler's weights lie behind the trainer's")
 
     def __post_init__(self) -> None:
         check_batch_seconds("rollout.batch_seconds", self.batch_seconds)
@@ -349,6 +359,11 @@ class Recipe:
             raise UsageError(
                 f"cluster.strategy: {cluster.strategy!r} leaves no process a whole model to sample"
                 " from; expected policy.sampler=vllm"
+            )
+        if policy.sampler == "vllm" and self.rollout.staleness:
+            raise UsageError(
+                f"rollout.staleness: {self.rollout.staleness}; expected 0 with policy.sampler=vllm,"
+                " whose weights are pushed before each step"
             )
         if (policy.sampler == "vllm") != bool(cluster.serve) and cluster.gpus:
             raise UsageError(

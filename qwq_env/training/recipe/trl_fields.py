@@ -29,6 +29,8 @@ _OURS: Final = {
     "bf16": "policy.dtype", "fp16": "policy.dtype", "use_cpu": "cluster.gpus",
     "seed": "seed", "data_seed": "seed", "ddp_timeout": "limits.ddp",
     "model_init_kwargs": "policy", "use_vllm": "policy.sampler", "vllm_mode": "policy.weights",
+    "vllm_importance_sampling_mode": "grpo.correction",
+    "vllm_importance_sampling_correction": "grpo.correction",
     "vllm_server_base_url": "policy.servers", "vllm_server_host": "policy.servers",
     "vllm_server_port": "policy.servers", "vllm_tensor_parallel_size": "cluster.tensor_parallel",
     "fsdp": "cluster.strategy", "fsdp_config": "cluster.strategy",

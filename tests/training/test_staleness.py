@@ -1,0 +1,113 @@
+"""Samples of older weights: which weights they are of, and what the corrections make of them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from qwq_env.errors import UsageError
+from qwq_env.training.recipe import load_recipe
+from qwq_env.training.rollouts import Rollouts
+from qwq_env.training.staleness import StaleWeights
+from qwq_env.training.tiny.model import build_tiny_model
+from qwq_env.training.trainer import bounded_means
+
+from .stock_trainer import ToolRecorder, train
+from .test_rollouts import environment
+
+RATIOS = torch.tensor([[2.0, 0.5, 9.0], [1.21, 1.0, 1.0], [0.0, 1.0, 1.0]])
+MASK = torch.tensor([[True, True, False], [True, True, False], [True, True, True]])
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [("geometric_truncate", [1.0, 1.05, 0.9]), ("geometric_mask", [1.0, 0.0, 0.0])],
+)
+def test_an_episode_weighs_the_geometric_mean_of_its_tokens_whatever_its_length(mode, expected):
+    weights = bounded_means(RATIOS, MASK, mode, 0.9, 1.05)
+
+    assert weights.shape == (3, 1)
+    assert weights.flatten().tolist() == pytest.approx(expected)
+    long = bounded_means(torch.full((1, 9000), 1.01), torch.ones(1, 9000).bool(), mode, 0.0, 2.0)
+    assert long.item() == pytest.approx(1.01, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["policy.sampler=vllm", "rollout.staleness=1"], "rollout.staleness: 1; expected 0 with"),
+        (["rollout.staleness=-1"], "rollout.staleness: -1"),
+        (["grpo.correction=geometric"], "did you mean 'geometric_mask"),
+        (["grpo.trl.vllm_importance_sampling_mode=token_mask"], "expected it as grpo.correction"),
+    ],
+)
+def test_what_cannot_be_is_told(overrides, told):
+    with pytest.raises(UsageError, match=told):
+        load_recipe("recipes/tiny-async.yaml", overrides)
+
+
+class Watched(StaleWeights):
+    """Keeps what the trainer has at each step, and what the sampler is given."""
+
+    def __init__(self, steps):
+        super().__init__(steps)
+        self.trained, self.sampled = [], []
+
+    def push(self, trainer):
+        pushed = super().push(trainer)
+        self.trained.append(one_weight(trainer.accelerator.unwrap_model(trainer.model)))
+        self.sampled.append(one_weight(self._model))
+        return pushed
+
+
+def one_weight(model):
+    return model.lm_head.weight.detach().clone()
+
+
+@pytest.fixture(scope="module")
+def lagging(tokenizer, tmp_path_factory):
+    """Five steps of which each is played by the weights of two before; the weights, and the run."""
+    weights = Watched(2)
+    versions = {}
+    rollouts = Rollouts(
+        environment(), tokenizer, context=4000, policy=weights.policy, weights=weights,
+        correction="geometric_truncate",
+        on_episode=lambda episode, step: versions.setdefault(step, episode.weight_version),
+    )  # fmt: skip
+    model = build_tiny_model(tokenizer, hidden=16, layers=1, heads=2)
+    path = tmp_path_factory.mktemp("lagging")
+    trainer = train(
+        model, tokenizer, path, rollouts, kind=ToolRecorder, max_steps=5, learning_rate=0.01,
+        max_completion_length=16,
+    )  # fmt: skip
+    return weights, trainer, versions
+
+
+def test_each_step_is_played_by_the_weights_of_so_many_before(lagging):
+    weights, trainer, versions = lagging
+    logs = [row for row in trainer.state.log_history if "rollout/lag" in row]
+
+    assert [row["rollout/lag"] for row in logs] == [0, 1, 2, 2, 2]
+    assert versions == {0: 0, 1: 0, 2: 0, 3: 1, 4: 2}
+    for step, sampled in enumerate(weights.sampled):
+        assert torch.equal(sampled, weights.trained[max(0, step - 2)]), step
+    assert not torch.equal(weights.trained[4], weights.trained[3])
+    shares = [row["sampling/effective_share"] for row in logs]
+    assert shares[0] == pytest.approx(1.0, abs=1e-4)  # its own weights
+    assert shares[-1] < 1.0
+    assert trainer.batch["importance_sampling_ratio"].shape[1] == 1
+
+
+def test_a_checkpoint_keeps_what_is_behind(lagging, tmp_path):
+    weights, trainer, _ = lagging
+    weights.write(tmp_path)
+    resumed = StaleWeights(2)
+    resumed.read(tmp_path)
+    resumed.policy(trainer)
+    trained = one_weight(trainer.accelerator.unwrap_model(trainer.model))
+
+    assert resumed.push(trainer).version == 3
+    assert torch.equal(one_weight(resumed._model), weights.trained[3])
+    assert not torch.equal(trained, weights.trained[3])
+    with pytest.raises(UsageError, match="stale_weights.pt: No such file"):
+        resumed.read(tmp_path / "none")
