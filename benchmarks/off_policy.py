@@ -105,13 +105,14 @@ def table(result: Mapping[str, Any]) -> str:
         shares = [share for each in runs if (share := each["effective_share"]) is not None]
         share = f"{statistics.fmean(shares):8.3f}" if shares else f"{'-':>8}"
         lines.append(
-            f"{name:<20} {statistics.fmean(held):9.3f} {min(held):7.3f} {last:7.3f} {lag:5.2f} {share}"
+            f"{name:<20} {statistics.fmean(held):9.3f} {min(held):7.3f} {last:7.3f}"
+            f" {lag:5.2f} {share}"
         )
     return "\n".join(lines)
 
 
 def draw(result: Mapping[str, Any], path: Path) -> None:
-    """Draw the reward by step, a panel for each staleness: the mean of the seeds and their range."""
+    """Draw the reward by step, a panel for each staleness: their mean and range."""
     import matplotlib
 
     matplotlib.use("agg")

@@ -109,5 +109,5 @@ def test_a_checkpoint_keeps_what_is_behind(lagging, tmp_path):
     assert resumed.push(trainer).version == 3
     assert torch.equal(one_weight(resumed._model), weights.trained[3])
     assert not torch.equal(trained, weights.trained[3])
-    with pytest.raises(UsageError, match="stale_weights.pt: No such file"):
+    with pytest.raises(UsageError, match=r"stale_weights\.pt: No such file"):
         resumed.read(tmp_path / "none")
