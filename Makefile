@@ -6,7 +6,7 @@
 #   make mutants faults that the tests must see, put in one at a time
 #   make compat  the contract tests on the lowest and highest versions, and on each Python
 #   make bench   every benchmark, and the long soaks; results in benchmarks/results/
-#   make docs    the reference of the public API, in docs/site/
+#   make docs    the documentation, in docs/site/
 
 PYTHON ?= python3
 VENV := .venv
@@ -68,8 +68,8 @@ bench: setup
 	$(RUN)/python benchmarks/all.py $(ARGS)
 
 docs: setup
-	$(RUN)/python -m pip install --quiet -c constraints.txt pdoc
-	$(RUN)/python docs/reference.py
+	$(RUN)/python -m pip install --quiet $(PIP_ARGS) -c constraints.txt -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(RUN)/mkdocs build --quiet --config-file docs/mkdocs.yml
 
 clean:
 	rm -rf $(VENV) .venv-* .cache build dist *.egg-info .package/*.egg-info .pytest_cache .mypy_cache .ruff_cache docs/site

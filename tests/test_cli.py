@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from qwq_env.cli import COMMANDS, main
+from qwq_env.cli import COMMANDS, _parser, main
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "tiny.yaml"
 
@@ -124,3 +127,40 @@ def test_words_that_no_command_takes_are_only_seen(capsys):
         main(["train", "x", "--evil\x1b[2J\x9b"])
 
     assert all(line.isprintable() for line in capsys.readouterr().err.splitlines())
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=[command.name for command in COMMANDS])
+def test_every_command_shows_itself_at_work(command):
+    """The examples in its help are lines that its own parser takes."""
+    assert command.examples
+    for line in command.examples:
+        words = line.removeprefix('eval "$(').removesuffix(')"').partition(" | ")[0].split()
+        assert words[:2] == ["qwq", command.name]
+        assert _parser(command.name).parse_args(words[1:]).command == command.name
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_is_told_how_to_complete(shell, capsys):
+    assert main(["completion", shell]) == 0
+    assert "qwq" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("qwq che", {"check"}),
+        ("qwq check gra", {"grader"}),
+        ("qwq plan recipes/tiny.yaml --gp", {"--gpus"}),
+    ],
+)
+def test_a_line_is_completed(tmp_path, line, expected):
+    """As bash asks: the line in the environment, the answer on a descriptor of its own."""
+    answer = tmp_path / "answer"
+    asked = {
+        **os.environ, "_ARGCOMPLETE": "1", "COMP_LINE": line, "COMP_POINT": str(len(line)),
+        "_ARGCOMPLETE_IFS": "\n", "_ARGCOMPLETE_STDOUT_FILENAME": str(answer),
+    }  # fmt: skip
+    program = "import sys; from qwq_env.cli import main; sys.exit(main())"
+    subprocess.run([sys.executable, "-c", program], env=asked, check=True)
+
+    assert {word.strip() for word in answer.read_text().splitlines()} == expected

@@ -1,17 +1,45 @@
-"""What the documentation shows runs: the README's code, and every example."""
+"""What the documentation shows runs: its pages' code, the README's, and every example."""
 
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from qwq_env.cli import _parser
+
 ROOT = Path(__file__).parents[1]
+PAGES = sorted((ROOT / "docs" / "pages").rglob("*.md"))
 SNIPPETS = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
 TRAINED = "train_with_trl.py"
+
+
+NAMES = [str(page.relative_to(ROOT / "docs" / "pages")) for page in PAGES]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_the_code_of_a_page(page, tmp_path, monkeypatch):
+    """Its blocks one after the other, as a reader would paste them."""
+    monkeypatch.chdir(tmp_path)
+    names: dict = {"__name__": "page"}
+    for code in re.findall(r"^```python\n(.*?)^```", page.read_text(), re.M | re.S):
+        exec(compile(code, str(page), "exec", dont_inherit=True), names)
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=[*NAMES, "README.md"])
+def test_the_commands_of_a_page_are_commands(page):
+    for block in re.findall(r"^```sh\n(.*?)^```", page.read_text(), re.M | re.S):
+        for line in re.findall(r"^qwq .*$", block, re.M):
+            words = shlex.split(line)[1:]
+            parsed, overrides = _parser(words[0]).parse_known_args(words)
+            assert parsed.command == words[0]
+            assert all("=" in word and not word.startswith("-") for word in overrides), line
+            for recipe in re.findall(r"recipes/\S+", line):
+                assert (ROOT / recipe).exists(), line
 
 
 def run(*command: str, **arguments) -> str:

@@ -6,8 +6,8 @@ import argparse
 import importlib
 import os
 import sys
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
 
 from qwq_env._version import __version__
 from qwq_env.errors import QwqError, UsageError, unknown
@@ -16,50 +16,143 @@ from qwq_env.text.terminal import printable_streams
 
 
 class Command(NamedTuple):
-    """A subcommand: its name, the module that holds `add_parser` and `run`, one line of help."""
+    """A subcommand: its name, one line of help, and lines that show it at work.
+
+    `qwq_env.cli.NAME` holds its `add_parser` and `run`.
+    """
 
     name: str
-    module: str
     help: str
+    examples: tuple[str, ...]
+
+    def add_to(self, subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+        """Add it with all of its options."""
+        importlib.import_module(f"qwq_env.cli.{self.name}").add_parser(subparsers)
+        parser = subparsers.choices[self.name]
+        parser.formatter_class = _Help
+        parser.epilog = "\n".join(("examples:", *(f"  {line}" for line in self.examples)))
+
+
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Fills the description, and leaves the examples as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if text.startswith(("examples:", "exit codes:")):
+            return super()._fill_text(text, width, indent)
+        return argparse.HelpFormatter._fill_text(self, text, width, indent)
 
 
 COMMANDS = (
-    Command("train", "qwq_env.cli.train", "train a policy in an environment"),
-    Command("recipe", "qwq_env.cli.recipe", "show a recipe, check it, explain its keys"),
-    Command("plan", "qwq_env.cli.plan", "say what of a recipe fits on which GPUs"),
-    Command("launch", "qwq_env.cli.launch", "start a recipe's servers and trainers"),
-    Command("eval", "qwq_env.cli.eval", "measure a policy on a benchmark, or in an environment"),
+    Command(
+        "train",
+        "train a policy in an environment",
+        ("qwq train recipes/tiny.yaml", "qwq train recipes/tiny.yaml grpo.steps=20 --resume"),
+    ),
+    Command(
+        "recipe",
+        "show a recipe, check it, explain its keys",
+        ("qwq recipe check recipes/qwq-32b.yaml", "qwq recipe explain recipes/tiny.yaml"),
+    ),
+    Command(
+        "plan",
+        "say what of a recipe fits on which GPUs",
+        ("qwq plan recipes/qwq-32b-lora.yaml --gpus 8xH100",),
+    ),
+    Command(
+        "launch",
+        "start a recipe's servers and trainers",
+        ("qwq launch recipes/qwq-32b-lora.yaml --dry-run",),
+    ),
+    Command(
+        "eval",
+        "measure a policy on a benchmark, or in an environment",
+        (
+            "qwq eval aime24 --vllm http://localhost:8000 --out evals/aime24",
+            "qwq eval qwq/MathTool-v0 --checkpoint runs/tiny/policy --out evals/math --resume",
+            "qwq eval gsm8k --answers answers.jsonl --out evals/stored",
+        ),
+    ),
     Command(
         "compare",
-        "qwq_env.cli.compare",
         "hold evaluations against each other and published figures",
+        ("qwq compare evals/before evals/after",),
     ),
     Command(
-        "check", "qwq_env.cli.check", "hold a dialect, a template or a grader against the truth"
+        "check",
+        "hold a dialect, a template or a grader against the truth",
+        ("qwq check grader qwq/MathTool-v0", "qwq check template checkpoints/QwQ-32B"),
     ),
-    Command("envs", "qwq_env.cli.envs", "list the environments, or show one"),
-    Command("new", "qwq_env.cli.new", "begin an environment or a tool of your own"),
     Command(
-        "regrade", "qwq_env.cli.regrade", "hold two graders against each other on stored episodes"
+        "envs",
+        "list the environments, or show one",
+        ("qwq envs", "qwq envs qwq/SearchTool-v0"),
     ),
-    Command("grade", "qwq_env.cli.grade", "score answers that lie in a file"),
-    Command("sandbox", "qwq_env.cli.sandbox", "run code in the sandbox, serve it, show its levels"),
-    Command("bench", "qwq_env.cli.bench", "run a benchmark of the checkout"),
+    Command(
+        "new",
+        "begin an environment or a tool of your own",
+        ("qwq new env shelf", "qwq new tool weather"),
+    ),
+    Command(
+        "regrade",
+        "hold two graders against each other on stored episodes",
+        ("qwq regrade evals/math --rubric stored --rubric my_rewards:strict",),
+    ),
+    Command(
+        "grade",
+        "score answers that lie in a file",
+        ("qwq grade math answers.jsonl --out graded.jsonl",),
+    ),
+    Command(
+        "sandbox",
+        "run code in the sandbox, serve it, show its levels",
+        ("qwq sandbox levels", "qwq sandbox run program.py"),
+    ),
+    Command("bench", "run a benchmark of the checkout", ("qwq bench", "qwq bench tools --json")),
+    Command(
+        "completion",
+        "print what makes a shell complete these commands",
+        ('eval "$(qwq completion bash)"', "qwq completion fish | source"),
+    ),
 )
 
+_EXIT_CODES: Final = """exit codes:
+  0    done
+  1    a check did not hold, or our machinery failed; what can go on says how
+  2    what was asked for is wrong: one line says what, and what was expected
+  130  interrupted"""
 
-def _parser(wanted: str | None) -> argparse.ArgumentParser:
+
+def _parser(*wanted: str) -> argparse.ArgumentParser:
+    """Return the parser; only the commands that are wanted have their options."""
     parser = argparse.ArgumentParser(
-        prog="qwq", description="Train reasoning models to use tools, and check what they are paid."
+        prog="qwq",
+        description="Train reasoning models to use tools, and check what they are paid.",
+        epilog=_EXIT_CODES,
+        formatter_class=_Help,
     )
     parser.add_argument("--version", action="version", version=f"qwq-env {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for command in COMMANDS:
-        if command.name == wanted:
-            importlib.import_module(command.module).add_parser(subparsers)
+        if command.name in wanted:
+            command.add_to(subparsers)
         else:
             subparsers.add_parser(command.name, help=command.help)
     return parser
+
+
+def parsers_of(name: str) -> Iterator[argparse.ArgumentParser]:
+    """Yield the parser of a command, and of each that stands below it."""
+
+    def below(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+        yield parser
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                for each in action.choices.values():
+                    yield from below(each)
+
+    subparsers = argparse.ArgumentParser(prog="qwq").add_subparsers()
+    next(command for command in COMMANDS if command.name == name).add_to(subparsers)
+    yield from below(subparsers.choices[name])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -70,8 +163,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     # Their bars are drawn with characters that are escaped here.
     os.environ.setdefault("TQDM_DISABLE", "1")
+    if "_ARGCOMPLETE" in os.environ:
+        return _complete()
     with printable_streams():
         return _main(list(sys.argv[1:] if argv is None else argv))
+
+
+def _complete() -> int:
+    """Answer the shell that asks how a line goes on; see `qwq completion`."""
+    import argcomplete  # noqa: PLC0415 - no command but this needs it
+
+    words = os.environ.get("COMP_LINE", "").split()
+    known = {command.name for command in COMMANDS}
+    argcomplete.autocomplete(_parser(*known.intersection(words[1:])))
+    return 0
 
 
 def _main(arguments: list[str]) -> int:
@@ -79,7 +184,7 @@ def _main(arguments: list[str]) -> int:
     names = [command.name for command in COMMANDS]
     if wanted is not None and wanted not in names:
         return _tell("error", unknown("command", wanted, names), 2)
-    parser = _parser(wanted)
+    parser = _parser(*filter(None, [wanted]))
     parsed, rest = parser.parse_known_args(arguments)
     # argparse takes a list of positionals only in one stretch; overrides may follow options too.
     stray = [word for word in rest if word.startswith("-") or not hasattr(parsed, "overrides")]
@@ -94,6 +199,8 @@ def _main(arguments: list[str]) -> int:
     except QwqError as error:
         return _tell("failed", error, 1)
     except KeyboardInterrupt:
+        further = "; the same line with --resume goes on" if hasattr(parsed, "resume") else ""
+        print(f"qwq: interrupted{further}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # The reader of our output (head, less) went away; that is no error of ours.

@@ -35,7 +35,15 @@ def test_an_episode_weighs_the_geometric_mean_of_its_tokens_whatever_its_length(
 @pytest.mark.parametrize(
     ("overrides", "told"),
     [
-        (["policy.sampler=vllm", "rollout.staleness=1"], "rollout.staleness: 1; expected 0 with"),
+        (
+            [
+                "policy.sampler=vllm",
+                "policy.servers=[http://a]",
+                "policy.served=b",
+                "rollout.staleness=1",
+            ],
+            "rollout.staleness: 1; expected 0 with",
+        ),
         (["rollout.staleness=-1"], "rollout.staleness: -1"),
         (["grpo.correction=geometric"], "did you mean 'geometric_mask"),
         (["grpo.trl.vllm_importance_sampling_mode=token_mask"], "expected it as grpo.correction"),
