@@ -34,7 +34,13 @@ def checked_tools(tools: object) -> CheckedTools:
     if isinstance(tools, CheckedTools):
         return tools
     if not isinstance(tools, list | tuple):
-        raise UsageError(f"tools: {brief(tools)}; expected a list of Tools")
+        one = isinstance(tools, Tool | type) or callable(tools)
+        how = (
+            f", such as [{getattr(tools, '__name__', getattr(tools, 'name', 'tool'))}]"
+            if one
+            else ""
+        )
+        raise UsageError(f"tools: {brief(tools)}; expected a list of Tools{how}")
     found: list[Tool] = []
     single: list[Tool] = []
     sets: list[SetMaker] = []

@@ -27,15 +27,16 @@ from __future__ import annotations
 import asyncio
 import math
 import operator
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, cast
 
 import gymnasium as gym
 
 from qwq_env import portal
 from qwq_env.checked_tools import ToolLike, checked_tools
-from qwq_env.checks import KnowsItsArguments
+from qwq_env.checks import KnowsItsArguments, check_whole
 from qwq_env.dialect import Dialect, make_dialect
 from qwq_env.dialect.base import Message, text_of
 from qwq_env.episode import Episode, EpisodeSettings, Said, Step
@@ -49,7 +50,7 @@ from qwq_env.errors import (
 )
 from qwq_env.messages import new_messages, read_assistant
 from qwq_env.outcome import EpisodeLimits
-from qwq_env.rubric import Rubric
+from qwq_env.rubric import Rubric, wrapped
 from qwq_env.spaces import TextSpace, TurnSpace
 from qwq_env.task import Task, TaskSet
 from qwq_env.text.render import ansi, html
@@ -97,8 +98,9 @@ class ToolEnv(KnowsItsArguments, gym.Env[str, Action]):
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             raise unknown("render_mode", render_mode, self.metadata["render_modes"])
         checked = checked_tools(tools)
-        _expect("tasks", tasks, TaskSet)
-        _expect("rubric", rubric, Rubric)
+        _expect("tasks", tasks, TaskSet, _as_task_set(tasks))
+        check_whole(f"tasks: {type(tasks).__name__}, size", tasks.size, optional=True)
+        _expect("rubric", rubric, Rubric, wrapped(rubric))
         _expect("limits", limits, EpisodeLimits | None)
         _expect("tool_limits", tool_limits, ToolLimits | None)
         _expect("system_prompt", system_prompt, str | None)
@@ -337,7 +339,19 @@ class ToolEnv(KnowsItsArguments, gym.Env[str, Action]):
         print(ansi(self.episode, last=True), flush=True)
 
 
-def _expect(field: str, value: object, kind: Any) -> None:
+def _expect(field: str, value: object, kind: Any, how: str = "") -> None:
+    """Raise `UsageError` for what is not of a kind; `how` says how what was given becomes it."""
     if not isinstance(value, kind):
-        wanted = getattr(kind, "__name__", str(kind))
+        wanted = f"{getattr(kind, '__name__', str(kind))}{how and f': {how}'}"
         raise UsageError(f"{field}: {brief(value)}; expected {wanted}")
+
+
+def _as_task_set(given: object) -> str:
+    """Return how tasks that are no set become one."""
+    if isinstance(given, str | Path):
+        return f"qwq_env.task.load_jsonl({brief(str(given), 60)})"
+    if isinstance(given, Task):
+        return "ListTaskSet([task])"
+    if isinstance(given, type) and issubclass(given, TaskSet):
+        return f"one that is made, {given.__name__}(...)"
+    return "ListTaskSet(tasks)" if isinstance(given, Iterable) else ""

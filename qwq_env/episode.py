@@ -12,7 +12,7 @@ import inspect
 import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -22,6 +22,8 @@ from qwq_env.errors import (
     QwqError,
     ResetNeeded,
     ToolError,
+    UsageError,
+    brief,
     describe_error,
 )
 from qwq_env.journal import AttemptJournal, Interrupted
@@ -111,6 +113,8 @@ class Episode:
 
     def __init__(self, task: Task, settings: EpisodeSettings, *, seed: int = 0) -> None:
         """Begin `task`. Raises `InfrastructureError` if a tool cannot be made."""
+        if not isinstance(task, Task):
+            raise UsageError(f"task: {brief(task)}; expected a Task, from TaskSet.task as well")
         self.task = task
         self.task_id = task.id
         self.settings = settings
@@ -371,10 +375,10 @@ class Episode:
             return await self.lose("undecided", _undecided(self.reward))
         return await self._end(outcome, self.reward.value)
 
-    async def _state(self) -> dict[str, Any]:
+    async def _state(self) -> Mapping[str, Any]:
         journal, number = self.journal, len(self.turns) - 1
         if journal is not None and (known := journal.recall("state", number)) is not None:
-            return dict(known["state"])
+            return self.toolbox.states(known["state"])
         state = await self.toolbox.state()
         if journal is not None:
             journal.write("state", number, state=state)

@@ -7,10 +7,17 @@ import functools
 import inspect
 import json
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Final
 
-from qwq_env.errors import InfrastructureError, ServersGone, UsageError, brief, describe_error
+from qwq_env.errors import (
+    InfrastructureError,
+    ServersGone,
+    UsageError,
+    brief,
+    describe_error,
+    did_you_mean,
+)
 from qwq_env.task import Task
 from qwq_env.tool import in_thread
 
@@ -23,6 +30,32 @@ OWN: Final = (InfrastructureError, ServersGone, UsageError)
 
 class StateError(Exception):
     """A set could not say how its episode ended: the episode is lost."""
+
+
+class EndStates(dict[str, Any]):
+    """What the tool sets of an episode said at its end, by name.
+
+    Asked for a set that has no `state`, or for one that there is not, it raises `UsageError`: a
+    reward that read None there would be 0 in every episode, and nobody would know why.
+    """
+
+    def __init__(self, states: Mapping[str, Any], stateless: Iterable[str]) -> None:
+        super().__init__(states)
+        self._stateless = frozenset(stateless)
+
+    def __missing__(self, name: str) -> Any:
+        if name in self._stateless:
+            raise UsageError(
+                f"final.state[{name!r}]: {name} has no state(); give it a method `state(self)` that"
+                " returns, as JSON, what a reward may see of the end"
+            )
+        known = ", ".join(self) or "none"
+        hint = did_you_mean(str(name), [*self, *self._stateless])
+        raise UsageError(f"final.state[{brief(name)}]: no such tool set{hint}; there are: {known}")
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return the state of a set; `default` for one that there is not."""
+        return self[name] if name in self._stateless else super().get(name, default)
 
 
 class LiveSet:

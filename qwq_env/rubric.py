@@ -58,7 +58,8 @@ class FinalTurn(NamedTuple):
     episode that was cut (`EpisodeLimits.grade_truncated`), that of the last turn that has one.
     `turns` are all turns of the model, for rewards that look at its thinking or its calls.
     `results` are what all its calls got, in the order of the calls, with their metadata. `state` is
-    what each tool set said at the end (`ToolSet.state`), by the name of its class.
+    what each tool set said at the end (`ToolSet.state`), by the name of its class; asking for a
+    set that has no `state` is a `UsageError`.
     """
 
     task: Task
@@ -81,7 +82,10 @@ class Component:
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
-            raise UsageError(f"component, name: {brief(self.name)}; expected a text, not empty")
+            how = f": {wrapped(self.name)}" if callable(self.name) else ""
+            raise UsageError(
+                f"component, name: {brief(self.name)}; expected a text, not empty{how}"
+            )
         if not callable(self.function):
             raise UsageError(f"component {self.name}: {brief(self.function)}; expected a function")
         if not is_number(self.weight) or not math.isfinite(self.weight):
@@ -262,12 +266,31 @@ def candidate_of(task: Task, answer: str, reference: bool = False) -> Candidate:
     return Candidate(task.messages or task.prompt, answer, known)
 
 
+def wrapped(given: object) -> str:
+    """Return how a reward function, a component or a list of them is made a part of a rubric.
+
+    "" for what is none of them: it says nothing of what was meant.
+    """
+    if isinstance(given, Component):
+        return "Rubric([component])"
+    if isinstance(given, list | tuple):
+        inner = wrapped(given[0]) if given else ""
+        return "Rubric([...])" if inner == "Rubric([component])" else inner
+    if not callable(given):
+        return ""
+    name = getattr(given, "__name__", "reward").strip("<>")
+    named = name if name.isidentifier() and name != "lambda" else "reward"
+    return f'Rubric([Component("{named}", {named})])'
+
+
 def _check_parts(name: str, parts: object) -> None:
+    how = f": {said}" if (said := wrapped(parts)) else ""
     if not isinstance(parts, list | tuple):
-        raise UsageError(f"rubric, {name}: {brief(parts)}; expected a list of Components")
+        raise UsageError(f"rubric, {name}: {brief(parts)}; expected a list of Components{how}")
     for part in parts:
         if not isinstance(part, Component):
-            raise UsageError(f"rubric, {name}: {brief(part)}; expected a Component")
+            how = f": {wrapped(part)}" if callable(part) else ""
+            raise UsageError(f"rubric, {name}: {brief(part)}; expected a Component{how}")
 
 
 def _times(left: float | None, right: float | None) -> float | None:

@@ -49,10 +49,22 @@ class Task:
         return messages
 
 
+class _Unset:
+    """Stands for a `size` that a subclass has not set, and says so when it is asked for."""
+
+    def __get__(self, owner: TaskSet | None, kind: type[TaskSet]) -> int:
+        if owner is None:
+            raise AttributeError(f"{kind.__name__} has no size of its own")
+        raise UsageError(
+            f"tasks: {kind.__name__} sets no size; expected self.size = how many tasks there are,"
+            " or None where they have no end"
+        )
+
+
 class TaskSet(ABC):
     """Tasks by index. A subclass sets `size` (None: endless) and gives `task`."""
 
-    size: int | None
+    size: int | None = _Unset()  # type: ignore[assignment]  # an instance's own hides it
 
     @abstractmethod
     def task(self, index: int) -> Task:
@@ -65,9 +77,16 @@ class TaskSet(ABC):
     def find(self, task_id: str) -> Task:
         """Return the task with that id. Raises `KeyError` if there is none.
 
-        An endless set must override this with an id that it can invert.
+        An endless set must override this with an id that it can invert (`find_by_index` is for ids
+        that end with the index); `UsageError` says so.
         """
-        for index in range(self.size or 0):
+        if self.size is None:
+            name = type(self).__name__
+            raise UsageError(
+                f"tasks: {name} is endless and has no find; give it a method find(self, task_id),"
+                " for ids that end with the index: find_by_index(self, prefix, task_id)"
+            )
+        for index in range(self.size):
             task = self.task(index)
             if task.id == task_id:
                 return task

@@ -31,7 +31,7 @@ from qwq_env.errors import (
 )
 from qwq_env.journal import AttemptJournal, Interrupted
 from qwq_env.journaled_calls import Place, answer, bring_back, check_replay
-from qwq_env.live_set import OWN, LiveSet, StateError
+from qwq_env.live_set import OWN, EndStates, LiveSet, StateError
 from qwq_env.schema.arguments import check_arguments
 from qwq_env.task import Task
 from qwq_env.text.escapes import lost_backslash
@@ -151,12 +151,19 @@ class Toolbox:
         if not journal.offline:
             check_replay(self._tools.values(), self._sets.values())
 
-    async def state(self) -> dict[str, Any]:
-        """Return what each tool set says of its state, by the name of its class.
+    async def state(self) -> EndStates:
+        """Return what each tool set that has `state` says, by the name of its class.
 
         Raises `StateError` where one cannot say it.
         """
-        return {name: await live.state() for name, live in self._sets.items()}
+        told = {name: live for name, live in self._sets.items() if "state" in live.hooks}
+        return self.states({name: await live.state() for name, live in told.items()})
+
+    def states(self, known: Mapping[str, Any]) -> EndStates:
+        """Return what the sets said in an episode that was journaled."""
+        stateless = {name for name, live in self._sets.items() if "state" not in live.hooks}
+        told = {name: state for name, state in known.items() if name not in stateless}
+        return EndStates(told, stateless)
 
     async def run(self, requests: Sequence[ToolCall | MalformedCall]) -> list[CallResult]:
         """Run all requests concurrently; the results stand in the order of the requests.

@@ -354,3 +354,46 @@ def test_an_episode_that_does_not_begin_leaves_none_to_be_stepped():
         env.reset(options={"index": 1})
     with pytest.raises(ResetNeeded):
         env.step(CALL)
+
+
+class Silent(ToolSet):
+    """Says nothing of its end."""
+
+    def go(self) -> str:
+        """Go."""
+        return "gone"
+
+
+@pytest.mark.parametrize(
+    ("read", "words"),
+    [
+        (lambda state: state["Silent"], r"final.state\['Silent'\]: Silent has no state\(\)"),
+        (lambda state: state.get("Silent"), "Silent has no state"),
+        (
+            lambda state: state["Countr"],
+            r"no such tool set \(did you mean 'Counter'\?\).*: Counter",
+        ),
+        (lambda state: state["counter"], "'counter'.*: no such tool set .*there are: Counter"),
+    ],
+)
+def test_a_state_that_nobody_tells_is_not_a_silent_zero(read, words):
+    def reward(final: FinalTurn) -> float:
+        return float(read(final.state) == final.task.answer)
+
+    env = ToolEnv(TASKS, [Counter, Silent], Rubric([Component("state", reward)]))
+    env.reset(options={"index": 0})
+    with pytest.raises(UsageError, match=words):
+        env.step(DONE)
+
+    assert env.episode.outcome.reason == "usage"
+
+
+def test_a_state_is_a_mapping_of_those_that_tell_it():
+    def reward(final: FinalTurn) -> float:
+        assert final.state.get("Elsewhere", 5) == 5 and "Silent" not in final.state
+        return float(pickle.loads(pickle.dumps(final.state)) == {"Counter": final.state["Counter"]})
+
+    env = ToolEnv(TASKS, [Counter, Silent], Rubric([Component("state", reward)]))
+    env.reset(options={"index": 0})
+
+    assert env.step(DONE)[1] == 1.0

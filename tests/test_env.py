@@ -368,23 +368,36 @@ def test_bad_reset_options(options, words):
         make().reset(options=options)
 
 
+EXACT = Component("exact", exact)
+WRAPPED = r'Rubric\(\[Component\("exact", exact\)\]\)'
+
+
 @pytest.mark.parametrize(
-    ("field", "value"),
+    ("field", "value", "how"),
     [
-        ("tasks", [Task("t", "1+1?", "2")]),
-        ("tools", add),
-        ("tools", ["add"]),
-        ("tools", [len]),
-        ("tools", [add, add]),
-        ("rubric", exact),
-        ("limits", {"turns": 3}),
-        ("tool_limits", 5),
-        ("system_prompt", 3),
+        ("tasks", [Task("t", "1+1?", "2")], r"ListTaskSet\(tasks\)"),
+        ("tasks", (Task("t", "1+1?", "2") for _ in range(2)), r"ListTaskSet\(tasks\)"),
+        ("tasks", Task("t", "1+1?", "2"), r"ListTaskSet\(\[task\]\)"),
+        ("tasks", "rows.jsonl", r"load_jsonl\('rows.jsonl'\)"),
+        ("tasks", ListTaskSet, r"one that is made, ListTaskSet\(...\)"),
+        ("tasks", None, "expected TaskSet$"),
+        ("tools", add, r"such as \[add\]"),
+        ("tools", ["add"], "expected a Tool"),
+        ("tools", [len], "expected a Tool"),
+        ("tools", [add, add], "share a name"),
+        ("rubric", exact, WRAPPED),
+        ("rubric", [exact], WRAPPED),
+        ("rubric", lambda final: 1.0, r'Component\("reward", reward\)'),
+        ("rubric", EXACT, r"Rubric\(\[component\]\)"),
+        ("rubric", [EXACT], r"Rubric\(\[...\]\)"),
+        ("limits", {"turns": 3}, "expected "),
+        ("tool_limits", 5, "expected "),
+        ("system_prompt", 3, "expected "),
     ],
 )
-def test_wrong_kind_of_argument_is_named_at_once(field, value):
-    arguments = {"tasks": TASKS, "tools": [add], "rubric": Rubric([Component("exact", exact)])}
-    with pytest.raises(UsageError, match=field):
+def test_wrong_kind_of_argument_is_named_at_once_with_the_way_out(field, value, how):
+    arguments = {"tasks": TASKS, "tools": [add], "rubric": Rubric([EXACT])}
+    with pytest.raises(UsageError, match=f"^{field}: .*{how}"):
         ToolEnv(**{**arguments, field: value})
 
 

@@ -165,8 +165,12 @@ def test_what_a_function_raises_on_purpose_is_passed_on(error):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ({"components": [divides]}, "rubric, components: .*divides.*; expected a Component"),
-        ({"components": divides}, "rubric, components: .*; expected a list"),
+        (
+            {"components": [divides]},
+            r"components: .*; expected a Component: .*\"divides\", divides",
+        ),
+        ({"components": divides}, r"components: .*; expected a list of Components: .*divides\)"),
+        ({"components": part("a", 1.0)}, r"expected a list of Components: Rubric\(\[component\]\)"),
         ({"components": [], "gates": None}, "rubric, gates: None; expected a list"),
         ({"components": [part("a", 1.0)], "base": None}, "base: None; expected a number"),
         ({"components": [part("a", 1.0)], "floor": "0"}, "floor: '0'; expected"),
@@ -182,6 +186,7 @@ def test_a_rubric_of_what_are_no_components(arguments, told):
     [
         (("", divides), "component, name: ''"),
         ((None, divides), "component, name: None"),
+        ((divides, "a"), r'expected a text, not empty: Rubric\(\[Component\("divides", divides\)'),
         (("a", None), "component a: None; expected a function"),
         (("a", divides, None), "weight of a: None"),
         (("a", divides, math.nan), "weight of a: nan"),

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from numpy.random import default_rng
 
+from qwq_env.env import ToolEnv
 from qwq_env.errors import UsageError
 from qwq_env.outcome import EpisodeLimits
-from qwq_env.task import ListTaskSet, Task, load_jsonl
+from qwq_env.rubric import Component, Rubric
+from qwq_env.task import ListTaskSet, Task, TaskSet, load_jsonl
 
 GOOD = '{"prompt": "1+1?", "answer": "2"}'
 
@@ -73,3 +77,65 @@ def test_list_of_what_are_no_tasks(tasks):
 def test_limit_that_is_none(name, value):
     with pytest.raises(UsageError, match=f"limit {name}"):
         EpisodeLimits(**{name: value})
+
+
+class Bare(TaskSet):
+    """Gives tasks, and says nothing else."""
+
+    def task(self, index: int) -> Task:
+        return Task(f"n/{index}", f"{index}?", index)
+
+
+class Endless(Bare):
+    size = None
+
+
+class Odd(Bare):
+    size = 3
+
+    def task(self, index):
+        return {"prompt": "2+2?"}
+
+
+def env_of(tasks) -> ToolEnv:
+    return ToolEnv(tasks, [], Rubric([Component("any", lambda final: 1.0)]))
+
+
+@pytest.mark.parametrize("size", [0, -1, 2.5, "3", True])
+def test_a_size_that_is_none_is_named(size):
+    tasks = Bare()
+    tasks.size = size
+
+    with pytest.raises(UsageError, match=r"tasks: Bare, size: .*; expected a whole number above 0"):
+        env_of(tasks)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [env_of, list, lambda tasks: tasks.find("n/1"), lambda tasks: tasks.sample(default_rng(0))],
+)
+def test_a_set_without_a_size_says_what_to_set(use):
+    with pytest.raises(UsageError, match=r"tasks: Bare sets no size; expected self.size = "):
+        use(Bare())
+
+
+def test_an_endless_set_without_find_says_so_and_goes_without_it():
+    env = env_of(Endless())
+    env.reset(seed=0)
+
+    with pytest.raises(UsageError, match=r"Endless is endless and has no find.*find_by_index"):
+        env.reset(options={"task_id": "n/3"})
+
+
+def test_what_is_no_task_is_named():
+    with pytest.raises(UsageError, match=r"task: \{'prompt': '2\+2\?'\}; expected a Task"):
+        env_of(Odd()).reset(seed=0)
+
+
+def test_a_dataclass_may_be_a_set():
+    @dataclass
+    class Counted(Bare):
+        size: int
+        start: int = 0
+
+    assert len(list(Counted(4))) == 4
