@@ -7,11 +7,12 @@ level a calculator call solves while mental arithmetic does not.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from typing import Literal
+from typing import ClassVar, Literal
 
 from qwq_env.envs.procedural import ProceduralTaskSet, split_of
+from qwq_env.envs.story_wordings import HELD_OUT_STORY_LEVELS, STORY_LEVELS
 from qwq_env.envs.word_problems import (
     HELD_OUT_LEVELS,
     LEVELS,
@@ -46,6 +47,8 @@ class ArithmeticTaskSet(ProceduralTaskSet):
 
     family = "arithmetic"
     levels = len(LEVELS)
+    told: ClassVar[Sequence[Sequence[Wording]]] = LEVELS
+    told_apart: ClassVar[Sequence[Sequence[Wording]]] = HELD_OUT_LEVELS
 
     def __init__(
         self,
@@ -80,7 +83,7 @@ class ArithmeticTaskSet(ProceduralTaskSet):
 
     def _write(self, task_id: str, draws: _Draws) -> tuple[Task, str]:
         """Return a task, and the split that its names and numbers belong to."""
-        level = (HELD_OUT_LEVELS if self._own_stories else LEVELS)[self.difficulty - 1]
+        level = (self.told_apart if self._own_stories else self.told)[self.difficulty - 1]
         wording = level[draws.below(len(level))]
         name = NAMES[draws.below(len(NAMES))]
         others = [other for other in NAMES if other != name]
@@ -100,6 +103,19 @@ class ArithmeticTaskSet(ProceduralTaskSet):
         told = {**words, **shown}
         parts = sorted(told[slot] for slot in wording.slots if slot != "things")
         return task, split_of("|".join(parts))
+
+
+class StoryTaskSet(ArithmeticTaskSet):
+    """Short word problems in sixty wordings and more; with `wordings="own"` twenty others.
+
+    1: one operation. 2: two. 3: both. For language models, which can be asked what they do with a
+    story that they were not trained on; see `story_wordings`.
+    """
+
+    family = "stories"
+    levels = len(STORY_LEVELS)
+    told = STORY_LEVELS
+    told_apart = HELD_OUT_STORY_LEVELS
 
 
 def exact_text(value: Fraction) -> str:

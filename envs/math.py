@@ -28,13 +28,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Unpack
 
 from qwq_env.dialect.base import Message
 from qwq_env.env import ToolEnv
-from qwq_env.envs.arithmetic import INSTRUCTION, ArithmeticTaskSet
+from qwq_env.envs.arithmetic import INSTRUCTION, ArithmeticTaskSet, StoryTaskSet
 from qwq_env.errors import UsageError
 from qwq_env.grading.answer import last_boxed
 from qwq_env.grading.math import BadReference, MathGrader, check_gold
@@ -53,8 +53,8 @@ from qwq_env.vector import vector_of
 class MathToolEnv(ToolEnv):
     """Math with tools.
 
-    `tasks` is `"arithmetic"` (procedural, seeded, endless; graded by `difficulty`), a path to a
-    JSONL file in any form of `qwq_env.tasks.rows` (MATH, GSM8K, DAPO, ...), a Hugging Face dataset
+    `tasks` is `"arithmetic"` or `"stories"`, shorter and in many more wordings (both procedural,
+    seeded, endless; graded by `difficulty`), a path to a JSONL file in any form of `qwq_env.tasks.rows` (MATH, GSM8K, DAPO, ...), a Hugging Face dataset
     id such as `"openai/gsm8k"` with its `split`, or a `TaskSet`. Rows that cannot be graded against
     are left out and told of; `strict` refuses the file instead. `tools` are names or `Tool`s.
     `wordings` is for the word problems: see `ArithmeticTaskSet`.
@@ -125,9 +125,8 @@ def math_tasks(
     is left out (with `strict`: `UsageError`), and in a `TaskSet` it is refused.
     """
     made = {
-        "arithmetic": lambda: ArithmeticTaskSet(
-            seed=seed, difficulty=difficulty, split=split, wordings=wordings
-        ),
+        name: partial(kind, seed=seed, difficulty=difficulty, split=split, wordings=wordings)
+        for name, kind in (("arithmetic", ArithmeticTaskSet), ("stories", StoryTaskSet))
     }
     configuration = "main" if str(tasks) == "openai/gsm8k" else None
     opened = open_tasks(

@@ -70,7 +70,7 @@ class Wording:
         return frozenset(slot for _, slot, _, _ in string.Formatter().parse(self.text) if slot)
 
 
-def _wordings(table: str) -> tuple[Wording, ...]:
+def read_wordings(table: str) -> tuple[Wording, ...]:
     """Read a table of wordings; its form is told in the module's docstring."""
     return tuple(map(_wording, table.strip().split("\n\n")))
 
@@ -101,7 +101,7 @@ def _steps(lines: Sequence[str]) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-_ONE_STEP = _wordings("""
+_ONE_STEP = read_wordings("""
 {name} has {a} {things} and buys {b} more. How many {things} does {name} have now?
     draw a in 100..999, b in 100..999
     solve all = a + b
@@ -128,7 +128,7 @@ it sort?
     solve all = a * b
 """)
 
-_LARGE_NUMBERS = _wordings("""
+_LARGE_NUMBERS = read_wordings("""
 The library in the town of {name} holds {a} books and orders {b} more. How many books will it
 hold?
     draw a in 10000..999999, b in 1000..99999
@@ -148,7 +148,7 @@ hold?
     solve share = a / b
 """)
 
-_TWO_STEPS = _wordings("""
+_TWO_STEPS = read_wordings("""
 {name} fills {a} boxes with {b} {things} each and has {c} {things} left over. How many {things}
 does {name} have in all?
     draw a in 12..99, b in 12..99, c in 100..999
@@ -176,7 +176,7 @@ bags. How many {things} are in each bag?
     solve all = a + b, share = all / c
 """)
 
-_DECIMALS = _wordings("""
+_DECIMALS = read_wordings("""
 {name} buys {a} notebooks at {p} dollars each and a pen for {q} dollars. How many dollars does
 that cost?
     draw a in 3..40, p in 1.01..9.99, q in 1.01..9.99
@@ -198,7 +198,7 @@ kilometers is that?
     solve days = a * p, all = days + q
 """)
 
-_FRACTIONS = _wordings("""
+_FRACTIONS = read_wordings("""
 {name} cuts a ribbon of {a} centimeters into {b} equal pieces and sews {c} of them together. How
 many centimeters long is that, exactly?
     draw a in 100..999, b in 13..29, c in 3..12
@@ -230,7 +230,7 @@ LEVELS: tuple[tuple[Wording, ...], ...] = (
 """The wordings of difficulty 1, 2, ...: LEVELS[difficulty - 1]."""
 
 HELD_OUT_LEVELS: tuple[tuple[Wording, ...], ...] = (
-    _wordings("""
+    read_wordings("""
 At dawn {a} birds sit in the old oak of {name}, and until noon {b} others join them. How many
 birds are there at noon?
     draw a in 100..999, b in 100..999
@@ -244,7 +244,7 @@ In the orchard of {name} stand {a} trees, and each bears {b} pears. How many pea
     draw a in 100..999, b in 12..99
     solve all = a * b
 """),
-    _wordings("""
+    read_wordings("""
 {name} maps {a} stars in winter and {b} in summer. How many stars are on the map then?
     draw a in 10000..999999, b in 1000..99999
     solve all = a + b
@@ -262,7 +262,7 @@ A hall has {a} rows of {b} seats, and {name} has sold them all. How many people 
     where a = each * b
     solve bowl = a / b
 """),
-    _wordings("""
+    read_wordings("""
 A ferry crosses {a} times with {b} cars, and once more with {c} bicycles. How many vehicles did
 {name} count on it?
     draw a in 12..99, b in 12..99, c in 100..999
@@ -279,7 +279,7 @@ each. How many lines are on a page?
     where total = each * c, b = total - a
     solve all = a + b, page = all / c
 """),
-    _wordings("""
+    read_wordings("""
 {name} sends {a} letters at {p} dollars each and a parcel for {q} dollars. How many dollars is
 the postage?
     draw a in 3..40, p in 1.01..9.99, q in 1.01..9.99
@@ -295,7 +295,7 @@ centimeters has {name} measured?
     draw a in 3..40, p in 1.1..19.9, q in 1.1..39.9
     solve weeks = a * p, all = weeks + q
 """),
-    _wordings("""
+    read_wordings("""
 {name} shares {a} kilograms of rice evenly among {b} families and takes what {c} of them get to
 the mill. How many kilograms is that, exactly?
     draw a in 100..999, b in 13..29, c in 3..12

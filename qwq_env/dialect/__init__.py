@@ -7,7 +7,8 @@
 | `tags`   | Search-R1 (arXiv:2503.09516)   | `<search>` text `</search>`          | same turn  |
 | `fenced` | ReTool (arXiv:2504.11536)      | a ```` ```python ```` block           | same turn  |
 
-`qwq-direct` is `qwq` for models that may answer without thinking; `search_r1` is `tags` where the
+`qwq-brief` is `qwq` with a line of the prompt for each tool in place of its schema; `qwq-direct` is
+for models that may answer without thinking; `search_r1` is `tags` where the
 prompt itself tells the model of them, as Search-R1's rows do. In `qwq`, whose prompt opens the
 thinking, a final turn that never closes it has no answer and is paid nothing.
 
@@ -55,6 +56,7 @@ else:
 _DIALECTS = {
     "qwq": "qwq_env.dialect.qwq:QwqDialect",
     "qwq-direct": "qwq_env.dialect.qwq:QwqDirectDialect",
+    "qwq-brief": "qwq_env.dialect.qwq_brief:QwqBriefDialect",
     "react": "qwq_env.dialect.react:ReactDialect",
     "tags": "qwq_env.dialect.tags:TagsDialect",
     "search_r1": "qwq_env.dialect.tags:SearchR1Dialect",

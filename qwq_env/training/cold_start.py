@@ -22,6 +22,8 @@ Progress = Callable[[int, int, float], None]
 
 _IGNORED = -100
 _DECAY = 0.7
+_SMALL = 5_000_000
+"""Parameters of a model that two threads do not make faster."""
 
 
 def cold_start(
@@ -35,6 +37,8 @@ def cold_start(
     optimizer: Literal["muon", "adamw"] | str = "muon",
     learning_rate: float = 5e-3,
     matrix_learning_rate: float = 0.02,
+    micro_batch_tokens: int | None = None,
+    bfloat16: bool = False,
     progress: Progress | None = None,
 ) -> list[float]:
     """Train `model` in place and return the loss of each step, in nats a token.
@@ -43,7 +47,11 @@ def cold_start(
     With `optimizer="muon"` the matrices inside the layers are moved by Muon at
     `matrix_learning_rate`, the rest by AdamW at `learning_rate`; with `"adamw"`, for a pretrained
     checkpoint, everything by AdamW. The rates fall linearly to nothing over the last 70 % of the
-    steps. Repeatable for a seed.
+    steps. Weights that need no gradient stay as they are. Repeatable for a seed.
+
+    With `micro_batch_tokens` a batch goes through the model in parts of about as many tokens,
+    padding included, of transcripts of like length; the gradient is that of the whole. With
+    `bfloat16` it is computed in that type, and the weights keep theirs.
 
     Raises `UsageError` for settings or transcripts that give nothing to learn.
     """
@@ -53,39 +61,52 @@ def cold_start(
     if not any(1 in example.mask for example in examples):
         raise UsageError("cold start: no transcript holds a model's turn; expected at least one")
     optimizers = _optimizers(model, optimizer, learning_rate, matrix_learning_rate)
-    order = _batches(len(examples), batch, seed)
+    order = _batches([len(example.ids) for example in examples], batch, seed)
     pad = codec.pad_token_id or 0
     losses: list[float] = []
     was_training = model.training
     model.train()
-    with _one_thread_on_cpu(model):
+    with _threads_for(model):
         for step in range(1, steps + 1):
             chosen = [examples[index] for index in next(order)]
-            loss = _learn(model, _padded(chosen, pad, model.device), optimizers)
-            losses.append(loss)
+            parts = [
+                _padded(part, pad, model.device) for part in _parts(chosen, micro_batch_tokens)
+            ]
+            losses.append(_learn(model, parts, optimizers, bfloat16))
             _decay(optimizers, step / steps)
             if progress is not None:
-                progress(step, steps, loss)
+                progress(step, steps, losses[-1])
     model.train(was_training)
     return losses
 
 
 def _learn(
-    model: Any, inputs: dict[str, torch.Tensor], optimizers: Sequence[torch.optim.Optimizer]
+    model: Any,
+    parts: Sequence[dict[str, torch.Tensor]],
+    optimizers: Sequence[torch.optim.Optimizer],
+    bfloat16: bool,
 ) -> float:
-    loss = _loss(model, **inputs)
-    loss.backward()
+    """Take a step on the mean of all parts' tokens; return it."""
+    asked = sum(int((part["labels"][:, 1:] != _IGNORED).sum()) for part in parts)
+    total = 0.0
+    for part in parts:
+        # Entered anew each time: autocast keeps its casts of the weights for as long as it is on.
+        with torch.autocast(model.device.type, torch.bfloat16, enabled=bfloat16):
+            loss = _loss(model, **part) / max(1, asked)
+        if loss.requires_grad:
+            loss.backward()
+        total += float(loss.detach())
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     for each in optimizers:
         each.step()
         each.zero_grad(set_to_none=True)
-    return float(loss.detach())
+    return total
 
 
 def _loss(
     model: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor, labels: torch.Tensor
 ) -> Any:
-    """Return the mean loss of the tokens that `labels` name, in nats.
+    """Return the summed loss of the tokens that `labels` name, in nats.
 
     Most tokens of a transcript are read only: no logits are computed where none is asked for.
     """
@@ -100,7 +121,7 @@ def _loss(
         logits = model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).logits
     finally:
         hook.remove()
-    return torch.nn.functional.cross_entropy(logits.float(), following[asked])
+    return torch.nn.functional.cross_entropy(logits.float(), following[asked], reduction="sum")
 
 
 def _optimizers(
@@ -134,15 +155,35 @@ def _decay(optimizers: Sequence[torch.optim.Optimizer], done: float) -> None:
             group["lr"] = group["start"] * min(1.0, (1 - done) / _DECAY)
 
 
-def _batches(count: int, size: int, seed: int) -> Iterator[list[int]]:
-    """Yield the indices of batch after batch, without end."""
+def _batches(lengths: Sequence[int], size: int, seed: int) -> Iterator[list[int]]:
+    """Yield the indices of batch after batch, without end; those of a batch are of like length.
+
+    Each pass is cut into pools of eight batches, which are sorted: random enough to learn from, and
+    a third to a half of what a batch computes is no padding then.
+    """
     generator = torch.Generator().manual_seed(seed)
     waiting: list[int] = []
+    pool = 8 * size
     while True:
-        while len(waiting) < size:
-            waiting += torch.randperm(count, generator=generator).tolist()
-        yield waiting[:size]
-        waiting = waiting[size:]
+        while len(waiting) < pool:
+            waiting += torch.randperm(len(lengths), generator=generator).tolist()
+        drawn, waiting = sorted(waiting[:pool], key=lengths.__getitem__), waiting[pool:]
+        batches = [drawn[start : start + size] for start in range(0, pool, size)]
+        for index in torch.randperm(len(batches), generator=generator).tolist():
+            yield batches[index]
+
+
+def _parts(examples: Sequence[Encoded], tokens: int | None) -> Iterator[list[Encoded]]:
+    """Yield the examples in parts, each of `tokens` at most as it is padded, or of one example."""
+    part: list[Encoded] = []
+    longest = 0
+    for example in sorted(examples, key=lambda each: len(each.ids)):
+        longest = max(longest, len(example.ids))
+        if part and tokens is not None and longest * (len(part) + 1) > tokens:
+            yield part
+            part, longest = [], len(example.ids)
+        part.append(example)
+    yield part
 
 
 def _padded(examples: Sequence[Encoded], pad: int, device: torch.device) -> dict[str, torch.Tensor]:
@@ -162,10 +203,13 @@ def _padded(examples: Sequence[Encoded], pad: int, device: torch.device) -> dict
 
 
 @contextmanager
-def _one_thread_on_cpu(model: Any) -> Iterator[None]:
-    """Two threads on a busy machine are ten times slower than one."""
+def _threads_for(model: Any) -> Iterator[None]:
+    """Hold a small model on a CPU to one thread: on a busy machine two are ten times slower.
+
+    One of millions of parameters has enough to do for all that the process was given.
+    """
     threads = torch.get_num_threads()
-    if model.device.type == "cpu":
+    if model.device.type == "cpu" and model.num_parameters() < _SMALL:
         torch.set_num_threads(1)
     try:
         yield

@@ -108,7 +108,7 @@ def test_no_lesson_is_on_a_task_that_is_held_out(monkeypatch) -> None:
     """In a world so small that lessons from the wrong split would hold them."""
     [wording, *_] = LEVELS[0]
     few = {name: Range(span.low, span.low + 3) for name, span in wording.numbers.items()}
-    monkeypatch.setattr(arithmetic, "LEVELS", [(replace(wording, numbers=few),)])
+    monkeypatch.setattr(ArithmeticTaskSet, "told", [(replace(wording, numbers=few),)])
     for name in ("NAMES", "THINGS"):
         monkeypatch.setattr(arithmetic, name, getattr(arithmetic, name)[:2])
     heldout, train = (

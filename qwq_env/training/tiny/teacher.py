@@ -21,6 +21,13 @@ from qwq_env.toolbox import Toolbox
 from qwq_env.training.transcript import Part, Transcript
 
 _CALCULATOR = "calculator"
+_THOUGHT = "I should use the calculator."
+_OPERATIONS: Mapping[str, str] = {
+    "+": "I add these up.",
+    "-": "I take the difference.",
+    "*": "I multiply them.",
+    "/": "I divide it.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +83,13 @@ class Teacher:
         *,
         system_prompt: str | None = None,
         mix: TeacherMix | None = None,
+        names_operation: bool = False,
         seed: int = 0,
     ) -> None:
-        """Raises `UsageError` if the calculator is wanted and not among the tools, and for a
+        """With `names_operation` the thought before a call says what it does, for a language model
+        to carry over: it knows what "I divide" means before it knows the form of a call.
+
+        Raises `UsageError` if the calculator is wanted and not among the tools, and for a
         dialect that does not read the calls that the teacher writes."""
         mix = mix or TeacherMix()
         if mix.guess < 1 and not has_calculator(tools):
@@ -92,6 +103,7 @@ class Teacher:
         self._dialect = dialect
         self._system_prompt = system_prompt
         self._weights = mix.weights()
+        self._names_operation = names_operation
         self._seed = seed
 
     def transcripts(self, count: int, *, first: int = 0) -> list[Transcript]:
@@ -114,7 +126,7 @@ class Teacher:
         way = chance.choices(list(self._weights), list(self._weights.values()))[0]
         toolbox = Toolbox(self._tools, seed=index)
         try:
-            lesson = _Lesson(task, self._dialect, toolbox, chance)
+            lesson = _Lesson(task, self._dialect, toolbox, chance, self._names_operation)
             return await lesson.give(way, self._opening(task))
         finally:
             await toolbox.aclose()
@@ -128,12 +140,18 @@ class _Lesson:
     """One transcript in the making."""
 
     def __init__(
-        self, task: Task, dialect: Dialect, toolbox: Toolbox, chance: random.Random
+        self,
+        task: Task,
+        dialect: Dialect,
+        toolbox: Toolbox,
+        chance: random.Random,
+        names_operation: bool,
     ) -> None:
         self._task = task
         self._dialect = dialect
         self._toolbox = toolbox
         self._chance = chance
+        self._names_operation = names_operation
         self._parts: list[Part] = []
 
     async def give(self, way: str, opening: tuple[Piece, ...]) -> Transcript:
@@ -146,7 +164,7 @@ class _Lesson:
             result = await self._work_out(lambda step, last: self._slip(step) if last else step)
             self._answer("That is the answer.", result)
         elif way == "malformed":
-            await self._call(self._break(_call_of(self._task.steps[0])))
+            await self._call(self._break(_call_of(self._task.steps[0])), _THOUGHT)
             self._answer("Then I do it in my head.", self._guess())
         else:
             await self._work_out(lambda step, last: step)
@@ -159,15 +177,16 @@ class _Lesson:
         steps = self._task.steps
         for number, step in enumerate(steps, start=1):
             expression = alter(step, number == len(steps)).format(*results)
-            content = await self._call(_call_of(expression))
+            thought = _OPERATIONS[_operator(expression)] if self._names_operation else _THOUGHT
+            content = await self._call(_call_of(expression), thought)
             value = content.split()[0]
             if content.startswith("Error"):
                 value = self._guess()
             results.append(f"({value})" if "/" in value and number < len(steps) else value)
         return results[-1]
 
-    async def _call(self, call: str) -> str:
-        self._say(_turn_of(call))
+    async def _call(self, call: str, thought: str) -> str:
+        self._say(_turn_of(call, thought))
         turn = self._dialect.parse(self._parts[-1].pieces[0].text)
         results = await self._toolbox.run(turn.requests)
         shown = self._dialect.render_results(results, closed=True)
@@ -206,5 +225,10 @@ def _call_of(expression: str) -> str:
     return json.dumps({"name": _CALCULATOR, "arguments": {"expression": expression}})
 
 
-def _turn_of(call: str) -> str:
-    return f"I should use the calculator.\n</think>\n\n<tool_call>\n{call}\n</tool_call>"
+def _turn_of(call: str, thought: str = _THOUGHT) -> str:
+    return f"{thought}\n</think>\n\n<tool_call>\n{call}\n</tool_call>"
+
+
+def _operator(expression: str) -> str:
+    """Return the operator of two numbers of which neither is negative, the first one there is."""
+    return next((sign for sign in expression if sign in _OPERATIONS), "+")
