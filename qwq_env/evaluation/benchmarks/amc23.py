@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
-from qwq_env.envs.arithmetic import INSTRUCTION
-from qwq_env.envs.math import math_row
-from qwq_env.evaluation.benchmarks.math_answers import BARE, MATH_JUDGE, QWQ_JUDGE, box_vote
-from qwq_env.evaluation.benchmarks.protocol import GREEDY, QWQ_SOURCE, Benchmark, Hub, Protocol
+from qwq_env.evaluation.benchmarks.math_answers import BESIDE_QWQ, MATH, QWQ_JUDGE, box_vote
+from qwq_env.evaluation.benchmarks.protocol import GREEDY, Benchmark, Hub
 
-_PROMPT: Final = f"the problem, then {INSTRUCTION.strip()!r}"
+_QWQ: Final = replace(MATH, judge=BESIDE_QWQ)
 
 AMC23: Final = Benchmark(
     name="amc23",
@@ -21,25 +20,14 @@ AMC23: Final = Benchmark(
     forms={"Qwen2.5-Math": ("problem", "answer"), "math-ai/amc23": ("question", "answer")},
     files=("test.jsonl", "amc23*"),
     protocols={
-        "qwq": Protocol(
-            prompt=_PROMPT,
-            extraction="the last box after the thinking",
-            judge=MATH_JUDGE,
-            metric="avg@64; QwQ publishes none, its settings for AIME are taken",
-            source=QWQ_SOURCE,
-            samples=64,
-            arguments=BARE,
-            read=math_row,
+        "qwq": replace(
+            _QWQ, metric="avg@64; QwQ publishes none, its settings for AIME are taken", samples=64
         ),
-        "official": Protocol(
-            prompt=_PROMPT,
-            extraction="the last box after the thinking",
-            judge=MATH_JUDGE,
+        "official": replace(
+            _QWQ,
             metric="the share of right answers, greedy, as Qwen2.5-Math reports it",
             source="QwenLM/Qwen2.5-Math, evaluation/",
             sampling=GREEDY,
-            arguments=BARE,
-            read=math_row,
         ),
     },
     measures=(QWQ_JUDGE,),

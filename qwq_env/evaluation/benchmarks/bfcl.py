@@ -7,18 +7,21 @@ mean over rows, the categories' beside it; the leaderboard's own weighs categori
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from qwq_env.evaluation.benchmarks.protocol import GREEDY, QWQ_SOURCE, Benchmark, Hub, Protocol
 from qwq_env.task import Task
 
-_PROMPT: Final = "the conversation, its functions as tools, and to call all of them in one turn"
-_EXTRACTION: Final = "the calls of the first turn that has any; of several turns, all calls"
-_JUDGE: Final = (
-    "qwq/FunctionCall-v0: the calls against the possible answers; where nothing is to be called, no"
-    " call; of several turns, the state and what was read after each"
+_QWQ: Final = Protocol(
+    prompt="the conversation, its functions as tools, and to call all of them in one turn",
+    extraction="the calls of the first turn that has any; of several turns, all calls",
+    judge="qwq/FunctionCall-v0: the calls against the possible answers; where nothing is to be"
+    " called, no call; of several turns, the state and what was read after each",
+    metric="the share of rows; QwQ's published 66.4 is the leaderboard's mean of 2025-03",
+    source=f"{QWQ_SOURCE}, its sampling",
+    arguments={"statement": False},
 )
-_ARGUMENTS: Final = {"statement": False}
 
 
 def _category(task: Task) -> str:
@@ -37,22 +40,12 @@ BFCL: Final = Benchmark(
     ),
     files=("BFCL_v*.json", "BFCL_v*.jsonl"),
     protocols={
-        "qwq": Protocol(
-            prompt=_PROMPT,
-            extraction=_EXTRACTION,
-            judge=_JUDGE,
-            metric="the share of rows; QwQ's published 66.4 is the leaderboard's mean of 2025-03",
-            source=f"{QWQ_SOURCE}, its sampling",
-            arguments=_ARGUMENTS,
-        ),
-        "official": Protocol(
-            prompt=_PROMPT,
-            extraction=_EXTRACTION,
-            judge=_JUDGE,
+        "qwq": _QWQ,
+        "official": replace(
+            _QWQ,
             metric="the share of rows, nearly greedy as the leaderboard (T 0.001)",
             source="ShishirPatil/gorilla, berkeley-function-call-leaderboard",
             sampling=GREEDY,
-            arguments=_ARGUMENTS,
         ),
     },
     group=_category,

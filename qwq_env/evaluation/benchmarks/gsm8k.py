@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
-from qwq_env.envs.arithmetic import INSTRUCTION
-from qwq_env.envs.math import math_row
-from qwq_env.evaluation.benchmarks.math_answers import BARE, box_vote
-from qwq_env.evaluation.benchmarks.protocol import GREEDY, QWQ_SOURCE, Benchmark, Hub, Protocol
+from qwq_env.evaluation.benchmarks.math_answers import MATH, box_vote
+from qwq_env.evaluation.benchmarks.protocol import GREEDY, Benchmark, Hub
 
-_PROMPT: Final = f"the problem, then {INSTRUCTION.strip()!r}; no examples"
-_JUDGE: Final = "qwq/MathTool-v0: equal as mathematics to what stands behind ####"
+_QWQ: Final = replace(
+    MATH,
+    prompt=f"{MATH.prompt}; no examples",
+    judge=f"{MATH.judge} to what stands behind ####",
+)
 
 GSM8K: Final = Benchmark(
     name="gsm8k",
@@ -22,24 +24,12 @@ GSM8K: Final = Benchmark(
     forms={"openai/gsm8k": ("question", "answer")},
     files=("test.jsonl", "test-*.parquet"),
     protocols={
-        "qwq": Protocol(
-            prompt=_PROMPT,
-            extraction="the last box after the thinking",
-            judge=_JUDGE,
-            metric="the share of right answers; QwQ publishes none, its sampling is taken",
-            source=QWQ_SOURCE,
-            arguments=BARE,
-            read=math_row,
-        ),
-        "official": Protocol(
-            prompt=_PROMPT,
-            extraction="the last box after the thinking",
-            judge=_JUDGE,
+        "qwq": _QWQ,
+        "official": replace(
+            _QWQ,
             metric="the share of right answers, greedy",
             source="arXiv:2110.14168",
             sampling=GREEDY,
-            arguments=BARE,
-            read=math_row,
         ),
     },
     vote=box_vote,

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
-from qwq_env.envs.code_rows import code_row
-from qwq_env.evaluation.benchmarks.math_answers import BARE
-from qwq_env.evaluation.benchmarks.protocol import GREEDY, QWQ_SOURCE, Benchmark, Hub, Protocol
+from qwq_env.evaluation.benchmarks.programs import PROGRAM
+from qwq_env.evaluation.benchmarks.protocol import GREEDY, Benchmark, Hub
 
-_PROMPT: Final = "the beginning of the program, to be completed and handed in whole, in one block"
-_EXTRACTION: Final = "the last Python block after the thinking"
-_JUDGE: Final = "qwq/CodeTool-v0: the published tests, all of them, in the sandbox"
+_QWQ: Final = replace(
+    PROGRAM,
+    prompt="the beginning of the program, to be completed and handed in whole, in one block",
+)
 
 HUMANEVAL: Final = Benchmark(
     name="humaneval",
@@ -22,24 +23,9 @@ HUMANEVAL: Final = Benchmark(
     forms={"openai/human-eval": ("task_id", "prompt", "test", "entry_point")},
     files=("HumanEval.jsonl", "test-*.parquet"),
     protocols={
-        "qwq": Protocol(
-            prompt=_PROMPT,
-            extraction=_EXTRACTION,
-            judge=_JUDGE,
-            metric="pass@1; QwQ publishes none, its sampling is taken",
-            source=QWQ_SOURCE,
-            arguments=BARE,
-            read=code_row,
-        ),
-        "official": Protocol(
-            prompt=_PROMPT,
-            extraction=_EXTRACTION,
-            judge=_JUDGE,
-            metric="pass@1, greedy",
-            source="arXiv:2107.03374",
-            sampling=GREEDY,
-            arguments=BARE,
-            read=code_row,
+        "qwq": _QWQ,
+        "official": replace(
+            _QWQ, metric="pass@1, greedy", source="arXiv:2107.03374", sampling=GREEDY
         ),
     },
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from qwq_env.envs.instruction import RulesFollowed, instruction_row
@@ -14,11 +15,16 @@ from qwq_env.evaluation.benchmarks.protocol import (
 )
 from qwq_env.rubric import Component
 
-_JUDGE: Final = (
-    "qwq/Instruction-v0, rules as published: all instructions of a prompt, strictly; beside it"
-    " loosely, and the share of instructions"
+_QWQ: Final = Protocol(
+    prompt="the prompt as it is",
+    extraction="all after the thinking",
+    judge="qwq/Instruction-v0, rules as published: all instructions of a prompt, strictly; beside"
+    " it loosely, and the share of instructions",
+    metric="strict prompt: the share of prompts all of whose instructions are followed",
+    source=QWQ_SOURCE,
+    arguments={"rules": "ifeval"},
+    read=instruction_row,
 )
-_ARGUMENTS: Final = {"rules": "ifeval"}
 
 IFEVAL: Final = Benchmark(
     name="ifeval",
@@ -30,24 +36,9 @@ IFEVAL: Final = Benchmark(
     forms={"google/IFEval": ("prompt", "instruction_id_list", "kwargs")},
     files=("ifeval.jsonl", "input_data.jsonl", "ifeval_input_data.jsonl"),
     protocols={
-        "qwq": Protocol(
-            prompt="the prompt as it is",
-            extraction="all after the thinking",
-            judge=_JUDGE,
-            metric="strict prompt: the share of prompts all of whose instructions are followed",
-            source=QWQ_SOURCE,
-            arguments=_ARGUMENTS,
-            read=instruction_row,
-        ),
-        "official": Protocol(
-            prompt="the prompt as it is",
-            extraction="all after the thinking",
-            judge=_JUDGE,
-            metric="strict prompt, greedy",
-            source="arXiv:2311.07911",
-            sampling=GREEDY,
-            arguments=_ARGUMENTS,
-            read=instruction_row,
+        "qwq": _QWQ,
+        "official": replace(
+            _QWQ, metric="strict prompt, greedy", source="arXiv:2311.07911", sampling=GREEDY
         ),
     },
     measures=(

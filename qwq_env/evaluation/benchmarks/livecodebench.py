@@ -7,17 +7,21 @@ repository names their tests and does not hold them, so the rows are LiveCodeBen
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
-from qwq_env.envs.code_rows import code_row
-from qwq_env.evaluation.benchmarks.math_answers import BARE
-from qwq_env.evaluation.benchmarks.protocol import QWQ_SOURCE, Benchmark, Hub, Protocol
+from qwq_env.evaluation.benchmarks.programs import PROGRAM
+from qwq_env.evaluation.benchmarks.protocol import Benchmark, Hub
 from qwq_env.task import Task
 
 _FIRST, _LAST = "2024-08-01", "2025-02-01"
-_PROMPT: Final = "the problem and its starter code; the program is handed in whole, in one block"
-_EXTRACTION: Final = "the last Python block after the thinking"
-_JUDGE: Final = "qwq/CodeTool-v0: public and private tests, all of them, in the sandbox"
+_QWQ: Final = replace(
+    PROGRAM,
+    prompt="the problem and its starter code; the program is handed in whole, in one block",
+    judge="qwq/CodeTool-v0: public and private tests, all of them, in the sandbox",
+    metric="avg@8: the mean over 8 samples a problem",
+    samples=8,
+)
 
 
 def in_window(row: Mapping[str, Any]) -> bool:
@@ -47,25 +51,9 @@ LIVECODEBENCH: Final = Benchmark(
     files=("test*.jsonl",),
     keep=in_window,
     protocols={
-        "qwq": Protocol(
-            prompt=_PROMPT,
-            extraction=_EXTRACTION,
-            judge=_JUDGE,
-            metric="avg@8: the mean over 8 samples a problem",
-            source=QWQ_SOURCE,
-            samples=8,
-            arguments=BARE,
-            read=code_row,
-        ),
-        "official": Protocol(
-            prompt=_PROMPT,
-            extraction=_EXTRACTION,
-            judge=_JUDGE,
-            metric="pass@1 over 10 samples",
-            source="arXiv:2403.07974",
-            samples=10,
-            arguments=BARE,
-            read=code_row,
+        "qwq": _QWQ,
+        "official": replace(
+            _QWQ, metric="pass@1 over 10 samples", source="arXiv:2403.07974", samples=10
         ),
     },
     group=_difficulty,

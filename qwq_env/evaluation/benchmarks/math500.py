@@ -3,16 +3,12 @@ et al. 2023, arXiv:2305.20050."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
-from qwq_env.envs.arithmetic import INSTRUCTION
-from qwq_env.envs.math import math_row
-from qwq_env.evaluation.benchmarks.math_answers import BARE, box_vote
-from qwq_env.evaluation.benchmarks.protocol import GREEDY, QWQ_SOURCE, Benchmark, Hub, Protocol
+from qwq_env.evaluation.benchmarks.math_answers import MATH, box_vote
+from qwq_env.evaluation.benchmarks.protocol import GREEDY, Benchmark, Hub
 from qwq_env.task import Task
-
-_PROMPT: Final = f"the problem, then {INSTRUCTION.strip()!r}"
-_JUDGE: Final = "qwq/MathTool-v0: equal as mathematics"
 
 
 def _subject(task: Task) -> str:
@@ -29,24 +25,12 @@ MATH500: Final = Benchmark(
     forms={"openai/prm800k": ("problem", "answer")},
     files=("test.jsonl", "math500*", "MATH-500*"),
     protocols={
-        "qwq": Protocol(
-            prompt=_PROMPT,
-            extraction="the last box after the thinking",
-            judge=_JUDGE,
-            metric="the share of right answers; QwQ publishes none, its sampling is taken",
-            source=QWQ_SOURCE,
-            arguments=BARE,
-            read=math_row,
-        ),
-        "official": Protocol(
-            prompt=_PROMPT,
-            extraction="the last box after the thinking",
-            judge=_JUDGE,
+        "qwq": MATH,
+        "official": replace(
+            MATH,
             metric="the share of right answers, greedy",
             source="arXiv:2305.20050",
             sampling=GREEDY,
-            arguments=BARE,
-            read=math_row,
         ),
     },
     vote=box_vote,

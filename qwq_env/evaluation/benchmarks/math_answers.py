@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from fractions import Fraction
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
+from qwq_env.envs.arithmetic import INSTRUCTION
+from qwq_env.envs.math import math_row
+from qwq_env.evaluation.benchmarks.protocol import BARE, QWQ_SOURCE, Protocol
 from qwq_env.grading.answer import last_boxed
 from qwq_env.grading.math import MathGrader
 from qwq_env.grading.math.latex import canonical
@@ -14,10 +16,18 @@ from qwq_env.grading.math.parity import qwq_answer, qwq_same_number
 from qwq_env.grading.score import Score
 from qwq_env.rubric import Component, FinalTurn
 
-BARE: Final[Mapping[str, Any]] = {"tools": ()}
-"""Arguments of an environment in which the model has no tools, as in published figures."""
+MATH: Final = Protocol(
+    prompt=f"the problem, then {INSTRUCTION.strip()!r}",
+    extraction="the last box after the thinking",
+    judge="qwq/MathTool-v0: equal as mathematics",
+    metric="the share of right answers; QwQ publishes none, its sampling is taken",
+    source=QWQ_SOURCE,
+    arguments=BARE,
+    read=math_row,
+)
+"""What protocols of mathematics share; each says what differs."""
 
-MATH_JUDGE: Final = "qwq/MathTool-v0: equal as mathematics; QwQ's own comparison beside it"
+BESIDE_QWQ: Final = f"{MATH.judge}; QwQ's own comparison beside it"
 
 
 async def qwq_judged(final: FinalTurn) -> Score:

@@ -19,6 +19,8 @@ QWQ_SAMPLING: Final = Sampling(temperature=0.6, top_p=0.95, top_k=40)
 GREEDY: Final = Sampling(temperature=0.0)
 QWQ_TOKENS: Final = 32_768
 QWQ_SOURCE: Final = "QwenLM/QwQ, eval/ (2025-03)"
+BARE: Final[Mapping[str, Any]] = {"tools": ()}
+"""Arguments of an environment in which the model has no tools, as in published figures."""
 
 
 class Hub(NamedTuple):

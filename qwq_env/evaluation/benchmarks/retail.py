@@ -6,14 +6,19 @@ message and nobody answers, so figures are not those of its leaderboard.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from qwq_env.evaluation.benchmarks.protocol import GREEDY, QWQ_SOURCE, Benchmark, Protocol
 
-_PROMPT: Final = "the shop's policy; the customer's notes at once, and no simulated customer"
-_EXTRACTION: Final = "the records at the end, and what the model's answers say"
-_JUDGE: Final = "qwq/Retail-v0: the records as the gold actions leave them, and what had to be said"
-_ARGUMENTS: Final = {"split": "base"}
+_QWQ: Final = Protocol(
+    prompt="the shop's policy; the customer's notes at once, and no simulated customer",
+    extraction="the records at the end, and what the model's answers say",
+    judge="qwq/Retail-v0: the records as the gold actions leave them, and what had to be said",
+    metric="the share of tasks; QwQ publishes none, its sampling is taken",
+    source=QWQ_SOURCE,
+    arguments={"split": "base"},
+)
 
 RETAIL: Final = Benchmark(
     name="retail",
@@ -23,23 +28,13 @@ RETAIL: Final = Benchmark(
     home="https://github.com/sierra-research/tau2-bench (data/tau2/domains/retail)",
     files=("tasks.json", "db.json"),
     protocols={
-        "qwq": Protocol(
-            prompt=_PROMPT,
-            extraction=_EXTRACTION,
-            judge=_JUDGE,
-            metric="the share of tasks; QwQ publishes none, its sampling is taken",
-            source=QWQ_SOURCE,
-            arguments=_ARGUMENTS,
-        ),
-        "official": Protocol(
-            prompt=_PROMPT,
-            extraction=_EXTRACTION,
-            judge=_JUDGE,
+        "qwq": _QWQ,
+        "official": replace(
+            _QWQ,
             metric="the share of tasks over 4 samples, greedy",
             source="arXiv:2506.07982",
             samples=4,
             sampling=GREEDY,
-            arguments=_ARGUMENTS,
         ),
     },
 )
