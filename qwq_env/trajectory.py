@@ -4,19 +4,58 @@
 mask 1 exactly on the ids that the policy sampled, with the log-probability they were drawn
 with; mask 0 and log-probability 0.0 on what the environment wrote. Nothing in `ids` was ever
 rendered twice, so what is trained on is what was sampled.
+
+The stored row (`to_json`), schema 2, is one JSON object. What a table of episodes shows comes
+first, so that it can be read without the rest; a key whose value is its default is left out.
+
+| key | value |
+| --- | --- |
+| `schema` | 2 |
+| what the writer added | such as `phase` (`cold`, `grpo`, `trained`, `greedy`) and `step` |
+| `task_id`, `episode`, `seed` | see `Trajectory` |
+| `environment` | the id or class of the environment; of a mixture the member's name |
+| `outcome` | `{"kind", "reason", "detail"}` |
+| `reward`, `right`, `scores` | null where lost or undecided |
+| `reasons` | why each component was what it was: `{name: [reason, detail, extracted]}` |
+| `counts`, `turns`, `tool_calls`, `attempts`, `tokens`, `weight_version` | see `Trajectory` |
+| `seconds` | wall seconds by phase: `model`, `tools`, `grading`, `waiting`, `user` |
+| `prompt_length`, `length` | ids of the prompt, and all ids of the last row |
+| `transcript` | the text: blocks `[by, [[kind, text, {...}], ...]]`, see `qwq_env.segments` |
+| `answer`, `reference`, `messages` | see `Trajectory` |
+| `spans` | `[[tokens, author], ...]` one behind the other |
+| `ids`, `logprobs`, `mask` | columns, see `qwq_env.columns`; log-probabilities of sampled ids only |
+| `earlier` | rows before the last, each `{"ids", "prompt_length", "logprobs", "mask"}` |
+
+Rows without a schema (version 1) hold lists of numbers and no text; they are read as well.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from itertools import compress
+from operator import not_
+from typing import Any, Final, NamedTuple
 
 from qwq_env.checks import is_number
+from qwq_env.columns import (
+    pack_floats,
+    pack_ids,
+    pack_mask,
+    unpack_floats,
+    unpack_ids,
+    unpack_mask,
+)  # fmt: skip
 from qwq_env.episode import Author
 from qwq_env.errors import brief
 from qwq_env.outcome import Outcome
+from qwq_env.segments import Block
+
+SCHEMA: Final = 2
+"""The version of the stored row."""
+HEAD_ENDS: Final = "transcript"
+"""The first key behind what a table shows."""
 
 
 class Span(NamedTuple):
@@ -61,6 +100,11 @@ class PhaseSeconds(NamedTuple):
     waiting: float = 0.0
     user: float = 0.0
 
+    @classmethod
+    def rounded(cls, *seconds: float) -> PhaseSeconds:
+        """Return whole microseconds: no clock here is better, and rows are shorter."""
+        return cls(*(round(second, 6) for second in seconds))
+
 
 @dataclass(frozen=True, slots=True)
 class Trajectory:
@@ -73,7 +117,11 @@ class Trajectory:
     what the rubric says of it (`Rubric.right`), None where nobody asked it; see `is_right`.
 
     `weight_version` is the trainer's step of the weights that sampled its first turn, None where
-    no trainer said (`Policy.weights_pushed`).
+    no trainer said (`Policy.weights_pushed`). `environment` is the id or the class of what it was
+    played in, of a mixture the member's name.
+
+    `transcript` is its text (`qwq_env.segments`). `reasons` are each component's reason, detail,
+    and what the grader took for the answer.
 
     An episode over a chat interface has `messages` and no ids.
 
@@ -104,6 +152,9 @@ class Trajectory:
     tokens: Mapping[str, int] = field(default_factory=dict)
     right: bool | None = None
     weight_version: int | None = None
+    environment: str = ""
+    transcript: list[Block] = field(default_factory=list)
+    reasons: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def is_right(self) -> bool:
@@ -132,21 +183,36 @@ class Trajectory:
         """See `TrainingRow`."""
         return self.last_row.completion_ids
 
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON object that `from_json` reads back to an equal trajectory."""
-        # `asdict` would copy token after token.
-        value = {name: _copy(getattr(self, name)) for name in self.__dataclass_fields__}
-        value["outcome"] = self.outcome.to_json()
-        value["spans"] = [list(span) for span in self.spans]
-        value["seconds"] = self.seconds._asdict()
-        return value
+    def to_json(self, *, whole: bool = True) -> dict[str, Any]:
+        """Return a JSON object that `from_json` reads back to an equal trajectory.
+
+        Without `whole` it has neither text nor tokens: what a table shows, and no more.
+        """
+        head = {name: getattr(self, name) for name in _HEAD}
+        head = {n: v for n, v in head.items() if n not in _DEFAULTS or v != _DEFAULTS[n]}
+        head["outcome"] = {name: text for name, text in self.outcome.to_json().items() if text}
+        seconds = {name: second for name, second in self.seconds._asdict().items() if second}
+        row = {"schema": SCHEMA, **head, "seconds": seconds, "length": len(self.ids)}
+        tail: dict[str, Any] = {HEAD_ENDS: []}
+        if whole:
+            tail = {HEAD_ENDS: [block.to_json() for block in self.transcript]}
+            tail |= {"answer": self.answer, "reference": self.reference}
+            tail |= {"messages": list(self.messages)} if self.messages else {}
+            tail |= {"spans": _lengths(self.spans), **_columns(self.last_row)}
+            earlier = [{"prompt_length": r.prompt_length, **_columns(r)} for r in self.earlier]
+            tail |= {"earlier": earlier} if earlier else {}
+        return {**row, **tail}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Trajectory:
         """Read what `to_json` wrote; keys that it does not know are left out.
 
         A score that is no finite number is undecided, and a reward that is none makes it lost.
+        Raises `ValueError`, `KeyError` or `TypeError` for what is no such row.
         """
+        version = value.get("schema", 1)
+        if not isinstance(version, int) or not 1 <= version <= SCHEMA:
+            raise ValueError(f"schema {brief(version)}; expected {SCHEMA} at most: another version")
         known = {name: value[name] for name in cls.__dataclass_fields__ if name in value}
         known["outcome"] = Outcome.from_json(value["outcome"])
         if (reward := known.get("reward")) is not None and not _is_finite(reward):
@@ -154,18 +220,73 @@ class Trajectory:
             known["reward"] = None
         scores = known.get("scores") or {}
         known["scores"] = {n: score if _is_finite(score) else None for n, score in scores.items()}
-        known["spans"] = [Span(*span) for span in value["spans"]]
         known["seconds"] = PhaseSeconds(**value["seconds"])
-        known["earlier"] = [TrainingRow(*row) for row in value.get("earlier", ())]
+        known["spans"] = _spans(value.get("spans", ()))
+        known["transcript"] = [Block.from_json(block) for block in value.get("transcript", ())]
+        known |= _row_of(value)._asdict()
+        known["earlier"] = [
+            _row_of(row) if isinstance(row, Mapping) else TrainingRow(*row)
+            for row in value.get("earlier", ())
+        ]
         return cls(**known)
+
+
+_HEAD: Final = (
+    "task_id", "episode", "seed", "environment", "outcome", "reward", "right", "scores", "reasons",
+    "counts", "turns", "tool_calls", "attempts", "tokens", "weight_version", "prompt_length",
+)  # fmt: skip
+_DEFAULTS: Final = {
+    each.name: each.default if each.default_factory is MISSING else each.default_factory()
+    for each in fields(Trajectory)
+    if each.default is not MISSING or each.default_factory is not MISSING
+}
+
+
+def _columns(row: TrainingRow) -> dict[str, Any]:
+    mask, logprobs = row.mask, row.logprobs
+    packed_mask = pack_mask(mask)
+    # Columns that no policy of ours makes stay lists: a mask of other numbers, unpaired lengths.
+    if not isinstance(packed_mask, str) or len(mask) != len(logprobs):
+        return {"ids": pack_ids(row.ids), "logprobs": list(logprobs), "mask": list(mask)}
+    if any(compress(logprobs, map(not_, mask))):
+        return {"ids": pack_ids(row.ids), "logprobs": list(logprobs), "mask": packed_mask}
+    sampled = pack_floats([*compress(logprobs, mask)])
+    return {"ids": pack_ids(row.ids), "logprobs": sampled, "mask": packed_mask}
+
+
+def _row_of(value: Mapping[str, Any]) -> TrainingRow:
+    """Read a row's columns: texts are packed, lists are as they are."""
+    mask, logprobs = value.get("mask", []), value.get("logprobs", [])
+    mask = unpack_mask(mask) if isinstance(mask, str) else list(mask)
+    if isinstance(logprobs, str):
+        sampled = unpack_floats(logprobs)
+        if len(sampled) != sum(mask):
+            raise ValueError(f"{len(sampled)} log-probabilities for {sum(mask)} sampled ids")
+        drawn = iter(sampled)
+        logprobs = [next(drawn) if one else 0.0 for one in mask]
+    ids = value.get("ids", [])
+    ids = unpack_ids(ids) if isinstance(ids, str) else list(ids)
+    return TrainingRow(ids, value["prompt_length"], mask, list(logprobs))
+
+
+def _lengths(spans: Sequence[Span]) -> list[list[Any]]:
+    """Return spans by their lengths, where each begins at the end of the one before."""
+    ends = [0, *(span.end for span in spans)]
+    if any(span.start != end for span, end in zip(spans, ends, strict=False)):
+        return [list(span) for span in spans]
+    return [[span.end - span.start, span.author] for span in spans]
+
+
+def _spans(stored: Sequence[Sequence[Any]]) -> list[Span]:
+    spans: list[Span] = []
+    for span in stored:
+        if len(span) == 3:
+            spans.append(Span(*span))
+        else:
+            start = spans[-1].end if spans else 0
+            spans.append(Span(start, start + span[0], span[1]))
+    return spans
 
 
 def _is_finite(value: object) -> bool:
     return is_number(value) and math.isfinite(value)  # type: ignore[arg-type]
-
-
-def _copy(value: Any) -> Any:
-    """Return a copy such that what is added to or taken from the one is not so in the other."""
-    if isinstance(value, Mapping):
-        return dict(value)
-    return value.copy() if type(value) is list else value

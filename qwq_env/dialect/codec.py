@@ -10,6 +10,7 @@ white space, which no markup does. The unknown token is none either.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -72,6 +73,8 @@ class TokenCodec:
         self._known_long: OrderedDict[tuple[int, str], list[int]] = OrderedDict()
         self.eos_token_id: int | None = tokenizer.eos_token_id
         self.pad_token_id: int | None = tokenizer.pad_token_id
+        self._anchor: list[int] | None = None
+        self._anchor_text = ""
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of foreign text: control tokens spelled out in it stay letters."""
@@ -81,6 +84,24 @@ class TokenCodec:
         """Return the text of `ids`, control tokens included."""
         text: str = self._backend.decode(list(ids), skip_special_tokens=False)
         return text
+
+    def token_bytes(self, token: int) -> bytes:
+        """Return what one token writes in the middle of a text; some write a part of a letter."""
+        if self._anchor is None:
+            # SentencePiece's decoders take a space from the first word of a text.
+            self._anchor = (self.encode("a") or [token])[:1]
+            self._anchor_text = self.decode(self._anchor)
+        text = self.decode([*self._anchor, token])
+        text = text.removeprefix(self._anchor_text)
+        if "\ufffd" not in text:
+            return text.encode("utf-8", "surrogatepass")
+        piece = self._backend.id_to_token(token) or ""
+        if byte := re.fullmatch(r"<0x([0-9A-Fa-f]{2})>", piece):
+            return bytes([int(byte[1], 16)])
+        letters = byte_letters()
+        if piece and all(letter in letters for letter in piece):
+            return bytes(letters[letter] for letter in piece)
+        return text.encode()
 
     def encode_pieces(self, pieces: Sequence[Piece]) -> list[int]:
         """Return the ids of rendered pieces.
@@ -173,6 +194,15 @@ class TokenCodec:
             return [i for i in ids if i not in self._control_set]
         rest = self._read.continued
         return self._encode(encoder, text[:middle]) + self._encode(rest, text[middle:])
+
+
+@functools.cache
+def byte_letters() -> dict[str, int]:
+    """Return the letters that byte-level vocabularies (GPT-2's) write for bytes, and the bytes."""
+    seen = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    unseen = [byte for byte in range(0x100) if byte not in set(seen)]
+    own = {chr(byte): byte for byte in seen}
+    return own | {chr(0x100 + number): byte for number, byte in enumerate(unseen)}
 
 
 def _strip(text: str, *, left: bool, right: bool) -> str:

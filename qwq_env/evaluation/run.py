@@ -127,7 +127,7 @@ def run_evaluation(
     assert size is not None
     keeps = journal or folder.journal.exists()
     with (
-        EpisodeStore(folder.episodes) as store,
+        EpisodeStore(folder.episodes, player.codec) as store,
         Journal(folder.journal) if keeps else nullcontext() as kept,
     ):
         played = store.played()

@@ -17,7 +17,8 @@ class Score:
     `value` is the reward, 0.0 for wrong and 1.0 for right (graders with partial credit give what
     lies between), or None when the grader could not decide. `reason` is a short stable identifier
     to count by (`equal`, `different`, `no_answer`, `timeout`, `too_complex`, `infra`, ...);
-    `detail` is for a person and may change from release to release.
+    `detail` is for a person and may change from release to release, and so is `extracted`: what the
+    grader took for the answer, where it had to look for one.
 
         score = await grader.grade(gold="1/2", answer="0.5")
         if score.decided:
@@ -27,6 +28,7 @@ class Score:
     value: float | None
     reason: str
     detail: str = ""
+    extracted: str = ""
 
     @classmethod
     def right(cls, reason: str = "equal", detail: str = "") -> "Score":

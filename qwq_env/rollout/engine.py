@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from qwq_env.chat_model import ChatModel
 from qwq_env.checks import check_positive, check_whole
+from qwq_env.dialect.base import text_of
 from qwq_env.dialect.codec import TokenCodec
 from qwq_env.env import ToolEnv
 from qwq_env.episode import Episode, render_prompt
@@ -25,6 +26,7 @@ from qwq_env.outcome import Outcome
 from qwq_env.rollout.chat import ChatPlayer
 from qwq_env.rollout.play import Player, PlaySettings, TurnEnds, check_thinking
 from qwq_env.rollout.policy import Policy
+from qwq_env.segments import opening_block
 from qwq_env.task import Task
 from qwq_env.toolbox import close_abandoned
 from qwq_env.trajectory import PhaseSeconds, Span, Trajectory
@@ -175,9 +177,8 @@ class Engine:
                 if journal is not None:
                     journal.fail(episode, attempts, failures[-1])
                 continue
-            if attempts == 1:
-                return trajectory
-            return replace(trajectory, episode=episode, attempts=attempts)
+            environment = _environment(self.env, assignment.task)
+            return replace(trajectory, episode=episode, attempts=attempts, environment=environment)
         lost = Outcome.lost("infrastructure", failures[-1])
         return self._unplayed(assignment, lost, waited, len(failures))
 
@@ -197,7 +198,7 @@ class Engine:
                 deadline=deadline, waited=waited,
             ).play()  # fmt: skip
         trajectory = await ChatPlayer(episode, name, seed, policy, settings, deadline).play()
-        return replace(trajectory, seconds=trajectory.seconds._replace(waiting=waited))
+        return replace(trajectory, seconds=trajectory.seconds._replace(waiting=round(waited, 6)))
 
     async def _keep(self, episode: Episode, journal: AttemptJournal) -> None:
         try:
@@ -225,8 +226,21 @@ class Engine:
             reward=None,
             reference=assignment.task.answer,
             attempts=attempts,
-            seconds=PhaseSeconds(waiting=waited),
+            seconds=PhaseSeconds.rounded(0.0, 0.0, 0.0, waited),
+            environment=_environment(self.env, assignment.task),
+            transcript=[
+                opening_block(
+                    text_of(prompt), assignment.task.conversation(self.env.settings.system_prompt)
+                )
+            ],
         )
+
+
+def _environment(env: ToolEnv, task: Task) -> str:
+    """Return the name of the mixture's member that `task` is of, or the environment's own."""
+    if member := task.metadata.get("environment"):
+        return str(member)
+    return env.spec.id if env.spec is not None else type(env).__name__
 
 
 def _found(assignment: Assignment, played: Mapping[str, Trajectory]) -> Trajectory | None:

@@ -13,7 +13,7 @@ import time
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from qwq_env.chat_model import Sampling
 from qwq_env.checks import check_whole
@@ -22,10 +22,12 @@ from qwq_env.dialect.chatml import END_THINK
 from qwq_env.dialect.codec import TokenCodec
 from qwq_env.episode import Episode, Spender, Step
 from qwq_env.errors import InfrastructureError, UsageError, brief
+from qwq_env.grading.score import Score
 from qwq_env.outcome import Limit
 from qwq_env.rollout.journaled import sampled
 from qwq_env.rollout.policy import Generation, GenerationRequest, Policy
 from qwq_env.rollout.rows import Row, StrippedHistory
+from qwq_env.segments import blocks_of
 from qwq_env.trajectory import PhaseSeconds, Trajectory
 from qwq_env.turn import Turn
 
@@ -271,12 +273,27 @@ def trajectory_of(
         counts=dict(episode.toolbox.counts),
         turns=len(episode.turns),
         tool_calls=episode.tool_calls,
-        seconds=PhaseSeconds(model_seconds, spent.tools, spent.grading, waited, spent.user),
+        seconds=PhaseSeconds.rounded(model_seconds, spent.tools, spent.grading, waited, spent.user),
         earlier=[each.frozen() for each in earlier],
         tokens={str(who): count for who, count in episode.spent.items()},
         right=None if step.reward is None else right,
         weight_version=weight_version,
+        transcript=blocks_of(episode),
+        reasons={name: _reason(score) for name, score in scores.items()},
     )
+
+
+_LONGEST_DETAIL: Final = 2000
+"""Characters kept of what a grader says for a person, and of what it took for the answer."""
+
+
+def _reason(score: Score) -> list[str]:
+    """Return a score's reason, its detail, and what the grader took for the answer."""
+    said = [score.reason, score.detail, score.extracted]
+    kept = [text[:_LONGEST_DETAIL] for text in said]
+    while len(kept) > 1 and not kept[-1]:
+        kept.pop()
+    return kept
 
 
 def tokens_of_prefix(codec: TokenCodec, ids: Sequence[int], text: str, characters: int) -> int:

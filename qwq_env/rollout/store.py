@@ -1,7 +1,9 @@
 """Episodes on disk: one JSON object a line, written as they end, read back to go on.
 
 A run that was killed leaves at most one torn line, which `EpisodeStore` cuts off. What is there
-need not be played again: the same lines begin a batch and go on with it.
+need not be played again: the same lines begin a batch and go on with it. What a line holds stands
+in `qwq_env.trajectory`; the texts that lines share lie beside them, see `Lexicon`. To look at
+episodes, `qwq_env.rollout.stored` reads the same lines without decoding what it does not need.
 
 ```python
 with EpisodeStore("episodes.jsonl") as store:
@@ -14,29 +16,58 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from qwq_env.errors import UsageError, describe_error
 from qwq_env.files.jsonl import read_objects
+from qwq_env.rollout.lexicon import Lexicon, TokenTexts
 from qwq_env.trajectory import Trajectory
 
 
 class EpisodeStore:
     """An append-only JSONL file of trajectories. A context manager."""
 
-    def __init__(self, path: str | Path) -> None:
-        """Open `path`, which need not exist; a torn last line is cut off."""
+    def __init__(self, path: str | Path, tokens: TokenTexts | None = None) -> None:
+        """Open `path`, which need not exist; a torn last line is cut off.
+
+        With `tokens`, such as the `TokenCodec`, the text of each token that occurs is stored too.
+        """
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         _cut_torn_line(self.path)
+        self._tokens = tokens
+        self._lexicon = Lexicon.beside(self.path)
+        _cut_torn_line(self._lexicon.path)
         # A chat server may send half of a surrogate pair; written out, it is JSON's own escape.
         self._file = self.path.open("a", encoding="utf-8", errors="backslashreplace")
+        self._shared: TextIO | None = None
 
-    def append(self, trajectory: Trajectory, **extra: Any) -> None:
-        """Write one trajectory, with further keys such as the step; flushed at once."""
-        row = {**extra, **trajectory.to_json()}
-        self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    def append(self, trajectory: Trajectory, *, whole: bool = True, **extra: Any) -> None:
+        """Write one trajectory, with further keys such as the step; flushed at once.
+
+        Without `whole` its numbers alone are kept: neither text nor tokens.
+        """
+        row = trajectory.to_json(whole=whole)
+        if whole:
+            self._share(trajectory, row)
+        # What further keys a row has comes first, where a reader looks for them.
+        self._file.write(_line({"schema": row.pop("schema"), **extra, **row}))
         self._file.flush()
+
+    def _share(self, trajectory: Trajectory, row: dict[str, Any]) -> None:
+        """Write what later rows need not say again; before the row, which refers to it."""
+        lines = [_line({"text": text}) for text in self._lexicon.share(row)]
+        if self._tokens is not None:
+            for each in trajectory.rows:
+                if new := self._lexicon.learn_tokens(each.ids, self._tokens):
+                    lines.append(_line({"tokens": new}))
+        if not lines:
+            return
+        if self._shared is None:
+            path = self._lexicon.path
+            self._shared = path.open("a", encoding="utf-8", errors="backslashreplace")
+        self._shared.writelines(lines)
+        self._shared.flush()
 
     def played(self, **extra: Any) -> dict[str, Trajectory]:
         """Return what need not be played again, by the episode's name, for `Engine.run`.
@@ -48,13 +79,15 @@ class EpisodeStore:
         found: dict[str, Trajectory] = {}
         for number, row in read_objects(self.path, constants=True):
             if all(row.get(key) == value for key, value in extra.items()):
-                trajectory = _trajectory(self.path, number, row)
+                trajectory = _trajectory(self.path, number, row, self._lexicon)
                 found[trajectory.episode] = trajectory
         return {name: t for name, t in found.items() if not t.outcome.failed}
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the files."""
         self._file.close()
+        if self._shared is not None:
+            self._shared.close()
 
     def __enter__(self) -> EpisodeStore:
         return self
@@ -65,16 +98,26 @@ class EpisodeStore:
 
 def read_episodes(path: str | Path) -> Iterator[Trajectory]:
     """Read a file of trajectories. Raises `UsageError` naming the line of a bad row."""
+    lexicon = Lexicon.beside(Path(path))
     for number, row in read_objects(Path(path), constants=True):
-        yield _trajectory(path, number, row)
+        yield _trajectory(path, number, row, lexicon)
 
 
-def _trajectory(path: str | Path, number: int, row: Mapping[str, Any]) -> Trajectory:
+def _trajectory(
+    path: str | Path, number: int, row: Mapping[str, Any], lexicon: Lexicon
+) -> Trajectory:
     try:
+        lexicon.restore(row)
         return Trajectory.from_json(row)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         reason = describe_error(error)
         raise UsageError(f"{path}:{number}: not an episode: {reason}") from None
+
+
+def _line(value: Mapping[str, Any]) -> str:
+    # A dialect of a user's own may put anything into a call: its text is better than no episode.
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+    return text + "\n"
 
 
 def _cut_torn_line(path: Path) -> None:

@@ -190,7 +190,7 @@ class Run:
             self._phase(
                 f"evaluate_{name}", f"evaluate {name}", size // self.world, "episodes"
             ) as phase,
-            EpisodeStore(self.folder.episodes) as store,
+            EpisodeStore(self.folder.episodes, codec) as store,
         ):
             played = store.played(phase=name)
             phase.advance(len(played))
@@ -245,7 +245,7 @@ class Run:
         steps, servers = self.recipe.grpo.steps, self._servers
         with (
             self._phase("grpo", "GRPO", steps, "steps") as phase,
-            EpisodeStore(self.folder.episodes) as store,
+            EpisodeStore(self.folder.episodes, TokenCodec(tokenizer)) as store,
         ):
             phase.advance(begin)
             rollouts = self._rollouts(tokenizer, store)

@@ -1,0 +1,104 @@
+"""What the rows of a file of episodes share: the text of each token, and openings that come again.
+
+Beside `episodes.jsonl` stands `episodes.texts`, one JSON object a line, only ever added to:
+
+```
+{"tokens": {"1782": " the", "147": [226, 136]}}      a token's text; its bytes where it is no text
+{"text": ["9f86d081884c", "# Tools\\n\\nYou may ..."]}   a long stretch of an opening, by its digest
+```
+
+So a row shows its tokens one by one without a tokenizer, and the tools' description is not written
+again with each episode. Only tokens that occurred are in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from qwq_env.errors import UsageError
+from qwq_env.files.jsonl import read_object
+
+_SHARED_FROM: Final = 120
+"""Characters of a stretch that is worth a line of its own."""
+
+
+class TokenTexts(Protocol):
+    """Who knows the bytes of a token, such as a `TokenCodec`."""
+
+    def token_bytes(self, token: int) -> bytes:
+        """Return what one token writes."""
+
+
+class Lexicon:
+    """The shared texts of one file of episodes, to read and to add to."""
+
+    def __init__(self, path: Path) -> None:
+        """Read `path`, which need not exist; a line that cannot be read is left out."""
+        self.path = path
+        self.tokens: dict[int, bytes] = {}
+        self.texts: dict[str, str] = {}
+        if path.exists():
+            with path.open("rb") as lines:
+                for line in lines:
+                    self._read(line)
+
+    @classmethod
+    def beside(cls, episodes: Path) -> Lexicon:
+        """Return that of a file of episodes."""
+        return cls(episodes.with_suffix(".texts"))
+
+    def _read(self, line: bytes) -> None:
+        try:
+            entry = read_object(line, constants=True)
+            for token, text in entry.get("tokens", {}).items():
+                self.tokens[int(token)] = text.encode() if isinstance(text, str) else bytes(text)
+            if "text" in entry:
+                key, text = entry["text"]
+                self.texts[key] = text
+        except (UsageError, ValueError, TypeError, AttributeError):
+            return
+
+    def learn_tokens(self, ids: Iterable[int], known: TokenTexts) -> dict[str, Any]:
+        """Take in the texts of tokens that are new; return what to write of them, if any."""
+        new = set(ids) - self.tokens.keys()
+        for token in new:
+            self.tokens[token] = known.token_bytes(token)
+        return {str(token): _text(self.tokens[token]) for token in sorted(new)}
+
+    def restore(self, row: Mapping[str, Any]) -> None:
+        """Put the shared texts back into the transcript of `row`; one that is not there is empty.
+
+        Raises `ValueError`, `TypeError` or `IndexError` for what is no transcript.
+        """
+        for _, segments in row.get("transcript", ())[:1]:
+            for segment in segments:
+                if isinstance(segment[1], dict):
+                    segment[1] = self.texts.get(segment[1].get("text", ""), "")
+
+    def share(self, row: dict[str, Any]) -> list[list[str]]:
+        """Put digests for the long stretches of the opening of `row`; return what is new of them."""
+        new = []
+        for by, segments in row.get("transcript", ())[:1]:
+            for segment in segments if by == "task" else ():
+                kind, text = segment[:2]
+                if kind in ("system", "markup") and len(text) >= _SHARED_FROM:
+                    key = _digest(text)
+                    if key not in self.texts:
+                        self.texts[key] = text
+                        new.append([key, text])
+                    segment[1] = {"text": key}
+        return new
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
+
+
+def _text(written: bytes) -> str | list[int]:
+    try:
+        return written.decode()
+    except UnicodeDecodeError:
+        return list(written)

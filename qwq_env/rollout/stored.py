@@ -1,0 +1,370 @@
+"""Stored episodes, to look at: a run's table at once, the text and the tokens of one when asked.
+
+```python
+run = StoredRun.open("runs/tiny")
+worst = sorted(run.episodes(step=40), key=lambda e: (e.reward is None, e.reward))[:5]
+for segment in worst[0].segments:
+    print(segment.kind, segment.text)
+```
+
+Neither a tokenizer nor torch is needed. A run that is going on can be read: what is not yet whole
+is left out. Rows that are damaged, or of a version that is not known, are named in `run.damaged`
+and passed over.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from qwq_env.errors import UsageError, brief, describe_error
+from qwq_env.files.jsonl import read_object
+from qwq_env.outcome import Outcome
+from qwq_env.rollout.advantages import advantages_of
+from qwq_env.rollout.lexicon import Lexicon
+from qwq_env.rollout.placed import PlacedSegment, placed_segments
+from qwq_env.trajectory import HEAD_ENDS, SCHEMA, PhaseSeconds, Trajectory
+
+_TAIL: Final = f',"{HEAD_ENDS}":'.encode()
+_BROKEN: Final = (ValueError, KeyError, TypeError, AttributeError, IndexError)
+
+
+class Damaged(NamedTuple):
+    """A row that was passed over: where it stands, and what is wrong with it."""
+
+    file: Path
+    line: int
+    reason: str
+
+
+class ScoredComponent(NamedTuple):
+    """A component of the reward; `value` is None where undecided.
+
+    `reason` is a stable identifier, `detail` for a person, `extracted` what the grader took for the
+    answer; each is empty where nobody said.
+    """
+
+    name: str
+    value: float | None
+    reason: str = ""
+    detail: str = ""
+    extracted: str = ""
+
+
+class StoredToken(NamedTuple):
+    """A token of a row. `text` is None where it is not known; half a letter is `<E2><82>`.
+
+    `logprob` is None where the policy did not sample it.
+    """
+
+    id: int
+    text: str | None
+    sampled: bool
+    logprob: float | None
+
+
+@dataclass(eq=False)
+class StoredEpisode:
+    """One row. What a table shows is there; the rest is read from the file when it is asked for.
+
+    `advantage` is what GRPO made of the reward in its group; None where that is not known.
+    """
+
+    file: Path
+    line: int
+    head: Mapping[str, Any]
+    place: tuple[int, int] = field(repr=False)
+    lexicon: Lexicon = field(repr=False)
+    advantage: float | None = None
+
+    @property
+    def phase(self) -> str:
+        """Such as `cold`, `grpo`, `trained`, `greedy`; empty for an evaluation."""
+        return str(self.head.get("phase") or "")
+
+    @property
+    def step(self) -> int | None:
+        """The training step it was played for."""
+        step = self.head.get("step")
+        return step if isinstance(step, int) else None
+
+    @property
+    def task(self) -> str:
+        """The task's id."""
+        return str(self.head["task_id"])
+
+    @property
+    def name(self) -> str:
+        """The episode's name, one in its phase."""
+        return str(self.head["episode"])
+
+    @property
+    def environment(self) -> str:
+        """The environment's id or class; of a mixture the member's name."""
+        return str(self.head.get("environment") or "")
+
+    @property
+    def reward(self) -> float | None:
+        """None for an episode that was lost."""
+        reward = self.head.get("reward")
+        return None if reward is None else float(reward)
+
+    @property
+    def outcome(self) -> Outcome:
+        """How it ended."""
+        return Outcome.from_json(self.head["outcome"])
+
+    @property
+    def failure(self) -> str:
+        """`reason` of an outcome that is not an answer (`tokens`, `infrastructure`, ...), else ""."""
+        outcome = self.outcome
+        return "" if outcome.reason == "answered" else outcome.reason
+
+    @property
+    def components(self) -> list[ScoredComponent]:
+        """Why the reward was what it was."""
+        reasons = self.head.get("reasons") or {}
+        scores = (self.head.get("scores") or {}).items()
+        return [ScoredComponent(name, value, *reasons.get(name, ())[:3]) for name, value in scores]
+
+    @property
+    def seconds(self) -> PhaseSeconds:
+        """Wall seconds by phase: model, tools, grading, waiting, user."""
+        return PhaseSeconds(**self.head.get("seconds", {}))
+
+    @property
+    def tokens(self) -> Mapping[str, int]:
+        """Tokens after the prompt by who wrote them: policy, tool, user."""
+        return self.head.get("tokens") or {}
+
+    @property
+    def weight_version(self) -> int | None:
+        """The trainer's step of the weights that sampled its first turn."""
+        return self.head.get("weight_version")
+
+    @cached_property
+    def trajectory(self) -> Trajectory:
+        """The whole row, decoded. Raises `UsageError` naming the line, if it is damaged."""
+        try:
+            with self.file.open("rb") as file:
+                file.seek(self.place[0])
+                row = read_object(file.read(self.place[1]), constants=True)
+            self.lexicon.restore(row)
+            trajectory = Trajectory.from_json(row)
+        except UsageError as error:
+            raise UsageError(f"{self.file}:{self.line}: {error}") from None
+        except _BROKEN as error:
+            reason = describe_error(error)
+            raise UsageError(f"{self.file}:{self.line}: not an episode: {reason}") from None
+        if trajectory.episode != self.head.get("episode"):
+            raise UsageError(f"{self.file}:{self.line}: was written anew; open the run again")
+        return trajectory
+
+    @property
+    def segments(self) -> list[PlacedSegment]:
+        """Its text in order; see `qwq_env.rollout.placed`."""
+        return placed_segments(self.trajectory, self.lexicon.tokens)
+
+    def row_tokens(self, row: int = -1) -> list[StoredToken]:
+        """Return the tokens of a row of `trajectory.rows`, the prompt's included."""
+        columns = self.trajectory.rows[row]
+        before = columns.prompt_length
+        mask = [0] * before + columns.mask
+        logprobs = [0.0] * before + columns.logprobs
+        known = self.lexicon.tokens
+        return [
+            StoredToken(token, _shown(known.get(token)), bool(one), logprob if one else None)
+            for token, one, logprob in zip(columns.ids, mask, logprobs, strict=False)
+        ]
+
+
+def _shown(written: bytes | None) -> str | None:
+    if written is None:
+        return None
+    try:
+        return written.decode()
+    except UnicodeDecodeError:
+        return "".join(f"<{byte:02X}>" for byte in written)
+
+
+class StoredRun:
+    """A run's folder, an evaluation's, or one file of episodes.
+
+    `kind` says which. `recipe`, `settings` and `summary` are what lies in the folder, `{}` where
+    nothing does; `metrics` the rows of the training steps. `damaged` grows while episodes are read.
+    """
+
+    def __init__(self, path: Path, kind: str, files: Sequence[Path]) -> None:
+        self.path, self.kind, self.files = path, kind, list(files)
+        self.damaged: list[Damaged] = []
+        self._lexicons: dict[Path, Lexicon] = {}
+
+    @classmethod
+    def open(cls, path: str | Path) -> StoredRun:
+        """Open a folder or a file. Raises `UsageError` saying what was found, and what expected."""
+        path = Path(path)
+        if path.is_file():
+            return cls(path, "file", [path])
+        if not path.is_dir():
+            raise UsageError(f"run: no {path}; expected a run's folder or a file of episodes")
+        files = sorted(path.glob("episodes*.jsonl"), key=_rank)
+        if (path / "recipe.yaml").is_file():
+            return cls(path, "run", files)
+        if files:
+            return cls(path, "evaluation", files)
+        if (path / "settings.json").is_file():
+            return cls(path, "evaluation", [])
+        raise UsageError(
+            f"run: {path} {_found(path)}; expected recipe.yaml or episodes.jsonl in it"
+        )
+
+    @property
+    def name(self) -> str:
+        """The folder's name, or the file's."""
+        return self.path.resolve().name
+
+    @cached_property
+    def recipe(self) -> dict[str, Any]:
+        """The recipe as it was run."""
+        import yaml  # noqa: PLC0415 - files of episodes are read without it
+
+        file = self.path / "recipe.yaml"
+        if self.kind != "run":
+            return {}
+        try:
+            recipe = yaml.safe_load(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            raise UsageError(f"{file}: {brief(str(error))}; expected a recipe") from None
+        if not isinstance(recipe, dict):
+            raise UsageError(f"{file}: {brief(recipe)}; expected a recipe")
+        return recipe
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What an evaluation was asked."""
+        return self._json("settings.json")
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """The numbers at the end; nothing while it runs."""
+        return self._json("summary.json")
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """The rows of `metrics.jsonl`; one that is torn or damaged is left out."""
+        file = self.path / "metrics.jsonl"
+        if self.kind == "file" or not file.is_file():
+            return []
+        rows = []
+        with file.open("rb") as lines:
+            for line in lines:
+                try:
+                    rows.append(read_object(line, constants=True))
+                except UsageError:
+                    continue
+        return rows
+
+    def episodes(
+        self, keep: Callable[[Mapping[str, Any]], bool] | None = None, **extra: Any
+    ) -> list[StoredEpisode]:
+        """Return the episodes whose heads `keep` wants and that have these keys, as `step=40`.
+
+        Of several rows of an episode the last one counts. Advantages are those of whole groups,
+        whatever is kept. Raises `UsageError` if there are rows, and none can be read.
+        """
+        self.damaged = []
+        found: dict[tuple[Any, ...], StoredEpisode] = {}
+        for file in self.files:
+            for episode in self._read(file, extra):
+                found[file, episode.phase, episode.step, episode.name] = episode
+        episodes = list(found.values())
+        if not episodes and self.damaged and not extra:
+            first = self.damaged[0]
+            raise UsageError(f"{first.file}:{first.line}: {first.reason}")
+        for episode, advantage in advantages_of(episodes, self.recipe.get("grpo")):
+            episode.advantage = advantage
+        return [each for each in episodes if keep is None or keep(each.head)]
+
+    def _read(self, file: Path, extra: Mapping[str, Any]) -> Iterator[StoredEpisode]:
+        lexicon = self._lexicons[file] = Lexicon.beside(file)
+        offset = 0
+        with file.open("rb", buffering=1 << 20) as lines:
+            for number, line in enumerate(lines, start=1):
+                place = offset, len(line)
+                offset += len(line)
+                if not line.strip() or not line.endswith(b"\n"):
+                    continue  # it is being written
+                try:
+                    head = read_head(line)
+                except UsageError as error:
+                    self.damaged.append(Damaged(file, number, str(error)))
+                    continue
+                if all(head.get(key) == value for key, value in extra.items()):
+                    yield StoredEpisode(file, number, head, place, lexicon)
+
+    def _json(self, name: str) -> dict[str, Any]:
+        file = self.path / name
+        if self.kind == "file" or not file.is_file():
+            return {}
+        try:
+            value = json.loads(file.read_text(encoding="utf-8"))
+        except (ValueError, RecursionError):
+            value = None
+        if not isinstance(value, dict):
+            raise UsageError(f"{file}: damaged; expected a JSON object")
+        return value
+
+
+def read_head(line: bytes) -> dict[str, Any]:
+    """Return what a table shows of a row. Raises `UsageError` saying what is wrong with it."""
+    at = line.find(_TAIL)
+    head = None
+    if at > 0 and line.rstrip().endswith(b"}"):
+        try:
+            head = json.loads(line[:at] + b"}")
+        except ValueError:
+            head = None  # the words stand inside of something else
+    if head is None:
+        # Columns of a row of version 1 would fill the memory.
+        row = read_object(line, constants=True)
+        head = {key: value for key, value in row.items() if key not in _LONG}
+        if isinstance(ids := row.get("ids"), list):
+            head["length"] = len(ids)
+    version = head.get("schema", 1)
+    if not isinstance(version, int) or not 1 <= version <= SCHEMA:
+        raise UsageError(f"schema {brief(version)}; expected {SCHEMA} at most: another version")
+    outcome = head.get("outcome")
+    if not isinstance(outcome, dict) or not {"kind", "reason"} <= outcome.keys():
+        raise UsageError(f"not an episode: outcome {brief(outcome)}; expected kind and reason")
+    for key in ("task_id", "episode"):
+        if not isinstance(head.get(key), str):
+            raise UsageError(f"not an episode: {key} {brief(head.get(key))}; expected a text")
+    reward = head.get("reward")
+    if reward is not None and not isinstance(reward, int | float):
+        raise UsageError(f"not an episode: reward {brief(reward)}; expected a number or null")
+    return head
+
+
+_LONG: Final = frozenset(
+    ("transcript", "ids", "mask", "logprobs", "spans", "earlier", "messages", "answer", "reference")
+)
+
+
+def _rank(file: Path) -> tuple[int, str]:
+    digits = "".join(letter for letter in file.stem if letter.isdigit())
+    return int(digits or 0), file.name
+
+
+def _found(path: Path) -> str:
+    """Say what a folder holds in which no run lies."""
+    inside = sorted(child.parent.name for child in path.glob("*/episodes.jsonl"))
+    if inside:
+        return f"holds runs ({', '.join(inside[:5])}{', ...' if len(inside) > 5 else ''})"
+    names = sorted(child.name for child in path.iterdir())
+    return (
+        f"holds {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}" if names else "is empty"
+    )
