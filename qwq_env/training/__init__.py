@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from qwq_env.training.recipe import dump_recipe as dump_recipe
     from qwq_env.training.recipe import load_recipe as load_recipe
     from qwq_env.training.rollouts import Rollouts as Rollouts
-    from qwq_env.training.rollouts import task_dataset as task_dataset
     from qwq_env.training.run import train as train
     from qwq_env.training.trainer import ToolGRPOTrainer as ToolGRPOTrainer
     from qwq_env.training.transcript import Transcript as Transcript
+    from qwq_env.training.trl_data import task_dataset as task_dataset
     from qwq_env.training.weights.adapter import AdapterWeightSync as AdapterWeightSync
     from qwq_env.training.weights.base import Pushed as Pushed
     from qwq_env.training.weights.base import WeightSync as WeightSync
@@ -24,7 +24,8 @@ else:
     __all__, __getattr__, __dir__ = lazy_exports(
         __name__,
         {
-            "rollouts": "Rollouts task_dataset",
+            "rollouts": "Rollouts",
+            "trl_data": "task_dataset",
             "async_rollouts": "AsyncRollouts",
             "weights.base": "WeightSync Pushed",
             "weights.disk": "DiskWeightSync prepare_served",

@@ -23,10 +23,9 @@ which every episode was lost would learn nothing: it ends the training, and so d
 from __future__ import annotations
 
 import logging
-import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from itertools import islice
@@ -56,6 +55,7 @@ from qwq_env.training.importance import Correction, correct_importance
 from qwq_env.training.limits import WallLimits, batch_seconds
 from qwq_env.training.sampler import own_sampler
 from qwq_env.training.sampling import sampling_of
+from qwq_env.training.trl_data import dataset_of, task_dataset, to_trl
 from qwq_env.training.weights.base import WeightSync
 from qwq_env.trajectory import Trajectory
 
@@ -202,7 +202,7 @@ class Rollouts:
                     " expected ids of their own"
                 )
         self._tasks |= {task.id: task for task in given}
-        return _dataset(given, self.env.settings.system_prompt)
+        return dataset_of(self.env, given)
 
     def _assignments(self, tasks: Sequence[Task], trainer: Any) -> list[Assignment]:
         """Return what to play; an episode's seed is its own among steps, calls, ranks and prompts.
@@ -376,59 +376,6 @@ class _Told(NamedTuple):
     lost: str
     sums: EpisodeSums
     seconds: float
-
-
-def task_dataset(env: ToolEnv, size: int) -> datasets.Dataset:
-    """Return `size` prompts, each a conversation whose last message carries the task's id, and for
-    a curriculum its place."""
-    moves = curriculum_of(env) is not None
-    return _dataset(islice(env.tasks, size), env.settings.system_prompt, places=moves)
-
-
-def _dataset(
-    tasks: Iterable[Task], system_prompt: str | None, *, places: bool = False
-) -> datasets.Dataset:
-    rows = []
-    for place, task in enumerate(tasks):
-        known = {"task_id": task.id, "place": place} if places else {"task_id": task.id}
-        messages = [
-            {"role": message["role"], "content": message["content"], **known}
-            for message in task.conversation(system_prompt)
-        ]
-        rows.append({"prompt": messages})
-    return datasets.Dataset.from_list(rows)
-
-
-def to_trl(
-    trajectories: Sequence[Trajectory], codec: TokenCodec, *, mask_truncated: bool = False
-) -> dict[str, list[Any]]:
-    """Return what TRL takes from a `rollout_func`; every list is (episodes,).
-
-    TRL cannot take an empty completion, so an episode without any gets one masked token. Of an
-    episode with several rows, one is drawn by the episode's seed. With `mask_truncated` nothing is
-    learned from an episode that a limit cut, whichever; its reward counts in its group's mean.
-
-    `episode_rows` and `episode_tokens` are how many rows the episode has, and how many sampled ids
-    in all of them (0 where it is masked); `ToolGRPOTrainer` weighs the drawn row by them.
-    """
-    filler = codec.eos_token_id if codec.eos_token_id is not None else 0
-    columns: dict[str, list[Any]] = {
-        "prompt_ids": [], "completion_ids": [], "logprobs": [], "env_mask": [],
-        "episode_reward": [], "episode_rows": [], "episode_tokens": [],
-    }  # fmt: skip
-    for trajectory in trajectories:
-        masked = trajectory.reward is None or (mask_truncated and trajectory.outcome.truncated)
-        row = random.Random(trajectory.seed).choice(trajectory.rows)
-        columns["prompt_ids"].append(row.prompt_ids)
-        columns["completion_ids"].append(row.completion_ids or [filler])
-        columns["logprobs"].append(row.logprobs or [0.0])
-        mask = row.mask or [0]
-        columns["env_mask"].append([0] * len(mask) if masked else mask)
-        columns["episode_reward"].append(trajectory.reward)
-        columns["episode_rows"].append(len(trajectory.rows))
-        sampled = sum(sum(each.mask) for each in trajectory.rows)
-        columns["episode_tokens"].append(0 if masked else sampled)
-    return columns
 
 
 def _played(

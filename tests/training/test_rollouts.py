@@ -11,6 +11,7 @@ import torch
 
 from qwq_env.dialect.codec import TokenCodec
 from qwq_env.env import ToolEnv
+from qwq_env.envs.mixture import MixtureEnv
 from qwq_env.errors import InfrastructureError, UsageError
 from qwq_env.grading.score import Score
 from qwq_env.outcome import Outcome
@@ -24,6 +25,7 @@ from qwq_env.tool import tool
 from qwq_env.training.episode_metrics import episode_metrics
 from qwq_env.training.rollouts import Rollouts
 from qwq_env.training.tiny.model import build_tiny_model
+from qwq_env.training.trl_data import task_dataset
 from qwq_env.training.weights.base import Pushed
 from qwq_env.trajectory import PhaseSeconds, Trajectory
 
@@ -244,6 +246,18 @@ def test_dataset_carries_the_task_and_nothing_of_the_answer(tokenizer):
 
     assert len(rollouts.dataset) == 4
     assert rollouts.dataset[2]["prompt"] == [{"role": "user", "content": "Task 2", "task_id": "t2"}]
+
+
+def test_the_dataset_of_a_mixture_shows_what_each_episode_opens_with():
+    asks = ToolEnv(ListTaskSet([Task("a", "Ask?", "1")]), [], environment().settings.rubric,
+                   system_prompt="Be sure.")  # fmt: skip
+    env = MixtureEnv({"plain": environment(), "asks": asks}, system_prompt="Hello.")
+
+    for index, row in enumerate(task_dataset(env, 6)):
+        opened = env.begin(env.tasks.task(index)).conversation()
+        shown = [{"role": each["role"], "content": each["content"]} for each in row["prompt"]]
+        assert shown == opened
+    assert "Be sure." in str(task_dataset(env, 6)["prompt"])
 
 
 def test_foreign_dataset_is_refused(tokenizer):

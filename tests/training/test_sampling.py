@@ -17,9 +17,10 @@ from qwq_env.rubric import Component, Rubric
 from qwq_env.task import ListTaskSet, Task
 from qwq_env.tool import tool
 from qwq_env.training.importance import correct_importance
-from qwq_env.training.rollouts import Rollouts, to_trl
+from qwq_env.training.rollouts import Rollouts
 from qwq_env.training.sampling import sampling_of, training_sampling
 from qwq_env.training.tiny.model import build_tiny_model
+from qwq_env.training.trl_data import to_trl
 from qwq_env.trajectory import Trajectory
 
 from ..byte_tokenizer import byte_tokenizer

@@ -17,9 +17,10 @@ from qwq_env.grading.score import Score
 from qwq_env.outcome import Outcome
 from qwq_env.rollout.scripted import ScriptedPolicy
 from qwq_env.rubric import Component, Rubric
-from qwq_env.training.rollouts import Rollouts, to_trl
+from qwq_env.training.rollouts import Rollouts
 from qwq_env.training.tiny.model import build_tiny_model
 from qwq_env.training.trainer import trimmed
+from qwq_env.training.trl_data import to_trl
 from qwq_env.trajectory import TrainingRow, Trajectory
 
 from .stock_trainer import Recorder, ToolRecorder, stock_trainer, train
