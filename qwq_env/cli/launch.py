@@ -13,7 +13,8 @@ from qwq_env.errors import UsageError
 from qwq_env.text.characters import printable
 
 if TYPE_CHECKING:
-    from qwq_env.training.launch import Process
+    from qwq_env.training.launch import Job, Process
+    from qwq_env.training.recipe import Recipe
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -32,6 +33,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--dry-run", action="store_true", help="check, and print every command")
     parser.add_argument("--wait", type=float, default=1800.0, help="seconds for servers to begin")
     parser.add_argument("--vllm-python", default=sys.executable, help="an interpreter with vLLM")
+    parser.add_argument("--stage", help="only this one of the recipe's stages")
     parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
     parser.add_argument("--runs", type=Path, help="where runs lie (runs/)")
     parser.set_defaults(run=run)
@@ -40,7 +42,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(arguments: argparse.Namespace) -> int:
     """Start, or print. Returns the trainers' exit code."""
     from qwq_env.training.launch import (  # noqa: PLC0415 - train extra
-        Job,
         check_job,
         processes_of,
         slurm_script,
@@ -58,22 +59,56 @@ def run(arguments: argparse.Namespace) -> int:
     for name, value in (("node", arguments.node), ("wait", arguments.wait)):
         if not 0 <= value < (nodes if name == "node" else math.inf):
             raise UsageError(f"{name}: {value:g}; expected 0 or more, and a node below {nodes}")
-    options = ["--resume"] * arguments.resume
-    options += [] if arguments.runs is None else ["--runs", str(arguments.runs)]
     dry = arguments.dry_run or arguments.slurm
     hosts = _hosts(arguments.hosts, nodes, dry=dry)
-    job = Job(
-        arguments.recipe, recipe, tuple(overrides), hosts, tuple(options), arguments.vllm_python
-    )
-    processes = processes_of(job)
-    checked = check_job(processes, recipe, ports=nodes == 1)
+    jobs = _jobs(arguments, recipe, tuple(overrides), hosts)
+    if nodes > 1 and len(jobs) > 1 and not dry:
+        raise UsageError(
+            f"stages: {len(jobs)} are left on {nodes} machines; expected --stage"
+            f" {jobs[0].stage}, or the script of --slurm"
+        )
+    begun = [(job, processes_of(job)) for job in jobs]
+    checked = [check_job(found, job.recipe, ports=nodes == 1) for job, found in begun]
     if arguments.slurm:
-        print(slurm_script(job), end="")
+        print(slurm_script(jobs), end="")
         return 0
-    if dry:
-        _print(processes, checked)
-        return 0
-    return run_processes(processes, arguments.node, wait_seconds=arguments.wait, say=_say)
+    for (job, processes), lines in zip(begun, checked, strict=True):
+        if dry:
+            _print(job.stage, processes, lines)
+            continue
+        if job.stage:
+            _say(f"stage {job.stage}")
+        wait = arguments.wait
+        if code := run_processes(processes, arguments.node, wait_seconds=wait, say=_say):
+            return code
+    return 0
+
+
+def _jobs(
+    arguments: argparse.Namespace,
+    recipe: Recipe,
+    overrides: tuple[str, ...],
+    hosts: tuple[str, ...],
+) -> list[Job]:
+    """Return what is to be launched, a job for each stage that is not sealed."""
+    from qwq_env.training.launch import Job  # noqa: PLC0415 - train extra
+    from qwq_env.training.stages.stage import check_sources, stages_of  # noqa: PLC0415 - likewise
+
+    runs = Path("runs") if arguments.runs is None else arguments.runs
+    stages = stages_of(recipe, runs, arguments.stage)
+    check_sources(stages)
+    waiting = [stage for stage in stages if not stage.sealed] or stages[-1:]
+    options = [] if arguments.runs is None else ["--runs", str(arguments.runs)]
+    jobs = []
+    for place, stage in enumerate(waiting):
+        resumes = arguments.resume or place > 0
+        own = ["--stage", stage.part.name] if stage.part.name else []
+        given = (*["--resume"] * resumes, *own, *options)
+        jobs.append(
+            Job(arguments.recipe, stage.recipe, overrides, hosts, given, arguments.vllm_python,
+                stage.part.name)
+        )  # fmt: skip
+    return jobs
 
 
 def _hosts(said: str | None, nodes: int, *, dry: bool) -> tuple[str, ...]:
@@ -86,7 +121,9 @@ def _hosts(said: str | None, nodes: int, *, dry: bool) -> tuple[str, ...]:
     return tuple(f"node{number}" for number in range(nodes))
 
 
-def _print(processes: list[Process], checked: list[str]) -> None:
+def _print(stage: str, processes: list[Process], checked: list[str]) -> None:
+    if stage:
+        print(printable(f"stage {stage}", lines=False))
     for node in sorted({process.node for process in processes}):
         print(f"node {node}")
         for process in processes:

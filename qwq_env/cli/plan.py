@@ -32,16 +32,27 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the plan. Exit code 1 if something does not fit."""
     from qwq_env.training.plan import gpus_of, make_plan, read_gpus  # noqa: PLC0415 - train extra
     from qwq_env.training.recipe import load_recipe  # noqa: PLC0415 - likewise
+    from qwq_env.training.recipe.parts import parts_of  # noqa: PLC0415 - likewise
     from qwq_env.training.shapes import shape_of  # noqa: PLC0415 - likewise
 
-    recipe = load_recipe(arguments.recipe, arguments.overrides)
-    gpus = gpus_of(recipe) if arguments.gpus is None else read_gpus(arguments.gpus)
-    plan = make_plan(recipe, shape_of(recipe.policy.checkpoint, arguments.config), gpus)
+    plans: dict[str, Plan] = {}
+    for part in parts_of(load_recipe(arguments.recipe, arguments.overrides)):
+        recipe = part.recipe
+        gpus = gpus_of(recipe) if arguments.gpus is None else read_gpus(arguments.gpus)
+        plan = make_plan(recipe, shape_of(recipe.policy.checkpoint, arguments.config), gpus)
+        # Stages that come to the same are told once.
+        same = next((name for name, other in plans.items() if other.sides == plan.sides), None)
+        plans[f"{same}, {part.name}" if same is not None else part.name] = plan
+        if same is not None:
+            del plans[same]
     if arguments.json:
-        print(json.dumps(_as_json(plan), indent=1))
+        told = {name: _as_json(plan) for name, plan in plans.items()}
+        print(json.dumps(told if len(told) > 1 else next(iter(told.values())), indent=1))
     else:
-        print(printable("\n".join(_as_text(plan))))
-    return 0 if plan.fits else 1
+        for name, plan in plans.items():
+            head = [f"stage {name}"] if len(plans) > 1 else []
+            print(printable("\n".join([*head, *_as_text(plan)])))
+    return 0 if all(plan.fits for plan in plans.values()) else 1
 
 
 def _as_text(plan: Plan) -> list[str]:

@@ -21,6 +21,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--tasks", help="a JSONL file or dataset id in place of the recipe's tasks")
     parser.add_argument("--seed", type=int, help="in place of the recipe's")
     parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
+    parser.add_argument("--stage", help="only this one of the recipe's stages")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where runs lie (runs/)")
     parser.set_defaults(run=run)
 
@@ -31,6 +32,11 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         from qwq_env.training.plan import check_fit  # noqa: PLC0415 - needs the train extra
         from qwq_env.training.recipe import load_recipe  # noqa: PLC0415 - likewise
+        from qwq_env.training.stages.stage import (  # noqa: PLC0415 - likewise
+            check_sources,
+            check_together,
+            stages_of,
+        )
         from qwq_env.versions import check_versions  # noqa: PLC0415 - likewise
     except ModuleNotFoundError as error:
         raise _not_installed(error) from None
@@ -42,18 +48,26 @@ def run(arguments: argparse.Namespace) -> int:
         overrides.append(f"seed={arguments.seed}")
     check_versions()  # before the imports that fail under a version that is too old
     recipe = load_recipe(arguments.recipe, overrides)
-    check_fit(recipe)
-    _look_for_files(recipe.environment.tasks, recipe.environment.heldout_tasks)
+    stages = stages_of(recipe, arguments.runs, arguments.stage)
+    for stage in stages:
+        check_fit(stage.recipe)
+        _look_for_files(stage.recipe.environment.tasks, stage.recipe.environment.heldout_tasks)
+    check_sources(stages)
+    check_together([stage for stage in stages if not stage.sealed])
     try:
         # Last, for torch and trl take seconds: a mistake in the recipe is told before.
         from qwq_env.training.run import train  # noqa: PLC0415
+        from qwq_env.training.stages.gates import GateClosed  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise _not_installed(error) from None
     try:
-        train(recipe, arguments.runs, resume=arguments.resume)
+        train(recipe, arguments.runs, resume=arguments.resume, only=arguments.stage)
     except KeyboardInterrupt:
         print("qwq: interrupted; the same command with --resume goes on", file=sys.stderr)
         return 130
+    except GateClosed as error:
+        print(f"qwq: stopped: {error}", file=sys.stderr)
+        return 1
     except (ServersGone, InfrastructureError) as error:
         print(f"qwq: failed: {error}; the same command with --resume goes on", file=sys.stderr)
         return 1

@@ -8,6 +8,7 @@ defaults, and what the recipe says must be something that its class takes.
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import islice
@@ -15,14 +16,36 @@ from typing import Any
 
 from qwq_env.env import ToolEnv
 from qwq_env.errors import UsageError
-from qwq_env.registry import make_environment
+from qwq_env.registry import creator_of, make_environment
 from qwq_env.task import ListTaskSet, Task, TaskSet
 from qwq_env.training.recipe import EnvironmentRecipe, Recipe
+from qwq_env.training.recipe.parts import Part
 from qwq_env.training.recipe.schema import episode_seconds
 
 
-def environments(recipe: Recipe) -> tuple[ToolEnv, ToolEnv]:
+def environments_of(part: Part) -> tuple[ToolEnv, ToolEnv]:
+    """Return the environments of a part of a run; see `environments`.
+
+    Raises `UsageError` for a reward model that a member has no place for.
+    """
+    if part.reward_model is not None:
+        member = part.reward_model.member
+        given = part.trained.arguments["members"][member]
+        name = given if isinstance(given, str) else given["id"]
+        creator = creator_of(name)
+        if creator is not None and "reward_model" not in inspect.signature(creator).parameters:
+            raise UsageError(
+                f"stages.{part.name}.reward_model: {name} takes no argument 'reward_model'"
+            )
+    return environments(part.recipe, part.trained)
+
+
+def environments(
+    recipe: Recipe, trained: EnvironmentRecipe | None = None
+) -> tuple[ToolEnv, ToolEnv]:
     """Return the environment to train in and the one to evaluate in; they share no task.
+
+    `trained` is what a stage trains in, where that is a part of the recipe's environment.
 
     Endless task sets may have splits of their own; of a finite one the last tasks are held out,
     and of an endless one without splits the first.
@@ -31,6 +54,8 @@ def environments(recipe: Recipe) -> tuple[ToolEnv, ToolEnv]:
     asks: the trainer would do no step at all, without a word.
     """
     train, heldout = _split(recipe)
+    if trained is not None and trained != recipe.environment:
+        train = _apart(make_split(trained, trained.tasks, "train"), heldout)
     for env in (train, heldout):
         limits = replace(env.settings.limits, seconds=episode_seconds(recipe))
         env.settings = replace(env.settings, limits=limits)
@@ -69,6 +94,14 @@ def _split(recipe: Recipe) -> tuple[ToolEnv, ToolEnv]:
     heldout.tasks = ListTaskSet(tasks[len(tasks) - count :])
     train.tasks = ListTaskSet(tasks[: len(tasks) - count])
     return train, heldout
+
+
+def _apart(train: ToolEnv, heldout: ToolEnv) -> ToolEnv:
+    """Return a training environment without the held-out tasks; sets without end know splits."""
+    if train.tasks.size is not None and heldout.tasks.size is not None:
+        held = {task.id for task in heldout.tasks}
+        train.tasks = ListTaskSet([task for task in train.tasks if task.id not in held])
+    return train
 
 
 def make_split(wanted: EnvironmentRecipe, tasks: str | None, split: str) -> ToolEnv:

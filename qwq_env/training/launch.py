@@ -47,7 +47,10 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What is started: a recipe's file, its overrides, the machines, and options of `qwq train`."""
+    """What is started: a recipe's file, its overrides, the machines, and options of `qwq train`.
+
+    `recipe` is that of the `stage`, "" where there are none: servers begin with its source.
+    """
 
     path: Path
     recipe: Recipe
@@ -55,6 +58,7 @@ class Job:
     hosts: tuple[str, ...] = ("127.0.0.1",)
     options: tuple[str, ...] = ()
     vllm_python: str = sys.executable
+    stage: str = ""
 
 
 def processes_of(job: Job) -> list[Process]:
@@ -232,26 +236,34 @@ def _free(url: str) -> bool:
     return True
 
 
-def slurm_script(job: Job) -> str:
-    """Return a batch script that runs `qwq launch` on each machine of an allocation.
+def slurm_script(jobs: Sequence[Job]) -> str:
+    """Return a batch script that runs `qwq launch` on each machine of an allocation, for each of
+    the stages of a recipe.
 
     When the trainers end, `--wait` ends the machines that only serve.
     """
-    cluster = job.recipe.cluster
-    if not _plain(job.recipe.name):
-        raise UsageError(f"name: {brief(job.recipe.name)}; expected plain letters for SLURM")
-    inner = shlex.join(["qwq", "launch", str(job.path), *job.overrides, *job.options])
-    return f"""#!/bin/bash
-#SBATCH --job-name={job.recipe.name}
-#SBATCH --nodes={cluster.nodes}
-#SBATCH --ntasks-per-node=1
-#SBATCH --gpus-per-node={cluster.gpus}
-#SBATCH --exclusive
-HOSTS=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | paste -sd,)
-export HOSTS
-srun --ntasks-per-node=1 --kill-on-bad-exit=1 --wait=60 bash -c \\
-  {shlex.quote(inner + ' --hosts "$HOSTS" --node "$SLURM_NODEID"')}
-"""
+    recipe = jobs[0].recipe
+    if not _plain(recipe.name):
+        raise UsageError(f"name: {brief(recipe.name)}; expected plain letters for SLURM")
+    lines = [
+        "#!/bin/bash",
+        f"#SBATCH --job-name={recipe.name}",
+        f"#SBATCH --nodes={recipe.cluster.nodes}",
+        "#SBATCH --ntasks-per-node=1",
+        f"#SBATCH --gpus-per-node={recipe.cluster.gpus}",
+        "#SBATCH --exclusive",
+        *["set -e"] * (len(jobs) > 1),
+        'HOSTS=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | paste -sd,)',
+        "export HOSTS",
+    ]
+    for job in jobs:
+        inner = shlex.join(["qwq", "launch", str(job.path), *job.overrides, *job.options])
+        line = shlex.quote(inner + ' --hosts "$HOSTS" --node "$SLURM_NODEID"')
+        lines += [
+            "srun --ntasks-per-node=1 --kill-on-bad-exit=1 --wait=60 bash -c \\",
+            f"  {line}",
+        ]
+    return "\n".join([*lines, ""])
 
 
 def _plain(name: str) -> bool:

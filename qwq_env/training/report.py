@@ -71,6 +71,24 @@ def print_table(console: Console, summary: Mapping[str, Any]) -> None:
     console.print(f"{summary['steps']} steps; {seconds}", highlight=False)
 
 
+def print_stages(console: Console, summary: Mapping[str, Any]) -> None:
+    """Print the held-out accuracies of a run of several stages, before each and after it."""
+    table = Table(title=_line(f"{summary['name']}, seed {summary['seed']}"), title_justify="left")
+    table.add_column("")
+    rows: dict[str, list[float | None]] = {}
+    for place, (name, stage) in enumerate(summary["stages"].items()):
+        if not place:
+            table.add_column("at first", justify="right")
+        table.add_column(_line(f"after {name}"), justify="right")
+        found = {"accuracy": {"cold": stage["accuracy_cold"], "trained": stage["accuracy_trained"]}}
+        for label, rates in (found | stage.get("accuracy_by_member", {})).items():
+            row = rows.setdefault(label, [rates["cold"]])
+            row.append(rates["trained"])
+    for label, rates in rows.items():
+        table.add_row(_line(label), *("" if rate is None else f"{rate:.3f}" for rate in rates))
+    console.print(table)
+
+
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Read the rows of a `metrics.jsonl`; none if there is no such file."""
     if not path.exists():
@@ -93,6 +111,9 @@ def draw_curve(rows: Sequence[Mapping[str, Any]], summary: Mapping[str, Any], pa
     axes.plot(steps, rate, label="episodes with a tool's result", color="#c98a1b", linewidth=1)
     ends = [0, max(steps, default=0)]
     heldout = [summary["accuracy_cold"], summary["accuracy_trained"]]
+    for step, rates in summary.get("accuracy_by_step", {}).items():
+        ends.insert(-1, int(step))
+        heldout.insert(-1, rates["accuracy"])
     axes.plot(ends, heldout, "o", label="held-out accuracy", color="#2e8b57")
     axes.set(xlabel="step", ylabel="rate", ylim=(-0.02, 1.02), title=summary["name"])
     axes.grid(alpha=0.3)

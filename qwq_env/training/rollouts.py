@@ -23,6 +23,8 @@ which every episode was lost would learn nothing: it ends the training, and so d
 from __future__ import annotations
 
 import logging
+import math
+import random
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -48,6 +50,7 @@ from qwq_env.task import Task, TaskSet
 from qwq_env.text.characters import printable
 from qwq_env.toolbox import ToolLimits
 from qwq_env.training.curriculum import curriculum_of, tell
+from qwq_env.training.dynamic import check_whole_groups, fill
 from qwq_env.training.episode_metrics import EpisodeSums, episode_sums, means
 from qwq_env.training.flat_rewards import FlatRewards
 from qwq_env.training.group_reward import GroupReward, check_groups_whole
@@ -96,6 +99,10 @@ class Rollouts:
     Its episodes go to `on_evaluation` in place of `on_episode`, are sampled alike at every
     evaluation, and leave those of the training as they would be without it.
 
+    With `dynamic` above 1, groups without two different rewards are replaced by those of other
+    tasks, which plays up to so many times the episodes of a batch. Metrics are of all that were
+    played.
+
     Where the environment has a curriculum, a row stands for a place among its tasks: it gets the
     task that is there when it is played, and what it is paid is recorded; see `curriculum`.
 
@@ -125,7 +132,10 @@ class Rollouts:
         on_evaluation: OnEpisode | None = None,
         group_reward: GroupReward | None = None,
         correction: Correction | None = "token_truncate",
+        dynamic: float = 1.0,
     ) -> None:
+        if not 1 <= dynamic < math.inf:
+            raise UsageError(f"dynamic: {brief(dynamic)}; expected 1 or more")
         self.codec = TokenCodec(tokenizer)
         self.env = (
             environment
@@ -147,6 +157,7 @@ class Rollouts:
         self._on_episode, self._on_evaluation = on_episode, on_evaluation
         self._group_reward = group_reward
         self._correction = correction
+        self._dynamic = dynamic
         self._engine: Engine | None = None
         self._served: int | None = None
         self._calls: dict[bool, tuple[int, int]] = {}
@@ -224,6 +235,28 @@ class Rollouts:
             for i, task in enumerate(tasks)
         ]
 
+    def _others(self, trainer: Any) -> Callable[[int], list[Assignment]]:
+        """Return what draws other tasks in place of those that taught nothing, in whole groups.
+
+        They follow from the step, as the tasks of a batch do: a run that goes on draws them again.
+        """
+        step, rank, group = trainer.state.global_step, _rank(trainer), trainer.num_generations
+        draws = random.Random(f"others {self.seed}/{step}/{self._calls[True][1]}/{rank}")
+        size, drawn = self.env.tasks.size, 0
+
+        def others(count: int) -> list[Assignment]:
+            nonlocal drawn
+            found = []
+            for _ in range(count // group):
+                task = self.env.tasks.task(draws.randrange(_ENDLESS if size is None else size))
+                for _ in range(group):
+                    seed = random.Random(f"{self.seed}/{step}/{rank}/{drawn}").getrandbits(31)
+                    found.append(Assignment(task, f"{step}-other.{rank}.{drawn}", seed))
+                    drawn += 1
+            return found
+
+        return others
+
     def _task(self, prompt: Any) -> Task:
         task_id = prompt[-1].get("task_id") if isinstance(prompt, list) else None
         if task_id is None:
@@ -240,6 +273,10 @@ class Rollouts:
                     " pass rollouts.heldout_dataset(tasks, size)"
                 ) from None
         return self._tasks[task_id]
+
+    def push_weights(self, trainer: Any) -> None:
+        """Let the sampler have the weights of this step before any of its episodes is played."""
+        self._push_weights(self._engine_for(trainer).policy, trainer)
 
     def _push_weights(self, policy: Policy, trainer: Any) -> float:
         """Let the sampler have the weights of this step, once; return the seconds it took.
@@ -340,28 +377,45 @@ class Rollouts:
         told_to = self._on_episode if training else self._on_evaluation
         report = None if told_to is None else (lambda trajectory: told_to(trajectory, step))
         began, gone, lost = time.perf_counter(), "", ""
-        tasks = [assignment.task for assignment in assignments]
+        played: list[Trajectory] = []
+        names: dict[str, str] = {}
+        replaced = 0
+
+        def play(asked: Sequence[Assignment]) -> list[Trajectory]:
+            tasks = [assignment.task for assignment in asked]
+            names.update({t.id: str(t.metadata.get("environment", "")) for t in tasks})
+            found = _played(engine, asked, report, self.context)
+            if self._group_reward is not None:
+                found = portal.run(self._group_reward.apply(tasks, found))
+            return found
+
         self.last = []
         try:
-            self.last = _played(engine, assignments, report, self.context)
-            if self._group_reward is not None:
-                self.last = portal.run(self._group_reward.apply(tasks, self.last))
+            self.last = played = play(assignments)
+            if training and self._dynamic > 1:
+                group, others = trainer.num_generations, self._others(trainer)
+                check_whole_groups(len(self.last), group)
+                self.last, played, replaced = fill(
+                    self.last, group, self._dynamic, lambda count: play(others(count * group))
+                )
         except ServersGone as error:
             gone = str(error)
         if training and self.last and all(t.outcome.failed for t in self.last):
             first = self.last[0].outcome
             lost = f"all episodes of a step were lost; the first: {first.reason}: {first.detail}"
-        names = [str(task.metadata.get("environment", "")) for task in tasks]
-        sums = episode_sums(self.last, names if any(names) and not gone else None)
-        own = _Told(gone, lost, sums, time.perf_counter() - began)
+        own_names = [names[trajectory.task_id] for trajectory in played]
+        sums = episode_sums(played, own_names if any(own_names) else None)
+        own = _Told(gone, lost, sums, time.perf_counter() - began, replaced)
         told = gather_object([own]) if trainer.accelerator.num_processes > 1 else [own]
         if gone := next((each.gone for each in told if each.gone), ""):
             raise ServersGone(gone)
         if all(each.lost for each in told):
             raise InfrastructureError(told[0].lost)
         if self._curriculum is not None and training:
-            tell(self._curriculum, self.last, trainer.accelerator.num_processes)
+            tell(self._curriculum, played, trainer.accelerator.num_processes)
         metrics = {f"episode/{n}": value for n, value in means(t.sums for t in told).items()}
+        if self._dynamic > 1:
+            metrics["dynamic/replaced"] = sum(each.replaced for each in told)
         metrics["rollout/seconds"] = max(each.seconds for each in told)
         if (version := engine.policy.weight_version) is not None:
             metrics["rollout/lag"] = float(step - version)
@@ -376,6 +430,7 @@ class _Told(NamedTuple):
     lost: str
     sums: EpisodeSums
     seconds: float
+    replaced: int
 
 
 def _played(
@@ -437,6 +492,9 @@ def _sampling_mode(policy: Policy) -> AbstractContextManager[Any]:
     generating = getattr(policy, "generating", None)
     return nullcontext() if generating is None else generating()
 
+
+_ENDLESS = 1 << 40
+"""Other tasks of a set without end are drawn below this index: hardly ever one of the batch's."""
 
 _TRL = "trl.trainer.grpo_trainer"
 

@@ -1,7 +1,8 @@
-"""A whole run: policy, cold start, evaluation, reinforcement learning, evaluation, report.
+"""A whole run, stage by stage: policy, cold start, evaluation, GRPO, evaluation, report.
 
-Each phase that ends leaves its result in the run's folder, so `--resume` goes on where the last
-one stopped; reinforcement learning goes on from the trainer's last checkpoint. Started with
+Each phase that ends leaves its result in the stage's folder, so `--resume` goes on where the last
+one stopped; reinforcement learning goes on from the trainer's last checkpoint. A stage that has
+ended is sealed and not looked at again. A recipe without stages is one stage. Started with
 `accelerate launch`, every process plays its own episodes; the first one writes and speaks.
 """
 
@@ -12,7 +13,8 @@ import importlib.metadata
 import json
 import os
 import platform
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
@@ -36,10 +38,11 @@ from qwq_env.rollout.policy import Policy
 from qwq_env.rollout.store import EpisodeStore
 from qwq_env.rollout.transformers_policy import TransformersPolicy
 from qwq_env.rollout.vllm_policy import HttpSettings, VllmPolicy
+from qwq_env.training.checkpoint_seal import seal
 from qwq_env.training.cold_start import cold_start
 from qwq_env.training.curriculum import read_progress
 from qwq_env.training.demonstrations import Demonstrations
-from qwq_env.training.environments import environments
+from qwq_env.training.environments import environments, environments_of
 from qwq_env.training.grpo import make_trainer, write_model_card
 from qwq_env.training.limits import WallLimits, check_order
 from qwq_env.training.phase_seconds import PhaseSeconds
@@ -53,9 +56,18 @@ from qwq_env.training.recipe.schema import (
     patience,
     request_seconds,
 )
-from qwq_env.training.report import draw_curve, print_episodes, print_table, read_metrics
+from qwq_env.training.report import (
+    draw_curve,
+    print_episodes,
+    print_stages,
+    print_table,
+    read_metrics,
+)
 from qwq_env.training.rollouts import Rollouts
 from qwq_env.training.run_folder import RunFolder
+from qwq_env.training.stages.gates import GateClosed, closed
+from qwq_env.training.stages.stage import Stage, check_sources, check_together, stages_of
+from qwq_env.training.stages.watch import HeldOut
 from qwq_env.training.staleness import StaleWeights
 from qwq_env.training.tiny.policy import build_tiny_policy, tiny_teacher
 from qwq_env.training.tiny.teacher import Teacher
@@ -74,22 +86,52 @@ _PLAYED = ("tool", "environment.seconds", "rollout.batch_seconds", "request", "d
 _PACKAGES = ("qwq-env", "torch", "transformers", "trl", "accelerate", "gymnasium", "math-verify")
 
 
-def train(recipe: Recipe, root: Path, *, resume: bool = False) -> dict[str, Any]:
-    """Run a recipe in `root/<name>` and return its summary.
+def train(
+    recipe: Recipe, root: Path, *, resume: bool = False, only: str | None = None
+) -> dict[str, Any]:
+    """Run a recipe in `root/<name>`, or `only` one of its stages, and return its summary.
 
-    Raises `UsageError` for a folder that is taken, an environment, tool or checkpoint that is not.
+    Raises `UsageError` for a folder that is taken, an environment, tool or checkpoint that is not,
+    a source that is not sealed; `GateClosed` where a stage cost more than its gates allow.
     """
-    return Run(recipe, root, resume=resume).execute()
+    stages = stages_of(recipe, root, only)
+    check_sources(stages)
+    waiting = [stage for stage in stages if not stage.sealed]
+    check_together(waiting)
+    processes = PartialState(
+        cpu=not torch.cuda.is_available(),
+        timeout=timedelta(seconds=max(patience(stage.recipe) for stage in stages)),
+    )
+    runs = [Run(stage, processes) for stage in waiting]
+    folder = RunFolder(root / recipe.name, processes.process_index)
+    if runs:
+        runs[0].open()
+    folder.claim(recipe, resume=resume)
+    processes.wait_for_everyone()
+    reporter = Reporter(enabled=processes.process_index == 0)
+    for newer in check_versions():
+        reporter.say(newer)
+    for stage in stages:
+        if stage.sealed:
+            reporter.say(f"{stage.name}: sealed ({stage.policy}); nothing is left to do")
+    for run in runs:
+        run.execute(reporter)
+    summary = summary_of(recipe, stages_of(recipe, root))
+    if recipe.stages and processes.process_index == 0:
+        write_whole(folder.summary, json.dumps(summary, indent=1))
+        print_stages(reporter.console, summary)
+    processes.wait_for_everyone()
+    return summary
 
 
 class Run:
-    """A recipe in its folder, phase by phase."""
+    """A stage in its folder, phase by phase."""
 
-    def __init__(self, recipe: Recipe, root: Path, *, resume: bool) -> None:
-        self.processes = PartialState(
-            cpu=not torch.cuda.is_available(), timeout=timedelta(seconds=patience(recipe))
-        )
-        self.rank, self.world = self.processes.process_index, self.processes.num_processes
+    def __init__(self, stage: Stage, processes: PartialState) -> None:
+        """Check what can be checked before anything is loaded or written."""
+        recipe = stage.recipe
+        self.stage, self.recipe, self.processes = stage, recipe, processes
+        self.rank, self.world = processes.process_index, processes.num_processes
         if recipe.grpo.episodes % (self.world * recipe.grpo.group):
             raise UsageError(
                 f"grpo.episodes: {recipe.grpo.episodes}; expected a multiple of grpo.group"
@@ -99,13 +141,24 @@ class Run:
         recipe.grpo.rows(self.world)
         played = WallLimits(episode=episode_seconds(recipe), batch=batch_seconds(recipe))
         check_order(played, _PLAYED)
-        self.recipe = recipe
-        self.environment, self.heldout = environments(recipe)
+        self.environment, self.heldout = environments_of(stage.part)
         check_thinking(recipe.rollout.thinking, self.environment.settings.dialect)
-        # Before the folder is made: what cannot start must leave nothing behind.
-        self._given = self._teacher = None
+        self.folder = RunFolder(stage.folder, self.rank)
+        self._opened = False
+        self._given: tuple[Any, Any] | None = None
+        self._teacher: Teacher | Demonstrations | None = None
+
+    def open(self) -> None:
+        """Load what the stage starts from; what cannot start must leave nothing behind."""
+        if self._opened:
+            return
+        self._opened, recipe = True, self.recipe
         if recipe.policy.checkpoint == "tiny":
-            self._teacher = teacher_of(recipe, self.environment)
+            # Lessons are of all that the recipe is about, whatever part of it this stage trains.
+            whole = self.environment
+            if self.stage.part.trained != recipe.environment:
+                whole = environments(recipe)[0]
+            self._teacher = teacher_of(recipe, whole)
         else:
             tokenizer = load_tokenizer_of(recipe.policy.checkpoint)
             check_template(recipe, tokenizer, self.environment.settings.dialect)
@@ -115,31 +168,41 @@ class Run:
         self._servers = servers_of(recipe.policy, seconds=request_seconds(recipe))
         staleness = recipe.rollout.staleness
         self._stale = StaleWeights(staleness) if staleness else None
-        self.folder = RunFolder(root / recipe.name, self.rank)
-        self.folder.claim(recipe, resume=resume)
-        self.processes.wait_for_everyone()
-        self.reporter = Reporter(enabled=self.rank == 0)
-        for newer in check_versions():
-            self.reporter.say(newer)
-        self.seconds = PhaseSeconds(self.folder)
-        torch.set_num_threads(recipe.threads)
-        set_seed(recipe.seed)
 
-    def execute(self) -> dict[str, Any]:
-        """Run every phase that has not ended yet, and report."""
+    def execute(self, reporter: Reporter) -> dict[str, Any]:
+        """Run every phase that has not ended yet, report, and seal what is left."""
+        self.open()
+        self.reporter = reporter
+        self.folder.begin(self.recipe)
+        self.processes.wait_for_everyone()
+        self.seconds = PhaseSeconds(self.folder)
+        torch.set_num_threads(self.recipe.threads)
+        set_seed(self.recipe.seed)
+        if self.stage.part.name:
+            reporter.say(f"stage {self.stage.name}")
         model, tokenizer = self._cold_policy()
         codec = TokenCodec(tokenizer)
         cold = self._evaluate("cold", model, codec, temperature=self.recipe.grpo.temperature)
-        model = self._reinforce(model, tokenizer)
+        model = self._reinforce(model, tokenizer, cold)
         trained = self._evaluate("trained", model, codec, self.recipe.grpo.temperature)
+        if (found := closed(self.stage.part.gates, cold, trained)) is not None:
+            raise GateClosed(f"stages.{self.stage.name}: after its last step: {found}")
         greedy = self._evaluate("greedy", model, codec, temperature=0.0)
         summary = self._summary(cold, trained, greedy)
         if self.rank == 0:
             write_whole(self.folder.summary, json.dumps(summary, indent=1))
             draw_curve(read_metrics(self.folder.metrics), summary, self.folder.curve)
             self._print(codec, summary)
+            self._seal()
         self.processes.wait_for_everyone()
         return summary
+
+    def _seal(self) -> None:
+        """Put beside the policy how it was come by, and say that all of it is there."""
+        for path in (self.folder.recipe, self.folder.metrics, self.folder.summary):
+            if path.exists():
+                shutil.copyfile(path, self.folder.policy / path.name)
+        seal(self.folder.policy, digests=True)
 
     def _cold_policy(self) -> Any:
         """Return the policy that reinforcement learning starts from; made once, by one process."""
@@ -175,7 +238,7 @@ class Run:
         return load_checkpoint(path, device=self.processes.device, **loading(self.recipe))
 
     def _evaluate(self, name: str, model: Any, codec: TokenCodec, temperature: float) -> Result:
-        """Play the held-out tasks, each process its part; the result covers all of them."""
+        """Evaluate as a phase of its own, which goes on where it was interrupted."""
         if done := self.folder.done(name):
             return Result(**done)
         # What was lost may be had now; the rest of an interrupted evaluation stays.
@@ -184,8 +247,6 @@ class Run:
             lambda row: row["phase"] == name and row["outcome"]["kind"] == "failed",
         )
         size = self.recipe.evaluation.tasks
-        policy = self._player(name, model, codec)
-        sampling = getattr(policy, "generating", nullcontext)
         with (
             self._phase(
                 f"evaluate_{name}", f"evaluate {name}", size // self.world, "episodes"
@@ -199,12 +260,26 @@ class Run:
                 store.append(trajectory, phase=name)
                 phase.advance()
 
-            with sampling():
-                own = evaluate(
-                    self.heldout, policy, codec, size=size, play=self._play(temperature),
-                    settings=evaluation_engine(self.recipe.rollout), seed=self.recipe.seed,
-                    rank=self.rank, world=self.world, on_episode=keep, played=played,
-                )  # fmt: skip
+            return self._played(name, model, codec, temperature, keep, played)
+
+    def _played(
+        self,
+        name: str,
+        model: Any,
+        codec: TokenCodec,
+        temperature: float,
+        keep: Callable[[Trajectory], None],
+        played: Mapping[str, Trajectory] | None = None,
+    ) -> Result:
+        """Play the held-out tasks, each process its part; the result covers all of them."""
+        policy = self._player(name, model, codec)
+        with getattr(policy, "generating", nullcontext)():
+            own = evaluate(
+                self.heldout, policy, codec, size=self.recipe.evaluation.tasks,
+                play=self._play(temperature), settings=evaluation_engine(self.recipe.rollout),
+                seed=self.recipe.seed, rank=self.rank, world=self.world, on_episode=keep,
+                played=played,
+            )  # fmt: skip
         if model is None:
             portal.run(policy.aclose())
         result = summarize(gather_object(own), self.heldout.members)
@@ -220,7 +295,7 @@ class Run:
         seconds = request_seconds(self.recipe)
         return _vllm(self.recipe.policy, seconds, ADAPTER if adapter else None)
 
-    def _reinforce(self, model: Any, tokenizer: Any) -> Any:
+    def _reinforce(self, model: Any, tokenizer: Any, cold: Result) -> Any:
         """Train; return the trained model, None if it is sharded: the servers have it then."""
         if self.folder.done("grpo"):
             if self.recipe.cluster.sharded:
@@ -236,8 +311,11 @@ class Run:
             read_progress(self.environment, checkpoint[0])
             if self._stale is not None:
                 self._stale.read(checkpoint[0])
+            self._check_gates(begin, cold)
+        anew = {_step(step) for step in range(begin + 1, self.recipe.grpo.steps)}
         self.folder.forget_rows(
-            self.folder.episodes, lambda row: row["phase"] == "grpo" and row["step"] >= begin
+            self.folder.episodes,
+            lambda row: row["phase"] in anew or (row["phase"] == "grpo" and row["step"] >= begin),
         )
         self._forget("trained", "greedy")
         if self.rank == 0:
@@ -253,7 +331,15 @@ class Run:
                 model, tokenizer, rollouts, self.recipe, self.folder, world=self.world,
                 phase=phase, stale=self._stale,
             )  # fmt: skip
+            watch = HeldOut(
+                self.recipe.evaluation.every,
+                lambda step: self._evaluate_step(step, trainer, rollouts, store),
+                lambda result: closed(self.stage.part.gates, cold, result),
+            )
+            trainer.add_callback(watch)
             trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint[0]))
+        if watch.reason is not None:
+            raise GateClosed(f"stages.{self.stage.name}: {watch.reason}")
         if trainer.state.global_step < steps:
             raise InfrastructureError(
                 f"GRPO: the trainer ended after {trainer.state.global_step} of {steps} steps"
@@ -264,6 +350,27 @@ class Run:
         trained = self._save(trainer, tokenizer)
         self.folder.mark_done("grpo", {"steps": steps})
         return None if self.recipe.cluster.sharded else trained
+
+    def _check_gates(self, step: int, cold: Result) -> None:
+        """Raise `GateClosed` where a run that goes on stopped at a gate that is still closed."""
+        done = self.folder.done(_step(step))
+        found = done and closed(self.stage.part.gates, cold, Result(**done))
+        if found:
+            raise GateClosed(f"stages.{self.stage.name}: step {step}: {found}")
+
+    def _evaluate_step(
+        self, step: int, trainer: Any, rollouts: Rollouts, store: EpisodeStore
+    ) -> Result:
+        """Evaluate what a step of the training has made; servers get it first."""
+        model = None
+        if self.recipe.cluster.sharded:
+            rollouts.push_weights(trainer)
+        else:
+            model = trainer.accelerator.unwrap_model(trainer.model)
+        name, temperature = _step(step), self.recipe.grpo.temperature
+        return self._played(
+            name, model, rollouts.codec, temperature, lambda t: store.append(t, phase=name)
+        )
 
     def _rollouts(self, tokenizer: Any, store: EpisodeStore) -> Rollouts:
         """Return what plays the episodes of training, by the model or by the servers."""
@@ -285,6 +392,7 @@ class Run:
             policy=policy,
             weights=weights,
             on_episode=lambda t, step: store.append(t, phase="grpo", step=step),
+            dynamic=recipe.grpo.dynamic,
         )
 
     def _bring_last(self, trainer: Any) -> None:
@@ -352,6 +460,7 @@ class Run:
             "accuracy_cold": cold.accuracy,
             "accuracy_trained": trained.accuracy,
             "accuracy_trained_greedy": greedy.accuracy,
+            **self._while_it_trained(),
             **({"accuracy_by_member": members} if members else {}),
             "tool_call_rate_cold": cold.tool_call_rate,
             "tool_call_rate_trained": trained.tool_call_rate,
@@ -362,6 +471,18 @@ class Run:
             "versions": {"python": platform.python_version(), **_versions()},
         }
 
+    def _while_it_trained(self) -> dict[str, Any]:
+        every, steps = self.recipe.evaluation.every, self.recipe.grpo.steps
+        done = {
+            step: self.folder.done(_step(step)) for step in range(every or steps, steps, every or 1)
+        }
+        found = {
+            str(step): {"accuracy": each["accuracy"], **each["members"]}
+            for step, each in done.items()
+            if each is not None
+        }
+        return {"accuracy_by_step": found} if found else {}
+
     def _print(self, codec: TokenCodec, summary: dict[str, Any]) -> None:
         console = self.reporter.console
         rows = _read_phase(self.folder, "trained")
@@ -371,6 +492,23 @@ class Run:
             f"written to {self.folder.path}/: curve.png and metrics.jsonl (the reward by step),"
             " summary.json, episodes.jsonl, policy/"
         )
+
+
+def _step(step: int) -> str:
+    """Return what the evaluation after a step is called in the run's folder."""
+    return f"step {step}"
+
+
+def summary_of(recipe: Recipe, stages: Sequence[Stage]) -> dict[str, Any]:
+    """Return the summary of a run: that of its one stage, or of each that has ended."""
+    found = {
+        stage.name: json.loads((stage.folder / "summary.json").read_text(encoding="utf-8"))
+        for stage in stages
+        if stage.sealed
+    }
+    if not recipe.stages:
+        return found[recipe.name]
+    return {"name": recipe.name, "seed": recipe.seed, "stages": found}
 
 
 def teacher_of(recipe: Recipe, env: ToolEnv) -> Teacher | Demonstrations:

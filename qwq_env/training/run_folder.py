@@ -6,7 +6,7 @@ runs/<name>/
   state.json       the result of every phase that has ended, for --resume
   metrics.jsonl    one object a training step
   episodes.jsonl   every episode, tokens and all (other ranks': episodes-rank1.jsonl, ...)
-  cold/  policy/   the checkpoint before and after reinforcement learning
+  cold/  policy/   the checkpoint before and after reinforcement learning; the latter is sealed
   checkpoints/     the trainer's own
   curve.png  summary.json
 ```
@@ -42,6 +42,7 @@ class RunFolder:
         self.episodes = path / ("episodes.jsonl" if rank == 0 else f"episodes-rank{rank}.jsonl")
         self.cold = path / "cold"
         self.policy = path / "policy"
+        self.reward_model = path / "reward_model"
         self.checkpoints = path / "checkpoints"
         self.curve = path / "curve.png"
         self.summary = path / "summary.json"
@@ -62,8 +63,13 @@ class RunFolder:
                 raise UsageError(f"run: {self.path} was begun with another recipe; see recipe.yaml")
         elif self.path.exists() and any(self.path.iterdir()):
             raise UsageError(f"run: {self.path} is not empty and holds no run; choose another name")
-        self.path.mkdir(parents=True, exist_ok=True)
-        write_whole(self.recipe, dump_recipe(recipe))
+        self.begin(recipe)
+
+    def begin(self, recipe: Recipe) -> None:
+        """Make the folder of a stage, whose run was claimed."""
+        if self.rank == 0:
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_whole(self.recipe, dump_recipe(recipe))
 
     def done(self, phase: str) -> Any:
         """Return the result of a phase that has ended, None if it has not."""
@@ -132,9 +138,14 @@ class RunFolder:
 
 
 def _lasting(recipe: Recipe) -> Recipe:
-    """Return a recipe without what a run may go on with otherwise: where its servers are."""
-    cluster = replace(recipe.cluster, port=1)
-    return replace(recipe, policy=replace(recipe.policy, servers=[]), cluster=cluster)
+    """Return a recipe without what a run may go on with otherwise: where its servers are, and what
+    a stage may cost."""
+    return replace(
+        recipe,
+        policy=replace(recipe.policy, servers=[]),
+        cluster=replace(recipe.cluster, port=1),
+        stages=[replace(stage, gates=[]) for stage in recipe.stages],
+    )
 
 
 def _row(path: Path, number: int, line: bytes) -> dict[str, Any]:

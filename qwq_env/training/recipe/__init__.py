@@ -6,14 +6,17 @@ Nothing here imports torch, Transformers or TRL.
 """
 
 from qwq_env.training.recipe.build import dump_recipe as dump_recipe
-from qwq_env.training.recipe.build import load_recipe as load_recipe
+from qwq_env.training.recipe.load import load_recipe as load_recipe
 from qwq_env.training.recipe.schema import ClusterRecipe as ClusterRecipe
 from qwq_env.training.recipe.schema import ColdStartRecipe as ColdStartRecipe
 from qwq_env.training.recipe.schema import EnvironmentRecipe as EnvironmentRecipe
 from qwq_env.training.recipe.schema import EvaluationRecipe as EvaluationRecipe
+from qwq_env.training.recipe.schema import GateRecipe as GateRecipe
 from qwq_env.training.recipe.schema import GrpoRecipe as GrpoRecipe
 from qwq_env.training.recipe.schema import LimitsRecipe as LimitsRecipe
 from qwq_env.training.recipe.schema import LoraRecipe as LoraRecipe
 from qwq_env.training.recipe.schema import PolicyRecipe as PolicyRecipe
 from qwq_env.training.recipe.schema import Recipe as Recipe
+from qwq_env.training.recipe.schema import RewardModelRecipe as RewardModelRecipe
 from qwq_env.training.recipe.schema import RolloutRecipe as RolloutRecipe
+from qwq_env.training.recipe.schema import StageRecipe as StageRecipe

@@ -16,18 +16,15 @@ from typing import Any, Final, Literal
 
 import yaml
 
-from qwq_env.errors import UsageError, brief, did_you_mean
+from qwq_env.errors import UsageError, brief, did_you_mean, unknown
 from qwq_env.training.recipe.schema import Recipe
 from qwq_env.training.recipe.yaml_values import read_yaml, read_yaml_file, write_yaml
 
 _MOST_SECTIONS: Final = 8
 
 
-def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a recipe file and apply `key=value` overrides; every mistake is a `UsageError`."""
-    value = read_file(Path(path))
-    for override in overrides:
-        apply_override(value, override)
+def build_recipe(value: Mapping[str, Any]) -> Recipe:
+    """Return the recipe of plain keys and values; every mistake is a `UsageError`."""
     recipe = _build(Recipe, value, "")
     assert isinstance(recipe, Recipe)
     return recipe
@@ -59,8 +56,10 @@ def apply_override(value: dict[str, Any], override: str) -> None:
     *sections, last = key.split(".")
     if len(sections) > _MOST_SECTIONS:
         raise UsageError(f"override: {brief(override)}; expected at most {_MOST_SECTIONS} dots")
-    for section in sections:
+    for place, section in enumerate(sections):
         inner = value.setdefault(section, {})
+        if isinstance(inner, list):
+            inner = _named(inner, ".".join(sections[: place + 1]), (*sections[place + 1 :], last))
         if not isinstance(inner, dict):
             name = brief(section)[1:-1]
             raise UsageError(f"override: {brief(override)}; {name} has no fields")
@@ -69,6 +68,23 @@ def apply_override(value: dict[str, Any], override: str) -> None:
         value[last] = read_yaml(text)
     except yaml.YAMLError:
         value[last] = text
+
+
+def _named(items: list[Any], where: str, following: Sequence[str]) -> dict[str, Any]:
+    """Return the items of a list of named sections, such as `stages`, by their names.
+
+    Raises `UsageError` unless `following` goes on into one of them.
+    """
+    names = {
+        item["name"]: item
+        for item in items
+        if isinstance(item, dict) and isinstance(item.get("name"), str)
+    }
+    if following[0] not in names:
+        raise unknown(f"override: {where}", following[0], names)
+    if len(following) == 1:
+        raise UsageError(f"override: {where}.{following[0]}; expected one of its keys")
+    return names
 
 
 def _build(kind: type, value: Mapping[str, Any], where: str) -> Any:
@@ -103,11 +119,22 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
             raise UsageError(f"recipe: {where}: {brief(value)}; expected names and values")
         return dict(value)
+    if typing.get_origin(hint) is list and dataclasses.is_dataclass(typing.get_args(hint)[0]):
+        if not isinstance(value, list):
+            raise UsageError(f"recipe: {where}: {brief(value)}; expected a list")
+        return [_convert(typing.get_args(hint)[0], item, _item(where, n, item))
+                for n, item in enumerate(value)]  # fmt: skip
     if typing.get_origin(hint) is list:
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise UsageError(f"recipe: {where}: {brief(value)}; expected a list of names")
         return value
     return _scalar(hint, value, where)
+
+
+def _item(where: str, number: int, item: Any) -> str:
+    """Return how an item of a list is called: by its name if it has one, as an override says it."""
+    name = item.get("name") if isinstance(item, Mapping) else None
+    return f"{where}.{brief(name)[1:-1] if isinstance(name, str) else number}"
 
 
 def _scalar(hint: type, value: Any, where: str) -> Any:

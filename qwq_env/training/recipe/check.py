@@ -11,19 +11,26 @@ from qwq_env.dialect.load_tokenizer import load_tokenizer
 from qwq_env.dialect.template_check import TemplateCheck
 from qwq_env.errors import UsageError, brief
 from qwq_env.rollout.play import check_thinking
-from qwq_env.training.environments import environments
+from qwq_env.training.environments import environments_of
 from qwq_env.training.plan import check_fit
+from qwq_env.training.recipe.parts import Part
 from qwq_env.training.recipe.schema import Recipe
+from qwq_env.training.stages.stage import stages_of
 
 
 def check_recipe(recipe: Recipe) -> None:
     """Raise `UsageError` for GPUs that do not hold the policy, an environment that is none, and a
-    checkpoint whose chat template does not fit it.
+    checkpoint whose chat template does not fit it; for each stage that there is.
 
     A checkpoint that is not a folder here is left to whoever loads it.
     """
+    for stage in stages_of(recipe, Path("runs")):
+        _check_part(stage.part, stage.recipe)
+
+
+def _check_part(part: Part, recipe: Recipe) -> None:
     check_fit(recipe)
-    env, _ = environments(recipe)
+    env, _ = environments_of(part)
     check_thinking(recipe.rollout.thinking, env.settings.dialect)
     folder = Path(recipe.policy.checkpoint)
     if recipe.policy.checkpoint != "tiny" and folder.is_dir():

@@ -248,6 +248,9 @@ class GrpoRecipe:
     accumulation: int | None = key(None, "micro-batches of one optimizer step", positive=True)
     gradient_checkpointing: bool = key(False, "recompute activations: less memory, more time")
     fp32_masters: bool = key(True, "trained weights are float32; else policy.dtype")
+    dynamic: float = key(
+        1.0, "groups all alike are replaced, playing up to so many times the episodes; 1: never"
+    )
     trl: dict[str, Any] = key(dict, "any field of TRL's GRPOConfig that has no key here")
 
     def __post_init__(self) -> None:
@@ -263,6 +266,8 @@ class GrpoRecipe:
                 f"grpo.micro_batch_tokens: {self.micro_batch_tokens}; expected at least"
                 f" grpo.context ({self.context}), for a row may be that long"
             )
+        if self.dynamic < 1:
+            raise UsageError(f"grpo.dynamic: {self.dynamic:g}; expected 1 or more")
         check_trl(self.trl)
 
     def rows(self, world: int) -> int:
@@ -327,10 +332,70 @@ class LimitsRecipe:
 
 @dataclass(frozen=True, slots=True)
 class EvaluationRecipe:
-    """How many held-out `tasks` are played before and after, and episodes printed at the end."""
+    """How many held-out `tasks` are played before and after, and episodes printed at the end.
+
+    While it trains they are played `every` so many steps; what comes of it is in `summary.json` and
+    `curve.png`, and is what the gates of a stage look at.
+    """
 
     tasks: int = key(256, "held-out tasks of an evaluation", positive=True)
     samples: int = key(10, "episodes printed at the end")
+    every: int = key(0, "steps between two evaluations while it trains; 0: none")
+
+
+@dataclass(frozen=True, slots=True)
+class GateRecipe:
+    """What a stage may cost: a held-out accuracy that falls by more than `fall` stops it."""
+
+    member: str = key("all", "of the mixture, or all of it together")
+    fall: float = key(0.03, "the most that its accuracy may fall below the stage's beginning")
+
+
+@dataclass(frozen=True, slots=True)
+class RewardModelRecipe:
+    """A reward model that is trained as a stage begins, and pays the episodes of one member then.
+
+    The policy that the stage starts from plays `episodes` of the member's training tasks, the
+    member's own rubric says which are right, and a classifier that starts from the policy's weights
+    learns to tell. The member's environment takes its folder as `reward_model`. Evaluation goes on
+    by the rubric.
+    """
+
+    member: str = key("", "of the mixture; its environment takes a reward_model")
+    episodes: int = key(2048, "episodes that it is trained on", positive=True)
+    steps: int = key(300, "supervised steps", positive=True)
+    batch: int = key(64, "answers a step", positive=True)
+    learning_rate: float = key(1e-3, "the highest learning rate", positive=True)
+    heldout: float = key(0.125, "share of the tasks that it is only tested on")
+
+
+@dataclass(frozen=True, slots=True)
+class StageRecipe:
+    """A part of a run: it reads one sealed policy and writes one, in a folder of its own.
+
+    Its recipe is the whole one with what stands here in place of it. `source` is "policy" (what
+    `policy` says, cold start and all), a stage before, or the folder of a sealed policy or of a
+    checkpoint. Cold start and evaluation are in all members of the `environment`; `mixture` says
+    which of them are trained on, by share. It may bring members of its own
+    (`{id: ..., weight: ...}`), which then belong to all.
+    """
+
+    name: str = key("", "its folder below stages/")
+    source: str | None = key(None, "unsaid: the stage before it, and for the first the policy")
+    steps: int | None = key(None, "optimizer steps; unsaid: grpo.steps", positive=True)
+    mixture: dict[str, Any] | None = key(None, "members to train on, and the share of each")
+    curriculum: dict[str, Any] | None = key(None, "when members of several difficulties go up")
+    dynamic: float | None = key(None, "as grpo.dynamic")
+    evaluation: dict[str, Any] = key(dict, "keys of evaluation, such as {every: 20}")
+    gates: list[GateRecipe] = key(list, "what ends it with an error")
+    reward_model: RewardModelRecipe | None = key(None, "trained first, and paid by then")
+    overrides: dict[str, Any] = key(dict, "any other keys, such as {grpo: {learning_rate: 1e-4}}")
+
+    def __post_init__(self) -> None:
+        if self.name in (".", "..", "policy") or not re.fullmatch(r"[^/\\\0]{1,100}", self.name):
+            raise UsageError(
+                f"recipe: stages: name: {brief(self.name)}; expected that of a folder, not 'policy'"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,6 +413,7 @@ class Recipe:
     rollout: RolloutRecipe = key(RolloutRecipe, "")
     limits: LimitsRecipe = key(LimitsRecipe, "")
     evaluation: EvaluationRecipe = key(EvaluationRecipe, "")
+    stages: list[StageRecipe] = key(list, "parts of the run, one after the other; none: it is one")
 
     def __post_init__(self) -> None:
         if self.name in (".", "..") or not re.fullmatch(r"[^/\\\0]{1,100}", self.name):
