@@ -5,7 +5,8 @@ runs/<name>/
   recipe.yaml      the recipe as it was run
   state.json       the result of every phase that has ended, for --resume
   metrics.jsonl    one object a training step
-  episodes.jsonl   every episode, tokens and all (other ranks': episodes-rank1.jsonl, ...)
+  episodes.jsonl   every episode, text and tokens (other ranks': episodes-rank1.jsonl, ...)
+  episodes.texts   what its rows share: tokens' texts, openings (episodes-rank1.texts, ...)
   cold/  policy/   the checkpoint before and after reinforcement learning
   checkpoints/     the trainer's own
   curve.png  summary.json
@@ -132,9 +133,15 @@ class RunFolder:
 
 
 def _lasting(recipe: Recipe) -> Recipe:
-    """Return a recipe without what a run may go on with otherwise: where its servers are."""
-    cluster = replace(recipe.cluster, port=1)
-    return replace(recipe, policy=replace(recipe.policy, servers=[]), cluster=cluster)
+    """Return a recipe without what a run may go on with otherwise: where its servers are, what is
+    stored and who is told."""
+    return replace(
+        recipe,
+        policy=replace(recipe.policy, servers=[]),
+        cluster=replace(recipe.cluster, port=1),
+        rollout=replace(recipe.rollout, store="all"),
+        report_to=[],
+    )
 
 
 def _row(path: Path, number: int, line: bytes) -> dict[str, Any]:
