@@ -27,6 +27,10 @@ _LONGEST_MARKUP: Final = 80
 """Characters of the opening that are a template's marks; more is a dialect's account of tools."""
 _BEFORE_CALL: Final = re.compile(r"\s*<[^<>\s]{1,40}>\s*\Z")
 _BEHIND_CALL: Final = re.compile(r"\s*</[^<>\s]{1,40}>")
+_MARKS_BEFORE: Final = re.compile(r"(?:\s*<\|[^<>|]{1,40}\|>(?:system|user|assistant)?)+\s*")
+_MARKS_BEHIND: Final = re.compile(
+    r"(?:\s*<\|[^<>|]{1,40}\|>(?:system|user|assistant)?)+\s*(?:<think>\s*)?\Z"
+)
 _CLOSING: Final = re.compile(r"(?:<\|[^<>|]{1,40}\|>|</s>)\s*\Z")
 
 
@@ -135,8 +139,15 @@ def opening_block(text: str, conversation: Messages) -> Block:
 
 def _between(text: str) -> Iterator[Segment]:
     """Yield what a dialect put between the messages: marks, or an account of the tools."""
-    if text:
-        yield Segment("markup" if len(text) <= _LONGEST_MARKUP else "system", text)
+    if len(text) <= _LONGEST_MARKUP:
+        yield from _some("markup", text)
+        return
+    before, behind = _MARKS_BEFORE.match(text), _MARKS_BEHIND.search(text)
+    start = 0 if before is None else before.end()
+    end = len(text) if behind is None else max(start, behind.start())
+    yield from _some("markup", text[:start])
+    yield from _some("system", text[start:end])
+    yield from _some("markup", text[end:])
 
 
 def _find(text: str, part: str, start: int) -> tuple[int, int] | None:

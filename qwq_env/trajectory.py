@@ -23,7 +23,7 @@ first, so that it can be read without the rest; a key whose value is its default
 | `transcript` | the text: blocks `[by, [[kind, text, {...}], ...]]`, see `qwq_env.segments` |
 | `answer`, `reference`, `messages` | see `Trajectory` |
 | `spans` | `[[tokens, author], ...]` one behind the other |
-| `ids`, `logprobs`, `mask` | columns, see `qwq_env.columns`; log-probabilities of sampled ids only |
+| `ids`, `logprobs`, `mask` | columns, see `qwq_env.columns`; `logprobs` of sampled ids only |
 | `earlier` | rows before the last, each `{"ids", "prompt_length", "logprobs", "mask"}` |
 
 Rows without a schema (version 1) hold lists of numbers and no text; they are read as well.

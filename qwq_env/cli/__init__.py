@@ -77,6 +77,9 @@ COMMANDS = (
         "hold evaluations against each other and published figures",
         ("qwq compare evals/before evals/after",),
     ),
+    Command("show", "qwq_env.cli.show", "read the episodes of a run"),
+    Command("watch", "qwq_env.cli.watch", "watch a run on the terminal as it goes on"),
+    Command("export", "qwq_env.cli.export", "write episodes in the form of another tool"),
     Command(
         "check",
         "hold a dialect, a template or a grader against the truth",

@@ -4,6 +4,7 @@
 DIR/
   settings.json    what shapes the episodes; a folder holds those of one evaluation only
   episodes.jsonl   every episode as it ended, for --resume, `qwq grade` and whoever reads
+  episodes.texts   what its rows share: tokens' texts, openings
   journal.jsonl    each turn and call as it was answered, with --journal, to go on in mid-episode
   summary.json     the numbers, once all episodes have ended
 ```

@@ -79,7 +79,7 @@ class Lexicon:
                     segment[1] = self.texts.get(segment[1].get("text", ""), "")
 
     def share(self, row: dict[str, Any]) -> list[list[str]]:
-        """Put digests for the long stretches of the opening of `row`; return what is new of them."""
+        """Put digests for the long stretches of the opening of `row`; return what is new."""
         new = []
         for by, segments in row.get("transcript", ())[:1]:
             for segment in segments if by == "task" else ():

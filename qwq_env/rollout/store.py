@@ -14,6 +14,7 @@ with EpisodeStore("episodes.jsonl") as store:
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
@@ -96,11 +97,20 @@ class EpisodeStore:
         self.close()
 
 
-def read_episodes(path: str | Path) -> Iterator[Trajectory]:
-    """Read a file of trajectories. Raises `UsageError` naming the line of a bad row."""
+def read_episodes(path: str | Path, **extra: Any) -> Iterator[Trajectory]:
+    """Read a file of trajectories, those written with these further keys (`phase="trained"`).
+
+    Raises `UsageError` naming the line of a bad row.
+    """
     lexicon = Lexicon.beside(Path(path))
     for number, row in read_objects(Path(path), constants=True):
-        yield _trajectory(path, number, row, lexicon)
+        if all(row.get(key) == value for key, value in extra.items()):
+            yield _trajectory(path, number, row, lexicon)
+
+
+def place_of(episode: str) -> int:
+    """Return an episode's place in its batch, with which its name ends."""
+    return int(re.search(r"\d*\Z", episode)[0] or 0)  # type: ignore[index]
 
 
 def _trajectory(

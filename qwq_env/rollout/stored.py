@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from qwq_env.errors import UsageError, brief, describe_error
 from qwq_env.files.jsonl import read_object
@@ -27,7 +27,10 @@ from qwq_env.outcome import Outcome
 from qwq_env.rollout.advantages import advantages_of
 from qwq_env.rollout.lexicon import Lexicon
 from qwq_env.rollout.placed import PlacedSegment, placed_segments
+from qwq_env.segments import Block
 from qwq_env.trajectory import HEAD_ENDS, SCHEMA, PhaseSeconds, Trajectory
+
+T = TypeVar("T")
 
 _TAIL: Final = f',"{HEAD_ENDS}":'.encode()
 _BROKEN: Final = (ValueError, KeyError, TypeError, AttributeError, IndexError)
@@ -65,6 +68,14 @@ class StoredToken(NamedTuple):
     text: str | None
     sampled: bool
     logprob: float | None
+
+
+class RowError(UsageError):
+    """A row whose head could be read, and the rest cannot; `damaged` says where and why."""
+
+    def __init__(self, episode: StoredEpisode, reason: str) -> None:
+        super().__init__(f"{episode.file}:{episode.line}: {reason}")
+        self.damaged = Damaged(episode.file, episode.line, reason)
 
 
 @dataclass(eq=False)
@@ -120,7 +131,7 @@ class StoredEpisode:
 
     @property
     def failure(self) -> str:
-        """`reason` of an outcome that is not an answer (`tokens`, `infrastructure`, ...), else ""."""
+        """Why it ended without an answer (`tokens`, `infrastructure`, ...); "" if it has one."""
         outcome = self.outcome
         return "" if outcome.reason == "answered" else outcome.reason
 
@@ -149,20 +160,31 @@ class StoredEpisode:
     @cached_property
     def trajectory(self) -> Trajectory:
         """The whole row, decoded. Raises `UsageError` naming the line, if it is damaged."""
+        return self._read(Trajectory.from_json)
+
+    @property
+    def text(self) -> str:
+        """All that was written in it, without decoding its tokens. Raises as `trajectory`."""
+        return self._read(lambda row: "".join(Block.from_json(b).text for b in row["transcript"]))
+
+    def _read(self, made: Callable[[Mapping[str, Any]], T]) -> T:
         try:
             with self.file.open("rb") as file:
                 file.seek(self.place[0])
                 row = read_object(file.read(self.place[1]), constants=True)
+            if row.get("episode") != self.head["episode"]:
+                raise UsageError("was written anew meanwhile; open the run again")
+            row.setdefault("transcript", [])
             self.lexicon.restore(row)
-            trajectory = Trajectory.from_json(row)
+            return made(row)
         except UsageError as error:
-            raise UsageError(f"{self.file}:{self.line}: {error}") from None
+            raise RowError(self, str(error)) from None
         except _BROKEN as error:
-            reason = describe_error(error)
-            raise UsageError(f"{self.file}:{self.line}: not an episode: {reason}") from None
-        if trajectory.episode != self.head.get("episode"):
-            raise UsageError(f"{self.file}:{self.line}: was written anew; open the run again")
-        return trajectory
+            raise RowError(self, f"not an episode: {describe_error(error)}") from None
+
+    def forget(self) -> None:
+        """Let go of what was decoded; it is read again when it is asked for again."""
+        self.__dict__.pop("trajectory", None)
 
     @property
     def segments(self) -> list[PlacedSegment]:
@@ -201,7 +223,7 @@ class StoredRun:
     def __init__(self, path: Path, kind: str, files: Sequence[Path]) -> None:
         self.path, self.kind, self.files = path, kind, list(files)
         self.damaged: list[Damaged] = []
-        self._lexicons: dict[Path, Lexicon] = {}
+        self._reached: dict[Path, tuple[int, int]] = {}
 
     @classmethod
     def open(cls, path: str | Path) -> StoredRun:
@@ -242,6 +264,14 @@ class StoredRun:
         if not isinstance(recipe, dict):
             raise UsageError(f"{file}: {brief(recipe)}; expected a recipe")
         return recipe
+
+    @property
+    def model(self) -> str:
+        """What was trained or asked: a checkpoint, or a served model's name; "" if not known."""
+        policy = self.recipe.get("policy") or {}
+        settings = self.settings
+        return str(policy.get("checkpoint") or settings.get("model")
+                   or settings.get("checkpoint") or "")  # fmt: skip
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -289,15 +319,22 @@ class StoredRun:
             episode.advantage = advantage
         return [each for each in episodes if keep is None or keep(each.head)]
 
-    def _read(self, file: Path, extra: Mapping[str, Any]) -> Iterator[StoredEpisode]:
-        lexicon = self._lexicons[file] = Lexicon.beside(file)
-        offset = 0
+    def _read(
+        self, file: Path, extra: Mapping[str, Any], begin: tuple[int, int] = (0, 0)
+    ) -> Iterator[StoredEpisode]:
+        """Yield the episodes of a file from a place on: the bytes and lines before it."""
+        lexicon = Lexicon.beside(file)
+        offset, before = begin
         with file.open("rb", buffering=1 << 20) as lines:
-            for number, line in enumerate(lines, start=1):
+            lines.seek(offset)
+            for number, line in enumerate(lines, start=before + 1):
                 place = offset, len(line)
                 offset += len(line)
-                if not line.strip() or not line.endswith(b"\n"):
-                    continue  # it is being written
+                if not line.endswith(b"\n"):
+                    return  # it is being written
+                self._reached[file] = offset, number
+                if not line.strip():
+                    continue
                 try:
                     head = read_head(line)
                 except UsageError as error:
@@ -305,6 +342,24 @@ class StoredRun:
                     continue
                 if all(head.get(key) == value for key, value in extra.items()):
                     yield StoredEpisode(file, number, head, place, lexicon)
+
+    def news(self) -> list[StoredEpisode] | None:
+        """Return the episodes that were written since the last call, all of them at the first.
+
+        None where rows were taken away meanwhile, as by a run that goes on from its checkpoint:
+        what was read before counts no more, and the next call begins at the first row.
+        """
+        if self.path.is_dir():
+            self.files = sorted(self.path.glob("episodes*.jsonl"), key=_rank)
+        for file, (offset, _) in self._reached.items():
+            if not file.is_file() or file.stat().st_size < offset or _written_anew(file, offset):
+                self._reached.clear()
+                self.damaged = []
+                return None
+        found = []
+        for file in self.files:
+            found += self._read(file, {}, self._reached.get(file, (0, 0)))
+        return found
 
     def _json(self, name: str) -> dict[str, Any]:
         file = self.path / name
@@ -352,6 +407,13 @@ def read_head(line: bytes) -> dict[str, Any]:
 _LONG: Final = frozenset(
     ("transcript", "ids", "mask", "logprobs", "spans", "earlier", "messages", "answer", "reference")
 )
+
+
+def _written_anew(file: Path, offset: int) -> bool:
+    """Whether what was read of a file is no longer what stands before `offset`: a row's end."""
+    with file.open("rb") as lines:
+        lines.seek(max(0, offset - 1))
+        return lines.read(1) != b"\n"
 
 
 def _rank(file: Path) -> tuple[int, str]:

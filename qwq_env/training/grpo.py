@@ -25,6 +25,7 @@ from qwq_env.training.recipe.schema import patience
 from qwq_env.training.rollouts import Rollouts
 from qwq_env.training.run_folder import RunFolder
 from qwq_env.training.staleness import StaleWeights
+from qwq_env.training.trackers import Trackers
 from qwq_env.training.trainer import ToolGRPOTrainer
 from qwq_env.versions import check_trainer, checkpointing_argument
 
@@ -61,7 +62,11 @@ def make_trainer(
         train_dataset=rollouts.dataset,
         rollout_func=rollouts,
         reward_funcs=rollouts.reward if paid else RandomReward(rollouts, recipe.seed),
-        callbacks=[StepLog(folder, phase), Seals(rollouts.env, stale)],
+        callbacks=[
+            StepLog(folder, phase),
+            Seals(rollouts.env, stale),
+            Trackers(recipe, folder.path),
+        ],
     )
     trainer.recipe = recipe
     # Its rows go to metrics.jsonl and the newest to the progress bar; on the screen they bury it.

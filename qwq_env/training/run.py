@@ -35,7 +35,7 @@ from qwq_env.rollout.checkpoint import load_checkpoint, load_tokenizer_of
 from qwq_env.rollout.engine import EngineSettings
 from qwq_env.rollout.play import PlaySettings, check_thinking
 from qwq_env.rollout.policy import Policy
-from qwq_env.rollout.store import EpisodeStore
+from qwq_env.rollout.store import EpisodeStore, place_of, read_episodes
 from qwq_env.rollout.transformers_policy import TransformersPolicy
 from qwq_env.rollout.vllm_policy import HttpSettings, VllmPolicy
 from qwq_env.training.checkpoint_seal import seal
@@ -71,6 +71,7 @@ from qwq_env.training.stages.watch import HeldOut
 from qwq_env.training.staleness import StaleWeights
 from qwq_env.training.tiny.policy import build_tiny_policy, tiny_teacher
 from qwq_env.training.tiny.teacher import Teacher
+from qwq_env.training.trackers import check_trackers
 from qwq_env.training.weights.adapter import (
     ADAPTER,
     AdapterWeightSync,
@@ -138,6 +139,7 @@ class Run:
                 f" ({recipe.grpo.group}) times the number of processes ({self.world})"
             )
         check_placement(recipe, self.world)
+        check_trackers(recipe.report_to)
         recipe.grpo.rows(self.world)
         played = WallLimits(episode=episode_seconds(recipe), batch=batch_seconds(recipe))
         check_order(played, _PLAYED)
@@ -257,7 +259,8 @@ class Run:
             phase.advance(len(played))
 
             def keep(trajectory: Trajectory) -> None:
-                store.append(trajectory, phase=name)
+                whole = self._stores(trajectory, self.recipe.evaluation.samples)
+                store.append(trajectory, whole=whole, phase=name)
                 phase.advance()
 
             return self._played(name, model, codec, temperature, keep, played)
@@ -391,9 +394,16 @@ class Run:
             correction=None if recipe.grpo.correction == "none" else recipe.grpo.correction,
             policy=policy,
             weights=weights,
-            on_episode=lambda t, step: store.append(t, phase="grpo", step=step),
+            on_episode=lambda t, step: store.append(
+                t, whole=self._stores(t, recipe.grpo.group), phase="grpo", step=step
+            ),
             dynamic=recipe.grpo.dynamic,
         )
+
+    def _stores(self, trajectory: Trajectory, first: int) -> bool:
+        """Whether text and tokens of an episode are stored; of a sample, those of the `first`."""
+        wanted = self.recipe.rollout.store
+        return wanted == "all" or (wanted == "sample" and place_of(trajectory.episode) < first)
 
     def _bring_last(self, trainer: Any) -> None:
         """Let the servers have what the last step made, if they are to be evaluated by."""
@@ -485,8 +495,8 @@ class Run:
 
     def _print(self, codec: TokenCodec, summary: dict[str, Any]) -> None:
         console = self.reporter.console
-        rows = _read_phase(self.folder, "trained")
-        print_episodes(console, rows, codec, self.recipe.evaluation.samples)
+        stored = read_episodes(self.folder.episodes, phase="trained")
+        print_episodes(console, [t for t in stored if t.ids], codec, self.recipe.evaluation.samples)
         print_table(console, summary)
         self.reporter.say(
             f"written to {self.folder.path}/: curve.png and metrics.jsonl (the reward by step),"
@@ -565,13 +575,3 @@ def _version(name: str) -> str:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return "not installed"
-
-
-def _read_phase(folder: RunFolder, phase: str) -> list[Trajectory]:
-    found = []
-    with folder.episodes.open(encoding="utf-8") as lines:
-        for line in lines:
-            row = json.loads(line)
-            if row.get("phase") == phase:
-                found.append(Trajectory.from_json(row))
-    return found

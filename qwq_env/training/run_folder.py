@@ -5,7 +5,8 @@ runs/<name>/
   recipe.yaml      the recipe as it was run
   state.json       the result of every phase that has ended, for --resume
   metrics.jsonl    one object a training step
-  episodes.jsonl   every episode, tokens and all (other ranks': episodes-rank1.jsonl, ...)
+  episodes.jsonl   every episode, text and tokens (other ranks': episodes-rank1.jsonl, ...)
+  episodes.texts   what its rows share: tokens' texts, openings (episodes-rank1.texts, ...)
   cold/  policy/   the checkpoint before and after reinforcement learning; the latter is sealed
   checkpoints/     the trainer's own
   curve.png  summary.json
@@ -138,13 +139,15 @@ class RunFolder:
 
 
 def _lasting(recipe: Recipe) -> Recipe:
-    """Return a recipe without what a run may go on with otherwise: where its servers are, and what
-    a stage may cost."""
+    """Return a recipe without what a run may go on with otherwise: where its servers are, what is
+    stored, who is told, and what a stage may cost."""
     return replace(
         recipe,
         policy=replace(recipe.policy, servers=[]),
         cluster=replace(recipe.cluster, port=1),
         stages=[replace(stage, gates=[]) for stage in recipe.stages],
+        rollout=replace(recipe.rollout, store="all"),
+        report_to=[],
     )
 
 

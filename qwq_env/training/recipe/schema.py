@@ -303,6 +303,10 @@ class RolloutRecipe:
     Several processes wait for each other half an hour longer than that; evaluation has no such
     bound. `thinking` "keep" leaves earlier thinking in the context, "strip" takes it out as QwQ's
     chat template does (one row a turn; not for the dialects that feed tools back inside a turn).
+
+    `store` says of which episodes `episodes.jsonl` has text and tokens: "all", of a "sample" (of
+    each step and process the first group, of an evaluation the first `evaluation.samples`), or of
+    "none". Their outcomes, rewards and times are there of all.
     """
 
     concurrency: int = key(1024, "episodes in progress, of one process", positive=True)
@@ -310,6 +314,7 @@ class RolloutRecipe:
     batch_seconds: float = key(1200.0, "wall time of the episodes of a step", positive=True)
     thinking: Literal["keep", "strip"] = key("keep", "earlier thinking in the context")
     staleness: int = key(0, "steps that the sampler's weights lie behind the trainer's")
+    store: Literal["all", "sample", "none"] = key("all", "whose text and tokens are stored")
 
     def __post_init__(self) -> None:
         check_batch_seconds("rollout.batch_seconds", self.batch_seconds)
@@ -414,6 +419,7 @@ class Recipe:
     limits: LimitsRecipe = key(LimitsRecipe, "")
     evaluation: EvaluationRecipe = key(EvaluationRecipe, "")
     stages: list[StageRecipe] = key(list, "parts of the run, one after the other; none: it is one")
+    report_to: list[str] = key(list, "trackers: trackio, wandb, tensorboard")
 
     def __post_init__(self) -> None:
         if self.name in (".", "..") or not re.fullmatch(r"[^/\\\0]{1,100}", self.name):

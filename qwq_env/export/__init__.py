@@ -1,0 +1,1 @@
+"""Stored episodes as other tools read them: Hugging Face, Inspect, agent trajectories (ATIF)."""
