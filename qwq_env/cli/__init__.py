@@ -44,6 +44,7 @@ COMMANDS = (
     ),
     Command("grade", "qwq_env.cli.grade", "score answers that lie in a file"),
     Command("sandbox", "qwq_env.cli.sandbox", "run code in the sandbox, serve it, show its levels"),
+    Command("serve", "qwq_env.cli.serve", "serve tools over MCP, an environment over OpenEnv"),
     Command("bench", "qwq_env.cli.bench", "run a benchmark of the checkout"),
 )
 
