@@ -77,9 +77,17 @@ COMMANDS = (
         "hold evaluations against each other and published figures",
         ("qwq compare evals/before evals/after",),
     ),
-    Command("show", "qwq_env.cli.show", "read the episodes of a run"),
-    Command("watch", "qwq_env.cli.watch", "watch a run on the terminal as it goes on"),
-    Command("export", "qwq_env.cli.export", "write episodes in the form of another tool"),
+    Command(
+        "show",
+        "read the episodes of a run",
+        ("qwq show runs/tiny --step 40 --worst 5", 'qwq show runs/tiny --text "144" --json'),
+    ),
+    Command("watch", "watch a run on the terminal as it goes on", ("qwq watch runs/tiny",)),
+    Command(
+        "export",
+        "write episodes in the form of another tool",
+        ("qwq export runs/tiny --format hf --out tiny-episodes",),
+    ),
     Command(
         "check",
         "hold a dialect, a template or a grader against the truth",
@@ -109,6 +117,11 @@ COMMANDS = (
         "sandbox",
         "run code in the sandbox, serve it, show its levels",
         ("qwq sandbox levels", "qwq sandbox run program.py"),
+    ),
+    Command(
+        "serve",
+        "serve tools over MCP, an environment over OpenEnv",
+        ("qwq serve mcp my_tools:population", "qwq serve openenv qwq/MathTool-v0"),
     ),
     Command("bench", "run a benchmark of the checkout", ("qwq bench", "qwq bench tools --json")),
     Command(
