@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from qwq_env._version import __version__
 from qwq_env.errors import QwqError, UsageError, unknown
+from qwq_env.imports import current_folder
 from qwq_env.text.characters import printable
 from qwq_env.text.terminal import printable_streams
 
@@ -66,11 +67,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run `qwq` and return the exit code.
 
     0: done. 1: the check failed, or the work did. 2: the input was wrong. 130: interrupted.
-    Nothing that a file, a server or a model wrote acts on the terminal.
+    Nothing that a file, a server or a model wrote acts on the terminal. Modules of the current
+    folder are found, as `python -m` finds them.
     """
     # Their bars are drawn with characters that are escaped here.
     os.environ.setdefault("TQDM_DISABLE", "1")
-    with printable_streams():
+    with printable_streams(), current_folder():
         return _main(list(sys.argv[1:] if argv is None else argv))
 
 

@@ -16,6 +16,7 @@ from qwq_env.dialect.load_tokenizer import load_tokenizer
 from qwq_env.dialect.template_check import Finding, TemplateCheck
 from qwq_env.errors import UsageError
 from qwq_env.evaluation.cheats import audit_rewards, faults
+from qwq_env.imports import missing_extra
 from qwq_env.registry import make_environment
 from qwq_env.text.characters import printable
 
@@ -142,6 +143,11 @@ def run_grader(arguments: argparse.Namespace) -> int:
     for each in results:
         members = "".join(f"  {name} {_rounded(paid)}" for name, paid in each.members.items())
         print(f"{each.policy:<24}{_rounded(each.mean):>12}{each.undecided:>11}{members}")
+    if printed := results[-1].printed:
+        print(
+            f"note: in {printed} of {results[-1].episodes} tasks the oracle only said the answer;"
+            " give the environment a `solve` that plays its tools (a cold start plays it, too)"
+        )
     verdict = f"NOT SOUND: {'; '.join(failed)}" if failed else "only the oracle is paid"
     _say(f"{arguments.env_id}, {arguments.tasks} tasks: {verdict}")
     return 1 if failed else 0
@@ -152,7 +158,7 @@ def run_numerics(arguments: argparse.Namespace) -> int:
     try:
         from qwq_env.evaluation.numerics_sampler import check_checkpoint  # noqa: PLC0415 - optional
     except ModuleNotFoundError as error:
-        raise UsageError(f"{error.name} is not installed; pip install 'qwq-env[train]'") from None
+        raise missing_extra(error, "train") from None
     report = check_checkpoint(
         arguments.checkpoint,
         make_environment(arguments.env),
