@@ -36,7 +36,7 @@ COMMANDS = (
         "hold evaluations against each other and published figures",
     ),
     Command(
-        "check", "qwq_env.cli.check", "hold a dialect, a template or a grader against the truth"
+        "check", "qwq_env.cli.check", "hold a thing of yours, or a template, against the truth"
     ),
     Command("envs", "qwq_env.cli.envs", "list the environments, or show one"),
     Command("new", "qwq_env.cli.new", "begin an environment or a tool of your own"),
@@ -82,6 +82,8 @@ def _main(arguments: list[str]) -> int:
     if wanted is not None and wanted not in names:
         return _tell("error", unknown("command", wanted, names), 2)
     parser = _parser(wanted)
+    if wanted == "check":  # `qwq check MODULE:THING` needs no word for what it checks
+        arguments = importlib.import_module("qwq_env.cli.check").expand(arguments)
     parsed, rest = parser.parse_known_args(arguments)
     # argparse takes a list of positionals only in one stretch; overrides may follow options too.
     stray = [word for word in rest if word.startswith("-") or not hasattr(parsed, "overrides")]

@@ -1,4 +1,4 @@
-"""`qwq check`: hold a dialect, a chat template, a grader or a sampler against the truth."""
+"""`qwq check`: hold a thing of yours, a chat template or a sampler against the truth."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qwq_env.cli import check_thing
 from qwq_env.dialect import dialect_names, make_dialect
 from qwq_env.dialect.conformance import difference_of, read_rows
 from qwq_env.dialect.load_tokenizer import load_tokenizer
@@ -36,10 +37,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add `qwq check dialect`, `template`, `grader` and `numerics`."""
     parser = subparsers.add_parser(
         "check",
-        help="hold a dialect, a template, a grader or a sampler against the truth",
-        description="Each check exits 0 if all holds, 1 if something does not.",
+        help="hold a thing of yours, a template or a sampler against the truth",
+        description="`qwq check MODULE:THING` holds an environment, a tool, a tool set, a dialect"
+        " or a grader of yours against the conformance kit (`qwq check thing --help`). Each check"
+        " exits 0 if all holds, 1 if something does not.",
     )
-    checks = parser.add_subparsers(dest="check", metavar="WHAT", required=True)
+    checks = parser.add_subparsers(dest="check", metavar="MODULE:THING | WHAT", required=True)
+    check_thing.add_parser(checks)
 
     dialect = checks.add_parser("dialect", help="compare a dialect with recorded renderings")
     dialect.add_argument("name", help=f"one of {', '.join(dialect_names())}")
@@ -63,6 +67,15 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     grader.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     grader.set_defaults(run=run_grader)
     _add_numerics(checks)
+
+
+def expand(arguments: list[str]) -> list[str]:
+    """Return `check thing MODULE:THING` for `check MODULE:THING`."""
+    after = arguments.index("check") + 1
+    what = arguments[after] if after < len(arguments) else "-"
+    if what.startswith("-") or what in ("thing", "dialect", "template", "grader", "numerics"):
+        return arguments
+    return [*arguments[:after], "thing", *arguments[after:]]
 
 
 def _add_numerics(checks: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

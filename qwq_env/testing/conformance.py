@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from qwq_env.errors import InfrastructureError, QwqError, UsageError, brief, describe_error
@@ -46,12 +48,11 @@ class Conformance:
         }
         return list(written)
 
-    def findings(self) -> Iterator[Finding]:
-        """Run every check; what one raises that is no fault is a fault, too."""
-        for name in self.checks():
+    def findings(self, names: Sequence[str] | None = None) -> Iterator[Finding]:
+        """Run the checks of these names, or all; what one raises that is no fault is one, too."""
+        for name in self.checks() if names is None else names:
             try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")
+                with _quiet():
                     getattr(self, name)()
             except Fault as fault:
                 yield Finding(name, str(fault))
@@ -62,6 +63,20 @@ class Conformance:
                 yield Finding(name, printable(f"raised {describe_error(error)}", lines=False))
             else:
                 yield Finding(name, "")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep warnings and logs to ourselves, which would say again what a fault says."""
+    log = logging.getLogger("qwq_env")
+    level = log.level
+    log.setLevel(logging.CRITICAL + 1)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(level)
 
 
 def guarded(what: str, mend: str, act: Callable[[], Any]) -> Any:

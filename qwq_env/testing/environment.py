@@ -29,13 +29,11 @@ from qwq_env.testing.held import leak, stalled
 from qwq_env.testing.moves import text_in
 from qwq_env.testing.random_policy import play_at_random, random_turns
 from qwq_env.turn import Turn
-from qwq_env.vector import ToolVectorEnv
 
 __tracebackhide__ = True
 
 _MOST_TURNS: Final = 12
 _ENDLESS: Final = 100
-_GIVE_UP_SECONDS: Final = 10.0
 _SEED_MEND: Final = (
     "draw only with self.np_random, with the seed that `begin` and `for_episode` get, or with a"
     " ToolSet's episode_seed; never from the clock, a global generator or the order of a set"
@@ -54,13 +52,15 @@ class EnvConformance(Conformance):
     Its tools are called with arguments drawn at random: give it tools that may be called so.
     `audit_tasks` are played by each cheat, of which none may be paid more than `threshold`;
     `random_episodes` by a policy that knows nothing. `deterministic = False` is for one whose tools
-    read the clock or the network: what they answer is then not compared.
+    read the clock or the network: what they answer is then not compared. `grace_seconds` may pass
+    until a step that is given up has ended.
     """
 
     audit_tasks: ClassVar[int] = 16
     threshold: ClassVar[float] = 0.05
     random_episodes: ClassVar[int] = 20
     deterministic: ClassVar[bool] = True
+    grace_seconds: ClassVar[float] = 10.0
 
     def make(self) -> ToolEnv:
         """Return the environment, made anew at each call."""
@@ -128,16 +128,6 @@ class EnvConformance(Conformance):
         env.close()
         copy.close()
 
-    def test_a_vector_of_it_begins_the_same_episodes(self) -> None:
-        """Side by side, episodes begin as they do alone."""
-        envs = ToolVectorEnv(self.make, 2)
-        together = list(envs.reset(seed=4)[0])
-        envs.close()
-        alone = [self.make().reset(seed=4 + number)[0] for number in range(2)]
-        if together != alone:
-            told = first_difference(together, alone)
-            raise Fault(f"in a vector it begins other episodes than alone ({told})", _SEED_MEND)
-
     def test_only_the_oracle_is_paid(self) -> None:
         """Who solves the tasks is paid 1, and no cheat is; see `evaluation.cheats`."""
         env = self.make()
@@ -204,7 +194,7 @@ class EnvConformance(Conformance):
     def test_a_turn_that_is_given_up_ends(self) -> None:
         """A step that is cancelled ends at once and leaves the environment in order."""
         for ticks in (0, 1, 5):
-            portal.run(_give_up(self.make(), ticks))
+            portal.run(_give_up(self.make(), ticks, self.grace_seconds))
 
     def test_no_step_keeps_other_episodes_waiting(self) -> None:
         """No tool, reply or reward blocks the event loop."""
@@ -333,7 +323,7 @@ def _check_tokens(env: ToolEnv, task: Task, turns: Sequence[str], codec: ByteCod
     return first_difference([transcript], [codec.decode(trajectory.ids)])
 
 
-async def _give_up(env: ToolEnv, ticks: int) -> None:
+async def _give_up(env: ToolEnv, ticks: int, grace: float) -> None:
     await env.areset(seed=0)
     assert env.episode is not None
     task = env.episode.task
@@ -341,10 +331,10 @@ async def _give_up(env: ToolEnv, ticks: int) -> None:
     for _ in range(ticks):
         await asyncio.sleep(0)
     step.cancel()
-    done, _ = await asyncio.wait({step}, timeout=_GIVE_UP_SECONDS)
+    done, _ = await asyncio.wait({step}, timeout=grace)
     if not done:
         raise Fault(
-            f"a step that is given up goes on for more than {_GIVE_UP_SECONDS:g} s",
+            f"a step that is given up goes on for more than {grace:g} s",
             "let asyncio.CancelledError through: catch Exception, never BaseException, and clean up"
             " in `finally`",
         )

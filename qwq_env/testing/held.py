@@ -15,7 +15,7 @@ from qwq_env import portal
 
 _TICK: Final = 0.01
 _STALL_SECONDS: Final = 0.4
-_SETTLE_SECONDS: Final = 3.0
+_SETTLE_SECONDS: Final = 2.0
 _PROCESS: Final = Path("/proc/self")
 
 

@@ -6,12 +6,13 @@ import asyncio
 import json
 import pickle
 import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Final
 
 from qwq_env import portal
 from qwq_env.checked_tools import CheckedTools, ToolLike, checked_tools
-from qwq_env.errors import InfrastructureError, ToolError, UsageError, brief, describe_error
+from qwq_env.errors import InfrastructureError, UsageError, brief, describe_error
 from qwq_env.live_set import StateError
 from qwq_env.schema.sample import sample_arguments
 from qwq_env.task import Task
@@ -24,7 +25,6 @@ from qwq_env.turn import CallResult, ToolCall
 
 __tracebackhide__ = True
 
-_GRACE_SECONDS: Final = 5.0
 _MOST_OUTPUT: Final = 1_000_000
 _CALLS: Final = 6
 _RAISE: Final = "raise ToolError with what the model should write instead"
@@ -48,12 +48,15 @@ class ToolConformance(Conformance):
 
     Tools are called with arguments drawn at random from their schemas, and with bad ones: where a
     call must not really be made, give a tool whose other side is a stand-in. `words` are texts and
-    numbers to draw from. `deterministic = False` is for what reads the clock or the network.
+    numbers to draw from. `deterministic = False` is for what reads the clock or the network;
+    `grace_seconds` may pass until a call that is given up has ended.
     """
 
     deterministic: ClassVar[bool] = True
     words: ClassVar[Sequence[str]] = ()
     limits: ClassVar[ToolLimits] = ToolLimits(seconds=10)
+    grace_seconds: ClassVar[float] = 5.0
+    _made: CheckedTools | None = None
 
     def make(self) -> ToolLike | Sequence[ToolLike]:
         """Return the tool, the class of the set, or a list of them."""
@@ -218,8 +221,11 @@ class ToolConformance(Conformance):
             )
 
     def _tools(self) -> CheckedTools:
-        made = self.make()
-        return checked_tools(made if isinstance(made, list | tuple) else [made])
+        """Return the tools, made once: the episodes of an environment share what describes them."""
+        if self._made is None:
+            made = self.make()
+            self._made = checked_tools(made if isinstance(made, list | tuple) else [made])
+        return self._made
 
     def _box(self, seed: int = 0, limits: ToolLimits | None = None) -> Toolbox:
         return Toolbox(self._tools(), task=self.task(), seed=seed, limits=limits or self.limits)
@@ -252,7 +258,7 @@ class ToolConformance(Conformance):
         answers: list[CallResult | str] = []
         box = self._box()
         try:
-            await box.start()
+            await _begin(box.start())
             for arguments in given:
                 try:
                     answers += await box.run([ToolCall(tool.name, arguments)])
@@ -267,7 +273,7 @@ class ToolConformance(Conformance):
         box = self._box(seed)
         told = []
         try:
-            await box.start()
+            await _begin(box.start())
             for name, arguments in self._script(random.Random(seed)):
                 [result] = await box.run([ToolCall(name, arguments)])
                 told.append(f"{name} {result.content}")
@@ -289,7 +295,7 @@ class ToolConformance(Conformance):
         """Return what each set says of its state at the beginning and after some calls."""
         box = self._box()
         try:
-            await box.start()
+            await _begin(box.start())
             first = await box.state()
             for name, arguments in self._script(random.Random(0)):
                 await box.run([ToolCall(name, arguments)])
@@ -299,25 +305,14 @@ class ToolConformance(Conformance):
         return {name: [first[name], last[name]] for name in first}
 
     async def _size(self, name: str, arguments: dict[str, Any]) -> int:
-        tools = {tool.name: tool for tool in self._tools().single}
-        if name not in tools:  # a set's: its methods are called as such
-            box = self._box(limits=ToolLimits(seconds=10, characters=_MOST_OUTPUT + 1))
-            try:
-                await box.start()
-                [result] = await box.run([ToolCall(name, arguments)])
-                return len(result.content) + result.cut
-            finally:
-                await box.aclose()
-        tool = tools[name].for_episode(self.task(), 0)
+        limits = replace(self.limits, characters=_MOST_OUTPUT)
+        box = self._box(limits=limits)
         try:
-            answer = await tool.call(arguments)
-        except ToolError as error:
-            return len(str(error))
-        except Exception:  # noqa: BLE001 - the boundary to foreign code; told of by another check
-            return 0
+            await _begin(box.start())
+            [result] = await box.run([ToolCall(name, arguments)])
+            return len(result.content) + result.cut
         finally:
-            await tool.aclose()
-        return len(answer if isinstance(answer, str) else answer.content)
+            await box.aclose()
 
     def _given_up(self, seconds: float | None) -> None:
         for name, arguments in self._script(random.Random(0)):
@@ -333,19 +328,21 @@ class ToolConformance(Conformance):
     async def _give_up(self, name: str, arguments: dict[str, Any], seconds: float | None) -> str:
         limits = None if seconds is None else ToolLimits(seconds=seconds)
         box = self._box(limits=limits)
-        before = asyncio.all_tasks()
-        run = asyncio.create_task(box.run([ToolCall(name, arguments)]))
         try:
             await box.start()
+            before = asyncio.all_tasks()
+            run = asyncio.create_task(box.run([ToolCall(name, arguments)]))
             if seconds is None:
                 for _ in range(3):
                     await asyncio.sleep(0)
                 run.cancel()
-            done, _ = await asyncio.wait({run}, timeout=_GRACE_SECONDS)
+            done, _ = await asyncio.wait({run}, timeout=self.grace_seconds)
             if not done:
-                return f"goes on for more than {_GRACE_SECONDS:g} s"
+                return f"goes on for more than {self.grace_seconds:g} s"
+            if not run.cancelled():
+                run.exception()  # told of by other checks
             left = asyncio.all_tasks() - before - {run}
-            if left and (await asyncio.wait(left, timeout=_GRACE_SECONDS))[1]:
+            if left and (await asyncio.wait(left, timeout=self.grace_seconds))[1]:
                 return "leaves a task that goes on"
         except InfrastructureError:
             return ""  # a set could not start within the deadline
@@ -365,11 +362,22 @@ class ToolConformance(Conformance):
             await _close(made.aclose(), tool.name)
         for maker in self._tools().sets:
             live = maker.begin(0, self.limits.seconds)
-            await live.start(self.task())
+            await _begin(live.start(self.task()))
             await _close(live.aclose(), maker.name)
 
 
-async def _close(closing: Any, name: str) -> None:
+async def _begin(start: Awaitable[None]) -> None:
+    try:
+        await start
+    except InfrastructureError as error:
+        raise Fault(
+            f"an episode cannot begin: {error}",
+            "give a task that holds what `start` reads: a method task(self) of the test, or --tasks"
+            " FILE, of which the first is taken",
+        ) from None
+
+
+async def _close(closing: Awaitable[None], name: str) -> None:
     try:
         await closing
     except Exception as error:  # noqa: BLE001 - the boundary to foreign code
