@@ -3,8 +3,8 @@
     qwq bench random_episodes [--episodes 1000] [--only ID ...] [--json] [--out FILE]
 
 Plays episodes of noise, of answers, and of calls with arguments drawn from the schemas of the tools
-(tests/random_policy.py), 64 at a time, in each registered environment with its defaults. An
-exception ends that environment and is told; an episode that is lost is counted. Exit code 1 if
+(qwq_env/testing/random_policy.py), 64 at a time, in each registered environment with its defaults.
+An exception ends that environment and is told; an episode that is lost is counted. Exit code 1 if
 there is either.
 """
 
@@ -18,14 +18,13 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(1, str(Path(__file__).parents[1] / "tests"))
 
 from _result import run
-from random_policy import play_at_random
 
 from qwq_env import portal
 from qwq_env.cards import library_ids
 from qwq_env.registry import make_environment
+from qwq_env.testing.random_policy import play_at_random
 
 
 def main(argv: list[str]) -> int:

@@ -164,10 +164,7 @@ def _weights(weight: Any, levels: int) -> Sequence[float]:
 
 def _made(environment: str, arguments: Mapping[str, Any], shared: Shared) -> ToolEnv:
     """Make a member of an id, with the split and the seed of the mixture if it knows any."""
-    try:
-        creator = creator_of(environment)
-    except ModuleNotFoundError:
-        creator = None  # told of in the words of who makes it
+    creator = creator_of(environment)
     knows = inspect.signature(creator).parameters if callable(creator) else {}
     said = {"task_seed": shared.task_seed, "split": shared.split}
     given = {name: value for name, value in said.items() if name in knows and value != "all"}

@@ -18,6 +18,7 @@ import gymnasium as gym
 
 import qwq_env
 from qwq_env.errors import UsageError, unknown
+from qwq_env.imports import import_named
 
 PARTS = ("task", "tools", "reward", "episode")
 _HEADING = re.compile(r"^\*\*(?:an )?(?:example )?(\w+)[^*\n]*\*\*", re.MULTILINE | re.IGNORECASE)
@@ -59,10 +60,7 @@ def card_of(environment: str) -> Card:
     """
     module, colon, name = environment.rpartition(":")
     if colon:
-        try:
-            importlib.import_module(module)
-        except (ImportError, ValueError, TypeError) as error:
-            raise UsageError(f"environment: {error}") from None
+        import_named(module, "environment")
     known = library_ids()
     spec = gym.registry.get(name)
     if spec is None or spec.entry_point is None:

@@ -19,7 +19,7 @@ from qwq_env.errors import (
     did_you_mean,
 )
 from qwq_env.task import Task
-from qwq_env.tool import in_thread
+from qwq_env.threads import in_thread
 
 _log = logging.getLogger(__name__)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Mapping
 from typing import Any
@@ -14,6 +13,7 @@ import qwq_env
 from qwq_env.checks import refuse_unknown_arguments
 from qwq_env.env import ToolEnv
 from qwq_env.errors import UsageError, brief
+from qwq_env.imports import import_named, why_missing
 
 _NO_TOOL_ENV = "environment: %s is no ToolEnv; expected an id of qwq/..."
 
@@ -43,7 +43,9 @@ def make_environment(
             f"{brief(environment)[1:-1]}"
         )  # fmt: skip
         raise UsageError(f"environment: {error}{hint}") from None
-    except (gym.error.Error, ModuleNotFoundError) as error:
+    except ModuleNotFoundError as error:  # of a class that is named by its module
+        raise UsageError(f"environment: {why_missing(environment, error)}") from None
+    except gym.error.Error as error:
         raise UsageError(f"environment: {error}") from None
     if not isinstance(made, ToolEnv):
         raise UsageError(_NO_TOOL_ENV % brief(environment))
@@ -53,15 +55,12 @@ def make_environment(
 def creator_of(environment: str) -> Any:
     """Return the class or function behind a Gymnasium id, None for an id that is not registered.
 
-    Raises `ModuleNotFoundError` for a `module:id` whose module there is not.
+    Raises `UsageError` for a `module:id` whose module there is not.
     """
     module, colon, name = environment.rpartition(":")
     if colon:
         # As `gym.make` does, but before the id is looked up.
-        try:
-            importlib.import_module(module)
-        except (ValueError, TypeError) as error:
-            raise UsageError(f"environment: {brief(environment)}: {error}") from None
+        import_named(module, "environment")
     spec = gym.registry.get(name)
     entry = None if spec is None else spec.entry_point
     return load_env_creator(entry) if isinstance(entry, str) else entry

@@ -21,24 +21,21 @@ as the tool's own failure. Deadlines, output caps and recording are the `Toolbox
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import contextvars
 import functools
 import inspect
 import sys
-import threading
 import types
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, overload
 
-from qwq_env.errors import InfrastructureError, UsageError, brief, describe_error, unknown
 from qwq_env.errors import ToolError as ToolError
+from qwq_env.errors import UsageError, brief, unknown
 from qwq_env.schema.signature import Signature, signature_of
 from qwq_env.task import Task
 from qwq_env.text.shown import shown
+from qwq_env.threads import in_thread
 
 Replay = Literal["once", "idempotent", "rerun"]
 """What an interrupted episode may do with a tool's calls when it goes on; see `qwq_env.journal`."""
@@ -159,44 +156,6 @@ class FunctionTool(Tool):
         if inspect.iscoroutine(value):  # an async function, behind a decorator that hides it
             value = await value
         return value if isinstance(value, ToolResult) else shown(value)
-
-
-async def in_thread(function: Callable[[], Any]) -> Any:
-    """Run `function` in a thread of its own and return what it returns.
-
-    Not `asyncio.to_thread`: a thread cannot be stopped, so a function that never returns would
-    hold one of the few threads of the loop's pool for good, and the interpreter's end up.
-    """
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[Any] = loop.create_future()
-
-    def settle(value: Any, error: BaseException | None) -> None:
-        if future.done():
-            return
-        if error is None:
-            future.set_result(value)
-        elif isinstance(error, StopIteration):
-            future.set_exception(RuntimeError(f"StopIteration: {error}"))
-        else:
-            future.set_exception(error)
-
-    def work() -> None:
-        value, failure = None, None
-        try:
-            value = function()
-        # Whatever it raises goes to whoever waits.
-        except BaseException as error:  # noqa: BLE001
-            failure = error
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(settle, value, failure)
-
-    context = contextvars.copy_context()
-    thread = threading.Thread(target=context.run, args=(work,), daemon=True, name="qwq-tool")
-    try:
-        thread.start()
-    except (RuntimeError, MemoryError) as error:
-        raise InfrastructureError(f"no thread can be started: {describe_error(error)}") from None
-    return await future
 
 
 @overload

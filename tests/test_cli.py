@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from qwq_env.cli import COMMANDS, _parser, main
+from qwq_env.cli.check import expand
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "tiny.yaml"
 
@@ -136,7 +137,8 @@ def test_every_command_shows_itself_at_work(command):
     for line in command.examples:
         words = line.removeprefix('eval "$(').removesuffix(')"').partition(" | ")[0].split()
         assert words[:2] == ["qwq", command.name]
-        assert _parser(command.name).parse_args(words[1:]).command == command.name
+        given = expand(words[1:]) if command.name == "check" else words[1:]
+        assert _parser(command.name).parse_args(given).command == command.name
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

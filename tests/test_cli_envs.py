@@ -12,7 +12,10 @@ import pytest
 
 from qwq_env.cards import card_of, library_ids
 from qwq_env.cli import main
-from qwq_env.cli.new import written
+from qwq_env.cli.new import files_of, written
+from qwq_env.imports import current_folder
+from qwq_env.registry import make_environment
+from qwq_env.training.recipe import load_recipe
 
 ROOT = Path(__file__).parents[1]
 HEAVY = {"torch", "transformers", "sympy", "jsonschema", "httpx", "aiohttp", "qwq_env.env"}
@@ -137,7 +140,8 @@ def test_what_is_begun_passes_its_test(begun):
     names = ["bookshop.py", "find_book.py", "test_bookshop.py", "test_find_book.py"]
     done = run_elsewhere(begun, "-m", "pytest", "-q", "-p", "no:cacheprovider")
 
-    assert sorted(path.name for path in begun.iterdir() if path.suffix == ".py") == names
+    files = sorted(path.name for path in begun.iterdir() if path.is_file())
+    assert files == sorted([*names, "bookshop.yaml"])
     assert done.returncode == 0, done.stdout
     assert "6 passed" in done.stdout
 
@@ -157,14 +161,25 @@ def test_what_is_begun_has_a_card_and_is_short(begun, monkeypatch):
     assert len((begun / "bookshop.py").read_text().splitlines()) <= 60
 
 
-@pytest.mark.parametrize("name", ["a", "my_own_env", "n" * 40])
+def test_the_recipe_that_is_begun_trains_in_the_environment(begun, monkeypatch):
+    monkeypatch.chdir(begun)
+    assert main(["recipe", "check", "bookshop.yaml"]) == 0
+
+    recipe = load_recipe(begun / "bookshop.yaml", [])
+    assert recipe.environment.id == "bookshop:own/BookshopEnv-v0"
+    with current_folder():
+        assert [tool.name for tool in make_environment(recipe.environment.id).settings.tools]
+    assert str(begun) not in sys.path
+
+
+@pytest.mark.parametrize("name", ["a", "t", "my_own_env", "n" * 40])
 @pytest.mark.parametrize("kind", ["env", "tool"])
 def test_nothing_of_the_template_is_left(kind, name):
-    texts = [written(path, kind, name) for path in (f"{name}.py", f"test_{name}.py")]
+    for path in files_of(kind, name):
+        text = written(path, kind, name)
 
-    for text in texts:
-        compile(text, name, "exec")
         assert "emplate" not in text
+        assert path.endswith(".yaml") or compile(text, name, "exec")
 
 
 @pytest.mark.parametrize(
@@ -192,12 +207,12 @@ def test_a_name_that_could_be_none_is_refused(tmp_path, monkeypatch, capsys, nam
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("there", ["shop.py", "test_shop.py"])
+@pytest.mark.parametrize("there", ["shop.py", "test_shop.py", "shop.yaml"])
 def test_a_file_that_is_there_stays_and_nothing_is_written(tmp_path, monkeypatch, capsys, there):
     monkeypatch.chdir(tmp_path)
     (tmp_path / there).write_text("mine")
 
-    assert main(["new", "tool", "shop"]) == 2
+    assert main(["new", "env", "shop"]) == 2
     assert f"{there} is there already" in capsys.readouterr().err
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(there, "mine")]
 
@@ -206,4 +221,6 @@ def test_the_next_steps_are_said(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["new", "env", "side_table"]) == 0
 
-    assert "qwq check grader side_table:own/SideTableEnv-v0" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "qwq check side_table:own/SideTableEnv-v0" in told
+    assert "qwq train side_table.yaml" in told

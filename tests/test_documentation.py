@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from qwq_env.cli import _parser
+from qwq_env.cli.check import expand
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs" / "pages").rglob("*.md"))
@@ -35,6 +36,7 @@ def test_the_commands_of_a_page_are_commands(page):
     for block in re.findall(r"^```sh\n(.*?)^```", page.read_text(), re.M | re.S):
         for line in re.findall(r"^qwq .*$", block, re.M):
             words = shlex.split(line)[1:]
+            words = expand(words) if words[0] == "check" else words
             parsed, overrides = _parser(words[0]).parse_known_args(words)
             assert parsed.command == words[0]
             assert all("=" in word and not word.startswith("-") for word in overrides), line

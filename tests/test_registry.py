@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import inspect
+import re
+import sys
 from functools import partial
 
 import gymnasium as gym
@@ -12,6 +14,7 @@ import pytest
 from qwq_env.env import ToolEnv
 from qwq_env.envs.math import MathToolEnv
 from qwq_env.errors import UsageError
+from qwq_env.imports import current_folder, missing_extra, named
 from qwq_env.registry import make_environment
 
 MODULE = """\
@@ -94,6 +97,80 @@ def test_a_module_that_is_none(name):
         make_environment(name)
 
     assert "MODULE:" not in str(error.value)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A current folder with modules, which Python does not search."""
+    (tmp_path / "lies_here.py").write_text("")
+    (tmp_path / "wants.py").write_text("import no_such_package")
+    (tmp_path / "wants_here.py").write_text("import lies_here")
+    (tmp_path / "wants_ours.py").write_text("import qwq_env.no_such_part")
+    (tmp_path / "wants_name.py").write_text("from qwq_env.errors import NoSuchError")
+    (tmp_path / "broken.py").write_text("x = 1\ndef f(:")
+    (tmp_path / "late.py").write_text(
+        "import gymnasium\ngymnasium.register('late/Late-v0', entry_point='no_such_module:Late')"
+    )
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("no_such_module", "No module named 'no_such_module'; .*PYTHONPATH=FOLDER"),
+        ("no.such.module", "No module named 'no'; .*PYTHONPATH=FOLDER"),
+        ("qwq_env.no_such_part", "qwq-env has no such part, or install it again"),
+        ("lies_here", r"it lies in this folder, which Python does not search; put PYTHONPATH=\."),
+    ],
+)
+def test_a_module_that_is_not_found_says_the_way_to_it(folder, name, told):
+    with pytest.raises(UsageError, match=f"^environment: .*{told}"):
+        make_environment(f"{name}:x/Y-v0")
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("wants", "wants imports 'no_such_package', which is not found; install it"),
+        ("wants_ours", "No module named 'qwq_env.no_such_part': qwq-env has no such part"),
+        ("wants_name", "'wants_name': cannot import name 'NoSuchError'"),
+        ("broken", r"'broken': .*broken\.py, line 2: "),
+        ("late", "late/Late-v0 imports 'no_such_module', which is not found"),
+    ],
+)
+def test_a_module_that_cannot_be_imported_says_why(folder, name, told):
+    with current_folder(), pytest.raises(UsageError, match=f"^environment: .*{told}"):
+        make_environment(f"{name}:{'late/Late' if name == 'late' else 'x/Y'}-v0")
+
+
+def test_the_current_folder_is_searched_as_long_as_it_is_asked_for(folder):
+    before = list(sys.path)
+    with current_folder(), current_folder():
+        assert sys.path == [*before, str(folder)]
+        assert named("wants_here:lies_here.__name__", "thing") == "lies_here"
+
+    assert sys.path == before
+
+
+@pytest.mark.parametrize("text", ["json", ":loads", "json:", "json:lods", "json:JSONDecoder.decod"])
+def test_what_names_nothing_is_refused(text):
+    with pytest.raises(UsageError, match=r"^thing: .*expected MODULE:NAME"):
+        named(text, "thing")
+
+
+@pytest.mark.parametrize(
+    ("module", "told"),
+    [
+        ("torch", r"^torch is not installed; pip install 'qwq-env\[train\]'$"),
+        ("qwq_env.training", "^qwq_env.training is missing from this installation of qwq-env"),
+        (None, "^gone is not installed"),
+    ],
+)
+def test_a_part_of_the_library_is_no_extra(module, told):
+    error = missing_extra(ModuleNotFoundError("gone", name=module), "train")
+
+    assert re.search(told, str(error))
 
 
 @pytest.mark.parametrize("name", ["qwq/MathTol-v0", "no_such_module:x/Y-v0", "CartPole-v1", ""])

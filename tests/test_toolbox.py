@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from qwq_env import threads
 from qwq_env.errors import (
     EnvironmentClosed,
     InfrastructureError,
@@ -262,6 +263,7 @@ async def test_a_thread_that_cannot_be_started_is_not_the_tools_fault(
         return seconds
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
+    monkeypatch.setattr(threads, "_idle", [])
 
     with pytest.raises(InfrastructureError, match="can't start new thread"):
         await Toolbox([wait]).run([call("wait", {"seconds": 0})])

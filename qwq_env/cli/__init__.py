@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from qwq_env._version import __version__
 from qwq_env.errors import QwqError, UsageError, unknown
+from qwq_env.imports import current_folder
 from qwq_env.text.characters import printable
 from qwq_env.text.terminal import printable_streams
 
@@ -90,8 +91,8 @@ COMMANDS = (
     ),
     Command(
         "check",
-        "hold a dialect, a template or a grader against the truth",
-        ("qwq check grader qwq/MathTool-v0", "qwq check template checkpoints/QwQ-32B"),
+        "hold a thing of yours, or a template, against the truth",
+        ("qwq check grader qwq/MathTool-v0", "qwq check my_tools:population"),
     ),
     Command(
         "envs",
@@ -175,13 +176,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run `qwq` and return the exit code.
 
     0: done. 1: the check failed, or the work did. 2: the input was wrong. 130: interrupted.
-    Nothing that a file, a server or a model wrote acts on the terminal.
+    Nothing that a file, a server or a model wrote acts on the terminal. Modules of the current
+    folder are found, as `python -m` finds them.
     """
     # Their bars are drawn with characters that are escaped here.
     os.environ.setdefault("TQDM_DISABLE", "1")
     if "_ARGCOMPLETE" in os.environ:
         return _complete()
-    with printable_streams():
+    with printable_streams(), current_folder():
         return _main(list(sys.argv[1:] if argv is None else argv))
 
 
@@ -201,6 +203,8 @@ def _main(arguments: list[str]) -> int:
     if wanted is not None and wanted not in names:
         return _tell("error", unknown("command", wanted, names), 2)
     parser = _parser(*filter(None, [wanted]))
+    if wanted == "check":  # `qwq check MODULE:THING` needs no word for what it checks
+        arguments = importlib.import_module("qwq_env.cli.check").expand(arguments)
     parsed, rest = parser.parse_known_args(arguments)
     # argparse takes a list of positionals only in one stretch; overrides may follow options too.
     stray = [word for word in rest if word.startswith("-") or not hasattr(parsed, "overrides")]

@@ -1,4 +1,4 @@
-"""`qwq check`: hold a dialect, a chat template, a grader or a sampler against the truth."""
+"""`qwq check`: hold a thing of yours, a chat template or a sampler against the truth."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qwq_env.cli import check_thing
 from qwq_env.dialect import dialect_names, make_dialect
 from qwq_env.dialect.conformance import difference_of, read_rows
 from qwq_env.dialect.load_tokenizer import load_tokenizer
 from qwq_env.dialect.template_check import Finding, TemplateCheck
 from qwq_env.errors import UsageError
 from qwq_env.evaluation.cheats import audit_rewards, faults
+from qwq_env.imports import missing_extra
 from qwq_env.registry import make_environment
 from qwq_env.text.characters import printable
 
@@ -35,10 +37,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add `qwq check dialect`, `template`, `grader` and `numerics`."""
     parser = subparsers.add_parser(
         "check",
-        help="hold a dialect, a template, a grader or a sampler against the truth",
-        description="Each check exits 0 if all holds, 1 if something does not.",
+        help="hold a thing of yours, a template or a sampler against the truth",
+        description="`qwq check MODULE:THING` holds an environment, a tool, a tool set, a dialect"
+        " or a grader of yours against the conformance kit (`qwq check thing --help`). Each check"
+        " exits 0 if all holds, 1 if something does not.",
     )
-    checks = parser.add_subparsers(dest="check", metavar="WHAT", required=True)
+    checks = parser.add_subparsers(dest="check", metavar="MODULE:THING | WHAT", required=True)
+    check_thing.add_parser(checks)
 
     dialect = checks.add_parser("dialect", help="compare a dialect with recorded renderings")
     dialect.add_argument("name", help=f"one of {', '.join(dialect_names())}")
@@ -62,6 +67,15 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     grader.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     grader.set_defaults(run=run_grader)
     _add_numerics(checks)
+
+
+def expand(arguments: list[str]) -> list[str]:
+    """Return `check thing MODULE:THING` for `check MODULE:THING`."""
+    after = arguments.index("check") + 1
+    what = arguments[after] if after < len(arguments) else "-"
+    if what.startswith("-") or what in ("thing", "dialect", "template", "grader", "numerics"):
+        return arguments
+    return [*arguments[:after], "thing", *arguments[after:]]
 
 
 def _add_numerics(checks: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -142,6 +156,11 @@ def run_grader(arguments: argparse.Namespace) -> int:
     for each in results:
         members = "".join(f"  {name} {_rounded(paid)}" for name, paid in each.members.items())
         print(f"{each.policy:<24}{_rounded(each.mean):>12}{each.undecided:>11}{members}")
+    if printed := results[-1].printed:
+        print(
+            f"note: in {printed} of {results[-1].episodes} tasks the oracle only said the answer;"
+            " give the environment a `solve` that plays its tools (a cold start plays it, too)"
+        )
     verdict = f"NOT SOUND: {'; '.join(failed)}" if failed else "only the oracle is paid"
     _say(f"{arguments.env_id}, {arguments.tasks} tasks: {verdict}")
     return 1 if failed else 0
@@ -152,7 +171,7 @@ def run_numerics(arguments: argparse.Namespace) -> int:
     try:
         from qwq_env.evaluation.numerics_sampler import check_checkpoint  # noqa: PLC0415 - optional
     except ModuleNotFoundError as error:
-        raise UsageError(f"{error.name} is not installed; pip install 'qwq-env[train]'") from None
+        raise missing_extra(error, "train") from None
     report = check_checkpoint(
         arguments.checkpoint,
         make_environment(arguments.env),

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from qwq_env.errors import UsageError
+from qwq_env.imports import missing_extra
 from qwq_env.text.characters import printable
 
 
@@ -48,7 +49,6 @@ def run(arguments: argparse.Namespace) -> int:
         try:
             draw_bars(comparison, arguments.bars)
         except ModuleNotFoundError as error:
-            missing = f"{error.name} is not installed; pip install 'qwq-env[train]'"
-            raise UsageError(f"bars: {missing}") from None
+            raise UsageError(f"bars: {missing_extra(error, 'train')}") from None
     print(json.dumps(as_json(comparison)) if arguments.json else printable(tables))
     return 0

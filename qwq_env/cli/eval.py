@@ -15,6 +15,7 @@ from qwq_env.evaluation.answers import most_samples, read_answers
 from qwq_env.evaluation.benchmarks import BENCHMARKS, find_benchmark
 from qwq_env.evaluation.folder import EvaluationFolder
 from qwq_env.evaluation.request import EvaluationRequest
+from qwq_env.imports import missing_extra
 
 if TYPE_CHECKING:
     from qwq_env.evaluation.statistics import Mean
@@ -126,7 +127,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
         from qwq_env.training.progress import Reporter  # noqa: PLC0415 - optional, as the others
     except ModuleNotFoundError as error:
-        raise UsageError(f"{error.name} is not installed; pip install 'qwq-env[train]'") from None
+        raise missing_extra(error, "train") from None
     data = request.load_data()
     env = request.make_environment(data)
     urls = [arguments.endpoint] if arguments.endpoint else arguments.vllm

@@ -16,12 +16,13 @@ _LONGEST = 40
 _NEXT = {
     "env": """\
 next: python -m pytest test_{name}.py
-      PYTHONPATH=. qwq check grader {name}:own/{camel}-v0
-      PYTHONPATH=. qwq envs {name}:own/{camel}-v0
-      PYTHONPATH=. qwq train RECIPE.yaml environment.id={name}:own/{camel}-v0
+      qwq check {name}:own/{camel}-v0
+      qwq envs {name}:own/{camel}-v0
+      qwq train {name}.yaml
 then make it yours: tasks, tools, reward, solve, and what the first lines say of them""",
     "tool": """\
 next: python -m pytest test_{name}.py
+      qwq check {name}:{name}
 then make it yours, and give it to an environment: ToolEnv(tasks, [{name}], rubric)""",
 }
 
@@ -31,8 +32,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser(
         "new",
         help="begin an environment or a tool of your own",
-        description="Writes NAME.py and test_NAME.py into the current folder: a whole small"
-        " example that runs and passes its test. Files that are there stay.",
+        description="Writes NAME.py and test_NAME.py into the current folder, and NAME.yaml, a"
+        " recipe, beside an environment: a whole small example that runs, passes its test and can"
+        " be trained in. Files that are there stay.",
     )
     parser.add_argument("kind", choices=["env", "tool"])
     parser.add_argument("name", help="of its module: lower-case letters, digits, underscores")
@@ -40,10 +42,10 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write both files, or none."""
+    """Write all files, or none."""
     kind, name = arguments.kind, arguments.name
     check_name(name)
-    files = {Path(path): written(path, kind, name) for path in (f"{name}.py", f"test_{name}.py")}
+    files = {Path(path): written(path, kind, name) for path in files_of(kind, name)}
     for path in files:
         if path.exists() or path.is_symlink():
             raise UsageError(f"{path} is there already; expected a name that is free")
@@ -54,6 +56,11 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"written: {', '.join(map(str, files))}")
     print(_NEXT[kind].format(name=name, camel=_camel(kind, name)))
     return 0
+
+
+def files_of(kind: str, name: str) -> list[str]:
+    """Return the names of the files to write."""
+    return [f"{name}.py", f"test_{name}.py", *([f"{name}.yaml"] if kind == "env" else [])]
 
 
 def check_name(name: str) -> None:
@@ -81,7 +88,8 @@ def check_free(name: str) -> None:
 def written(path: str, kind: str, name: str) -> str:
     """Return the text of a file: that of the template, with this name."""
     template = f"template_{kind}"
-    text = (_TEMPLATES / path.replace(name, template)).read_text(encoding="utf-8")
+    source = dict(zip(files_of(kind, name), files_of(kind, template), strict=True))[path]
+    text = (_TEMPLATES / source).read_text(encoding="utf-8")
     text = text.replace(f"from qwq_env.templates.{template}", f"\nfrom {name}")
     # Where it is written this library is one as any other, and stands in their block of imports.
     text = re.sub(r"(gymnasium.*\n)\n(?=(?:from|import) qwq_env)", r"\1", text)

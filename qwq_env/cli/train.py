@@ -10,8 +10,9 @@ import warnings
 from pathlib import Path
 
 from qwq_env.cli.arguments import add_recipe
-from qwq_env.errors import InfrastructureError, ServersGone, UsageError
+from qwq_env.errors import InfrastructureError, ServersGone
 from qwq_env.files.jsonl import read_objects
+from qwq_env.imports import missing_extra
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -39,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
         from qwq_env.versions import check_versions  # noqa: PLC0415 - likewise
     except ModuleNotFoundError as error:
-        raise _not_installed(error) from None
+        raise missing_extra(error, "train") from None
     overrides = list(arguments.overrides)
     if arguments.tasks is not None:
         # As JSON, which YAML reads as the text that it is, whatever that looks like.
@@ -59,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
         from qwq_env.training.run import train  # noqa: PLC0415
         from qwq_env.training.stages.gates import GateClosed  # noqa: PLC0415
     except ModuleNotFoundError as error:
-        raise _not_installed(error) from None
+        raise missing_extra(error, "train") from None
     try:
         train(recipe, arguments.runs, resume=arguments.resume, only=arguments.stage)
     except KeyboardInterrupt:
@@ -72,10 +73,6 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"qwq: failed: {error}; the same command with --resume goes on", file=sys.stderr)
         return 1
     return 0
-
-
-def _not_installed(error: ModuleNotFoundError) -> UsageError:
-    return UsageError(f"{error.name} is not installed; pip install 'qwq-env[train]'")
 
 
 def _look_for_files(*tasks: str | None) -> None:

@@ -72,6 +72,8 @@ class Paid:
 
     `episodes` is how many were played, `undecided` how many of them got no reward at all; `detail`
     says why the first of those did not. `members` are the means in a mixture's members, by name.
+    `printed` is in how many the oracle has only said the task's answer, though there were tools:
+    the environment's `solve` knows no turns for those, so nothing shows that its tools are of use.
     """
 
     policy: str
@@ -80,6 +82,7 @@ class Paid:
     undecided: int
     detail: str = ""
     members: Mapping[str, float | None] = field(default_factory=dict)
+    printed: int = 0
 
     def means(self) -> list[tuple[str, float]]:
         """Return what each member pays, where there are any: a mean of all of them hides one."""
@@ -148,7 +151,13 @@ async def _audit(env: ToolEnv, tasks: Sequence[Task], seed: int) -> list[Paid]:
         paid_by = {member: _mean(rewards[member]) for member, _ in members if env.members}
         why = next(iter(details), "")
         results.append(Paid(name, _mean(every), len(tasks), len(details), why, paid_by))
-    return results
+    unsolved = [task for task in tasks if only_printed(env, task)]
+    return [*results[:-1], replace(results[-1], printed=len(unsolved))]
+
+
+def only_printed(env: ToolEnv, task: Task) -> bool:
+    """Say whether a task of an environment with tools is solved by saying its answer, no more."""
+    return bool(member_of(env, task)[1].settings.tools) and not env.solve(task)
 
 
 def _mean(rewards: Sequence[float]) -> float | None:

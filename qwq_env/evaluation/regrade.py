@@ -9,7 +9,6 @@ results or the state of tools has nothing to look at, and leaves such episodes u
 from __future__ import annotations
 
 import asyncio
-import importlib
 import inspect
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -30,6 +29,7 @@ from qwq_env.evaluation.statistics import (
     paired_difference,
 )
 from qwq_env.grading.score import Score
+from qwq_env.imports import named
 from qwq_env.rollout.store import read_episodes
 from qwq_env.rubric import Component, FinalTurn, Rubric
 from qwq_env.trajectory import Trajectory
@@ -149,13 +149,9 @@ def _judge(env: ToolEnv, name: str) -> Judge:
         return _by_rubric(rubric)
     if name in parts:
         return _by_rubric(Rubric([Component(name, parts[name].function)]))
-    module, colon, function = name.partition(":")
-    if not colon:
+    if ":" not in name:
         raise unknown("rubric", name, ("stored", "environment", *parts, "MODULE:FUNCTION"))
-    try:
-        found = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UsageError(f"rubric: {brief(name)}: {error}; expected MODULE:FUNCTION") from None
+    found = named(name, "rubric")
     if inspect.isclass(found):
         found = found()
     return _by_rubric(Rubric([Component(name, found)]))

@@ -20,7 +20,7 @@ class ScriptedPolicy(Policy):
     """
 
     def __init__(self, codec: TokenCodec, turns: Sequence[str] | Script) -> None:
-        self._codec = codec
+        self.codec = codec
         self._script = turns if callable(turns) else None
         self._turns = [] if callable(turns) else [self._encode(turn) for turn in turns]
         self._next: dict[str, int] = {}
@@ -28,7 +28,7 @@ class ScriptedPolicy(Policy):
     async def generate(self, request: GenerationRequest) -> Generation:
         """Return the next scripted turn; the last one is repeated when the script runs out."""
         if self._script is not None:
-            text = self._script(self._codec.decode(request.ids))
+            text = self._script(self.codec.decode(request.ids))
             ids = self._encode(await text if inspect.isawaitable(text) else text)
         else:
             number = self._next.get(request.episode, 0)
@@ -48,4 +48,4 @@ class ScriptedPolicy(Policy):
         self._next.pop(episode, None)
 
     def _encode(self, turn: str) -> list[int]:
-        return self._codec.encode_pieces([Piece(turn, control=True)])
+        return self.codec.encode_pieces([Piece(turn, control=True)])

@@ -8,6 +8,7 @@ reinforcement has to find out what pays. See `training/tiny/teacher.py` for the 
 from __future__ import annotations
 
 import json
+import logging
 import random
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,9 +17,11 @@ from qwq_env import portal
 from qwq_env.dialect.base import Dialect, Message, Piece
 from qwq_env.env import ToolEnv
 from qwq_env.errors import UsageError, brief
+from qwq_env.evaluation.cheats import only_printed
 from qwq_env.task import Task
 from qwq_env.training.transcript import Part, Transcript
 
+_log = logging.getLogger(__name__)
 _THOUGHT = "I know what to do.\n</think>\n\n"
 
 
@@ -39,6 +42,7 @@ class Demonstrations:
         self._env = env
         self._right = right
         self._seed = seed
+        self._told = False
 
     def transcripts(self, count: int, *, first: int = 0) -> list[Transcript]:
         """Play about `count` tasks from index `first` on; a finite set is gone over again."""
@@ -75,8 +79,22 @@ class Demonstrations:
         return self._env.tasks.task(index if size is None else index % size)
 
     def _turns(self, task: Task, dialect: Dialect) -> Sequence[str]:
-        moves = self._env.solve(task) or [_THOUGHT + self._env.phrase_answer(str(task.answer))]
+        moves = self._env.solve(task)
+        if not moves:
+            self._tell(task)
+            moves = [_THOUGHT + self._env.phrase_answer(str(task.answer))]
         return [_written(move) + dialect.end_of_turn for move in moves]
+
+    def _tell(self, task: Task) -> None:
+        """Say once that a task which has tools is shown without them."""
+        if not self._told and only_printed(self._env, task):
+            self._told = True
+            _log.warning(
+                "cold start: %s.solve has no turns for task %s: it, and others like it, are shown"
+                " as printed answers, from which no policy learns to call a tool",
+                type(self._env).__name__,
+                brief(task.id),
+            )
 
 
 def _written(move: str | Message) -> str:

@@ -18,8 +18,7 @@ from qwq_env.env import ToolEnv
 from qwq_env.evaluation.cheats import audit_rewards, faults
 from qwq_env.evaluation.example import example_episode
 from qwq_env.registry import make_environment
-
-from ..random_policy import play_at_random
+from qwq_env.testing.random_policy import play_at_random
 
 IDS = library_ids()
 

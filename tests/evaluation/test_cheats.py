@@ -231,6 +231,30 @@ def test_what_our_machinery_loses_is_told_of_the_oracle():
     assert "no database" in fault
 
 
+class Unsolved(BankEnv):
+    """Knows how to solve half of its tasks by calls."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda final: float(len(final.results) == 1 or final.answer == "{}"))
+        self.tasks = ListTaskSet([errand(1), Task("said", "Say {}.", {})])
+
+    def solve(self, task: Task):
+        return super().solve(task) if task.id == "t1" else None
+
+
+def test_an_oracle_that_only_says_the_answer_is_told(capsys):
+    without_tools = ToolEnv(TASKS, [], Rubric([Component("reward", lambda final: 1.0)]))
+    gym.register("unsolved/Bank-v0", entry_point=Unsolved)
+
+    assert [audit_rewards(env, tasks=2)[-1].printed for env in (without_tools, Unsolved())] == [
+        0,
+        1,
+    ]
+    main(["check", "grader", "unsolved/Bank-v0", "--tasks", "2"])
+    assert "in 1 of 2 tasks the oracle only said the answer" in capsys.readouterr().out
+    gym.registry.pop("unsolved/Bank-v0")
+
+
 @pytest.fixture
 def registered():
     ids = {"sound/Bank-v0": None, "any/Bank-v0": paid_for_any_transfer, "no/Bank-v0": lambda _: 0.0}

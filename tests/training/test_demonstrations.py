@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from qwq_env.dialect.codec import TokenCodec
+from qwq_env.envs.math import MathToolEnv
 from qwq_env.errors import UsageError
 from qwq_env.registry import make_environment
 from qwq_env.training.demonstrations import Demonstrations
@@ -76,3 +77,12 @@ def test_what_cannot_be_shown_is_named():
 @pytest.mark.parametrize("name", [path.name for path in (ROOT / "recipes").glob("*.yaml")])
 def test_every_recipe_is_one(name):
     assert load_recipe(ROOT / "recipes" / name).name == name.removesuffix(".yaml")
+
+
+@pytest.mark.parametrize(("tools", "told"), [(["calculator"], 1), ([], 0)])
+def test_a_cold_start_without_calls_says_so_once(tools, told, caplog):
+    env = MathToolEnv(tools=tools)
+    env.solve = lambda task: None
+    Demonstrations(env).transcripts(3)
+
+    assert [record.message.count("printed answers") for record in caplog.records] == [1] * told

@@ -8,7 +8,8 @@ import asyncio
 import json
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from qwq_env.env import ToolEnv
@@ -39,16 +40,13 @@ async def play_at_random(env: ToolEnv, episodes: int, *, seed: int = 0) -> Playe
 
     async def one(number: int) -> None:
         async with places:
-            chance = random.Random(f"{seed}/{number}")
             task = env.tasks.task(number % (env.tasks.size or episodes))
             episode = env.begin(task, seed=number)
-            noise = TextSpace(seed=number)
-            phrase = member_of(env, task)[1].phrase_answer
             try:
                 await episode.start()
                 episode.open()
-                for _ in range(_MOST_TURNS):
-                    await episode.step(_turn(episode, chance, noise, phrase))
+                for turn in islice(random_turns(env, episode, f"{seed}/{number}"), _MOST_TURNS):
+                    await episode.step(turn)
                     if episode.outcome is not None:
                         break
                 else:
@@ -62,6 +60,15 @@ async def play_at_random(env: ToolEnv, episodes: int, *, seed: int = 0) -> Playe
 
     await asyncio.gather(*map(one, range(episodes)))
     return played
+
+
+def random_turns(env: ToolEnv, episode: Episode, seed: int | str) -> Iterator[Turn | str]:
+    """Yield turns without end, the same for a task and a seed."""
+    chance = random.Random(seed)
+    noise = TextSpace(seed=chance.randrange(1 << 31))
+    phrase = member_of(env, episode.task)[1].phrase_answer
+    while True:
+        yield _turn(episode, chance, noise, phrase)
 
 
 def _turn(

@@ -1,0 +1,104 @@
+"""Modules that an operator names, such as `mine` of `mine:own/Bank-v0`, and packages of an extra.
+
+Where one is missing, the error says which, and what brings it: it may be the module itself, or
+what it imports, or a part of this library.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from qwq_env.errors import UsageError, brief, did_you_mean
+
+
+def import_named(module: str, field: str) -> ModuleType:
+    """Import a module that the operator named in `field`.
+
+    Raises `UsageError` where it, or what it imports, is not there, and where it is not Python.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise UsageError(f"{field}: {why_missing(module, error)}") from None
+    except (ImportError, ValueError, TypeError) as error:
+        raise UsageError(f"{field}: {brief(module)}: {error}") from None
+    except SyntaxError as error:
+        place = f"{error.filename}, line {error.lineno}"
+        raise UsageError(f"{field}: {brief(module)}: {place}: {error.msg}") from None
+
+
+def named(text: str, field: str) -> Any:
+    """Return what `MODULE:NAME` names; a dot in NAME leads into a class.
+
+    Raises `UsageError` for another form, for a module as above, and for a name that it has not.
+    """
+    module, colon, name = text.partition(":")
+    if not (colon and module and name):
+        raise UsageError(f"{field}: {brief(text)}; expected MODULE:NAME")
+    found: Any = import_named(module, field)
+    for part in name.split("."):
+        if not hasattr(found, part):
+            own = [each for each in vars(found) if not each.startswith("_")]
+            raise UsageError(
+                f"{field}: {brief(text)}: {module} has no {part!r}{did_you_mean(part, own)};"
+                " expected MODULE:NAME"
+            )
+        found = getattr(found, part)
+    return found
+
+
+def why_missing(what: str, error: ModuleNotFoundError) -> str:
+    """Return what is missing where `what`, a module or an id, was imported, and what brings it."""
+    name = error.name or what
+    if _is_ours(error):
+        return f"{what}: {error}: qwq-env has no such part, or {_AGAIN}"
+    top = name.partition(".")[0]
+    here = any((Path.cwd() / each).exists() for each in (f"{top}.py", top))
+    if what != name and not what.startswith(f"{name}."):
+        mend = f"install it, or put PYTHONPATH={'.' if here else 'its folder'} in front"
+        return f"{what} imports {name!r}, which is not found; {mend}"
+    if here and top == name:
+        mend = "it lies in this folder, which Python does not search; put PYTHONPATH=. in front"
+    else:
+        mend = "expected one that Python finds; put PYTHONPATH=FOLDER, where it lies, in front"
+    return f"{error}; {mend}"
+
+
+def missing_extra(error: ModuleNotFoundError, extra: str) -> UsageError:
+    """Return the error for a package that was not found where those of `extra` are imported."""
+    if _is_ours(error):
+        return UsageError(f"{error.name} is missing from this installation of qwq-env; {_AGAIN}")
+    return UsageError(f"{error.name or error} is not installed; pip install 'qwq-env[{extra}]'")
+
+
+@contextlib.contextmanager
+def current_folder() -> Iterator[None]:
+    """Let modules of the current folder be found, behind all others, as long as this lasts.
+
+    Not where Python was told to be safe from it (`-P`, `PYTHONSAFEPATH`).
+    """
+    folder = ""
+    with contextlib.suppress(OSError):  # it may have been deleted
+        folder = str(Path.cwd())
+    if sys.flags.safe_path or not folder or folder in sys.path or "" in sys.path:
+        yield
+        return
+    sys.path.append(folder)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):
+            sys.path.remove(folder)
+
+
+_AGAIN = "install it again"
+
+
+def _is_ours(error: ModuleNotFoundError) -> bool:
+    return (error.name or "").partition(".")[0] == "qwq_env"
