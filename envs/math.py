@@ -169,7 +169,7 @@ async def accuracy(final: FinalTurn) -> Score:
     score = await _grader().grade(gold, final.answer, "response")
     boxed = last_boxed(final.answer) if score.value else None
     if boxed is not None and restates(final.task.prompt, boxed, gold):
-        return Score.wrong("restated", "the box holds an expression of the task")
+        return Score.wrong("restated", "the box holds an expression of the task").of(boxed)
     return score
 
 

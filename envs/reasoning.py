@@ -124,7 +124,9 @@ def reasoning_tasks(
 async def correct(final: FinalTurn) -> Score:
     """Pay 1.0 for the right answer. Module-level, so that environments can be pickled."""
     answer = given_answer(final.answer)
-    return Score.wrong("no_answer") if answer is None else await grade(final.task, answer)
+    if answer is None:
+        return Score.wrong("no_answer")
+    return (await grade(final.task, answer)).of(answer)
 
 
 def given_answer(text: str) -> str | None:

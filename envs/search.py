@@ -246,7 +246,7 @@ def _paid(compare: Callable[[str, Sequence[str]], Score], final: FinalTurn) -> S
     stated = stated_answer(_spoken(final))
     if stated is None:
         return Score.wrong("no_answer", "neither <answer> nor a box")
-    return compare(stated, accepted_answers(final.task))
+    return compare(stated, accepted_answers(final.task)).of(stated)
 
 
 def _spoken(final: FinalTurn) -> str:

@@ -44,7 +44,7 @@ def unpack_ids(column: str) -> list[int]:
 def pack_floats(values: Sequence[float]) -> str:
     """Return numbers as a column from which `unpack_floats` gives the very same."""
     single = array("f", values)
-    if all(map(float.__eq__, single.tolist(), map(float, values))):
+    if single.tolist() == list(values):
         return _packed("f4", single)
     return _packed("f8", array("d", values))
 
@@ -56,7 +56,7 @@ def unpack_floats(column: str) -> list[float]:
 
 def pack_mask(mask: Sequence[int]) -> str | list[int]:
     """Return the lengths of the mask's runs; the first counts ones and may be 0."""
-    runs = [(value, sum(1 for _ in run)) for value, run in groupby(mask)]
+    runs = [(value, len(tuple(run))) for value, run in groupby(mask)]
     if any(value not in (0, 1) for value, _ in runs):
         return list(mask)
     lengths = [length for _, length in runs]
@@ -81,7 +81,8 @@ def _packed(form: str, numbers: array[int] | array[float]) -> str:
         numbers.byteswap()
     raw, width = numbers.tobytes(), numbers.itemsize
     planes = b"".join(raw[byte::width] for byte in range(width))
-    return f"{form}:{base64.b64encode(zlib.compress(planes, 6)).decode('ascii')}"
+    # The fastest: more effort takes 1 % off and twice the time.
+    return f"{form}:{base64.b64encode(zlib.compress(planes, 1)).decode('ascii')}"
 
 
 def _unpacked(column: str, forms: Sequence[str]) -> array[int] | array[float]:

@@ -40,6 +40,7 @@ class Segment(NamedTuple):
     A call has the `name` of its tool and its `arguments`, or an `error` if it could not be read. A
     result has the tool's `name`, its `seconds`, the characters that were `cut`, and of a failure
     the `error` and whose it is (`status`: `policy_error` or `tool_error`; see `CallResult`).
+    Segments are equal whatever their seconds: an episode that is played again is the same.
     """
 
     kind: Kind
@@ -50,6 +51,17 @@ class Segment(NamedTuple):
     status: str = ""
     seconds: float = 0.0
     cut: int = 0
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Segment):
+            return NotImplemented
+        return tuple(self._replace(seconds=0.0)) == tuple(other._replace(seconds=0.0))
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash((self.kind, self.text))
 
     def to_json(self) -> list[Any]:
         """Return `[kind, text]`, with an object of what else there is behind it."""

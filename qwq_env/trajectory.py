@@ -20,6 +20,7 @@ first, so that it can be read without the rest; a key whose value is its default
 | `counts`, `turns`, `tool_calls`, `attempts`, `tokens`, `weight_version` | see `Trajectory` |
 | `seconds` | wall seconds by phase: `model`, `tools`, `grading`, `waiting`, `user` |
 | `prompt_length`, `length` | ids of the prompt, and all ids of the last row |
+| `tail` | bytes from here to the line's end, the comma and the line feed included |
 | `transcript` | the text: blocks `[by, [[kind, text, {...}], ...]]`, see `qwq_env.segments` |
 | `answer`, `reference`, `messages` | see `Trajectory` |
 | `spans` | `[[tokens, author], ...]` one behind the other |

@@ -93,7 +93,7 @@ class Dashboard:
         run = self.run
         steps = (run.recipe.get("grpo") or {}).get("steps")
         done = self.metrics[-1].get("step", 0) if self.metrics else 0
-        phase = self.recent[-1].phase if self.recent else ""
+        phase = printable(self.recent[-1].phase, lines=False) if self.recent else ""
         line = Text()
         line.append(printable(run.name, lines=False), style="bold")
         state = "ended" if self.ended else (f"in phase {phase}" if phase else "under way")

@@ -74,10 +74,12 @@ def _rows(episode: StoredEpisode) -> Iterator[dict[str, Any]]:
         "task_id": episode.task, "episode": episode.name, "seed": episode.head.get("seed"),
         "phase": episode.phase, "step": episode.step, "environment": episode.environment,
         "reward": episode.reward, "advantage": episode.advantage, "outcome": outcome.kind,
-        "reason": outcome.reason, "answer": _text(trajectory.answer),
+        "reason": outcome.reason, "answer": trajectory.answer,
         "reference": _json(trajectory.reference), "scores": _json(episode.head.get("scores", {})),
         "messages": messages, "rows": len(trajectory.rows),
     }  # fmt: skip
+    common = {key: _text(value) if isinstance(value, str) else value
+              for key, value in common.items()}  # fmt: skip
     for number, row in enumerate(trajectory.rows):
         yield {
             **common, "row": number, "prompt_ids": row.prompt_ids,

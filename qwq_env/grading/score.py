@@ -5,7 +5,7 @@ lost its worker would teach the policy that a right answer was wrong; a trainer 
 instead. So `value` is None then, and nothing in this library turns that None into a number.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 __all__ = ["Score"]
 
@@ -28,7 +28,7 @@ class Score:
     value: float | None
     reason: str
     detail: str = ""
-    extracted: str = ""
+    extracted: str = field(default="", compare=False)
 
     @classmethod
     def right(cls, reason: str = "equal", detail: str = "") -> "Score":
@@ -52,6 +52,10 @@ class Score:
     def undecided(cls, reason: str, detail: str = "") -> "Score":
         """No verdict: the episode is retried or masked, never counted as wrong."""
         return cls(None, reason, detail)
+
+    def of(self, extracted: str | None) -> "Score":
+        """Return the score as one of the answer that the grader found; None: it found none."""
+        return replace(self, extracted=extracted) if extracted else self
 
     @property
     def decided(self) -> bool:

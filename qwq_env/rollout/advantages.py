@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import re
-import statistics
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol, TypeVar
@@ -55,7 +54,7 @@ def advantages_of(
         for group in _groups(batch, grpo.get("group")):
             rewards = [episode.reward for episode in group]
             paid = [reward for reward in rewards if reward is not None]
-            mean = statistics.fmean(paid) if paid else math.nan
+            mean = math.fsum(paid) / len(paid) if paid else math.nan
             deviation = {"group": _deviation(rewards), "batch": spread}.get(scale)
             by = 1.0 if deviation is None else deviation + _LEAST_DEVIATION
             for episode, reward in zip(group, rewards, strict=True):
@@ -81,4 +80,7 @@ def _place(episode: Paid) -> tuple[int, int]:
 
 def _deviation(rewards: Sequence[float | None]) -> float:
     paid = [reward for reward in rewards if reward is not None]
-    return statistics.stdev(paid) if len(paid) > 1 else 0.0
+    if len(paid) < 2:
+        return 0.0
+    mean = math.fsum(paid) / len(paid)
+    return math.sqrt(math.fsum((reward - mean) ** 2 for reward in paid) / (len(paid) - 1))

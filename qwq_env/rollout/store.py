@@ -17,12 +17,12 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO
 
 from qwq_env.errors import UsageError, describe_error
 from qwq_env.files.jsonl import read_objects
 from qwq_env.rollout.lexicon import Lexicon, TokenTexts
-from qwq_env.trajectory import Trajectory
+from qwq_env.trajectory import HEAD_ENDS, Trajectory
 
 
 class EpisodeStore:
@@ -39,9 +39,8 @@ class EpisodeStore:
         self._tokens = tokens
         self._lexicon = Lexicon.beside(self.path)
         _cut_torn_line(self._lexicon.path)
-        # A chat server may send half of a surrogate pair; written out, it is JSON's own escape.
-        self._file = self.path.open("a", encoding="utf-8", errors="backslashreplace")
-        self._shared: TextIO | None = None
+        self._file = self.path.open("ab")
+        self._shared: BinaryIO | None = None
 
     def append(self, trajectory: Trajectory, *, whole: bool = True, **extra: Any) -> None:
         """Write one trajectory, with further keys such as the step; flushed at once.
@@ -52,7 +51,7 @@ class EpisodeStore:
         if whole:
             self._share(trajectory, row)
         # What further keys a row has comes first, where a reader looks for them.
-        self._file.write(_line({"schema": row.pop("schema"), **extra, **row}))
+        self._file.write(row_line({"schema": row.pop("schema"), **extra, **row}))
         self._file.flush()
 
     def _share(self, trajectory: Trajectory, row: dict[str, Any]) -> None:
@@ -65,8 +64,7 @@ class EpisodeStore:
         if not lines:
             return
         if self._shared is None:
-            path = self._lexicon.path
-            self._shared = path.open("a", encoding="utf-8", errors="backslashreplace")
+            self._shared = self._lexicon.path.open("ab")
         self._shared.writelines(lines)
         self._shared.flush()
 
@@ -124,10 +122,20 @@ def _trajectory(
         raise UsageError(f"{path}:{number}: not an episode: {reason}") from None
 
 
-def _line(value: Mapping[str, Any]) -> str:
+def row_line(row: Mapping[str, Any]) -> bytes:
+    """Return a row as its line, with the length of what a table does not need (`tail`)."""
+    names = list(row)
+    at = names.index(HEAD_ENDS)
+    head = _line({name: row[name] for name in names[:at]})
+    tail = b"," + _line({name: row[name] for name in names[at:]})[1:]
+    return head[:-2] + b',"tail":%d' % len(tail) + tail
+
+
+def _line(value: Mapping[str, Any]) -> bytes:
     # A dialect of a user's own may put anything into a call: its text is better than no episode.
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
-    return text + "\n"
+    # A chat server may send half of a surrogate pair; written out, it is JSON's own escape.
+    return text.encode("utf-8", "backslashreplace") + b"\n"
 
 
 def _cut_torn_line(path: Path) -> None:

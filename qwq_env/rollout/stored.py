@@ -15,6 +15,8 @@ and passed over.
 from __future__ import annotations
 
 import json
+import mmap
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -33,6 +35,10 @@ from qwq_env.trajectory import HEAD_ENDS, SCHEMA, PhaseSeconds, Trajectory
 T = TypeVar("T")
 
 _TAIL: Final = f',"{HEAD_ENDS}":'.encode()
+_LENGTH: Final = re.compile(rb'"tail":([0-9]{1,12})\Z')
+_OURS: Final = b'{"schema":2,'
+_LINE_END: Final = ord("\n")
+_LONGEST_HEAD: Final = 1 << 20
 _BROKEN: Final = (ValueError, KeyError, TypeError, AttributeError, IndexError)
 
 
@@ -82,7 +88,7 @@ class RowError(UsageError):
 class StoredEpisode:
     """One row. What a table shows is there; the rest is read from the file when it is asked for.
 
-    `advantage` is what GRPO made of the reward in its group; None where that is not known.
+    What is decoded stays, until `forget`.
     """
 
     file: Path
@@ -90,7 +96,12 @@ class StoredEpisode:
     head: Mapping[str, Any]
     place: tuple[int, int] = field(repr=False)
     lexicon: Lexicon = field(repr=False)
-    advantage: float | None = None
+    run: StoredRun | None = field(default=None, repr=False)
+
+    @property
+    def advantage(self) -> float | None:
+        """What GRPO made of the reward in its group; None where that is not known."""
+        return None if self.run is None else self.run.advantages.get(self)
 
     @property
     def phase(self) -> str:
@@ -224,6 +235,7 @@ class StoredRun:
         self.path, self.kind, self.files = path, kind, list(files)
         self.damaged: list[Damaged] = []
         self._reached: dict[Path, tuple[int, int]] = {}
+        self._listed: list[StoredEpisode] = []
 
     @classmethod
     def open(cls, path: str | Path) -> StoredRun:
@@ -303,45 +315,43 @@ class StoredRun:
     ) -> list[StoredEpisode]:
         """Return the episodes whose heads `keep` wants and that have these keys, as `step=40`.
 
-        Of several rows of an episode the last one counts. Advantages are those of whole groups,
-        whatever is kept. Raises `UsageError` if there are rows, and none can be read.
+        Of several rows of an episode the last one counts. Raises `UsageError` if there are rows,
+        and none can be read.
         """
         self.damaged = []
+        self.__dict__.pop("advantages", None)
         found: dict[tuple[Any, ...], StoredEpisode] = {}
         for file in self.files:
             for episode in self._read(file, extra):
                 found[file, episode.phase, episode.step, episode.name] = episode
-        episodes = list(found.values())
-        if not episodes and self.damaged and not extra:
+        self._listed = list(found.values())
+        if not found and self.damaged and not extra:
             first = self.damaged[0]
             raise UsageError(f"{first.file}:{first.line}: {first.reason}")
-        for episode, advantage in advantages_of(episodes, self.recipe.get("grpo")):
-            episode.advantage = advantage
-        return [each for each in episodes if keep is None or keep(each.head)]
+        return [each for each in self._listed if keep is None or keep(each.head)]
+
+    @cached_property
+    def advantages(self) -> Mapping[StoredEpisode, float | None]:
+        """What GRPO made of the rewards of the episodes that were read last."""
+        return dict(advantages_of(self._listed, self.recipe.get("grpo")))
 
     def _read(
         self, file: Path, extra: Mapping[str, Any], begin: tuple[int, int] = (0, 0)
     ) -> Iterator[StoredEpisode]:
         """Yield the episodes of a file from a place on: the bytes and lines before it."""
         lexicon = Lexicon.beside(file)
-        offset, before = begin
-        with file.open("rb", buffering=1 << 20) as lines:
-            lines.seek(offset)
-            for number, line in enumerate(lines, start=before + 1):
-                place = offset, len(line)
-                offset += len(line)
-                if not line.endswith(b"\n"):
-                    return  # it is being written
-                self._reached[file] = offset, number
-                if not line.strip():
-                    continue
-                try:
-                    head = read_head(line)
-                except UsageError as error:
-                    self.damaged.append(Damaged(file, number, str(error)))
-                    continue
-                if all(head.get(key) == value for key, value in extra.items()):
-                    yield StoredEpisode(file, number, head, place, lexicon)
+        wanted = [f'"{key}":{json.dumps(value)},'.encode() for key, value in extra.items()]
+        for number, place, line in lines_of(file, *begin):
+            self._reached[file] = sum(place), number
+            if line.startswith(_OURS) and not all(one in line for one in wanted):
+                continue
+            try:
+                head = read_head(line)
+            except UsageError as error:
+                self.damaged.append(Damaged(file, number, str(error)))
+                continue
+            if all(head.get(key) == value for key, value in extra.items()):
+                yield StoredEpisode(file, number, head, place, lexicon, self)
 
     def news(self) -> list[StoredEpisode] | None:
         """Return the episodes that were written since the last call, all of them at the first.
@@ -374,13 +384,48 @@ class StoredRun:
         return value
 
 
+def lines_of(file: Path, offset: int, before: int) -> Iterator[tuple[int, tuple[int, int], bytes]]:
+    """Yield the number, the place and the bytes of each line from `offset` on, `before` are others.
+
+    Of a row that says where it ends, only the head is looked at, and given: the rest of a large
+    run is gigabytes. Blank lines are left out, and a last one that is still being written.
+    """
+    with file.open("rb") as opened:
+        if offset >= file.stat().st_size:
+            return
+        with mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            number = before
+            while offset < len(data):
+                number += 1
+                at = _head_end(data, offset)
+                end = -1 if at < 0 else at + int(_LENGTH.search(data[at - 24 : at])[1])  # type: ignore[index]
+                if at < 0 or end > len(data) or data[end - 1] != _LINE_END:
+                    at = end = data.find(b"\n", offset) + 1
+                if end == 0:
+                    return
+                if not data[offset:at].isspace():
+                    yield number, (offset, end - offset), data[offset:at]
+                offset = end
+
+
+def _head_end(data: mmap.mmap, offset: int) -> int:
+    """Return where the head of the row at `offset` ends, if it says how long the rest is, or -1."""
+    at = data.find(_TAIL, offset, offset + _LONGEST_HEAD)
+    if at < 0 or data.find(b"\n", offset, at) >= 0:
+        return -1
+    return at if _LENGTH.search(data[max(offset, at - 24) : at]) else -1
+
+
 def read_head(line: bytes) -> dict[str, Any]:
-    """Return what a table shows of a row. Raises `UsageError` saying what is wrong with it."""
+    """Return what a table shows of a row, of which `line` may be the head alone.
+
+    Raises `UsageError` saying what is wrong with it.
+    """
     at = line.find(_TAIL)
     head = None
-    if at > 0 and line.rstrip().endswith(b"}"):
+    if not line.endswith(b"\n") or (at > 0 and line.endswith(b"}\n")):
         try:
-            head = json.loads(line[:at] + b"}")
+            head = json.loads(line[: at if at > 0 else None].decode() + "}")
         except ValueError:
             head = None  # the words stand inside of something else
     if head is None:

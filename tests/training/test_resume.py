@@ -32,6 +32,7 @@ from qwq_env.training.grpo import RandomReward
 from qwq_env.training.phase_seconds import PhaseSeconds
 from qwq_env.training.recipe import Recipe, load_recipe
 from qwq_env.training.run_folder import RunFolder
+from qwq_env.trajectory import Trajectory
 
 ROOT = Path(__file__).parents[2]
 STEPS, EVERY = 60, 4
@@ -140,8 +141,9 @@ def test_what_is_evaluated_is_held_out_and_greed_is_greedy(small):
     split = {name: {row["task_id"].split("/")[2] for row in phases[name]} for name in phases}
     assert split.pop("grpo") == {"train"}
     assert split == {"cold": {"heldout"}, "trained": {"heldout"}, "greedy": {"heldout"}}
-    assert [row["ids"] for row in phases["greedy"]] == [episode.ids for episode in greedy]
-    assert [row["ids"] for row in phases["trained"]] != [episode.ids for episode in greedy]
+    played = {n: [Trajectory.from_json(row).ids for row in phases[n]] for n in phases}
+    assert played["greedy"] == [episode.ids for episode in greedy]
+    assert played["trained"] != played["greedy"]
 
 
 def rows(run: Path) -> list[dict]:

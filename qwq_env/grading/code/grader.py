@@ -90,7 +90,7 @@ class CodeGrader:
             return Score.wrong("no_code", str(error))
         try:
             await self._test_self()
-            return await self._grade(problem, program)
+            return (await self._grade(problem, program)).of(code)
         except UnusableTests as error:
             return Score.undecided("unusable", str(error))
         except (SandboxUnavailable, SandboxBusy, OurLoad) as error:

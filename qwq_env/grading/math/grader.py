@@ -67,17 +67,17 @@ class MathGrader:
         score = self._at_once(reference, found)
         if score is None:
             score = await self.pool.grade(reference, found)
-        if score.reason != "too_complex":
-            return score
-        return _blamed(score, await self.pool.grade(reference, None))
+        if score.reason == "too_complex":
+            score = _blamed(score, await self.pool.grade(reference, None))
+        return score.of(found)
 
     def grade_sync(self, gold: str, answer: str, kind: Kind = "answer") -> Score:
         """`grade` for plain threads."""
         reference, found = self._taken(gold, answer, kind)
         score = self._at_once(reference, found) or self.pool.run(reference, found)
-        if score.reason != "too_complex":
-            return score
-        return _blamed(score, self.pool.run(reference, None))
+        if score.reason == "too_complex":
+            score = _blamed(score, self.pool.run(reference, None))
+        return score.of(found)
 
     def validate_gold(self, gold: str) -> None:
         """Raise `BadReference` unless the reference answer can be graded against.
