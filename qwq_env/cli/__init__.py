@@ -46,6 +46,7 @@ COMMANDS = (
         "regrade", "qwq_env.cli.regrade", "hold two graders against each other on stored episodes"
     ),
     Command("grade", "qwq_env.cli.grade", "score answers that lie in a file"),
+    Command("view", "qwq_env.cli.view", "write a run's episodes and curves as one HTML page"),
     Command("sandbox", "qwq_env.cli.sandbox", "run code in the sandbox, serve it, show its levels"),
     Command("bench", "qwq_env.cli.bench", "run a benchmark of the checkout"),
 )
