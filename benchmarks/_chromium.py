@@ -119,7 +119,7 @@ class Chromium:
         self.problems.clear()
         self.requests.clear()
         self.call("Page.navigate", url=path.resolve().as_uri() + place)
-        self.until("document.querySelector('.page, .loading:not(:empty)') !== null")
+        self.until("document.querySelector('.page, #app > .loading:not(#reading)') !== null")
 
     def value(self, expression: str) -> Any:
         """Return the value of an expression in the page; promises are waited for."""

@@ -47,9 +47,9 @@ export function EpisodeView({ store, index, route, place, go, move, back }: Prop
         </span>
         <b class="name" title={oneLine(table.episode[index])}>{oneLine(coded(table.task, index), 90)}</b>
         <span class={`badge ${coded(table.kind, index)}`}>{oneLine(coded(table.outcome, index), 40)}</span>
-        {table.step[index] !== null && <span class="quiet">step {table.step[index]}</span>}
+        {table.step[index] !== null && <span class="quiet step">step {table.step[index]}</span>}
         <span class="spring" />
-        <a href={writeRoute({ ...route, view: "group", name: table.episode[index], tab: "", at: null })} title="side by side (g)">its group</a>
+        <a href={writeRoute({ ...route, view: "group", name: table.episode[index], tab: "", at: null })} title="side by side (g)">group</a>
         <span class="quiet">{place[0] < 0 ? "–" : place[0] + 1} / {place[1].toLocaleString("en")}</span>
         <button class="plain" onClick={() => move(-1)} title="the one before (k)" aria-label="previous">‹</button>
         <button class="plain" onClick={() => move(1)} title="the next (j)" aria-label="next">›</button>

@@ -1,14 +1,14 @@
 // The tokens of a row as the trainer has them: id, text, mask, log-probability, ratio, entropy.
 
 import type { VNode } from "preact";
-import { useEffect, useMemo, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 
 import type { Go } from "./app";
 import { magnitude, ratio, type Episode, type Row, type Store, type Vocab } from "./data";
 import { number, oneLine, shown } from "./text";
 import { Blocks, Rows } from "./virtual";
 
-const PER_BLOCK = 200;
+const [LEAST, MOST] = [120, 400]; // tokens of a block, which ends with a line if it can
 
 /** What is known of each token of a row: (length,). */
 interface Columns {
@@ -31,19 +31,21 @@ export function Tokens({ store, episode, at, go }: Props): VNode {
   const [list, setList] = useState(false);
   const [colour, setColour] = useState<Colour>("logprob");
   const [chosen, setChosen] = useState(at ?? -1);
+  const chosenHere = useRef(-1); // by a click, which is in view
   useEffect(() => setChosen(at ?? -1), [at]);
   const row = episode.rows[number_];
   const columns = useMemo(() => (row === undefined ? null : columnsOf(row)), [row]);
+  const starts = useMemo(() => (row === undefined ? [0] : blockStarts(row, store.vocab)), [row, store]);
   if (row === undefined || columns === null) {
     return <p class="loading">No token ids: this episode was played over a chat interface, or they were not stored.</p>;
   }
   const colours: Colour[] = ["logprob", "mask", "author"];
   for (const extra of ["ratio", "entropy"] as const) if (row.columns.includes(extra)) colours.push(extra);
   const choose = (token: number): void => {
+    chosenHere.current = token;
     setChosen(token);
     go({ at: token }, true);
   };
-  const count = Math.ceil(row.length / PER_BLOCK);
   return (
     <div class="tokens">
       <div class="toolbar">
@@ -68,9 +70,9 @@ export function Tokens({ store, episode, at, go }: Props): VNode {
       ) : (
         <Blocks
           id={`${episode.index}.${number_}`}
-          count={count}
-          goto={at === null || at >= row.length ? null : { block: Math.floor(at / PER_BLOCK), key: `${at}` }}
-          estimate={() => 190}
+          count={starts.length - 1}
+          goto={at === null || at >= row.length || at === chosenHere.current ? null : { block: starts.findLastIndex((start) => start <= at), key: `${at}` }}
+          estimate={(n) => 30 + (starts[n + 1] - starts[n]) * 0.8}
           class="flow"
           block={(n) => (
             <p
@@ -80,13 +82,27 @@ export function Tokens({ store, episode, at, go }: Props): VNode {
                 if (token !== undefined) choose(Number(token));
               }}
             >
-              {flow(row, columns, store.vocab, colour, n * PER_BLOCK, Math.min(row.length, (n + 1) * PER_BLOCK), chosen)}
+              {flow(row, columns, store.vocab, colour, starts[n], starts[n + 1], chosen)}
             </p>
           )}
         />
       )}
     </div>
   );
+}
+
+/** Where blocks begin, and the end of the row. */
+function blockStarts(row: Row, vocab: Vocab): number[] {
+  const starts = [0];
+  let start = 0;
+  for (let token = 0; token < row.length; token++) {
+    const size = token + 1 - start;
+    if (size < LEAST || (size < MOST && !vocab.piece(row.places[token]).endsWith("\n"))) continue;
+    start = token + 1;
+    if (start < row.length) starts.push(start);
+  }
+  if (row.length > 0) starts.push(row.length);
+  return starts;
 }
 
 function columnsOf(row: Row): Columns {
