@@ -83,6 +83,11 @@ COMMANDS = (
         "read the episodes of a run",
         ("qwq show runs/tiny --step 40 --worst 5", 'qwq show runs/tiny --text "144" --json'),
     ),
+    Command(
+        "view",
+        "write a page that shows the episodes of a run",
+        ("qwq view runs/tiny", "qwq view evals/before evals/after --out both.html"),
+    ),
     Command("watch", "watch a run on the terminal as it goes on", ("qwq watch runs/tiny",)),
     Command(
         "export",
