@@ -45,7 +45,7 @@ def test_an_episode_weighs_the_geometric_mean_of_its_tokens_whatever_its_length(
             "rollout.staleness: 1; expected 0 with",
         ),
         (["rollout.staleness=-1"], "rollout.staleness: -1"),
-        (["grpo.correction=geometric"], "did you mean 'geometric_mask"),
+        (["grpo.correction=geometric"], "'geometric'; expected token_truncate or .* or none"),
         (["grpo.trl.vllm_importance_sampling_mode=token_mask"], "expected it as grpo.correction"),
     ],
 )
@@ -68,6 +68,14 @@ class Watched(StaleWeights):
         return pushed
 
 
+class EverySecond(Rollouts):
+    """Pays every second episode, so that each step has something to learn."""
+
+    def reward(self, prompts, *columns, **more):
+        super().reward(prompts, *columns, **more)
+        return [float(number % 2) for number in range(len(prompts))]
+
+
 def one_weight(model):
     return model.lm_head.weight.detach().clone()
 
@@ -77,7 +85,7 @@ def lagging(tokenizer, tmp_path_factory):
     """Five steps of which each is played by the weights of two before; the weights, and the run."""
     weights = Watched(2)
     versions = {}
-    rollouts = Rollouts(
+    rollouts = EverySecond(
         environment(), tokenizer, context=4000, policy=weights.policy, weights=weights,
         correction="geometric_truncate",
         on_episode=lambda episode, step: versions.setdefault(step, episode.weight_version),
