@@ -23,27 +23,24 @@ from accelerate import PartialState
 from accelerate.utils import gather_object, set_seed
 
 from qwq_env import portal
-from qwq_env.chat_model import Sampling
 from qwq_env.dialect.codec import TokenCodec
-from qwq_env.env import ToolEnv
 from qwq_env.errors import InfrastructureError, UsageError
 from qwq_env.evaluation.heldout import Result, evaluate, summarize
 from qwq_env.files.atomic import write_whole
 from qwq_env.rollout.checkpoint import load_checkpoint, load_tokenizer_of
 from qwq_env.rollout.engine import EngineSettings
-from qwq_env.rollout.play import PlaySettings, check_thinking
+from qwq_env.rollout.play import check_thinking
 from qwq_env.rollout.policy import Policy
 from qwq_env.rollout.store import EpisodeStore
-from qwq_env.rollout.transformers_policy import TransformersPolicy
 from qwq_env.rollout.vllm_policy import HttpSettings, VllmPolicy
-from qwq_env.training.cold_start import cold_start
+from qwq_env.training.cold_policy import freeze, make_cold, play_settings, teacher_of
 from qwq_env.training.curriculum import read_progress
-from qwq_env.training.demonstrations import Demonstrations
 from qwq_env.training.environments import environments
 from qwq_env.training.grpo import make_trainer, write_model_card
+from qwq_env.training.half_copy import sampler_in_process, sampling_from
 from qwq_env.training.limits import WallLimits, check_order
 from qwq_env.training.phase_seconds import PhaseSeconds
-from qwq_env.training.placement import cast_state, check_placement, computed_in, loading
+from qwq_env.training.placement import cast_state, check_placement, computed_in, loading, slow_type
 from qwq_env.training.progress import Phase, Reporter
 from qwq_env.training.recipe import PolicyRecipe, Recipe, RolloutRecipe
 from qwq_env.training.recipe.check import check_template
@@ -56,8 +53,6 @@ from qwq_env.training.recipe.schema import (
 from qwq_env.training.report import draw_curve, print_episodes, print_table, read_metrics
 from qwq_env.training.rollouts import Rollouts
 from qwq_env.training.run_folder import RunFolder
-from qwq_env.training.tiny.policy import build_tiny_policy, tiny_teacher
-from qwq_env.training.tiny.teacher import Teacher
 from qwq_env.training.weights.adapter import (
     ADAPTER,
     AdapterWeightSync,
@@ -103,9 +98,9 @@ class Run:
         check_thinking(recipe.rollout.thinking, self.environment.settings.dialect)
         # Before the folder is made: what cannot start must leave nothing behind.
         self._given = self._teacher = None
-        if recipe.policy.checkpoint == "tiny":
+        if recipe.cold_steps or recipe.policy.checkpoint == "tiny":
             self._teacher = teacher_of(recipe, self.environment)
-        else:
+        if recipe.policy.checkpoint != "tiny":
             tokenizer = load_tokenizer_of(recipe.policy.checkpoint)
             check_template(recipe, tokenizer, self.environment.settings.dialect)
             # A sharded model is loaded by the trainer, which knows the shards.
@@ -116,8 +111,9 @@ class Run:
         self.folder.claim(recipe, resume=resume)
         self.processes.wait_for_everyone()
         self.reporter = Reporter(enabled=self.rank == 0)
-        for newer in check_versions():
-            self.reporter.say(newer)
+        for told in (*check_versions(), slow_type(recipe)):
+            if told is not None:
+                self.reporter.say(told)
         self.seconds = PhaseSeconds(self.folder)
         torch.set_num_threads(recipe.threads)
         set_seed(recipe.seed)
@@ -142,26 +138,19 @@ class Run:
         """Return the policy that reinforcement learning starts from; made once, by one process."""
         if self._teacher is None:
             given = self.recipe.policy.checkpoint
-            self.reporter.say(f"cold start: left out, for policy.checkpoint is given ({given})")
+            self.reporter.say(f"cold start: none of {given}; say cold_start.steps for one")
             return self._given
         begins = self.folder.done("cold_start") is None
         if begins:
             self._forget("cold", "grpo", "trained", "greedy")
         self.processes.wait_for_everyone()
         if self.rank == 0 and begins:
-            wanted, seed = self.recipe.cold_start, self.recipe.seed
-            lessons = self._teacher.transcripts(wanted.transcripts)
-            model, tokenizer = build_tiny_policy(lessons, self.recipe.policy, seed=seed)
-            with self._phase("cold_start", "cold start", wanted.steps, "steps") as phase:
-                losses = cold_start(
-                    model,
-                    TokenCodec(tokenizer),
-                    lessons,
-                    steps=wanted.steps,
-                    batch=wanted.batch,
-                    seed=seed,
-                    progress=lambda step, total, loss: phase.advance(note=f"loss {loss:.3f}"),
-                )
+            steps = self.recipe.cold_steps
+            with self._phase("cold_start", "cold start", steps, "steps") as phase:
+                model, tokenizer, losses = make_cold(
+                    self.recipe, self._teacher, self._given,
+                    lambda step, total, loss: phase.advance(note=f"loss {loss:.3f}"),
+                )  # fmt: skip
             model.save_pretrained(self.folder.cold)
             tokenizer.save_pretrained(self.folder.cold)
             self.folder.mark_done("cold_start", {"loss": losses[-1] if losses else None})
@@ -198,7 +187,8 @@ class Run:
 
             with sampling():
                 own = evaluate(
-                    self.heldout, policy, codec, size=size, play=self._play(temperature),
+                    self.heldout, policy, codec, size=size,
+                    play=play_settings(self.recipe, temperature),
                     settings=evaluation_engine(self.recipe.rollout), seed=self.recipe.seed,
                     rank=self.rank, world=self.world, on_episode=keep, played=played,
                 )  # fmt: skip
@@ -211,7 +201,7 @@ class Run:
     def _player(self, name: str, model: Any, codec: TokenCodec) -> Policy:
         """Return who plays an evaluation: the model, or if it is sharded the servers."""
         if model is not None:
-            return TransformersPolicy(model, codec)
+            return sampling_from(model, codec, self.recipe)
         # The servers began with the checkpoint; an adapter they do not have yet.
         adapter = self.recipe.policy.lora is not None and name != "cold"
         seconds = request_seconds(self.recipe)
@@ -238,12 +228,14 @@ class Run:
         if self.rank == 0:
             self.folder.forget_rows(self.folder.metrics, lambda row: row["step"] > begin)
         steps, servers = self.recipe.grpo.steps, self._servers
+        if model is not None and self.recipe.policy.lora is None:
+            freeze(model, self.recipe.cold_start.frozen_layers)
         with (
             self._phase("grpo", "GRPO", steps, "steps") as phase,
             EpisodeStore(self.folder.episodes) as store,
         ):
             phase.advance(begin)
-            rollouts = self._rollouts(tokenizer, store)
+            rollouts = self._rollouts(model, tokenizer, store)
             trainer = make_trainer(
                 model, tokenizer, rollouts, self.recipe, self.folder, world=self.world, phase=phase
             )  # fmt: skip
@@ -259,9 +251,10 @@ class Run:
         self.folder.mark_done("grpo", {"steps": steps})
         return None if self.recipe.cluster.sharded else trained
 
-    def _rollouts(self, tokenizer: Any, store: EpisodeStore) -> Rollouts:
+    def _rollouts(self, model: Any, tokenizer: Any, store: EpisodeStore) -> Rollouts:
         """Return what plays the episodes of training, by the model or by the servers."""
-        recipe, servers = self.recipe, self._servers
+        recipe = self.recipe
+        servers = self._servers or sampler_in_process(model, TokenCodec(tokenizer), recipe)
         return Rollouts(
             self.environment,
             tokenizer,
@@ -304,16 +297,6 @@ class Run:
         tokenizer.save_pretrained(self.folder.policy)
         write_model_card(self.folder.policy, self.recipe)
         return trained
-
-    def _play(self, temperature: float) -> PlaySettings:
-        wanted = self.recipe.grpo
-        return PlaySettings(
-            sampling=Sampling(temperature),
-            context=wanted.context,
-            completion=wanted.max_completion_tokens,
-            turn_tokens=wanted.max_completion_tokens,
-            thinking=self.recipe.rollout.thinking,
-        )
 
     def _forget(self, *phases: str) -> None:
         """Take out the episodes of phases that begin anew, with another policy."""
@@ -360,14 +343,6 @@ class Run:
             f"written to {self.folder.path}/: curve.png and metrics.jsonl (the reward by step),"
             " summary.json, episodes.jsonl, policy/"
         )
-
-
-def teacher_of(recipe: Recipe, env: ToolEnv) -> Teacher | Demonstrations:
-    """Return what writes the transcripts of the cold start."""
-    if recipe.cold_start.source == "solve":
-        return Demonstrations(env, right=recipe.cold_start.right, seed=recipe.seed)
-    level = recipe.environment.difficulty or 1
-    return tiny_teacher(env, difficulty=level, seed=recipe.seed)
 
 
 def training_engine(recipe: RolloutRecipe, seconds: float | None = None) -> EngineSettings:
