@@ -54,9 +54,10 @@ class MathToolEnv(ToolEnv):
     """Math with tools.
 
     `tasks` is `"arithmetic"` or `"stories"`, shorter and in many more wordings (both procedural,
-    seeded, endless; graded by `difficulty`), a path to a JSONL file in any form of `qwq_env.tasks.rows` (MATH, GSM8K, DAPO, ...), a Hugging Face dataset
-    id such as `"openai/gsm8k"` with its `split`, or a `TaskSet`. Rows that cannot be graded against
-    are left out and told of; `strict` refuses the file instead. `tools` are names or `Tool`s.
+    seeded, endless; graded by `difficulty`), a path to a JSONL file in any form of
+    `qwq_env.tasks.rows` (MATH, GSM8K, DAPO, ...), a Hugging Face dataset id such as
+    `"openai/gsm8k"` with its `split`, or a `TaskSet`. Rows that cannot be graded against are left
+    out and told of; `strict` refuses the file instead. `tools` are names or `Tool`s.
     `wordings` is for the word problems: see `ArithmeticTaskSet`.
     """
 

@@ -7,10 +7,10 @@
 | `tags`   | Search-R1 (arXiv:2503.09516)   | `<search>` text `</search>`          | same turn  |
 | `fenced` | ReTool (arXiv:2504.11536)      | a ```` ```python ```` block           | same turn  |
 
-`qwq-brief` is `qwq` with a line of the prompt for each tool in place of its schema; `qwq-direct` is
-for models that may answer without thinking; `search_r1` is `tags` where the
-prompt itself tells the model of them, as Search-R1's rows do. In `qwq`, whose prompt opens the
-thinking, a final turn that never closes it has no answer and is paid nothing.
+`qwq-brief` is `qwq` with the tools' names and arguments in the prompt in place of their schemas;
+`qwq-direct` is for models that may answer without thinking; `search_r1` is `tags` where the prompt
+itself tells the model of them, as Search-R1's rows do. In `qwq`, whose prompt opens the thinking,
+a final turn that never closes it has no answer and is paid nothing.
 
 `parse` never raises, reads the good calls beside a bad one, and keeps their order. A request
 that it cannot read becomes a `MalformedCall` of one of these kinds, which are stable:

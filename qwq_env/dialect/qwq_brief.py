@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from qwq_env.dialect import chatml
 from qwq_env.dialect.base import Messages, Piece, Schemas
 from qwq_env.dialect.qwq import QwqDialect
 
@@ -26,12 +27,10 @@ class QwqBriefDialect(QwqDialect):
         """Render as `qwq` does, with the tools' signatures in the system message."""
         if tools:
             told = f"{_HEAD} {', '.join(map(_signature, tools))}"
-            first, *rest = messages
-            if first.get("role") == "system":
-                content = first.get("content", "")
-                messages = [{**first, "content": f"{content}\n{told}" if content else told}, *rest]
-            else:
-                messages = [{"role": "system", "content": told}, first, *rest]
+            has_system = bool(messages) and messages[0].get("role") == "system"
+            said = chatml.content_of(messages[0]) if has_system else ""
+            content = f"{said}\n{told}" if said else told
+            messages = [{"role": "system", "content": content}, *messages[has_system:]]
         return super().render(messages, (), add_generation_prompt=add_generation_prompt)
 
 

@@ -16,6 +16,7 @@ import torch
 from qwq_env.dialect.codec import TokenCodec
 from qwq_env.errors import UsageError, unknown
 from qwq_env.training.transcript import Encoded, Transcript
+from qwq_env.trajectory import Trajectory
 
 Progress = Callable[[int, int, float], None]
 """Called after each step with the steps done, the steps in all, and the loss of the last one."""
@@ -29,7 +30,7 @@ _SMALL = 5_000_000
 def cold_start(
     model: Any,
     codec: TokenCodec,
-    transcripts: Sequence[Transcript],
+    transcripts: Sequence[Transcript | Trajectory],
     *,
     steps: int = 500,
     batch: int = 64,
@@ -43,11 +44,11 @@ def cold_start(
 ) -> list[float]:
     """Train `model` in place and return the loss of each step, in nats a token.
 
-    `transcripts` are passed over in random order, again and again, until `steps` batches are done.
-    With `optimizer="muon"` the matrices inside the layers are moved by Muon at
-    `matrix_learning_rate`, the rest by AdamW at `learning_rate`; with `"adamw"`, for a pretrained
-    checkpoint, everything by AdamW. The rates fall linearly to nothing over the last 70 % of the
-    steps. Weights that need no gradient stay as they are. Repeatable for a seed.
+    `transcripts`, or episodes that were played, are passed over in random order, again and again,
+    until `steps` batches are done. With `optimizer="muon"` the matrices inside the layers are moved
+    by Muon at `matrix_learning_rate`, the rest by AdamW at `learning_rate`; with `"adamw"`, for a
+    pretrained checkpoint, everything by AdamW. The rates fall linearly to nothing over the last
+    70 % of the steps. Weights that need no gradient stay as they are. Repeatable for a seed.
 
     With `micro_batch_tokens` a batch goes through the model in parts of about as many tokens,
     padding included, of transcripts of like length; the gradient is that of the whole. With
@@ -57,11 +58,11 @@ def cold_start(
     """
     if steps < 0 or batch < 1:
         raise UsageError(f"cold start: {steps} steps of {batch}; expected 0 or more of 1 or more")
-    examples = [transcript.encode(codec) for transcript in transcripts]
+    examples = [_encoded(transcript, codec) for transcript in transcripts]
     if not any(1 in example.mask for example in examples):
         raise UsageError("cold start: no transcript holds a model's turn; expected at least one")
     optimizers = _optimizers(model, optimizer, learning_rate, matrix_learning_rate)
-    order = _batches([len(example.ids) for example in examples], batch, seed)
+    order = _batches(len(examples), batch, seed)
     pad = codec.pad_token_id or 0
     losses: list[float] = []
     was_training = model.training
@@ -78,6 +79,14 @@ def cold_start(
                 progress(step, steps, losses[-1])
     model.train(was_training)
     return losses
+
+
+def _encoded(given: Transcript | Trajectory, codec: TokenCodec) -> Encoded:
+    """Return the ids of a whole text; those of an episode are what was sampled, its last row."""
+    if isinstance(given, Transcript):
+        return given.encode(codec)
+    row = given.last_row
+    return Encoded(row.ids, [0] * row.prompt_length + row.mask)
 
 
 def _learn(
@@ -155,33 +164,31 @@ def _decay(optimizers: Sequence[torch.optim.Optimizer], done: float) -> None:
             group["lr"] = group["start"] * min(1.0, (1 - done) / _DECAY)
 
 
-def _batches(lengths: Sequence[int], size: int, seed: int) -> Iterator[list[int]]:
-    """Yield the indices of batch after batch, without end; those of a batch are of like length.
-
-    Each pass is cut into pools of eight batches, which are sorted: random enough to learn from, and
-    a third to a half of what a batch computes is no padding then.
-    """
+def _batches(count: int, size: int, seed: int) -> Iterator[list[int]]:
+    """Yield the indices of batch after batch, without end."""
     generator = torch.Generator().manual_seed(seed)
     waiting: list[int] = []
-    pool = 8 * size
     while True:
-        while len(waiting) < pool:
-            waiting += torch.randperm(len(lengths), generator=generator).tolist()
-        drawn, waiting = sorted(waiting[:pool], key=lengths.__getitem__), waiting[pool:]
-        batches = [drawn[start : start + size] for start in range(0, pool, size)]
-        for index in torch.randperm(len(batches), generator=generator).tolist():
-            yield batches[index]
+        while len(waiting) < size:
+            waiting += torch.randperm(count, generator=generator).tolist()
+        yield waiting[:size]
+        waiting = waiting[size:]
 
 
-def _parts(examples: Sequence[Encoded], tokens: int | None) -> Iterator[list[Encoded]]:
-    """Yield the examples in parts, each of `tokens` at most as it is padded, or of one example."""
+def _parts(examples: Sequence[Encoded], tokens: int | None) -> Iterator[Sequence[Encoded]]:
+    """Yield the examples of a batch in parts, each of `tokens` at most as it is padded, or of one.
+
+    Those of a part are of like length, so that little of it is padding; the batches are not, for
+    what a teacher does has a length of its own, and each would teach one thing alone.
+    """
+    if tokens is None:
+        yield examples
+        return
     part: list[Encoded] = []
-    longest = 0
     for example in sorted(examples, key=lambda each: len(each.ids)):
-        longest = max(longest, len(example.ids))
-        if part and tokens is not None and longest * (len(part) + 1) > tokens:
+        if part and len(example.ids) * (len(part) + 1) > tokens:
             yield part
-            part, longest = [], len(example.ids)
+            part = []
         part.append(example)
     yield part
 

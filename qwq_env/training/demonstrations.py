@@ -36,9 +36,7 @@ class Demonstrations:
         """Raises `UsageError` for a dialect in which the calls of a message cannot be written."""
         if not 0 <= right <= 1:
             raise UsageError(f"cold_start.right: {brief(right)}; expected a number from 0 to 1")
-        if not env.settings.dialect.parse(_written(_EXAMPLE)).requests:
-            name = env.settings.dialect.name
-            raise UsageError(f"dialect: {name}; expected qwq's for a cold start from `solve`")
+        check_dialect(env)
         self._env = env
         self._right = right
         self._seed = seed
@@ -83,7 +81,7 @@ class Demonstrations:
         if not moves:
             self._tell(task)
             moves = [_THOUGHT + self._env.phrase_answer(str(task.answer))]
-        return [_written(move) + dialect.end_of_turn for move in moves]
+        return [written(move) + dialect.end_of_turn for move in moves]
 
     def _tell(self, task: Task) -> None:
         """Say once that a task which has tools is shown without them."""
@@ -97,7 +95,14 @@ class Demonstrations:
             )
 
 
-def _written(move: str | Message) -> str:
+def check_dialect(env: ToolEnv) -> None:
+    """Raise `UsageError` for a dialect in which the calls of a message cannot be written."""
+    if not env.settings.dialect.parse(written(_EXAMPLE)).requests:
+        name = env.settings.dialect.name
+        raise UsageError(f"dialect: {name}; expected qwq's for a cold start from `solve` or a file")
+
+
+def written(move: str | Message) -> str:
     """Return a turn as a model of QwQ's kind writes it, without its end."""
     if isinstance(move, str):
         return move

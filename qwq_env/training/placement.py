@@ -20,9 +20,30 @@ from qwq_env.training.recipe import Recipe
 
 def computed_in(recipe: Recipe) -> torch.dtype:
     """Return the type of activations."""
-    if recipe.policy.dtype == "auto":
-        return torch.bfloat16 if torch.cuda.is_available() else torch.float32
-    return torch.bfloat16 if recipe.policy.dtype == "bfloat16" else torch.float32
+    wanted, cuda = recipe.policy.dtype, torch.cuda.is_available()
+    if wanted == "auto" or (wanted == "fast" and not cuda):
+        half = cuda or (wanted == "fast" and has_fast_bfloat16())
+    else:
+        half = wanted != "float32"
+    return torch.bfloat16 if half else torch.float32
+
+
+def has_fast_bfloat16() -> bool:
+    """Whether this CPU multiplies matrices of bfloat16 (AVX512-BF16, AMX).
+
+    One that does not takes some 40 times as long for them as for float32.
+    """
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def slow_type(recipe: Recipe) -> str | None:
+    """Return a line for a recipe that asks this CPU for what it does slowly, None for others."""
+    if recipe.policy.dtype != "bfloat16" or torch.cuda.is_available() or has_fast_bfloat16():
+        return None
+    return (
+        "policy.dtype: bfloat16, for which this CPU has no instructions: it takes some 40 times as"
+        " long as float32 (policy.dtype=fast takes what there are instructions for)"
+    )
 
 
 def weights_in(recipe: Recipe) -> torch.dtype:

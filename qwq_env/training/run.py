@@ -25,28 +25,38 @@ from accelerate import PartialState
 from accelerate.utils import gather_object, set_seed
 
 from qwq_env import portal
-from qwq_env.chat_model import Sampling
 from qwq_env.dialect.codec import TokenCodec
-from qwq_env.env import ToolEnv
 from qwq_env.errors import InfrastructureError, UsageError
 from qwq_env.evaluation.heldout import Result, evaluate, summarize
 from qwq_env.files.atomic import write_whole
 from qwq_env.rollout.checkpoint import load_checkpoint, load_tokenizer_of
 from qwq_env.rollout.engine import EngineSettings
-from qwq_env.rollout.play import PlaySettings, check_thinking
+from qwq_env.rollout.play import check_thinking
 from qwq_env.rollout.policy import Policy
 from qwq_env.rollout.store import EpisodeStore, place_of, read_episodes
-from qwq_env.rollout.transformers_policy import TransformersPolicy
 from qwq_env.rollout.vllm_policy import HttpSettings, VllmPolicy
 from qwq_env.training.checkpoint_seal import seal
-from qwq_env.training.cold_start import cold_start
+from qwq_env.training.cold_policy import (
+    Rejection,
+    TranscriptSource,
+    freeze,
+    make_cold,
+    play_settings,
+    teacher_of,
+)
 from qwq_env.training.curriculum import read_progress
-from qwq_env.training.demonstrations import Demonstrations
 from qwq_env.training.environments import environments, environments_of
 from qwq_env.training.grpo import make_trainer, write_model_card
+from qwq_env.training.half_copy import sampler_in_process, sampling_from
 from qwq_env.training.limits import WallLimits, check_order
 from qwq_env.training.phase_seconds import PhaseSeconds
-from qwq_env.training.placement import cast_state, check_placement, computed_in, loading
+from qwq_env.training.placement import (
+    cast_state,
+    check_placement,
+    computed_in,
+    loading,
+    slow_type,
+)
 from qwq_env.training.progress import Phase, Reporter
 from qwq_env.training.recipe import PolicyRecipe, Recipe, RolloutRecipe
 from qwq_env.training.recipe.check import check_template
@@ -69,8 +79,6 @@ from qwq_env.training.stages.gates import GateClosed, closed
 from qwq_env.training.stages.stage import Stage, check_sources, check_together, stages_of
 from qwq_env.training.stages.watch import HeldOut
 from qwq_env.training.staleness import StaleWeights
-from qwq_env.training.tiny.policy import build_tiny_policy, tiny_teacher
-from qwq_env.training.tiny.teacher import Teacher
 from qwq_env.training.trackers import check_trackers
 from qwq_env.training.weights.adapter import (
     ADAPTER,
@@ -110,8 +118,9 @@ def train(
     folder.claim(recipe, resume=resume)
     processes.wait_for_everyone()
     reporter = Reporter(enabled=processes.process_index == 0)
-    for newer in check_versions():
-        reporter.say(newer)
+    for told in (*check_versions(), slow_type(recipe)):
+        if told is not None:
+            reporter.say(told)
     for stage in stages:
         if stage.sealed:
             reporter.say(f"{stage.name}: sealed ({stage.policy}); nothing is left to do")
@@ -148,20 +157,20 @@ class Run:
         self.folder = RunFolder(stage.folder, self.rank)
         self._opened = False
         self._given: tuple[Any, Any] | None = None
-        self._teacher: Teacher | Demonstrations | None = None
+        self._teacher: TranscriptSource | Rejection | None = None
 
     def open(self) -> None:
         """Load what the stage starts from; what cannot start must leave nothing behind."""
         if self._opened:
             return
         self._opened, recipe = True, self.recipe
-        if recipe.policy.checkpoint == "tiny":
+        if recipe.cold_steps or recipe.policy.checkpoint == "tiny":
             # Lessons are of all that the recipe is about, whatever part of it this stage trains.
             whole = self.environment
             if self.stage.part.trained != recipe.environment:
                 whole = environments(recipe)[0]
             self._teacher = teacher_of(recipe, whole)
-        else:
+        if recipe.policy.checkpoint != "tiny":
             tokenizer = load_tokenizer_of(recipe.policy.checkpoint)
             check_template(recipe, tokenizer, self.environment.settings.dialect)
             # A sharded model is loaded by the trainer, which knows the shards.
@@ -210,26 +219,19 @@ class Run:
         """Return the policy that reinforcement learning starts from; made once, by one process."""
         if self._teacher is None:
             given = self.recipe.policy.checkpoint
-            self.reporter.say(f"cold start: left out, for policy.checkpoint is given ({given})")
+            self.reporter.say(f"cold start: none of {given}; say cold_start.steps for one")
             return self._given
         begins = self.folder.done("cold_start") is None
         if begins:
             self._forget("cold", "grpo", "trained", "greedy")
         self.processes.wait_for_everyone()
         if self.rank == 0 and begins:
-            wanted, seed = self.recipe.cold_start, self.recipe.seed
-            lessons = self._teacher.transcripts(wanted.transcripts)
-            model, tokenizer = build_tiny_policy(lessons, self.recipe.policy, seed=seed)
-            with self._phase("cold_start", "cold start", wanted.steps, "steps") as phase:
-                losses = cold_start(
-                    model,
-                    TokenCodec(tokenizer),
-                    lessons,
-                    steps=wanted.steps,
-                    batch=wanted.batch,
-                    seed=seed,
-                    progress=lambda step, total, loss: phase.advance(note=f"loss {loss:.3f}"),
-                )
+            steps = self.recipe.cold_steps
+            with self._phase("cold_start", "cold start", steps, "steps") as phase:
+                model, tokenizer, losses = make_cold(
+                    self.recipe, self._teacher, self._given,
+                    lambda step, total, loss: phase.advance(note=f"loss {loss:.3f}"),
+                )  # fmt: skip
             model.save_pretrained(self.folder.cold)
             tokenizer.save_pretrained(self.folder.cold)
             self.folder.mark_done("cold_start", {"loss": losses[-1] if losses else None})
@@ -279,7 +281,8 @@ class Run:
         with getattr(policy, "generating", nullcontext)():
             own = evaluate(
                 self.heldout, policy, codec, size=self.recipe.evaluation.tasks,
-                play=self._play(temperature), settings=evaluation_engine(self.recipe.rollout),
+                play=play_settings(self.recipe, temperature),
+                settings=evaluation_engine(self.recipe.rollout),
                 seed=self.recipe.seed, rank=self.rank, world=self.world, on_episode=keep,
                 played=played,
             )  # fmt: skip
@@ -292,7 +295,7 @@ class Run:
     def _player(self, name: str, model: Any, codec: TokenCodec) -> Policy:
         """Return who plays an evaluation: the model, or if it is sharded the servers."""
         if model is not None:
-            return TransformersPolicy(model, codec)
+            return sampling_from(model, codec, self.recipe)
         # The servers began with the checkpoint; an adapter they do not have yet.
         adapter = self.recipe.policy.lora is not None and name != "cold"
         seconds = request_seconds(self.recipe)
@@ -324,12 +327,14 @@ class Run:
         if self.rank == 0:
             self.folder.forget_rows(self.folder.metrics, lambda row: row["step"] > begin)
         steps, servers = self.recipe.grpo.steps, self._servers
+        if model is not None and self.recipe.policy.lora is None:
+            freeze(model, self.recipe.cold_start.frozen_layers)
         with (
             self._phase("grpo", "GRPO", steps, "steps") as phase,
             EpisodeStore(self.folder.episodes, TokenCodec(tokenizer)) as store,
         ):
             phase.advance(begin)
-            rollouts = self._rollouts(tokenizer, store)
+            rollouts = self._rollouts(model, tokenizer, store)
             trainer = make_trainer(
                 model, tokenizer, rollouts, self.recipe, self.folder, world=self.world,
                 phase=phase, stale=self._stale,
@@ -375,14 +380,15 @@ class Run:
             name, model, rollouts.codec, temperature, lambda t: store.append(t, phase=name)
         )
 
-    def _rollouts(self, tokenizer: Any, store: EpisodeStore) -> Rollouts:
+    def _rollouts(self, model: Any, tokenizer: Any, store: EpisodeStore) -> Rollouts:
         """Return what plays the episodes of training, by the model or by the servers."""
-        recipe, servers, stale = self.recipe, self._servers, self._stale
-        policy, weights = None, stale
-        if servers is not None:
-            policy, weights = lambda trainer: servers[0], servers[1]
-        elif stale is not None:
-            policy = stale.policy
+        recipe, stale = self.recipe, self._stale
+        sampler = self._servers or sampler_in_process(model, TokenCodec(tokenizer), recipe)
+        policy, weights = None, None
+        if stale is not None:
+            policy, weights = stale.policy, stale
+        elif sampler is not None:
+            policy, weights = lambda trainer: sampler[0], sampler[1]
         return Rollouts(
             self.environment,
             tokenizer,
@@ -433,16 +439,6 @@ class Run:
         tokenizer.save_pretrained(self.folder.policy)
         write_model_card(self.folder.policy, self.recipe)
         return trained
-
-    def _play(self, temperature: float) -> PlaySettings:
-        wanted = self.recipe.grpo
-        return PlaySettings(
-            sampling=Sampling(temperature),
-            context=wanted.context,
-            completion=wanted.max_completion_tokens,
-            turn_tokens=wanted.max_completion_tokens,
-            thinking=self.recipe.rollout.thinking,
-        )
 
     def _forget(self, *phases: str) -> None:
         """Take out the episodes of phases that begin anew, with another policy."""
@@ -519,14 +515,6 @@ def summary_of(recipe: Recipe, stages: Sequence[Stage]) -> dict[str, Any]:
     if not recipe.stages:
         return found[recipe.name]
     return {"name": recipe.name, "seed": recipe.seed, "stages": found}
-
-
-def teacher_of(recipe: Recipe, env: ToolEnv) -> Teacher | Demonstrations:
-    """Return what writes the transcripts of the cold start."""
-    if recipe.cold_start.source == "solve":
-        return Demonstrations(env, right=recipe.cold_start.right, seed=recipe.seed)
-    level = recipe.environment.difficulty or 1
-    return tiny_teacher(env, difficulty=level, seed=recipe.seed)
 
 
 def training_engine(recipe: RolloutRecipe, seconds: float | None = None) -> EngineSettings:

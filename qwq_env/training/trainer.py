@@ -12,6 +12,8 @@ stock trainer on the same `Rollouts`:
 - TRL pads all rows of a generation batch to the longest. Here the columns that are padding in all
   rows of a micro-batch are cut off before the model sees them, and the results padded again: the
   same weights for a fraction of the work, for one long episode no longer makes all others long.
+- Rows without an advantage, of a group whose rewards are alike or masked, do not go through the
+  model: their part of the gradient is 0. What the loss divides by counts them as TRL does.
 - The log has the effective share of the samples after importance correction, and of the episodes
   cut what their outcomes say.
 """
@@ -40,6 +42,10 @@ class ToolGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # its package is read
     weighs_rows: Final = True
     """Says to `Rollouts` that nothing of the above is missing."""
 
+    _idle: torch.Tensor | None = None
+    """(rows,), True for what the loss of a micro-batch need not compute; None outside a loss."""
+    _idle_logps: torch.Tensor | None = None
+    _loss_mask: torch.Tensor | None = None
     _mean_correction: tuple[Correction, float, float] | None = None
 
     def correct_by_mean(self, mode: Correction) -> None:
@@ -69,6 +75,27 @@ class ToolGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # its package is read
             for name, value in self._correction(ratio, loss_mask(batch)).items():
                 metrics[f"sampling/{name}"].append(value)
         return batch
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+        """Return TRL's loss of a micro-batch, computed on the rows that have a part in it.
+
+        Where the loss has terms that do not hang on the advantage, all rows are.
+        """
+        if self._needs_all_rows():
+            return super()._compute_loss(model, inputs)  # type: ignore[no-any-return]
+        mask = loss_mask(inputs)
+        advantages = inputs["advantages"]
+        idle = (advantages if advantages.dim() == 1 else advantages.abs().sum(1)) == 0
+        self._idle, self._loss_mask = idle | ~mask.any(1), mask
+        self._idle_logps = inputs.get("old_per_token_logps")
+        try:
+            return super()._compute_loss(model, inputs)  # type: ignore[no-any-return]
+        finally:
+            self._idle = self._idle_logps = self._loss_mask = None
+
+    def _needs_all_rows(self) -> bool:
+        entropy = self._entropy_bonus_enabled or self.top_entropy_quantile < 1.0
+        return bool(self.beta != 0.0 or entropy or self.aux_loss_enabled or not self.model.training)
 
     def _row_weights(self, inputs: list[dict[str, Any]], batch: dict[str, Any]) -> torch.Tensor:
         """Return the factor of each row's advantage: (rows,).
@@ -132,6 +159,8 @@ class ToolGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # its package is read
             return ask(  # type: ignore[no-any-return]
                 model, input_ids, attention_mask, logits_to_keep, batch_size=batch_size, **rest
             )
+        if self._idle is not None and self._idle.any():
+            return self._of_live_rows(model, input_ids, attention_mask, logits_to_keep, **rest)
         size = batch_size or len(input_ids)
         parts: list[tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]] = []
         for start in range(0, len(input_ids), size):
@@ -152,6 +181,42 @@ class ToolGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # its package is read
             torch.cat(entropies) if entropies else None,
             torch.stack(losses).mean() if losses else None,
         )
+
+    def _of_live_rows(
+        self,
+        model: Any,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        logits_to_keep: int,
+        **rest: Any,
+    ) -> tuple[torch.Tensor, torch.Tensor | None, None]:
+        """Do so with the rows that have a part in the loss, and fill in the others.
+
+        One row at least goes through the model: processes wait for each other's gradients. An idle
+        row keeps its old log-probabilities, so that no ratio is infinite beside an advantage of 0;
+        its entropy is the mean of the others, which leaves the mean that is logged theirs.
+        """
+        idle, mask, old = self._idle, self._loss_mask, self._idle_logps
+        assert idle is not None and mask is not None
+        self._idle = None
+        live = ~idle
+        none = not live.any()
+        if none:
+            live[attention_mask.sum(1).argmin()] = True
+        logps, entropy, _ = self._get_per_token_logps_and_entropies(
+            model, input_ids[live], attention_mask[live], logits_to_keep, **rest
+        )
+        shape = (len(input_ids), logits_to_keep)
+        filled = logps.new_zeros(shape) if old is None else old.to(logps.dtype).clone()
+        # What was read for the others' sake alone is idle as well.
+        filled[live] = filled[live] + logps - logps.detach() if none else logps
+        if entropy is None:
+            return filled, None, None
+        counted = mask[live]
+        mean = (entropy * counted).sum() / counted.sum().clamp(min=1)
+        entropies = mean.to(entropy.dtype).expand(shape).clone()
+        entropies[live] = entropy
+        return filled, entropies, None
 
 
 class Cut(NamedTuple):

@@ -121,6 +121,27 @@ def test_any_conversation_renders_as_the_template_does(
     assert by_dialect(messages, tools, prompt) == by_template(messages, tools, prompt)
 
 
+@pytest.mark.parametrize("system", [None, "Be brief.", ""])
+def test_the_brief_dialect_names_the_tools_in_a_line(system: str | None) -> None:
+    tools = [
+        {"type": "function", "function": {"name": name, "parameters": {"properties": arguments}}}
+        for name, arguments in [("search", {"query": {}, "top": {}}), ("stop", {})]
+    ]
+    messages = [{"role": "user", "content": "hi"}]
+    if system is not None:
+        messages.insert(0, {"role": "system", "content": system})
+    given = [dict(message) for message in messages]
+    brief, whole = make_dialect("qwq-brief"), make_dialect("qwq")
+    line = "You may call: search(query, top), stop()"
+    content = f"{system}\n{line}" if system else line
+
+    assert text_of(brief.render(messages, tools)) == text_of(
+        whole.render([{"role": "system", "content": content}, {"role": "user", "content": "hi"}])
+    )
+    assert brief.render(messages) == whole.render(messages)
+    assert messages == given
+
+
 @pytest.mark.parametrize("name", dialect_names())
 @pytest.mark.parametrize(
     ("message", "complaint"),

@@ -1,5 +1,6 @@
 import dataclasses
 import re
+from collections import Counter
 from fractions import Fraction
 
 import pytest
@@ -7,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qwq_env.envs import arithmetic
-from qwq_env.envs.arithmetic import INSTRUCTION, ArithmeticTaskSet, exact_text
-from qwq_env.envs.word_problems import HELD_OUT_LEVELS, LEVELS, NAMES, OPERATORS, Range, Wording
+from qwq_env.envs.arithmetic import INSTRUCTION, ArithmeticTaskSet, StoryTaskSet, exact_text
+from qwq_env.envs.word_problems import LEVELS, NAMES, OPERATORS, Range, Wording
 from qwq_env.errors import UsageError
 
 difficulties = st.integers(1, len(LEVELS))
@@ -74,7 +75,7 @@ def narrow(wording: Wording) -> Wording:
 @pytest.mark.parametrize("difficulty", range(1, len(LEVELS) + 1))
 def test_the_splits_share_no_names_with_numbers(monkeypatch, difficulty: int) -> None:
     few = [tuple(narrow(wording) for wording in level[:1]) for level in LEVELS]
-    monkeypatch.setattr(arithmetic, "LEVELS", few)
+    monkeypatch.setattr(ArithmeticTaskSet, "told", few)
     monkeypatch.setattr(arithmetic, "NAMES", NAMES[:4])
     train, same, held_out = (
         {key_of(tasks.task(index).prompt) for index in range(400)}
@@ -87,10 +88,12 @@ def test_the_splits_share_no_names_with_numbers(monkeypatch, difficulty: int) ->
     assert not train & held_out
 
 
-@pytest.mark.parametrize(("split", "levels"), [("train", LEVELS), ("heldout", HELD_OUT_LEVELS)])
-def test_every_wording_reads_well_and_ends_as_asked(split: str, levels) -> None:
+@pytest.mark.parametrize("kind", [ArithmeticTaskSet, StoryTaskSet])
+@pytest.mark.parametrize("split", ["train", "heldout"])
+def test_every_wording_reads_well_and_ends_as_asked(kind, split: str) -> None:
+    levels = kind.told if split == "train" else kind.told_apart
     for difficulty, level in enumerate(levels, start=1):
-        tasks = ArithmeticTaskSet(difficulty=difficulty, split=split, wordings="own")
+        tasks = kind(difficulty=difficulty, split=split, wordings="own")
         prompts = [tasks.task(index).prompt for index in range(20 * len(level))]
 
         assert all(prompt.endswith(INSTRUCTION) for prompt in prompts)
@@ -109,6 +112,24 @@ def test_held_out_stories_of_their_own_change_nothing_that_is_trained_on() -> No
     assert not {task.id for task in own} & {task.id for task in shared}
     with pytest.raises(UsageError, match="wordings: 'apart' is not known"):
         ArithmeticTaskSet(wordings="apart")
+
+
+def test_a_story_of_one_operation_has_its_numbers_and_an_answer_of_its_own() -> None:
+    told, apart = StoryTaskSet.told[0], StoryTaskSet.told_apart[0]
+    signs = [Counter(wording.steps[0].operator for wording in level) for level in (told, apart)]
+
+    assert signs == [Counter(dict.fromkeys(OPERATORS, count)) for count in (15, 5)]
+    assert not {wording.text for wording in told} & {wording.text for wording in apart}
+    for wordings in ("shared", "own"):
+        tasks = StoryTaskSet(split="heldout", wordings=wordings)
+        for task in (tasks.task(index) for index in range(200)):
+            left, right = map(int, re.split("[-+*/]", task.steps[0]))
+            shown = list(map(int, re.findall(r"\d+", task.prompt)))
+            assert sorted(shown) == sorted([left, right])
+            assert Fraction(task.answer).denominator == 1 and Fraction(task.answer) >= 3
+            if set("+*") & set(task.steps[0]):
+                assert shown == [left, right]
+            assert tasks.find(task.id) == task
 
 
 def test_the_tasks_of_a_seed_are_its_own() -> None:

@@ -7,7 +7,8 @@ from qwq_env.dialect.qwq import QwqDialect
 from qwq_env.envs.arithmetic import ArithmeticTaskSet
 from qwq_env.errors import UsageError
 from qwq_env.tools.calculator import Calculator
-from qwq_env.training.cold_start import cold_start
+from qwq_env.training.cold_policy import freeze
+from qwq_env.training.cold_start import _parts, cold_start
 from qwq_env.training.tiny.model import build_tiny_model
 from qwq_env.training.tiny.teacher import Teacher
 from qwq_env.training.tiny.tokenizer import build_tiny_tokenizer
@@ -112,3 +113,58 @@ def test_bad_settings_are_named() -> None:
         cold_start(model, CODEC, LESSONS, optimizer="adam")
     with pytest.raises(UsageError, match="-1 steps of 64"):
         cold_start(model, CODEC, LESSONS, steps=-1)
+
+
+def flat(model) -> torch.Tensor:
+    return torch.cat([weight.detach().flatten() for weight in model.parameters()])
+
+
+def learned(**settings) -> tuple[torch.Tensor, list[float]]:
+    model = build_tiny_model(TOKENIZER)
+    losses = cold_start(model, CODEC, LESSONS, steps=3, batch=8, optimizer="adamw", **settings)
+    return flat(model), losses
+
+
+def test_a_batch_in_parts_is_the_batch() -> None:
+    """However many tokens are in each: the mean is that of all tokens, not of the parts'."""
+    whole, losses = learned()
+    parts, same = learned(micro_batch_tokens=150)
+
+    assert torch.allclose(whole, parts, atol=1e-4)
+    assert losses == pytest.approx(same, rel=1e-4)
+
+
+@pytest.mark.parametrize("tokens", [1, 150, 10_000, None])
+def test_a_part_holds_so_many_tokens_or_one_transcript(tokens: int | None) -> None:
+    examples = [lesson.encode(CODEC) for lesson in LESSONS]
+    parts = list(_parts(examples, tokens))
+
+    assert sorted(each.ids for part in parts for each in part) == sorted(e.ids for e in examples)
+    for part in parts:
+        padded = len(part) * max(len(each.ids) for each in part)
+        assert len(part) == 1 or tokens is None or padded <= tokens
+
+
+def test_bfloat16_is_computed_in_and_the_weights_stay_float32() -> None:
+    whole, losses = learned()
+    rounded, close = learned(bfloat16=True)
+
+    assert rounded.dtype == torch.float32
+    assert not torch.equal(whole, rounded)
+    assert losses == pytest.approx(close, rel=0.02)
+    assert close[-1] < close[0]
+
+
+def test_what_is_frozen_stays_and_the_rest_learns() -> None:
+    model = build_tiny_model(TOKENIZER)
+    before = {name: value.clone() for name, value in model.named_parameters()}
+    freeze(model, 1)
+    cold_start(model, CODEC, LESSONS, steps=2, batch=4, optimizer="adamw")
+    moved = {
+        name for name, value in model.named_parameters() if not torch.equal(value, before[name])
+    }
+
+    assert any(name.startswith("model.layers.1.") for name in moved)
+    assert not any(name.startswith("model.layers.0.") or "embed" in name for name in moved)
+    with pytest.raises(UsageError, match="frozen_layers: 2; expected fewer than the 2"):
+        freeze(model, 2)

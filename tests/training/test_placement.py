@@ -12,7 +12,13 @@ from safetensors.torch import load_file
 from qwq_env.cli import main
 from qwq_env.errors import UsageError
 from qwq_env.training.grpo import grpo_config
-from qwq_env.training.placement import autocast, check_placement, loading
+from qwq_env.training.placement import (
+    autocast,
+    check_placement,
+    computed_in,
+    loading,
+    slow_type,
+)
 from qwq_env.training.recipe import load_recipe
 from qwq_env.training.run_folder import RunFolder
 
@@ -95,6 +101,17 @@ def test_processes_that_are_not_the_recipes(monkeypatch, overrides, environment,
         monkeypatch.setenv(name, value)
     with pytest.raises(UsageError, match=told):
         check_placement(load_recipe(TINY, overrides), processes)
+
+
+@pytest.mark.parametrize(("has", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_what_is_fast_hangs_on_the_cpu_and_what_is_slow_is_told(monkeypatch, has, dtype):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr("qwq_env.training.placement.has_fast_bfloat16", lambda: has)
+    fast, asked = (load_recipe(TINY, [f"policy.dtype={name}"]) for name in ("fast", "bfloat16"))
+
+    assert computed_in(fast) is dtype and computed_in(asked) is torch.bfloat16
+    assert slow_type(fast) is None
+    assert (slow_type(asked) is None) is has
 
 
 def test_adapters_need_peft(monkeypatch):

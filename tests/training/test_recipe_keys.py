@@ -38,7 +38,7 @@ NODE = ["cluster.gpus=8", "cluster.strategy=fsdp2", "policy.checkpoint=Qwen/QwQ-
         (["grpo.micro_batch=8", "grpo.accumulation=3"], "grpo.accumulation: 3; expected a divisor"),
         (["grpo.micro_batch=8", "grpo.micro_batch_tokens=9999"], "not both"),
         (["grpo.micro_batch_tokens=100"], "expected at least grpo.context (1024)"),
-        (["policy.dtype=fp16"], "policy.dtype: 'fp16'; expected auto or float32 or bfloat16"),
+        (["policy.dtype=fp16"], "policy.dtype: 'fp16'; expected auto or fast or float32 or"),
         (["policy.attention=flash_attention_2"], "expected sdpa or eager"),
         (["policy.sampler=vllm"], "needs policy.servers and policy.served"),
         (["policy.sampler=vllm", "policy.served=x", "policy.lora.rank=4"], "expected 'adapter'"),

@@ -140,6 +140,64 @@ def test_the_expected_gradient_of_a_draw_is_that_of_all_rows(given_trainer, loss
     assert len(gradients) == 2 * 3 * 2
 
 
+@pytest.fixture
+def rows_read(given_trainer):
+    """How many rows each forward pass takes."""
+    read: list[int] = []
+    hook = given_trainer.model.register_forward_pre_hook(
+        lambda module, args, named: read.append(len(named["input_ids"])), with_kwargs=True
+    )
+    yield read
+    hook.remove()
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("idle", [(0, 3), (1, 2, 4, 5), range(6), ()])
+@pytest.mark.parametrize("is_old", [False, True])
+def test_rows_without_an_advantage_cost_nothing_and_change_nothing(
+    given_trainer, rows_read, monkeypatch, loss, idle, is_old
+):
+    """The gradient is that of all rows, to rounding, whatever the loss divides by."""
+    trainer = given_trainer
+    monkeypatch.setattr(trainer, "loss_type", loss)
+    monkeypatch.setattr(
+        trainer, "importance_sampling_level", "sequence" if loss == "luspo" else "token"
+    )
+    episodes = [episode(number, 1, 1.0) for number in range(6)]
+    batch = all_rows(episodes, [0.0 if row in idle else 0.5 - row for row in range(6)])
+    if is_old:
+        # Far off, as it may be for a row that nobody looks at: its ratio would be infinite.
+        batch["old_per_token_logps"] = torch.full(batch["completion_ids"].shape, -5.0)
+        batch["old_per_token_logps"][list(idle)] = -200.0
+    ours = gradient(trainer, batch)
+    with monkeypatch.context() as stock:
+        stock.setattr(trainer, "_needs_all_rows", lambda: True)
+        if is_old:
+            batch["old_per_token_logps"][list(idle)] = -5.0
+        whole = gradient(trainer, batch)
+
+    assert (ours - whole).norm() <= 1e-5 * whole.norm()
+    assert ours.isfinite().all() and (whole.abs().max() > 0) == (len(idle) < 6)
+    assert rows_read == [max(1, 6 - len(idle)), 6]
+
+
+def test_a_penalty_takes_all_rows_and_the_entropy_is_of_those_that_were_read(
+    given_trainer, rows_read, monkeypatch
+):
+    trainer = given_trainer
+    monkeypatch.setattr(trainer, "loss_type", "dapo")
+    batch = all_rows([episode(number, 1, 1.0) for number in range(3)], [0.0, 1.0, 0.0])
+    trainer._metrics["train"]["entropy"].clear()
+    gradient(trainer, batch)
+    gradient(trainer, {**batch, **{name: batch[name][1:2] for name in batch if name[0] != "n"}})
+    monkeypatch.setattr(trainer, "top_entropy_quantile", 0.5)
+    gradient(trainer, batch)
+    some, alone, _ = trainer._metrics["train"]["entropy"]
+
+    assert some == pytest.approx(alone, rel=1e-5)
+    assert rows_read == [1, 1, 3]
+
+
 def test_rows_of_whole_episodes_are_left_as_they_are(tokenizer, tmp_path):
     model = build_tiny_model(tokenizer, hidden=16, layers=1, heads=2)
     answers = itertools.cycle("10")

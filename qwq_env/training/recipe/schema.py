@@ -22,6 +22,7 @@ from qwq_env.training.recipe.trl_fields import check_trl
 _WEEK: Final = 604_800
 _BEYOND_A_BATCH: Final = 1800
 """Seconds for what a step does besides its episodes; a cold start, too, is made by one process."""
+_TINY_COLD_STEPS: Final = 500
 _BEYOND_A_TURN: Final = 300
 """Seconds by which a request outlives its batch: the deadline of the batch is to end it."""
 
@@ -88,10 +89,15 @@ class PolicyRecipe:
     servers: list[str] = key(list, "addresses of vLLM; qwq launch fills them in")
     served: str | None = key(None, "the folder, seen by all, through which weights travel")
     weights: Literal["disk", "adapter", "nccl"] = key("disk", "how weights reach the servers")
-    dtype: Literal["auto", "float32", "bfloat16"] = key(
-        "auto", "what is computed in; auto: bfloat16 on a GPU, float32 on a CPU"
+    dtype: Literal["auto", "fast", "float32", "bfloat16"] = key(
+        "auto",
+        "what is computed in; auto: bfloat16 on a GPU, float32 on a CPU; fast: on a CPU, too,"
+        " bfloat16 if it has instructions for it",
     )
     attention: Literal["sdpa", "eager", "flash_attention_2"] = key("sdpa", "attention kernel")
+    sampling_dtype: Literal["same", "computed"] = key(
+        "same", "of weights that sample here; computed: a copy in what is computed in, if another"
+    )
     lora: LoraRecipe | None = key(None, "adapters; null: all weights are trained")
 
     def __post_init__(self) -> None:
@@ -105,6 +111,11 @@ class PolicyRecipe:
             raise UsageError(
                 f"policy.heads: {self.heads}; expected a multiple of policy.key_value_heads"
                 f" ({self.key_value_heads})"
+            )
+        if self.sampling_dtype != "same" and (self.lora is not None or self.sampler == "vllm"):
+            raise UsageError(
+                f"policy.sampling_dtype: {self.sampling_dtype!r}; expected 'same' with policy.lora"
+                " or policy.sampler=vllm"
             )
         if self.sampler == "transformers":
             if self.attention == "flash_attention_2":
@@ -193,21 +204,44 @@ class ClusterRecipe:
 
 @dataclass(frozen=True, slots=True)
 class ColdStartRecipe:
-    """Supervised steps on transcripts of an imperfect teacher; 0 `steps` leaves them out.
+    """Supervised steps on transcripts before reinforcement learning; 0 `steps` leaves them out.
 
-    `source` "teacher" does arithmetic with a calculator, whatever the environment; "solve" plays
-    the environment's own tasks as its `solve` says, a share `right` of them rightly.
+    `source` "teacher" does arithmetic with a calculator, imperfectly (`teacher`: how often it does
+    what, as shares; see `TeacherMix`); "solve" plays the environment's own tasks as its `solve`
+    says, a share `right` of them rightly; "rejection" keeps what the policy itself plays rightly.
+    With `demonstrations` they come from that file. The `optimizer` is Muon where nothing is learned
+    yet, AdamW for a checkpoint, whose `frozen_layers` lowest layers and embeddings stay as they
+    are; with `policy.lora` an adapter of that shape is trained and merged into the checkpoint.
     """
 
-    steps: int = key(500, "supervised steps before reinforcement learning")
+    steps: int | None = key(
+        None, "supervised steps; unsaid: 500 of the tiny policy, none of a checkpoint"
+    )
     batch: int = key(64, "transcripts a step", positive=True)
-    transcripts: int = key(4096, "transcripts that the teacher writes", positive=True)
-    source: Literal["teacher", "solve"] = key(
-        "teacher", "who writes them: teacher (arithmetic) or solve (the environment's own)"
+    transcripts: int = key(4096, "transcripts that there are, at most", positive=True)
+    source: Literal["teacher", "solve", "rejection"] = key(
+        "teacher", "who writes them: teacher (arithmetic), solve (the environment's own), rejection"
     )
     right: float = key(
         0.35, "of solve's transcripts, the share of the right task; 1 leaves GRPO nothing to learn"
     )
+    teacher: dict[str, Any] = key(dict, "shares of guess, call, slip, malformed, ignore")
+    names_operation: bool = key(False, "the teacher's thought before a call says what it does")
+    demonstrations: str | None = key(None, "a JSONL file: conversations with calls, or GSM8K's")
+    learning_rate: float | None = key(
+        None, "unsaid: 5e-3 of the tiny policy, 1e-4 of a checkpoint", positive=True
+    )
+    micro_batch_tokens: int | None = key(
+        None, "tokens in one pass, padding included; unsaid: a whole batch", positive=True
+    )
+    frozen_layers: int = key(0, "of a checkpoint, in the cold start and in GRPO")
+
+    def __post_init__(self) -> None:
+        if self.demonstrations is not None and self.source != "teacher":
+            raise UsageError(
+                f"cold_start.source: {self.source!r}; expected it, or cold_start.demonstrations,"
+                " not both"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -444,6 +478,7 @@ class Recipe:
             )
         if cluster.sharded and policy.checkpoint == "tiny":
             raise UsageError(f"cluster.strategy: {cluster.strategy!r}; expected ddp for 'tiny'")
+        _check_cold_start(self)
         check_limits(self)
         world = cluster.train or 1
         if cluster.gpus and self.grpo.episodes % (world * self.grpo.group):
@@ -452,6 +487,36 @@ class Recipe:
                 f" ({self.grpo.group}) times the GPUs that train ({world})"
             )
         self.grpo.rows(world)
+
+    @property
+    def cold_steps(self) -> int:
+        """How many supervised steps there are, said or not."""
+        said = self.cold_start.steps
+        return said if said is not None else _TINY_COLD_STEPS * (self.policy.checkpoint == "tiny")
+
+
+def _check_cold_start(recipe: Recipe) -> None:
+    """Raise `UsageError` for a cold start that the policy cannot have."""
+    policy, cold, steps = recipe.policy, recipe.cold_start, recipe.cold_steps
+    if steps and recipe.cluster.sharded:
+        raise UsageError(
+            f"cold_start.steps: {steps}; expected 0 with cluster.strategy"
+            f" {recipe.cluster.strategy!r}: start from the cold/ of a run that is not sharded"
+        )
+    if steps and policy.sampler == "vllm" and policy.weights == "adapter":
+        raise UsageError(
+            f"cold_start.steps: {steps}; expected 0 with policy.weights 'adapter', for the servers"
+            " have the checkpoint: serve the cold/ of a run without servers"
+        )
+    asks = {"frozen_layers": cold.frozen_layers, "source": cold.source == "rejection"}
+    for name, said in asks.items():
+        if said and policy.checkpoint == "tiny":
+            raise UsageError(f"cold_start.{name}: expected a policy.checkpoint to start from")
+    if cold.frozen_layers and policy.lora is not None:
+        raise UsageError(
+            "cold_start.frozen_layers: expected it, or policy.lora, not both: an adapter leaves all"
+            " weights as they are"
+        )
 
 
 def batch_seconds(recipe: Recipe) -> float:

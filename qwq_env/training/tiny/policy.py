@@ -18,23 +18,33 @@ _TOKENIZER_SAMPLES = 2000
 numbers of its tasks out of the places where the policy learns to copy them from."""
 
 
-def tiny_teacher(env: ToolEnv, *, difficulty: int, seed: int) -> Teacher:
+def tiny_teacher(
+    env: ToolEnv,
+    *,
+    difficulty: int,
+    seed: int,
+    mix: TeacherMix | None = None,
+    names_operation: bool = False,
+) -> Teacher:
     """Return the imperfect teacher in `env`'s dialect, with its tools.
 
-    Its lessons are arithmetic whatever the environment's tasks are: they teach the form of an
-    episode, not the tasks. Their own task seed keeps them apart from those of training. Where the
-    environment has no calculator, they only show how one thinks and answers.
+    Its lessons are word problems of the environment's kind, or arithmetic whatever its tasks are:
+    they teach the form of an episode, not the tasks. Their own task seed keeps them apart from
+    those of training. Where the environment has no calculator, they only show how one thinks and
+    answers.
 
     Raises `UsageError` for a dialect in which the teacher cannot call a tool.
     """
-    tasks = ArithmeticTaskSet(seed=seed + 1_000_003, difficulty=difficulty, split="train")
+    kind = type(env.tasks) if isinstance(env.tasks, ArithmeticTaskSet) else ArithmeticTaskSet
+    tasks = kind(seed=seed + 1_000_003, difficulty=difficulty, split="train")
     settings = env.settings
     return Teacher(
         tasks,
         settings.tools,
         settings.dialect,
         system_prompt=settings.system_prompt,
-        mix=TeacherMix() if has_calculator(settings.tools) else ONLY_GUESSES,
+        mix=mix or (TeacherMix() if has_calculator(settings.tools) else ONLY_GUESSES),
+        names_operation=names_operation,
         seed=seed,
     )
 

@@ -1,0 +1,176 @@
+"""The cold start of a run: who writes its transcripts, and the policy that learns from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+
+from qwq_env.chat_model import Sampling
+from qwq_env.dialect.codec import TokenCodec
+from qwq_env.env import ToolEnv
+from qwq_env.errors import UsageError, unknown
+from qwq_env.evaluation.heldout import evaluate
+from qwq_env.rollout.play import PlaySettings
+from qwq_env.training.cold_start import Progress, cold_start
+from qwq_env.training.demonstrations import Demonstrations
+from qwq_env.training.half_copy import sampling_from
+from qwq_env.training.placement import autocast, lora_config
+from qwq_env.training.recipe import Recipe
+from qwq_env.training.recorded import Recorded
+from qwq_env.training.tiny.policy import build_tiny_policy, tiny_teacher
+from qwq_env.training.tiny.teacher import TeacherMix
+from qwq_env.training.transcript import Transcript
+from qwq_env.trajectory import Trajectory
+
+_RATE_OF_A_CHECKPOINT = 1e-4
+_TRIES = 8
+"""Episodes of rejection sampling for each transcript that is wanted, at most."""
+
+
+class TranscriptSource(Protocol):
+    """Writes the transcripts of a cold start."""
+
+    def transcripts(self, count: int) -> Sequence[Transcript]:
+        """Return `count` of them, or as many as there are."""
+
+
+def teacher_of(recipe: Recipe, env: ToolEnv) -> TranscriptSource | Rejection:
+    """Return what writes the transcripts of the cold start."""
+    wanted = recipe.cold_start
+    if wanted.source == "rejection":
+        return Rejection(recipe, env)
+    if wanted.demonstrations is not None:
+        return Recorded(wanted.demonstrations, env, seed=recipe.seed)
+    if wanted.source == "solve":
+        return Demonstrations(env, right=wanted.right, seed=recipe.seed)
+    level = recipe.environment.difficulty or 1
+    return tiny_teacher(
+        env, difficulty=level, seed=recipe.seed, mix=_mix(wanted.teacher),
+        names_operation=wanted.names_operation,
+    )  # fmt: skip
+
+
+def _mix(shares: dict[str, Any]) -> TeacherMix | None:
+    """Read `cold_start.teacher`: what is not named is not done; None for nothing said."""
+    names = tuple(TeacherMix.__dataclass_fields__)
+    for name, share in shares.items():
+        if name not in names:
+            raise unknown("cold_start.teacher", name, names)
+        if isinstance(share, bool) or not isinstance(share, int | float):
+            raise UsageError(f"cold_start.teacher.{name}: {share!r}; expected a number")
+    return TeacherMix(**{name: float(shares.get(name, 0)) for name in names}) if shares else None
+
+
+class Rejection:
+    """What a policy plays rightly of the tasks of `env`: a transcript is an episode that was."""
+
+    def __init__(self, recipe: Recipe, env: ToolEnv) -> None:
+        self._recipe, self._env = recipe, env
+
+    def play(self, model: Any, tokenizer: Any, count: int) -> list[Trajectory]:
+        """Play up to eight times as many episodes, until `count` are right.
+
+        Raises `UsageError` if none is, for then there is nothing to learn.
+        """
+        codec = TokenCodec(tokenizer)
+        policy = sampling_from(model, codec, self._recipe)
+        kept: list[Trajectory] = []
+        with policy.generating():
+            for attempt in range(_TRIES):
+                played = evaluate(
+                    self._env, policy, codec, size=count, play=play_settings(self._recipe),
+                    seed=self._recipe.seed + attempt,
+                )  # fmt: skip
+                kept += [episode for episode in played if episode.is_right]
+                if len(kept) >= count:
+                    break
+        if not kept:
+            raise UsageError(
+                f"cold_start.source: rejection; the policy played none of {count * _TRIES} episodes"
+                " rightly; expected one that does now and then"
+            )
+        return kept[:count]
+
+
+def play_settings(recipe: Recipe, temperature: float | None = None) -> PlaySettings:
+    """Return how an episode is played, by default at the temperature of training."""
+    wanted = recipe.grpo
+    return PlaySettings(
+        sampling=Sampling(wanted.temperature if temperature is None else temperature),
+        context=wanted.context,
+        completion=wanted.max_completion_tokens,
+        turn_tokens=wanted.max_completion_tokens,
+        thinking=recipe.rollout.thinking,
+    )
+
+
+def make_cold(
+    recipe: Recipe,
+    source: TranscriptSource | Rejection,
+    given: tuple[Any, Any] | None,
+    progress: Progress,
+) -> tuple[Any, Any, list[float]]:
+    """Return the policy after its cold start, its tokenizer, and the loss of each step.
+
+    `given` is a checkpoint's model and tokenizer, None for the tiny policy.
+    """
+    wanted = recipe.cold_start
+    tiny = given is None
+    if isinstance(source, Rejection):
+        assert given is not None
+        lessons: Sequence[Any] = source.play(*given, wanted.transcripts)
+    else:
+        lessons = source.transcripts(wanted.transcripts)
+    if given is None:
+        model, tokenizer = build_tiny_policy(lessons, recipe.policy, seed=recipe.seed)
+    else:
+        model, tokenizer = given
+        freeze(model, wanted.frozen_layers)
+    config = None if tiny else lora_config(recipe)
+    if config is not None:
+        model = _with_adapter(model, config)
+    rate = {} if wanted.learning_rate is None else {"learning_rate": wanted.learning_rate}
+    if not tiny:
+        rate = {"learning_rate": _RATE_OF_A_CHECKPOINT, **rate}
+    losses = cold_start(
+        model,
+        TokenCodec(tokenizer),
+        lessons,
+        steps=recipe.cold_steps,
+        batch=wanted.batch,
+        seed=recipe.seed,
+        optimizer="muon" if tiny else "adamw",
+        micro_batch_tokens=wanted.micro_batch_tokens,
+        bfloat16=autocast(recipe),
+        progress=progress,
+        **rate,
+    )
+    return model.merge_and_unload() if config is not None else model, tokenizer, losses
+
+
+def _with_adapter(model: Any, config: Any) -> Any:
+    import peft  # noqa: PLC0415 - optional
+
+    return peft.get_peft_model(model, config)
+
+
+def freeze(model: Any, lowest: int) -> None:
+    """Keep the embeddings and the `lowest` layers as they are; backward ends above them.
+
+    Raises `UsageError` if none would be left to learn.
+    """
+    if not lowest:
+        return
+    layers = next(
+        part for part in model.modules()
+        if isinstance(part, torch.nn.ModuleList) and len(part) == model.config.num_hidden_layers
+    )  # fmt: skip
+    if lowest >= len(layers):
+        raise UsageError(
+            f"cold_start.frozen_layers: {lowest}; expected fewer than the {len(layers)} there are"
+        )
+    model.get_input_embeddings().requires_grad_(False)
+    for layer in layers[:lowest]:
+        layer.requires_grad_(False)

@@ -1,0 +1,164 @@
+"""The cold start of a run: of the tiny policy, and of a checkpoint that is given."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from qwq_env.cli import main
+from qwq_env.errors import UsageError
+from qwq_env.rollout.checkpoint import load_checkpoint
+from qwq_env.rubric import Component, Rubric
+from qwq_env.training.cold_policy import Rejection, make_cold, teacher_of
+from qwq_env.training.environments import environments
+from qwq_env.training.half_copy import CopyWeights, half_of
+from qwq_env.training.recipe import load_recipe
+from qwq_env.training.tiny.model import build_tiny_model
+
+from ..published import SAMPLES
+
+TINY = Path(__file__).parents[2] / "recipes" / "tiny.yaml"
+SMALL = [
+    "environment.tools=[calculator]", "environment.dialect=qwq-brief", "grpo.steps=1",
+    "grpo.episodes=8", "grpo.group=4", "grpo.max_completion_tokens=24", "evaluation.tasks=2",
+    "evaluation.samples=1", "cold_start.steps=2", "cold_start.batch=4", "cold_start.transcripts=16",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """A checkpoint as the tiny policy's cold start leaves it."""
+    folder = tmp_path_factory.mktemp("checkpoint")
+    recipe = load_recipe(TINY, SMALL)
+    env, _ = environments(recipe)
+    model, tokenizer, _ = make_cold(recipe, teacher_of(recipe, env), None, lambda *told: None)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def policy(checkpoint):
+    return load_checkpoint(str(checkpoint), device=torch.device("cpu"))
+
+
+def of(checkpoint, *overrides):
+    return load_recipe(TINY, [*SMALL, f"policy.checkpoint={checkpoint}", *overrides])
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        [],
+        ["cold_start.source=solve"],
+        [f"cold_start.demonstrations={SAMPLES / 'gsm8k.jsonl'}"],
+        ["cold_start.teacher={call: 1}", "cold_start.names_operation=true"],
+        ["cold_start.frozen_layers=1", "cold_start.micro_batch_tokens=200"],
+        ["policy.dtype=bfloat16"],
+        ["policy.lora={rank: 4}"],
+    ],
+)
+def test_a_checkpoint_learns_from_every_source(checkpoint, policy, said):
+    recipe = of(checkpoint, *said)
+    env, _ = environments(recipe)
+    before = {name: value.clone() for name, value in policy[0].state_dict().items()}
+    model, _, losses = make_cold(recipe, teacher_of(recipe, env), policy, lambda *told: None)
+    after = model.state_dict()
+
+    assert len(losses) == 2
+    assert after.keys() == before.keys()
+    assert {value.dtype for value in after.values()} == {torch.float32}
+    moved = {name for name in after if not torch.equal(after[name], before[name])}
+    assert any("layers.1" in name for name in moved)
+    assert any("layers.0" in name for name in moved) != ("cold_start.frozen_layers=1" in said)
+
+
+def test_a_policy_learns_from_what_it_plays_rightly(checkpoint, policy):
+    recipe = of(checkpoint, "cold_start.source=rejection", "cold_start.transcripts=4")
+    env, _ = environments(recipe)
+    with pytest.raises(UsageError, match="played none of 32 episodes rightly"):
+        Rejection(recipe, env).play(*policy, 4)
+
+    async def paid(final):
+        return 1.0
+
+    env.settings = replace(env.settings, rubric=Rubric([Component("any", paid)]))
+    kept = Rejection(recipe, env).play(*policy, 4)
+    _, _, losses = make_cold(recipe, teacher_of(recipe, env), policy, lambda *told: None)
+
+    assert kept and all(episode.is_right for episode in kept)
+    assert len(losses) == 2
+
+
+def test_a_run_starts_a_checkpoint_cold_and_samples_from_a_copy(checkpoint, tmp_path, capsys):
+    said = [f"policy.checkpoint={checkpoint}", "policy.dtype=bfloat16",
+            "policy.sampling_dtype=computed", "cold_start.frozen_layers=1"]  # fmt: skip
+    assert main(["train", str(TINY), "--runs", str(tmp_path), *SMALL, *said]) == 0
+    first, cold = (load_file(folder / "model.safetensors")
+                   for folder in (checkpoint, tmp_path / "tiny" / "cold"))  # fmt: skip
+    state = json.loads((tmp_path / "tiny" / "state.json").read_text())
+
+    assert state["cold_start"]["loss"] > 0
+    assert {name for name in cold if not torch.equal(cold[name], first[name])}
+    assert {value.dtype for value in cold.values()} == {torch.float32}
+
+
+def test_without_steps_a_checkpoint_is_left_as_it_is_and_the_tiny_policy_is_not(checkpoint):
+    unsaid = [said for said in SMALL if not said.startswith("cold_start.steps")]
+
+    assert load_recipe(TINY.parent / "qwen3-0.6b.yaml").cold_steps == 0
+    assert load_recipe(TINY, [*unsaid, "cold_start={}"]).cold_steps == 500
+    assert of(checkpoint).cold_steps == 2
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (["cold_start.source=rejection"], "cold_start.source: expected a policy.checkpoint"),
+        (["cold_start.frozen_layers=1"], "cold_start.frozen_layers: expected a policy.checkpoint"),
+        (["cold_start.demonstrations=x", "cold_start.source=solve"], "not both"),
+        (["policy.sampling_dtype=computed", "policy.lora={rank: 4}"], "policy.sampling_dtype"),
+        (["policy={checkpoint: x, lora: {rank: 4}}", "cold_start.frozen_layers=1"], "not both"),
+        (["policy={checkpoint: x, lora: {rank: 4}, sampler: vllm, served: y, weights: adapter}"],
+         "cold_start.steps: 2; expected 0 with policy.weights 'adapter'"),
+        (["policy.checkpoint=x", "cluster={gpus: 8, serve: 4, strategy: fsdp2}",
+          "policy={checkpoint: x, sampler: vllm, served: y}"],
+         "cold_start.steps: 2; expected 0 with cluster.strategy"),
+    ],
+)  # fmt: skip
+def test_what_cannot_start_cold_is_one_line(said, words):
+    with pytest.raises(UsageError) as caught:
+        load_recipe(TINY, [*SMALL, *said])
+
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_teachers_share_that_is_none_is_named():
+    recipe = load_recipe(TINY, [*SMALL, "cold_start.teacher={gues: 1}"])
+    with pytest.raises(UsageError, match="did you mean 'guess'"):
+        teacher_of(recipe, environments(recipe)[0])
+
+
+def test_the_copy_has_the_weights_after_each_push(tokenizer):
+    model = build_tiny_model(tokenizer, hidden=16, layers=1, heads=2)
+    half = half_of(model)
+
+    class Trainer:
+        accelerator = type("A", (), {"unwrap_model": staticmethod(lambda model: model)})
+        state = type("S", (), {"global_step": 3})
+
+    Trainer.model = model
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(1)
+    pushed = CopyWeights(half).push(Trainer)
+
+    assert pushed.version == 3 and pushed.bytes == 2 * sum(w.numel() for w in model.parameters())
+    assert all(torch.equal(new.to(torch.bfloat16), own)
+               for new, own in zip(model.parameters(), half.parameters(), strict=True))  # fmt: skip
+    assert not any(weight.requires_grad for weight in half.parameters())
