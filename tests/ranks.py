@@ -1,14 +1,16 @@
-"""Ranks of a process group: real processes, forked from one that has imported what they need."""
+"""Processes forked from one that has imported what trains: ranks of a process group, and others."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import runpy
 import socket
 import sys
 import time
 from collections.abc import Callable
 from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,8 +19,34 @@ LONGEST = 600
 """Seconds; only against those that hang."""
 
 _PROCESSES = multiprocessing.get_context("forkserver")
-# Torch, Transformers and TRL, eight seconds of a processor for each rank that imports them itself.
-_PROCESSES.set_forkserver_preload(["torch.distributed.fsdp", "qwq_env.training.grpo"])
+# Torch, Transformers and TRL, eight seconds of a processor for each that imports them itself.
+_PROCESSES.set_forkserver_preload(
+    ["torch._dynamo", "torch.distributed.fsdp", "qwq_env.training.run"]
+)
+
+
+def start(
+    function: Callable[..., None], *arguments: Any, log: Path, **variables: str
+) -> BaseProcess:
+    """Begin `function(*arguments)` with one thread and these variables; prints go to `log`."""
+    if ROOT not in sys.path:
+        sys.path.insert(0, ROOT)  # where the process looks for the function
+    given = (variables, log, function, arguments)
+    process = _PROCESSES.Process(target=_begin, args=given, daemon=True)
+    process.start()
+    return process
+
+
+def run_training(*arguments: str) -> None:
+    """Be `python -m qwq_env.training ARGUMENTS`."""
+    sys.argv = ["qwq_env.training", *arguments]
+    runpy.run_module("qwq_env.training", run_name="__main__", alter_sys=True)
+
+
+def run_script(path: str, *arguments: str) -> None:
+    """Be `python PATH ARGUMENTS`."""
+    sys.argv = [path, *arguments]
+    runpy.run_path(path, run_name="__main__")
 
 
 def run_ranks(function: Callable[..., None], *arguments: Any, folder: Path, ranks: int = 2) -> None:
@@ -26,23 +54,15 @@ def run_ranks(function: Callable[..., None], *arguments: Any, folder: Path, rank
 
     What they print goes to `folder`, and is shown if one of them fails.
     """
-    if ROOT not in sys.path:
-        sys.path.insert(0, ROOT)  # where the processes look for the function
     shared = {
         "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "WORLD_SIZE": str(ranks),
         "LOCAL_WORLD_SIZE": str(ranks), "GLOO_SOCKET_IFNAME": "lo", "ACCELERATE_USE_CPU": "true",
     }  # fmt: skip
     logs = [folder / f"log-{rank}" for rank in range(ranks)]
     processes = [
-        _PROCESSES.Process(
-            target=_be_rank,
-            args=({**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)}, log, function, arguments),
-            daemon=True,
-        )
+        start(function, *arguments, log=log, **shared, RANK=str(rank), LOCAL_RANK=str(rank))
         for rank, log in enumerate(logs)
     ]
-    for process in processes:
-        process.start()
     deadline = time.monotonic() + LONGEST
     while time.monotonic() < deadline and any(process.is_alive() for process in processes):
         if any(process.exitcode for process in processes):
@@ -66,7 +86,7 @@ def leave() -> NoReturn:
     os._exit(0)
 
 
-def _be_rank(
+def _begin(
     variables: dict[str, str], log: Path, function: Callable[..., None], arguments: tuple[Any, ...]
 ) -> None:
     os.environ.update(variables)

@@ -13,6 +13,8 @@ import pytest
 from qwq_env.cli import _parser
 from qwq_env.cli.check import expand
 
+from .ranks import run_script, start
+
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs" / "pages").rglob("*.md"))
 SNIPPETS = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
@@ -44,10 +46,8 @@ def test_the_commands_of_a_page_are_commands(page):
                 assert (ROOT / recipe).exists(), line
 
 
-def run(*command: str, **arguments) -> str:
-    done = subprocess.run(
-        [sys.executable, *command], cwd=ROOT, capture_output=True, text=True, **arguments
-    )
+def run(*command: str) -> str:
+    done = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
 
@@ -106,4 +106,11 @@ def test_example(example, tmp_path):
     lessons = tiny_lessons(make_environment("qwq/MathTool-v0"), 400, difficulty=1, seed=0)
     for part in build_tiny_policy(lessons, PolicyRecipe(), seed=0):
         part.save_pretrained(tmp_path)
-    assert "mean reward by step" in run(f"examples/{example}", str(tmp_path), "--steps", "1")
+    process = start(
+        run_script, str(ROOT / "examples" / example), str(tmp_path), "--steps", "1",
+        log=tmp_path / "log",
+    )  # fmt: skip
+    process.join()
+    said = (tmp_path / "log").read_text()
+    assert process.exitcode == 0, said[-2000:]
+    assert "mean reward by step" in said

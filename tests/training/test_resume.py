@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -34,10 +30,13 @@ from qwq_env.training.recipe import Recipe, load_recipe
 from qwq_env.training.run_folder import RunFolder
 from qwq_env.trajectory import Trajectory
 
+from ..ranks import run_training, start
+
 ROOT = Path(__file__).parents[2]
-STEPS, EVERY = 60, 4
+STEPS, EVERY = 24, 3
 SETTINGS = [
-    "cold_start.steps=2", "cold_start.transcripts=32", f"grpo.steps={STEPS}", "grpo.episodes=8",
+    "cold_start.steps=2", "cold_start.batch=4", "cold_start.transcripts=32",
+    f"grpo.steps={STEPS}", "grpo.episodes=8",
     f"grpo.save_steps={EVERY}", "grpo.max_completion_tokens=24", "grpo.reward=random",
     "evaluation.tasks=4", "evaluation.samples=0",
 ]  # fmt: skip
@@ -45,18 +44,13 @@ SETTINGS = [
 
 def killed_in_the_middle(runs: Path) -> Path:
     """Start a run, kill it once it has two checkpoints and its seconds and goes on."""
-    command = [sys.executable, "-m", "qwq_env.training", "recipes/tiny.yaml", "--runs", str(runs)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    run = runs / "tiny"
-    with (runs / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [*command, *SETTINGS], cwd=ROOT, env=environment, stdout=log, stderr=log
-        )
-        while not (len(sealed(run)) >= 2 and "grpo" in seconds(run) and len(rewards(run)) % EVERY):
-            assert process.poll() is None, (runs / "log").read_text()[-2000:]
-            time.sleep(0.005)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+    run, log = runs / "tiny", runs / "log"
+    process = start(run_training, "recipes/tiny.yaml", "--runs", str(runs), *SETTINGS, log=log)
+    while not (len(sealed(run)) >= 2 and "grpo" in seconds(run) and len(rewards(run)) % EVERY):
+        assert process.is_alive(), log.read_text()[-2000:]
+        time.sleep(0.005)
+    process.kill()
+    process.join()
 
     assert not (run / "summary.json").exists()
     return run
