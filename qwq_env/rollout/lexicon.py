@@ -36,21 +36,31 @@ class Lexicon:
     """The shared texts of one file of episodes, to read and to add to."""
 
     def __init__(self, path: Path) -> None:
-        """Read `path`, which need not exist; a line that cannot be read is left out."""
+        """Nothing is read of `path`, which need not exist, until `read`."""
         self.path = path
         self.tokens: dict[int, bytes] = {}
         self.texts: dict[str, str] = {}
-        if path.exists():
-            with path.open("rb") as lines:
+        self._size = 0
+
+    def read(self) -> Lexicon:
+        """Read what the file holds, unless it is as long as before; returns itself.
+
+        A line that cannot be read is left out.
+        """
+        size = self.path.stat().st_size if self.path.exists() else 0
+        if size != self._size:
+            self._size = size
+            with self.path.open("rb") as lines:
                 for line in lines:
-                    self._read(line)
+                    self._take(line)
+        return self
 
     @classmethod
     def beside(cls, episodes: Path) -> Lexicon:
         """Return that of a file of episodes."""
         return cls(episodes.with_suffix(".texts"))
 
-    def _read(self, line: bytes) -> None:
+    def _take(self, line: bytes) -> None:
         try:
             entry = read_object(line, constants=True)
             for token, text in entry.get("tokens", {}).items():

@@ -343,9 +343,14 @@ class Rollouts:
         tasks = [assignment.task for assignment in assignments]
         self.last = []
         try:
-            self.last = _played(engine, assignments, report, self.context)
-            if self._group_reward is not None:
-                self.last = portal.run(self._group_reward.apply(tasks, self.last))
+            grouped = self._group_reward
+            told_at_once = report if grouped is None else None
+            self.last = _played(engine, assignments, told_at_once, self.context)
+            if grouped is not None:
+                # Who keeps the episodes shall have the rewards that are learned from.
+                self.last = portal.run(grouped.apply(tasks, self.last))
+                for trajectory in self.last if report is not None else ():
+                    report(trajectory)
         except ServersGone as error:
             gone = str(error)
         if training and self.last and all(t.outcome.failed for t in self.last):
