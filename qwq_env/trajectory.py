@@ -21,7 +21,7 @@ first, so that it can be read without the rest; a key whose value is its default
 | `seconds` | wall seconds by phase: `model`, `tools`, `grading`, `waiting`, `user` |
 | `prompt_length`, `length` | ids of the prompt, and all ids of the last row |
 | `tail` | bytes from here to the line's end, the comma and the line feed included |
-| `transcript` | the text: blocks `[by, [[kind, text, {...}], ...]]`, see `qwq_env.segments` |
+| `transcript` | the text: blocks `[by, [[kind, text, {...}], markup, ...]]` of `segments.py` |
 | `answer`, `reference`, `messages` | see `Trajectory` |
 | `spans` | `[[tokens, author], ...]` one behind the other |
 | `ids`, `logprobs`, `mask` | columns, see `qwq_env.columns`; `logprobs` of sampled ids only |

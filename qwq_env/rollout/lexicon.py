@@ -85,7 +85,7 @@ class Lexicon:
         """
         for _, segments in row.get("transcript", ())[:1]:
             for segment in segments:
-                if isinstance(segment[1], dict):
+                if isinstance(segment, list) and isinstance(segment[1], dict):
                     segment[1] = self.texts.get(segment[1].get("text", ""), "")
 
     def share(self, row: dict[str, Any]) -> list[list[str]]:
@@ -93,8 +93,8 @@ class Lexicon:
         new = []
         for by, segments in row.get("transcript", ())[:1]:
             for segment in segments if by == "task" else ():
-                kind, text = segment[:2]
-                if kind in ("system", "markup") and len(text) >= _SHARED_FROM:
+                # Markup is a text by itself, and short.
+                if segment[0] == "system" and len(text := segment[1]) >= _SHARED_FROM:
                     key = _digest(text)
                     if key not in self.texts:
                         self.texts[key] = text
