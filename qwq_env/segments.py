@@ -7,6 +7,7 @@ what the dialect wrote around the rest (`<|im_start|>user`, `<tool_call>`), so a
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from itertools import groupby, islice
@@ -63,18 +64,39 @@ class Segment(NamedTuple):
     def __hash__(self) -> int:
         return hash((self.kind, self.text))
 
-    def to_json(self) -> list[Any]:
-        """Return `[kind, text]`, with an object of what else there is behind it."""
+    def to_json(self) -> list[Any] | str:
+        """Return `[kind, text]`, and behind it an object of what else there is; of markup the text.
+
+        What a call's own text says, `{"name": ..., "arguments": ...}`, is not said twice.
+        """
         given = zip(_MORE, self[2:], _DEFAULTS, strict=True)
         more = {name: value for name, value, default in given if value != default}
-        return [self.kind, self.text, more] if more else [self.kind, self.text]
+        if self.kind == "call" and more and more == _said(self.text):
+            more = {}
+        if more:
+            return [self.kind, self.text, more]
+        return self.text if self.kind == "markup" else [self.kind, self.text]
 
     @classmethod
-    def from_json(cls, value: Sequence[Any]) -> Segment:
+    def from_json(cls, value: Sequence[Any] | str) -> Segment:
         """Read what `to_json` wrote; keys that it does not know are left out."""
+        if isinstance(value, str):
+            return cls("markup", value)
         kind, text, *more = value
+        if kind == "call" and not more:
+            more = [_said(text) or {}]
         known = {key: item for key, item in more[0].items() if key in _MORE} if more else {}
         return cls(kind, text, **known)
+
+
+def _said(text: str) -> dict[str, Any] | None:
+    """Return what a call's text says of itself, if it is a JSON object of a name and arguments."""
+    try:
+        said = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    named = isinstance(said, dict) and said.keys() == {"name", "arguments"}
+    return said if named and isinstance(said["name"], str) else None
 
 
 _MORE: Final = Segment._fields[2:]

@@ -21,7 +21,7 @@ first, so that it can be read without the rest; a key whose value is its default
 | `seconds` | wall seconds by phase: `model`, `tools`, `grading`, `waiting`, `user` |
 | `prompt_length`, `length` | ids of the prompt, and all ids of the last row |
 | `tail` | bytes from here to the line's end, the comma and the line feed included |
-| `transcript` | the text: blocks `[by, [[kind, text, {...}], ...]]`, see `qwq_env.segments` |
+| `transcript` | the text: blocks `[by, [[kind, text, {...}], markup, ...]]` of `segments.py` |
 | `answer`, `reference`, `messages` | see `Trajectory` |
 | `spans` | `[[tokens, author], ...]` one behind the other |
 | `ids`, `logprobs`, `mask` | columns, see `qwq_env.columns`; `logprobs` of sampled ids only |
@@ -225,10 +225,7 @@ class Trajectory:
         known["spans"] = _spans(value.get("spans", ()))
         known["transcript"] = [Block.from_json(block) for block in value.get("transcript", ())]
         known |= _row_of(value)._asdict()
-        known["earlier"] = [
-            _row_of(row) if isinstance(row, Mapping) else TrainingRow(*row)
-            for row in value.get("earlier", ())
-        ]
+        known["earlier"] = [_earlier(row) for row in value.get("earlier", ())]
         return cls(**known)
 
 
@@ -268,6 +265,10 @@ def _row_of(value: Mapping[str, Any]) -> TrainingRow:
     ids = value.get("ids", [])
     ids = unpack_ids(ids) if isinstance(ids, str) else list(ids)
     return TrainingRow(ids, value["prompt_length"], mask, list(logprobs))
+
+
+def _earlier(row: Any) -> TrainingRow:
+    return _row_of(row) if isinstance(row, Mapping) else TrainingRow(*row)
 
 
 def _lengths(spans: Sequence[Span]) -> list[list[Any]]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -209,8 +209,8 @@ def test_hostile_text_stays_text(tmp_path, capsys, words):
     assert "\\x1b" in text
 
 
-def on_a_terminal(*words: str, pager: str) -> bytes:
-    """Return what a terminal is sent."""
+def on_a_terminal(*words: str, pager: str = "cat", until: bytes = b"") -> bytes:
+    """Return what a terminal is sent; interrupted once that holds `until`, if anything."""
     main_end, end = pty.openpty()
     code = "import sys; from qwq_env.cli import main; sys.exit(main())"
     environment = {**os.environ, "PAGER": pager, "TERM": "xterm-256color"}
@@ -218,15 +218,25 @@ def on_a_terminal(*words: str, pager: str) -> bytes:
     with subprocess.Popen([sys.executable, "-c", code, *words], stdout=end, stdin=end,
                           stderr=subprocess.PIPE, env=environment) as process:  # fmt: skip
         os.close(end)
-        sent = io.BytesIO()
+        sent = b""
         try:
             while part := os.read(main_end, 65_536):
-                sent.write(part)
+                sent += part
+                if until and until in sent:
+                    process.send_signal(signal.SIGINT)
+                    until = b""
         except OSError:  # the terminal's other end is closed
             pass
     os.close(main_end)
     assert process.returncode == 0
-    return sent.getvalue()
+    return sent
+
+
+def test_watch_goes_on_until_it_is_interrupted(run):
+    sent = on_a_terminal("watch", str(run), "--every", "0.1", until=b"new episodes")
+
+    assert b"qwq watch" in sent
+    assert sent.rstrip().endswith("╯".encode())
 
 
 def test_on_a_terminal_it_is_in_colour_and_in_the_pager(tmp_path):

@@ -48,13 +48,14 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.once or not console.is_terminal:
         console.print(dashboard.frame(console.width))
         return 0
-    with Live(console=console, screen=False, auto_refresh=False) as live:
-        try:
-            while True:
+    try:
+        # The frame fills the screen; what was on it comes back at the end, with the last frame.
+        with Live(console=console, screen=True, auto_refresh=False) as live:
+            while not dashboard.ended:
                 live.update(dashboard.frame(*console.size), refresh=True)
-                if dashboard.ended:
-                    return 0
                 time.sleep(arguments.every)
                 dashboard.refresh()
-        except KeyboardInterrupt:
-            return 0
+    except KeyboardInterrupt:
+        pass
+    console.print(dashboard.frame(*console.size))
+    return 0

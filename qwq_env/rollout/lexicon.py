@@ -36,21 +36,31 @@ class Lexicon:
     """The shared texts of one file of episodes, to read and to add to."""
 
     def __init__(self, path: Path) -> None:
-        """Read `path`, which need not exist; a line that cannot be read is left out."""
+        """Nothing is read of `path`, which need not exist, until `read`."""
         self.path = path
         self.tokens: dict[int, bytes] = {}
         self.texts: dict[str, str] = {}
-        if path.exists():
-            with path.open("rb") as lines:
+        self._size = 0
+
+    def read(self) -> Lexicon:
+        """Read what the file holds, unless it is as long as before; returns itself.
+
+        A line that cannot be read is left out.
+        """
+        size = self.path.stat().st_size if self.path.exists() else 0
+        if size != self._size:
+            self._size = size
+            with self.path.open("rb") as lines:
                 for line in lines:
-                    self._read(line)
+                    self._take(line)
+        return self
 
     @classmethod
     def beside(cls, episodes: Path) -> Lexicon:
         """Return that of a file of episodes."""
         return cls(episodes.with_suffix(".texts"))
 
-    def _read(self, line: bytes) -> None:
+    def _take(self, line: bytes) -> None:
         try:
             entry = read_object(line, constants=True)
             for token, text in entry.get("tokens", {}).items():
@@ -75,7 +85,7 @@ class Lexicon:
         """
         for _, segments in row.get("transcript", ())[:1]:
             for segment in segments:
-                if isinstance(segment[1], dict):
+                if isinstance(segment, list) and isinstance(segment[1], dict):
                     segment[1] = self.texts.get(segment[1].get("text", ""), "")
 
     def share(self, row: dict[str, Any]) -> list[list[str]]:
@@ -83,8 +93,8 @@ class Lexicon:
         new = []
         for by, segments in row.get("transcript", ())[:1]:
             for segment in segments if by == "task" else ():
-                kind, text = segment[:2]
-                if kind in ("system", "markup") and len(text) >= _SHARED_FROM:
+                # Markup is a text by itself, and short.
+                if segment[0] == "system" and len(text := segment[1]) >= _SHARED_FROM:
                     key = _digest(text)
                     if key not in self.texts:
                         self.texts[key] = text

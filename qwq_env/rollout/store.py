@@ -39,6 +39,7 @@ class EpisodeStore:
         self._tokens = tokens
         self._lexicon = Lexicon.beside(self.path)
         _cut_torn_line(self._lexicon.path)
+        self._lexicon.read()
         self._file = self.path.open("ab")
         self._shared: BinaryIO | None = None
 
@@ -100,7 +101,7 @@ def read_episodes(path: str | Path, **extra: Any) -> Iterator[Trajectory]:
 
     Raises `UsageError` naming the line of a bad row.
     """
-    lexicon = Lexicon.beside(Path(path))
+    lexicon = Lexicon.beside(Path(path)).read()
     for number, row in read_objects(Path(path), constants=True):
         if all(row.get(key) == value for key, value in extra.items()):
             yield _trajectory(path, number, row, lexicon)

@@ -186,7 +186,7 @@ class StoredEpisode:
             if row.get("episode") != self.head["episode"]:
                 raise UsageError("was written anew meanwhile; open the run again")
             row.setdefault("transcript", [])
-            self.lexicon.restore(row)
+            self.lexicon.read().restore(row)
             return made(row)
         except UsageError as error:
             raise RowError(self, str(error)) from None
@@ -200,7 +200,7 @@ class StoredEpisode:
     @property
     def segments(self) -> list[PlacedSegment]:
         """Its text in order; see `qwq_env.rollout.placed`."""
-        return placed_segments(self.trajectory, self.lexicon.tokens)
+        return placed_segments(self.trajectory, self.lexicon.read().tokens)
 
     def row_tokens(self, row: int = -1) -> list[StoredToken]:
         """Return the tokens of a row of `trajectory.rows`, the prompt's included."""
@@ -208,7 +208,7 @@ class StoredEpisode:
         before = columns.prompt_length
         mask = [0] * before + columns.mask
         logprobs = [0.0] * before + columns.logprobs
-        known = self.lexicon.tokens
+        known = self.lexicon.read().tokens
         return [
             StoredToken(token, _shown(known.get(token)), bool(one), logprob if one else None)
             for token, one, logprob in zip(columns.ids, mask, logprobs, strict=False)

@@ -76,11 +76,13 @@ class GroupReward:
         return [_finite(score) for score in await self.model.score(candidates)]
 
     def _changed(self, episode: Trajectory, value: float | None, score: Score) -> Trajectory:
+        reasons = {**episode.reasons, self.name: [score.reason, score.detail]}
         if value is None or episode.reward is None:
             outcome = Outcome.lost("undecided", f"{self.name}: {score.reason}")
-            return replace(episode, outcome=outcome, reward=None)
+            return replace(episode, outcome=outcome, reward=None, reasons=reasons)
         reward = episode.reward * max(0.0, 1.0 + self.weight * value)
-        return replace(episode, reward=reward, scores={**episode.scores, self.name: value})
+        scores = {**episode.scores, self.name: value}
+        return replace(episode, reward=reward, scores=scores, reasons=reasons)
 
 
 def check_groups_whole(arguments: Any, ranks: int, *, evaluated: bool) -> None:

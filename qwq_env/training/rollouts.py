@@ -384,9 +384,13 @@ class Rollouts:
         def play(asked: Sequence[Assignment]) -> list[Trajectory]:
             tasks = [assignment.task for assignment in asked]
             names.update({t.id: str(t.metadata.get("environment", "")) for t in tasks})
-            found = _played(engine, asked, report, self.context)
-            if self._group_reward is not None:
-                found = portal.run(self._group_reward.apply(tasks, found))
+            grouped = self._group_reward
+            found = _played(engine, asked, report if grouped is None else None, self.context)
+            if grouped is not None:
+                # Who keeps the episodes shall have the rewards that are learned from.
+                found = portal.run(grouped.apply(tasks, found))
+                for trajectory in found if report is not None else ():
+                    report(trajectory)
             return found
 
         self.last = []

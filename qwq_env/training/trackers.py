@@ -20,7 +20,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from transformers import TrainerCallback
 
 from qwq_env.checks import is_number
-from qwq_env.errors import UsageError, describe_error, unknown
+from qwq_env.errors import UsageError, describe_error
 from qwq_env.files.atomic import write_whole
 from qwq_env.text.characters import printable
 from qwq_env.training.recipe import Recipe, dump_recipe
@@ -122,10 +122,8 @@ _PROJECT: Final = "qwq-env"
 
 
 def check_trackers(names: Sequence[str]) -> None:
-    """Raise `UsageError` for a tracker that is not known, or whose package is not there."""
+    """Raise `UsageError` for a tracker whose package is not there."""
     for name in names:
-        if name not in TRACKERS:
-            raise unknown("report_to", name, TRACKERS)
         package = TRACKERS[name].package
         if importlib.util.find_spec(package) is None:
             raise UsageError(f"report_to: {package} is not installed; pip install {package}")

@@ -232,7 +232,7 @@ def test_each_token_has_its_text_without_a_tokenizer(codec, stored):
 
     assert [token.id for token in tokens] == episode.trajectory.ids
     assert {"<|im_start|>", "a", "<E2>"} <= {token.text for token in tokens}
-    written = b"".join(episode.lexicon.tokens[token.id] for token in tokens)
+    written = b"".join(episode.lexicon.read().tokens[token.id] for token in tokens)
     assert written.decode() == codec.decode(episode.trajectory.ids)
     assert [token.sampled for token in tokens] == [bool(one) for one in mask]
 

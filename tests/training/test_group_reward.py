@@ -116,7 +116,7 @@ def test_weights_that_could_turn_a_reward_are_refused(weight):
 
 
 def test_a_stock_trainer_learns_from_the_new_rewards_and_masks_the_lost(tokenizer, tmp_path):
-    answers = iter(["x", "xx", "?", "wrong"] * 2)
+    answers, kept = iter(["x", "xx", "?", "wrong"] * 2), []
     tasks = ListTaskSet([Task(f"t{i}", f"Task {i}", "") for i in range(4)])
     env = ToolEnv(
         tasks, [], Rubric([Component("right", lambda final: float(final.answer != "wrong"))])
@@ -128,6 +128,7 @@ def test_a_stock_trainer_learns_from_the_new_rewards_and_masks_the_lost(tokenize
             rollouts.codec, lambda context: f"</think>{next(answers)}<|im_end|>"
         ),
         group_reward=GroupReward(ByLength(), 0.5),
+        on_episode=lambda t, step: kept.append(t),
     )
     trainer = train(
         build_tiny_model(tokenizer, hidden=32), tokenizer, tmp_path, rollouts,
@@ -136,6 +137,7 @@ def test_a_stock_trainer_learns_from_the_new_rewards_and_masks_the_lost(tokenize
     rollouts.close()
 
     rewards = {one.answer: one.reward for one in rollouts.last}
+    assert kept == rollouts.last  # what is stored is what is learned from
     lost = [one.answer for one in rollouts.last].index("?")
     assert rewards == {"x": 0.5, "xx": 1.5, "?": None, "wrong": 0.0}
     learned = (trainer.batch["completion_mask"] * trainer.batch["tool_mask"]).sum(1).bool().tolist()

@@ -10,6 +10,8 @@ import pytest
 from qwq_env.errors import UsageError
 from qwq_env.training import trackers
 from qwq_env.training.recipe import Recipe
+from qwq_env.training.recipe.schema import RolloutRecipe
+from qwq_env.training.run import Run
 from qwq_env.training.trackers import Trackers, check_trackers
 
 ROWS = [{"reward": 0.25, "episode/lost": 0.0, "note": "text"}, {"reward": None, "loss": 1.5}]
@@ -82,7 +84,7 @@ def test_only_the_first_process_tells(kept, tmp_path):
 
 def test_what_is_not_known_or_not_installed_is_told_before_the_training(monkeypatch):
     with pytest.raises(UsageError, match=r"report_to: 'wandbb' is not known \(did you mean 'wandb"):
-        check_trackers(["wandbb"])
+        Recipe(report_to=["wandbb"])
     monkeypatch.setattr(trackers.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"report_to: wandb is not installed; pip install wandb"):
         check_trackers(["wandb"])
@@ -97,3 +99,13 @@ def test_event_files_of_tensorboard_hold_the_metrics(tmp_path):
     assert events.Tags()["scalars"] == ["reward", "episode/lost", "loss"]
     assert [(e.step, e.value) for e in events.Scalars("reward")] == [(1, 0.25)]
     assert [(e.step, e.value) for e in events.Scalars("loss")] == [(2, 1.5)]
+
+
+@pytest.mark.parametrize(
+    ("store", "kept"), [("all", [0, 1, 2, 3]), ("sample", [0, 1]), ("none", [])]
+)
+def test_of_a_sample_the_first_group_of_each_step_is_stored(store, kept):
+    recipe = SimpleNamespace(recipe=Recipe(rollout=RolloutRecipe(store=store)))
+    episodes = [SimpleNamespace(episode=f"7-0.1.{place}") for place in range(4)]
+
+    assert [i for i, e in enumerate(episodes) if Run._stores(recipe, e, 2)] == kept

@@ -14,11 +14,13 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from qwq_env.errors import UsageError, brief
+from qwq_env.errors import UsageError, brief, unknown
 from qwq_env.training.gpus import gpu_kind
 from qwq_env.training.limits import WallLimits, check_order
 from qwq_env.training.recipe.trl_fields import check_trl
 
+TRACKERS: Final = ("trackio", "wandb", "tensorboard")
+"""Names that `report_to` takes."""
 _WEEK: Final = 604_800
 _BEYOND_A_BATCH: Final = 1800
 """Seconds for what a step does besides its episodes; a cold start, too, is made by one process."""
@@ -458,6 +460,9 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.name in (".", "..") or not re.fullmatch(r"[^/\\\0]{1,100}", self.name):
             raise UsageError(f"recipe: name: {brief(self.name)}; expected the name of one folder")
+        for name in self.report_to:
+            if name not in TRACKERS:
+                raise unknown("report_to", name, TRACKERS)
         if self.seed >= 2**32:
             raise UsageError(f"recipe: seed: {self.seed}; expected less than 2**32")
         cluster, policy = self.cluster, self.policy
