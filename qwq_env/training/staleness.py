@@ -45,6 +45,9 @@ class StaleWeights(WeightSync):
     def policy(self, trainer: Any) -> StalePolicy:
         """Return the sampler; the `policy` of `Rollouts`."""
         self._model = copy.deepcopy(trainer.accelerator.unwrap_model(trainer.model))
+        for part in self._model.modules():
+            # TRL puts its own in the model's place, which a copy would share: that of the trainer.
+            vars(part).pop("forward", None)
         return StalePolicy(self._model, TokenCodec(trainer.processing_class))
 
     def push(self, trainer: Any) -> Pushed:
