@@ -388,7 +388,7 @@ class Controls(QwqDialect):
 class ThinksAloud(QwqDialect):
     def parse(self, text):
         turn = super().parse(text)
-        return replace(turn, unclosed_thinking=False, answer=turn.thinking or turn.answer)
+        return replace(turn, answer=turn.thinking) if turn.unclosed_thinking else turn
 
 
 class TakesAll(QwqDialect):
