@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import Any, NamedTuple
 
 from qwq_env.errors import InfrastructureError, QwqError, UsageError, brief, describe_error
@@ -67,12 +68,12 @@ class Conformance:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep warnings and logs to ourselves, which would say again what a fault says."""
+    """Keep warnings, logs and what is rendered to ourselves: a fault says what there is to say."""
     log = logging.getLogger("qwq_env")
     level = log.level
     log.setLevel(logging.CRITICAL + 1)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:

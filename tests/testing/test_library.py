@@ -17,17 +17,20 @@ from qwq_env.tools.search.memory import MemoryIndex
 
 assert template_env.MADE_BY  # its id is registered
 
+ENVIRONMENTS = [(each, {}) for each in library_ids()]
+ENVIRONMENTS += [("qwq/SearchTool-v0", {"reward": "f1", "difficulty": 4, "dialect": "tags"})]
+
 
 class TestEnvironments(EnvConformance):
     audit_tasks = 3
     random_episodes = 10
 
-    @pytest.fixture(autouse=True, params=library_ids())
+    @pytest.fixture(autouse=True, params=ENVIRONMENTS, ids=lambda each: each[0])
     def environment(self, request):
-        self.id = request.param
+        self.id, self.arguments = request.param
 
     def make(self):
-        return make_environment(self.id)
+        return make_environment(self.id, self.arguments)
 
 
 class TestDialects(DialectConformance):
