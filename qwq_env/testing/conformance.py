@@ -7,12 +7,16 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from qwq_env.errors import InfrastructureError, QwqError, UsageError, brief, describe_error
 from qwq_env.text.characters import printable
 
 __tracebackhide__ = True  # by pytest: the line is what one wants to see
+
+
+_FIRST: Final = "test_an_episode_begins"
+"""Where this fails, all others would, for the same reason."""
 
 
 class Fault(AssertionError):
@@ -57,6 +61,8 @@ class Conformance:
                     getattr(self, name)()
             except Fault as fault:
                 yield Finding(name, str(fault))
+                if name == _FIRST:
+                    return
             except QwqError as error:
                 yield Finding(name, printable(str(error), lines=False))
             # The boundary to foreign code: the other checks are to be run all the same.

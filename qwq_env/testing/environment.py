@@ -15,7 +15,7 @@ from qwq_env import portal
 from qwq_env.dialect.base import Piece, text_of
 from qwq_env.env import ToolEnv
 from qwq_env.episode import Episode
-from qwq_env.errors import brief, describe_error
+from qwq_env.errors import InfrastructureError, brief, describe_error
 from qwq_env.evaluation.cheats import audit_rewards, faults, member_of
 from qwq_env.messages import read_assistant
 from qwq_env.rollout.audit import RecordingPolicy, audit
@@ -66,6 +66,22 @@ class EnvConformance(Conformance):
         """Return the environment, made anew at each call."""
         env: ToolEnv = super().make()
         return env
+
+    def test_an_episode_begins(self) -> None:
+        """It is made and reset; without that nothing else is asked."""
+        env = guarded(
+            "it cannot be made",
+            "let its class, or the function that makes it, take no arguments that must be given",
+            self.make,
+        )
+        try:
+            env.reset(seed=0)
+        except InfrastructureError as error:
+            raise Fault(
+                f"an episode cannot begin: {error}",
+                "start what its tools need, or mend their start",
+            ) from None
+        env.close()
 
     def test_gymnasium_has_nothing_to_say(self) -> None:
         """Gymnasium's own checker, its warnings included, finds nothing."""

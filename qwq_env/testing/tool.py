@@ -67,6 +67,10 @@ class ToolConformance(Conformance):
         """Return a task whose episode they serve."""
         return Task("t", "A task.", "an answer")
 
+    def test_an_episode_begins(self) -> None:
+        """The tools are made and started for a task; without that nothing else is asked."""
+        portal.run(self._begin())
+
     def test_the_schema_can_be_shown(self) -> None:
         """Names, descriptions and schemas are sound, and have a JSON form."""
         for tool in self._tools():
@@ -231,6 +235,21 @@ class ToolConformance(Conformance):
     def _box(self, seed: int = 0, limits: ToolLimits | None = None) -> Toolbox:
         return Toolbox(self._tools(), task=self.task(), seed=seed, limits=limits or self.limits)
 
+    async def _begun(self, seed: int = 0, limits: ToolLimits | None = None) -> Toolbox:
+        try:
+            box = self._box(seed, limits)
+            await box.start()
+        except InfrastructureError as error:
+            raise Fault(
+                f"an episode cannot begin: {error}",
+                "give a task that holds what `start` reads: a method task(self) of the test, or"
+                " --tasks FILE, of which the first is taken",
+            ) from None
+        return box
+
+    async def _begin(self) -> None:
+        await (await self._begun()).aclose()
+
     def _script(self, chance: random.Random) -> list[tuple[str, dict[str, Any]]]:
         """Return some calls of all tools, drawn with `chance`."""
         tools = self._tools()
@@ -257,9 +276,8 @@ class ToolConformance(Conformance):
     async def _answers(self, tool: Tool, given: Sequence[dict[str, Any]]) -> list[CallResult | str]:
         """Return what each call gets, one after the other; a text for what it raised."""
         answers: list[CallResult | str] = []
-        box = self._box()
+        box = await self._begun()
         try:
-            await _begin(box.start())
             for arguments in given:
                 try:
                     answers += await box.run([ToolCall(tool.name, arguments)])
@@ -271,10 +289,9 @@ class ToolConformance(Conformance):
 
     async def _episode(self, seed: int) -> list[str]:
         """Make the calls of a seed in an episode of its own; return all that was answered."""
-        box = self._box(seed)
+        box = await self._begun(seed)
         told = []
         try:
-            await _begin(box.start())
             for name, arguments in self._script(random.Random(seed)):
                 [result] = await box.run([ToolCall(name, arguments)])
                 told.append(f"{name} {result.content}")
@@ -297,9 +314,8 @@ class ToolConformance(Conformance):
 
     async def _states(self) -> dict[str, list[Any]]:
         """Return what each set says of its state at the beginning and after some calls."""
-        box = self._box()
+        box = await self._begun()
         try:
-            await _begin(box.start())
             first = await box.state()
             for name, arguments in self._script(random.Random(0)):
                 await box.run([ToolCall(name, arguments)])
@@ -310,9 +326,8 @@ class ToolConformance(Conformance):
 
     async def _size(self, name: str, arguments: dict[str, Any]) -> int:
         limits = replace(self.limits, characters=_MOST_OUTPUT)
-        box = self._box(limits=limits)
+        box = await self._begun(limits=limits)
         try:
-            await _begin(box.start())
             [result] = await box.run([ToolCall(name, arguments)])
             return len(result.content) + result.cut
         finally:
@@ -366,19 +381,8 @@ class ToolConformance(Conformance):
             await _close(made.aclose(), tool.name)
         for maker in self._tools().sets:
             live = maker.begin(0, self.limits.seconds)
-            await _begin(live.start(self.task()))
+            await live.start(self.task())
             await _close(live.aclose(), maker.name)
-
-
-async def _begin(start: Awaitable[None]) -> None:
-    try:
-        await start
-    except InfrastructureError as error:
-        raise Fault(
-            f"an episode cannot begin: {error}",
-            "give a task that holds what `start` reads: a method task(self) of the test, or --tasks"
-            " FILE, of which the first is taken",
-        ) from None
 
 
 async def _close(closing: Awaitable[None], name: str) -> None:
