@@ -35,6 +35,7 @@ names may be imported, and may change at any time.
 | `qwq_env.evaluation` | accuracy with its error, audits of rewards |
 | `qwq_env.grading` | graders of math, code, instructions and calls; reward models |
 | `qwq_env.sandbox` | where the model's code runs |
+| `qwq_env.testing` | checks that a test inherits, fixtures |
 """
 
 from typing import TYPE_CHECKING
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from qwq_env import grading as grading
     from qwq_env import rollout as rollout
     from qwq_env import sandbox as sandbox
+    from qwq_env import testing as testing
     from qwq_env import tools as tools
     from qwq_env import training as training
     from qwq_env.chat_model import ChatModel as ChatModel
@@ -139,7 +141,7 @@ else:
             "trajectory": "Trajectory",
             "journal": "Journal",
             "training.rollouts": "Rollouts",
-            "": "envs tools dialect rollout training evaluation grading sandbox",
+            "": "envs tools dialect rollout training evaluation grading sandbox testing",
         },
     )
 

@@ -22,6 +22,9 @@ def import_named(module: str, field: str) -> ModuleType:
 
     Raises `UsageError` where it, or what it imports, is not there, and where it is not Python.
     """
+    if module.endswith(".py") or "/" in module:
+        meant = module.removesuffix(".py").strip("./").replace("/", ".")
+        raise UsageError(f"{field}: {brief(module)} is a file; expected its module, {meant}")
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:

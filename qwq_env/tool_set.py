@@ -89,7 +89,8 @@ class ToolSet:
         """Return, as JSON, what a reward may see of the end; tuples become lists.
 
         Asked once, when the last calls are at rest, before `aclose`. If it raises, or what it gives
-        has no JSON form, the episode is lost.
+        has no JSON form, the episode is lost. A reward that asks for a set without this method
+        raises `UsageError`.
         """
         return None
 

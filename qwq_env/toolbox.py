@@ -290,6 +290,8 @@ class Toolbox:
             # A deadline passed, or the turn was given up: leave nothing running behind.
             if not task.done():
                 await _cancel(task, tool.name)
+            elif not task.cancelled():
+                task.exception()  # looked at, for the turn may be given up as it comes
         if not done:
             late = f"Error: no answer within {self.limits.seconds:g} seconds"
             return self._failed(tool, "timeout", late, start)

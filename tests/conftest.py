@@ -45,7 +45,7 @@ _NOT_QUICK = (
     "mutants", "rollout/test_transformers_policy.py", "sandbox", "training",
     "tools/test_python.py", "tools/test_python_lifetime.py", "tools/test_mcp.py",
     "tools/test_mcp_http.py", "dialect/test_check_command.py", "dialect/test_codec.py",
-    "dialect/test_codec_families.py", "dialect/test_parse_hostile.py",
+    "dialect/test_codec_families.py", "testing",
     "dialect/test_parse_mixed.py", "dialect/test_qwq_template.py",
     "test_documentation.py", "test_public_names.py", "test_versions.py",
 )  # fmt: skip

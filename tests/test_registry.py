@@ -159,6 +159,12 @@ def test_what_names_nothing_is_refused(text):
         named(text, "thing")
 
 
+@pytest.mark.parametrize("text", ["own/bank.py:Bank", "./own/bank:Bank", "own/bank.py"])
+def test_a_file_names_its_module(text):
+    with pytest.raises(UsageError, match=r"is a file; expected its module, own\.bank|MODULE:NAME"):
+        named(text, "thing")
+
+
 @pytest.mark.parametrize(
     ("module", "told"),
     [

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import logging
 import sys
 import threading
@@ -277,6 +278,26 @@ async def test_giving_up_a_turn_leaves_no_call_running() -> None:
     with pytest.raises(asyncio.CancelledError):
         await turn
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_a_call_that_fails_as_it_is_given_up_is_not_told_of_twice(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    @tool
+    async def fails() -> str:
+        """Fail at once."""
+        raise ToolError("not like this")
+
+    for ticks in range(6):
+        turn = asyncio.create_task(Toolbox([fails]).run([call("fails", {})]))
+        for _ in range(ticks):
+            await asyncio.sleep(0)
+        turn.cancel()
+        await asyncio.wait({turn})
+    del turn
+    gc.collect()
+
+    assert "never retrieved" not in caplog.text
 
 
 async def test_output_is_capped() -> None:

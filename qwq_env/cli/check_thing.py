@@ -45,14 +45,13 @@ def run(arguments: argparse.Namespace) -> int:
     if not (names := [name for name in checks.checks() if word in name]):
         known = ", ".join(map(_said, checks.checks()))
         raise UsageError(f"only: no check is named {arguments.only!r}; there are: {known}")
-    found: list[Finding] = []
+    found = []
     if not arguments.json:
         print(printable(f"{arguments.thing} is {kind}; {len(names)} checks", lines=False))
     for finding in checks.findings(names):
-        if not arguments.json:
-            again = finding.fault in {each.fault for each in found}
-            _print(finding._replace(fault="the same") if finding.fault and again else finding)
         found.append(finding)
+        if not arguments.json:
+            _print(finding)
     failed = [finding for finding in found if finding.fault]
     if arguments.json:
         told = [{"check": _said(each.check), "fault": each.fault} for each in found]

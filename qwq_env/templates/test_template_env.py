@@ -1,14 +1,14 @@
 """Tests of `own/TemplateEnv-v0`: `python -m pytest test_template_env.py`."""
 
-import gymnasium
-from gymnasium.utils.env_checker import check_env
-
-from qwq_env.evaluation import audit_rewards, faults
+from qwq_env import testing
 from qwq_env.templates.template_env import TemplateEnv
 
 
-def test_gymnasium_has_nothing_to_say() -> None:
-    check_env(gymnasium.make("own/TemplateEnv-v0").unwrapped)
+class TestSound(testing.EnvConformance):
+    """Gymnasium's rules, seeds, tokens, leaks, cheats: see its docstring."""
+
+    def make(self) -> TemplateEnv:
+        return TemplateEnv()
 
 
 def test_an_episode() -> None:
@@ -28,7 +28,3 @@ def test_a_call_that_is_wrong_is_an_observation() -> None:
     observation, *_ = env.step({"role": "assistant", "tool_calls": [call]})
 
     assert "expected 1 or more" in observation
-
-
-def test_only_who_solves_the_task_is_paid() -> None:
-    assert faults(audit_rewards(TemplateEnv(), tasks=16), threshold=0.05) == []

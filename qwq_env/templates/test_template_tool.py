@@ -2,8 +2,15 @@
 
 import asyncio
 
-from qwq_env import CallResult, Toolbox, ToolCall
+from qwq_env import CallResult, Tool, Toolbox, ToolCall, testing
 from qwq_env.templates.template_tool import template_tool
+
+
+class TestSound(testing.ToolConformance):
+    """Bad arguments, deadlines, leaks: see its docstring."""
+
+    def make(self) -> Tool:
+        return template_tool
 
 
 def call(**arguments: object) -> CallResult:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, NamedTuple
+from contextlib import contextmanager, redirect_stdout
+from typing import Any, Final, NamedTuple
 
 from qwq_env.errors import InfrastructureError, QwqError, UsageError, brief, describe_error
 from qwq_env.text.characters import printable
 
 __tracebackhide__ = True  # by pytest: the line is what one wants to see
+
+
+_FIRST: Final = "test_an_episode_begins"
+"""Where this fails, all others would, for the same reason."""
 
 
 class Fault(AssertionError):
@@ -56,6 +61,8 @@ class Conformance:
                     getattr(self, name)()
             except Fault as fault:
                 yield Finding(name, str(fault))
+                if name == _FIRST:
+                    return
             except QwqError as error:
                 yield Finding(name, printable(str(error), lines=False))
             # The boundary to foreign code: the other checks are to be run all the same.
@@ -67,12 +74,12 @@ class Conformance:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep warnings and logs to ourselves, which would say again what a fault says."""
+    """Keep warnings, logs and what is rendered to ourselves: a fault says what there is to say."""
     log = logging.getLogger("qwq_env")
     level = log.level
     log.setLevel(logging.CRITICAL + 1)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Final
 
-from qwq_env.dialect.base import Dialect, Piece, text_of
+from qwq_env.dialect.base import Dialect, text_of
 from qwq_env.errors import UsageError, brief, describe_error
 from qwq_env.testing.conformance import Conformance, Fault, guarded
 from qwq_env.testing.moves import text_in
@@ -29,7 +29,7 @@ _REPEATED: Final = (
     '\nAction: a\nAction Input: {"a": "',
 )  # fmt: skip
 _TEXTS: Final = 400
-_SHORT: Final = 1 << 15
+_SHORT: Final = 1 << 14
 _MARK: Final = "Zq7"
 _ARGUMENTS: Final[Sequence[dict[str, Any]]] = (
     {}, {"a": 1}, {"query": "two\nlines", "n": -0.5}, {"é": ['"quoted" \\ back', None, True]},
@@ -184,18 +184,28 @@ class DialectConformance(Conformance):
             ("a result", dialect.render_results(result, closed=True)),
             ("a user", dialect.render_reply(messages[1:], closed=False)),
         ):
-            _check_foreign(what, pieces)
+            if any(_MARK in piece.text for piece in pieces if piece.control):
+                raise Fault(
+                    f"the text of {what} stands in a piece that controls: it could end a turn",
+                    "render it as Piece(text), and only your own markup with control=True",
+                )
+            # A prompt that tells of the tools itself may leave their descriptions out.
+            if _MARK not in text_of(pieces) and "tool" not in what:
+                raise Fault(f"the text of {what} is not shown", "render it as Piece(text)")
 
     def test_thinking_that_never_ends_has_no_answer(self) -> None:
         """Where the prompt opens the thinking, a turn that does not close it is thinking."""
         dialect = self.make()
         turn = dialect.parse("It is 4.")
-        wanted = (True, "") if dialect.thinking_opening else (False, "It is 4.")
-        if (turn.unclosed_thinking, turn.answer.strip()) != wanted:
+        wanted = "" if turn.unclosed_thinking else "It is 4."
+        if turn.answer.strip() != wanted or (
+            turn.unclosed_thinking and not dialect.thinking_opening
+        ):
             raise Fault(
                 f"of 'It is 4.', with thinking_opening {dialect.thinking_opening!r}, it reads the"
                 f" answer {brief(turn.answer)}, unclosed_thinking {turn.unclosed_thinking}",
-                f"unclosed_thinking {wanted[0]}, answer {wanted[1]!r}",
+                "a thinking that the prompt or the model opened, and that is never closed, has no"
+                " answer; what was never opened is none",
             )
         if (told := dialect.parse_message("It is 4.").answer.strip()) != "It is 4.":
             raise Fault(
@@ -241,7 +251,7 @@ def _is_linear(dialect: Dialect, part: str) -> bool:
         return time.thread_time() - start
 
     # A square would be 64 times as long; the constant is for what the clock cannot tell apart.
-    return seconds(8 * _SHORT) < 24 * seconds(_SHORT) + 0.05
+    return seconds(8 * _SHORT) < 24 * seconds(_SHORT) + 0.02
 
 
 def _calls(dialect: Dialect) -> list[ToolCall]:
@@ -257,13 +267,3 @@ def _tool(dialect: Dialect, description: str) -> dict[str, Any]:
     name = one.tool if one else "look"
     function = {"name": name, "description": description, "parameters": parameters}
     return {"type": "function", "function": function}
-
-
-def _check_foreign(what: str, pieces: Sequence[Piece]) -> None:
-    if any(_MARK in piece.text for piece in pieces if piece.control):
-        raise Fault(
-            f"the text of {what} stands in a piece that controls: it could end a turn",
-            "render it as Piece(text), and only your own markup as Piece(text, control=True)",
-        )
-    if _MARK not in text_of(pieces):
-        raise Fault(f"the text of {what} is not shown", "render it as Piece(text)")

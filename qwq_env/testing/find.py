@@ -47,6 +47,7 @@ def find(text: str, tasks: Path | None = None) -> Found:
     Raises `UsageError` for what cannot be found, and for what is nothing to check.
     """
     if _ID.search(text):
+        make_environment(text).close()  # what cannot be made is told of once
         return Found("an environment", _made(EnvConformance, lambda: make_environment(text)))
     thing = named(text, "thing")
     kind, base, make = _what(text, thing)

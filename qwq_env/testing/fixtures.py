@@ -22,10 +22,8 @@ from qwq_env.toolbox import Toolbox, ToolLimits
 from qwq_env.turn import CallResult, ToolCall
 
 
-class TestToolbox:
+class EpisodeTools:
     """The tools of one episode, called as a model calls them, without `async`."""
-
-    __test__ = False
 
     def __init__(self, box: Toolbox) -> None:
         self.box = box
@@ -55,12 +53,12 @@ class Toolboxes:
         task: Task = Task("", "", None),  # noqa: B008 - frozen
         seed: int = 0,
         limits: ToolLimits | None = None,
-    ) -> TestToolbox:
+    ) -> EpisodeTools:
         """Return the tools of a new episode of `task`, started."""
         box = Toolbox(tools, task=task, seed=seed, limits=limits)
         self._boxes.append(box)
         portal.run(box.start())
-        return TestToolbox(box)
+        return EpisodeTools(box)
 
     def close(self) -> None:
         """Close them."""

@@ -18,6 +18,7 @@ from qwq_env.evaluation.cheats import member_of
 from qwq_env.messages import read_assistant
 from qwq_env.schema.sample import sample_arguments
 from qwq_env.spaces import TextSpace
+from qwq_env.task import Task
 from qwq_env.turn import Turn
 
 _MOST_TURNS = 12
@@ -45,7 +46,9 @@ async def play_at_random(env: ToolEnv, episodes: int, *, seed: int = 0) -> Playe
             try:
                 await episode.start()
                 episode.open()
-                for turn in islice(random_turns(env, episode, f"{seed}/{number}"), _MOST_TURNS):
+                for turn in islice(
+                    random_turns(env, task, episode, f"{seed}/{number}"), _MOST_TURNS
+                ):
                     await episode.step(turn)
                     if episode.outcome is not None:
                         break
@@ -62,11 +65,13 @@ async def play_at_random(env: ToolEnv, episodes: int, *, seed: int = 0) -> Playe
     return played
 
 
-def random_turns(env: ToolEnv, episode: Episode, seed: int | str) -> Iterator[Turn | str]:
-    """Yield turns without end, the same for a task and a seed."""
+def random_turns(
+    env: ToolEnv, task: Task, episode: Episode, seed: int | str
+) -> Iterator[Turn | str]:
+    """Yield turns of an episode of `task` without end, the same for the same seed."""
     chance = random.Random(seed)
     noise = TextSpace(seed=chance.randrange(1 << 31))
-    phrase = member_of(env, episode.task)[1].phrase_answer
+    phrase = member_of(env, task)[1].phrase_answer
     while True:
         yield _turn(episode, chance, noise, phrase)
 

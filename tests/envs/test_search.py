@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import pickle
 import random
-import warnings
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import pytest
 from datasets import Dataset
-from gymnasium.utils.env_checker import check_env
 
 from qwq_env.dialect import make_dialect
 from qwq_env.envs.search import SearchToolEnv, corpus_of, search_tasks
@@ -458,17 +456,6 @@ def test_random_policies_raise_nothing() -> None:
             _, reward, terminated, truncated, _ = env.step(turn)
             ending = terminated or truncated
             assert reward in (0.0, 1.0)
-
-
-def test_gymnasium_has_nothing_to_say() -> None:
-    arguments = {"reward": "f1", "difficulty": 4, "dialect": "tags"}
-    env = gym.make("qwq/SearchTool-v0", disable_env_checker=True, **arguments).unwrapped
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        check_env(env)
-    copy = pickle.loads(pickle.dumps(env))
-
-    assert copy.reset(seed=3) == env.reset(seed=3)
 
 
 @pytest.mark.parametrize(

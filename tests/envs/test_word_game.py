@@ -6,12 +6,10 @@ import json
 import pickle
 import random
 import re
-import warnings
 from typing import Any
 
 import gymnasium as gym
 import pytest
-from gymnasium.utils.env_checker import check_env
 
 from qwq_env.envs.guessing_games import guess_of, matches, opponent_of, play
 from qwq_env.envs.word_game import WordGameEnv, WordGameSet
@@ -251,17 +249,6 @@ def test_random_policies_raise_nothing(difficulty: int) -> None:
             _, reward, terminated, truncated, _ = env.step(turn)
             ending = terminated or truncated
             assert reward in (0.0, 1.0)
-
-
-@pytest.mark.parametrize("game", GAMES)
-def test_gymnasium_has_nothing_to_say(game: str) -> None:
-    env = gym.make("qwq/WordGame-v0", disable_env_checker=True, game=game).unwrapped
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        check_env(env)
-    copy = pickle.loads(pickle.dumps(env))
-
-    assert copy.reset(seed=3) == env.reset(seed=3)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import gymnasium as gym
 from qwq_env.dialect.base import Piece, text_of
 from qwq_env.dialect.qwq import QwqDialect
 from qwq_env.env import ToolEnv
+from qwq_env.errors import InfrastructureError
 from qwq_env.outcome import EpisodeLimits
 from qwq_env.rubric import Component, FinalTurn, Rubric
 from qwq_env.task import ListTaskSet, Task
@@ -144,7 +145,13 @@ def keeps(final: FinalTurn) -> float:
     return exact(final)
 
 
+class NoPlace(SoundEnv):
+    def begin(self, task, *, seed=0):
+        raise InfrastructureError("no place left")
+
+
 ENVIRONMENTS = {
+    "an_episode_begins": NoPlace,
     "gymnasium_has_nothing_to_say": OddAction,
     "the_seed_decides_the_episode": ClockInInfo,
     "tasks_are_found_again": lambda: SoundEnv(tasks=OddFind()),
@@ -310,7 +317,20 @@ def local_tool() -> Tool:
     return local
 
 
+class Reads(ToolSet):
+    def start(self, task):
+        self.left = task.metadata["left"]
+
+    def look(self) -> int:
+        """Look."""
+        return self.left
+
+    def state(self) -> int:
+        return self.left
+
+
 TOOLS = {
+    "an_episode_begins": lambda: Reads,
     "the_schema_can_be_shown": OtherSchema,
     "schema_and_signature_agree": Unknown,
     "arguments_of_a_wrong_type": lambda: Crashing("wrong type"),
@@ -388,7 +408,7 @@ class Controls(QwqDialect):
 class ThinksAloud(QwqDialect):
     def parse(self, text):
         turn = super().parse(text)
-        return replace(turn, unclosed_thinking=False, answer=turn.thinking or turn.answer)
+        return replace(turn, answer=turn.thinking) if turn.unclosed_thinking else turn
 
 
 class TakesAll(QwqDialect):

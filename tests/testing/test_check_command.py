@@ -136,7 +136,7 @@ def test_a_thing_is_known_by_what_it_is(thing, kind, monkeypatch, folder):
         ("kit_things:Rot", "kit_things has no 'Rot'.*; expected MODULE:NAME"),
         ("kit_thing:Shop", "No module named 'kit_thing'; expected one that Python finds"),
         ("kit_things", "'kit_things'; expected MODULE:NAME"),
-        ("kit_things:nowhere/Shop-v0", "environment: .*Shop"),
+        ("kit_things:nowhere/Shop-v0", "environment: Namespace nowhere not found"),
     ],
 )
 def test_what_cannot_be_checked_is_one_line(thing, words, capsys):

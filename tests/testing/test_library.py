@@ -6,9 +6,8 @@ import pytest
 
 from qwq_env.cards import library_ids
 from qwq_env.dialect import dialect_names, make_dialect
-from qwq_env.envs.retail.tools import RetailTools
 from qwq_env.registry import make_environment
-from qwq_env.templates.template_env import Shelf
+from qwq_env.templates import template_env
 from qwq_env.templates.template_tool import template_tool
 from qwq_env.testing import DialectConformance, EnvConformance, GraderConformance, ToolConformance
 from qwq_env.tools.calculator import Calculator
@@ -16,16 +15,22 @@ from qwq_env.tools.python import PythonTool
 from qwq_env.tools.search import Passage, SearchTool
 from qwq_env.tools.search.memory import MemoryIndex
 
+assert template_env.MADE_BY  # its id is registered
+
+ENVIRONMENTS = [(each, {}) for each in library_ids()]
+ENVIRONMENTS += [("qwq/SearchTool-v0", {"reward": "f1", "difficulty": 4, "dialect": "tags"})]
+
 
 class TestEnvironments(EnvConformance):
     audit_tasks = 3
+    random_episodes = 10
 
-    @pytest.fixture(autouse=True, params=library_ids())
+    @pytest.fixture(autouse=True, params=ENVIRONMENTS, ids=lambda each: each[0])
     def environment(self, request):
-        self.id = request.param
+        self.id, self.arguments = request.param
 
     def make(self):
-        return make_environment(self.id)
+        return make_environment(self.id, self.arguments)
 
 
 class TestDialects(DialectConformance):
@@ -52,16 +57,15 @@ class TestTools(ToolConformance):
 
 
 class TestSets(ToolConformance):
-    @pytest.fixture(autouse=True, params=["shelf", "retail"])
-    def tool_set(self, request):
-        self.kind = request.param
+    @pytest.fixture(autouse=True, params=["own/TemplateEnv-v0", "qwq/Retail-v0"])
+    def environment(self, request):
+        self.env = make_environment(request.param)
 
     def make(self):
-        return {"shelf": Shelf, "retail": RetailTools}[self.kind]
+        return self.env.settings.tools.sets[0].make
 
     def task(self):
-        ids = {"shelf": "own/TemplateEnv-v0", "retail": "qwq/Retail-v0"}
-        return make_environment(ids[self.kind]).tasks.task(0)
+        return self.env.tasks.task(0)
 
 
 class TestGraders(GraderConformance):

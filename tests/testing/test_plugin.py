@@ -103,7 +103,7 @@ def test_a_scripted_policy_calls_in_each_dialect(dialect):
         (lambda: play(TemplateEnv(), "That is all."), "moves: .* alone; expected a list"),
         (lambda: play(TemplateEnv(), [7]), "move: 7; expected a text, a ToolCall"),
         (lambda: play(TemplateEnv(), ["x"], indx=3), "reset option: 'indx'"),
-        (lambda: scripted_policy([ToolCall("look", {})], "fenced"), "one that fenced can write"),
+        (lambda: scripted_policy([ToolCall("look", {})], "fenced"), "this dialect writes 'python'"),
     ],
 )
 def test_moves_that_are_none_are_named(use, words):
