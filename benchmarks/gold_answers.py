@@ -1,9 +1,10 @@
 """Gold answers and empty ones through `qwq eval`: the judges pay the first in full, the second not.
 
-    qwq bench gold_answers --data DIR [--benchmarks humaneval mbpp math500 bfcl livebench ifeval]
+    qwq bench gold_answers [--data DIR] [--benchmarks humaneval mbpp math500 bfcl livebench ifeval]
 
-`DIR` holds a file or folder as published for each benchmark, under its name. Gold is what the rows
-have: a solution, an answer, the possible calls. IFEval and LiveBench's instruction_following publish
+`DIR` holds a file or folder as published for each benchmark, under its name; without it the rows
+that the tests have are judged. Gold is what the rows
+have: a solution, an answer, the calls. IFEval and LiveBench's instruction_following publish
 none, so of those only the empty answers are judged. Names each task whose gold is not paid.
 """
 
@@ -32,16 +33,26 @@ from qwq_env.rollout.store import read_episodes
 from qwq_env.task import Task
 
 NAMES = ("humaneval", "mbpp", "math500", "bfcl", "ifeval", "livebench")
+_TESTS = Path(__file__).parents[1] / "tests" / "data"
+SAMPLES = {
+    "humaneval": _TESTS / "code" / "humaneval.jsonl",
+    "mbpp": _TESTS / "code" / "mbpp_sanitized.jsonl",
+    "math500": _TESTS / "math" / "math500.jsonl",
+    "bfcl": _TESTS / "published" / "bfcl",
+    "ifeval": _TESTS / "published" / "ifeval.jsonl",
+    "livebench": _TESTS / "published" / "livebench" / "questions.jsonl",
+}
 NO_GOLD = ("ifeval", "livebench/instruction_following")
 
 
 def main(argv: list[str]) -> int:
     """Measure and print; 1 if a gold answer is not paid, or an empty one is."""
     parser = argparse.ArgumentParser(prog="qwq bench gold_answers", description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--data", type=Path)
     parser.add_argument("--benchmarks", nargs="+", default=list(NAMES))
     found = run(parser, argv, lambda options: {
-        name: measure(name, options.data / name) for name in options.benchmarks
+        name: measure(name, options.data / name if options.data else SAMPLES[name])
+        for name in options.benchmarks
     })  # fmt: skip
     rows = [found[name] for name in found if name in NAMES]
     return int(any(row["unpaid"] or row["paid_for_nothing"] for row in rows))

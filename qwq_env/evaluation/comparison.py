@@ -88,7 +88,9 @@ def compare_runs(paths: Sequence[Path]) -> Comparison:
     """Read runs and compare them. Raises `UsageError` for a folder that holds no evaluation."""
     names = _names(paths)
     runs = [_read_run(path, name) for path, name in zip(paths, names, strict=True)]
-    benchmarks = list(dict.fromkeys(name for run in runs for name in run.results))
+    found = dict.fromkeys(name for run in runs for name in run.results)
+    benchmarks = [name for name in BENCHMARKS if name in found]
+    benchmarks += [name for name in found if name not in BENCHMARKS]
     pairs = [
         _pair(benchmark, runs[0], other)
         for benchmark in benchmarks
@@ -112,7 +114,8 @@ def read_result(folder: Path) -> RunResult:
         reason = outcome.get("reason") if isinstance(outcome, dict) else None
         if not (isinstance(task, str) and isinstance(episode, str) and isinstance(reason, str)):
             raise UsageError(f"{path}:{number}: not an episode: {brief(row)}")
-        reward, right = row.get("reward"), row.get("right")
+        reward: Any = row.get("reward")
+        right = row.get("right")
         if not partial and is_number(reward) and math.isfinite(reward):
             reward = float(reward >= 1.0 if right is None else bool(right))
         last[episode] = task, reward, reason

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Any, Final, NamedTuple
 
 from qwq_env.errors import UsageError, unknown
@@ -57,7 +58,7 @@ def find_endpoint(given: str, key_variable: str | None = None) -> Endpoint:
     Raises `UsageError` for a name that is not known.
     """
     found = ENDPOINTS.get(given)
-    if found is None and given.isidentifier():
+    if found is None and get_close_matches(given, ENDPOINTS):
         raise unknown("endpoint", given, ENDPOINTS)
     found = found or Endpoint(given)
     return found if key_variable is None else found._replace(key_variable=key_variable)

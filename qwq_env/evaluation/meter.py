@@ -76,7 +76,7 @@ class Meter:
 
     def count(self, turn_seed: int, **counts: int) -> None:
         """Count for the episode of a turn's seed."""
-        found = {name.replace("_", " ") if name not in _TOKENS else name: count
+        found = {name if name in _TOKENS else name.replace("_", " "): int(count)
                  for name, count in counts.items() if count}  # fmt: skip
         self._open[turn_seed // TURNS_A_SEED].update(found)
         self.total.update(found)
@@ -140,6 +140,10 @@ class _MeteredPolicy(Policy):
         except NoLogprobs:
             self._meter.count(request.seed, requests=1, no_logprobs=1)
             raise
+        self._count(request, generation)
+        return generation
+
+    def _count(self, request: GenerationRequest, generation: Generation) -> None:
         ids = generation.ids
         thinks = self._end_think in ids or (self._end_think < 0 and END_THINK in self._text(ids))
         said = [each for each in ids if each not in request.stop_ids]
@@ -153,9 +157,10 @@ class _MeteredPolicy(Policy):
             no_answer=bool(said) and thinks and said[-1] == self._end_think and not cut,
             no_reasoning=not thinks and not cut,
         )
-        return generation
 
     def recall(self, request: GenerationRequest, generation: Generation) -> None:
+        # Sampled before an interruption, by an episode that has not been stored.
+        self._count(request, generation)
         self._policy.recall(request, generation)
 
     async def context(self) -> int | None:

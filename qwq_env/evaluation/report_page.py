@@ -18,6 +18,7 @@ from qwq_env.trajectory import Trajectory
 
 _MOST: Final = 6_000
 _BINS: Final = 16
+_SHORT: Final = 24
 _STYLE: Final = """
 :root { color-scheme: light dark; --ink: #1d232a; --soft: #5c6670; --paper: #fff; --line: #d8dde2;
   --card: #f5f7f9; --right: #1f7a4d; --wrong: #b4442f; --accent: #2b5fa8; }
@@ -31,6 +32,8 @@ header p { margin: .2rem 0; color: var(--soft); }
 table { border-collapse: collapse; width: 100%; } td, th { text-align: left; padding: .25rem .6rem;
   border-bottom: 1px solid var(--line); vertical-align: top; font-variant-numeric: tabular-nums; }
 th { color: var(--soft); font-weight: 500; } svg { display: block; }
+th, .short { white-space: nowrap; }
+details td:first-child { width: 9rem; }
 details { border: 1px solid var(--line); border-radius: 6px;
   margin: .4rem 0; padding: .4rem .8rem; }
 summary { cursor: pointer; } .turn { background: var(--card); border-left: 3px solid var(--line);
@@ -74,8 +77,13 @@ def section(title: str, content: str) -> str:
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a table of these cells."""
     head = f"<tr>{''.join(f'<th>{text(name)}</th>' for name in columns)}</tr>" if columns else ""
-    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
     return f"<table>{head}{body}</table>"
+
+
+def _cell(content: str) -> str:
+    # Numbers and short names are not broken, long words of others are.
+    return f"<td class=short>{content}</td>" if len(content) <= _SHORT else f"<td>{content}</td>"
 
 
 def details(head: str, content: str) -> str:
@@ -92,7 +100,7 @@ def scale(value: float, span: Interval | None) -> str:
         bar += ' height="6" rx="3" fill="var(--accent)" opacity=".35"/>'
     at = 200 * min(max(value, 0.0), 1.0)
     return (
-        '<svg width="204" height="16" viewBox="-2 0 204 16" role="img">'
+        '<svg width="210" height="16" viewBox="-5 0 210 16" role="img">'
         f'<line x2="200" y1="8" y2="8" stroke="var(--line)"/>{bar}'
         f'<circle cx="{at:.1f}" cy="8" r="4" fill="var(--accent)"/></svg>'
     )

@@ -123,14 +123,13 @@ def run_evaluation(
     journal: bool = False,
     data: BenchmarkData | None = None,
     prices: Prices | None = None,
-    show: bool = True,
 ) -> Evaluated:
-    """Play what is missing in `folder`, write summary and report there, and return what was found.
+    """Play what is missing in `folder`, write the summary there, and return what was found.
 
     Of a benchmark with its `data`, the summary says what was played (`description`). With a
-    `journal`, or where one is there, episodes go on in their middle (`qwq_env.journal`). `show`
-    tells on standard error how it stands. Raises `ServersGone` when no server is left; what was
-    played until then is stored.
+    `journal`, or where one is there, episodes go on in their middle (`qwq_env.journal`). How it
+    stands is told on standard error. Raises `ServersGone` when no server is left; what was played
+    until then is stored.
     """
     began = time.perf_counter()
     size = _size(request, env)
@@ -141,7 +140,7 @@ def run_evaluation(
         request.benchmark or request.environment, size * request.samples, reading.value,
         lambda: before + meter.total, prices,
     )  # fmt: skip
-    with nullcontext(progress) if not show else progress:
+    with progress:
         trajectories = _play(request, env, player, place, folder, meter, progress, reading, journal)
     used = before + meter.total
     summary = replace(

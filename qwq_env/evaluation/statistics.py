@@ -145,9 +145,16 @@ def _shares(groups: Iterable[str]) -> dict[str, float]:
 
 
 def mean_interval(mean: Mean, tasks: int) -> Interval | None:
-    """Return the interval of a mean over so many tasks, by Student's t; None without an error."""
+    """Return the interval of a mean over so many tasks, by Student's t; None without an error.
+
+    Where all tasks are at 0, or all at 1, none differs and there is no spread to go by: the bound
+    is the exact one of so many trials (Clopper and Pearson 1934), 1 - 0.025^(1 / tasks) away.
+    """
     if mean.error is None:
         return None
+    if mean.error == 0 and mean.value in (0.0, 1.0):
+        reach = 1 - ((1 - LEVEL) / 2) ** (1 / tasks)
+        return Interval(0.0, reach) if mean.value == 0 else Interval(1 - reach, 1.0)
     reach = _student_quantile(tasks - 1) * mean.error
     return Interval(mean.value - reach, mean.value + reach)
 

@@ -199,13 +199,13 @@ class Player:
         turn = self.episode.settings.dialect.parse(self._codec.decode(ids))
         thinking = tokens_of_prefix(self._codec, ids, turn.text, turn.thinking_end)
         done = 0
-        for part in filter(None, sampled.parts):
-            if isinstance(part, Generation):
+        for part in sampled.parts:
+            if not isinstance(part, list):
                 thought = max(0, min(thinking - done, len(part.ids)))
                 self.rows[-1].add_sampled(part.ids, part.logprobs, thought)
                 done += len(part.ids)
                 self._spend(len(part.ids))
-            else:
+            elif part:
                 self.rows[-1].add_observed(part, "user")
                 done += len(part)
                 self._spend(len(part), "user")

@@ -27,7 +27,7 @@ class SampledTurn(NamedTuple):
     def is_cut(self) -> bool:
         """Whether it ended at a limit and not by itself."""
         last = self.parts[-1]
-        return isinstance(last, Generation) and last.finish_reason == "length"
+        return not isinstance(last, list) and last.finish_reason == "length"
 
 
 def closing(words: str) -> list[Piece]:
@@ -45,4 +45,4 @@ def still_thinks(text: str, dialect: Dialect) -> bool:
 
 
 def _ids(part: Generation | list[int]) -> list[int]:
-    return part.ids if isinstance(part, Generation) else part
+    return part if isinstance(part, list) else part.ids

@@ -131,6 +131,14 @@ def _check_columns(benchmark: Benchmark, row: Mapping[str, Any]) -> None:
 
 
 def _check_files(benchmark: Benchmark, place: Path) -> None:
+    """Raise `UsageError` for a folder without the files that are wanted, or another's file."""
+    if place.is_file() and place.suffix in _LINES:
+        _, _, row = next(_read(place), ("", "", {}))
+        if others := looks_like(row):
+            expected, hint = _expected(benchmark), " or ".join(others)
+            raise UsageError(
+                f"data: {place}: {found_columns(row)}; expected {expected}; rows of {hint} look so"
+            )
     if place.is_file() or any(True for name in benchmark.files for _ in place.glob(name)):
         return
     found = ", ".join(sorted(each.name for each in place.iterdir())[:8]) or "nothing"

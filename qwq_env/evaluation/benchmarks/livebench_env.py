@@ -67,11 +67,12 @@ class LiveBenchScore:
 def _tasks(given: str | Path | Sequence[Path], release: str | None) -> ListTaskSet:
     places = [given] if isinstance(given, str | Path) else given
     questions = [each for place in places for each in read_questions(Path(place)).values()]
-    asked = [each for each in questions if release is None or _is_part(each, release)]
-    for each in asked:
+    for each in questions:
         name = each["category"], each["task"]
         if name not in JUDGES:
             raise UsageError(f"data: {'/'.join(map(str, name))} has no judge; known: {_KNOWN}")
+    asked = [each for each in questions if release is None or _is_part(each, release)]
+    for each in asked:
         if len(each["turns"]) != 1:
             turns, identity = len(each["turns"]), brief(each["question_id"])
             raise UsageError(f"data: question {identity} has {turns} turns; expected one")
@@ -94,4 +95,4 @@ def _is_part(question: Mapping[str, Any], release: str) -> bool:
 
 
 if _ID not in gym.registry:
-    gym.register(_ID, entry_point=LiveBenchEnv)
+    gym.register(_ID, entry_point=f"{__name__}:LiveBenchEnv")
