@@ -24,6 +24,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="what qwq eval wrote")
     parser.add_argument("--json", action="store_true", help="print one JSON object, not tables")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables there too")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page of it")
     parser.add_argument("--bars", type=Path, metavar="FILE.png", help="draw a picture of bars")
     parser.add_argument(
         "--no-published", action="store_true", help="leave out what was published elsewhere"
@@ -35,9 +36,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Compare and print; 0, whatever the differences are."""
     # NumPy is loaded from here on.
     from qwq_env.evaluation.comparison import compare_runs  # noqa: PLC0415
+    from qwq_env.evaluation.comparison_page import comparison_page  # noqa: PLC0415
     from qwq_env.evaluation.comparison_report import as_json, draw_bars, markdown  # noqa: PLC0415
 
-    for name in ("markdown", "bars"):
+    for name in ("markdown", "html", "bars"):
         path = getattr(arguments, name)
         if path is not None and not path.resolve().parent.is_dir():
             raise UsageError(f"{name}: {path}; expected a file in a folder that is there")
@@ -45,6 +47,9 @@ def run(arguments: argparse.Namespace) -> int:
     tables = markdown(comparison, published=not arguments.no_published)
     if arguments.markdown is not None:
         arguments.markdown.write_text(tables + "\n", encoding="utf-8")
+    if arguments.html is not None:
+        whole = comparison_page(comparison, published=not arguments.no_published)
+        arguments.html.write_text(whole, encoding="utf-8")
     if arguments.bars is not None:
         try:
             draw_bars(comparison, arguments.bars)

@@ -5,25 +5,29 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from qwq_env.errors import ServersGone, UsageError, brief, unknown
-from qwq_env.evaluation.answers import most_samples, read_answers
-from qwq_env.evaluation.benchmarks import BENCHMARKS, find_benchmark
+from qwq_env.cli.eval_request import request_of
+from qwq_env.cli.eval_table import summary_table
+from qwq_env.env import ToolEnv
+from qwq_env.errors import ServersGone, UsageError, brief
+from qwq_env.evaluation.benchmarks import BENCHMARKS
+from qwq_env.evaluation.endpoints import ENDPOINTS, find_endpoint
 from qwq_env.evaluation.folder import EvaluationFolder
+from qwq_env.evaluation.meter import prices_of
 from qwq_env.evaluation.request import EvaluationRequest
+from qwq_env.files.atomic import write_whole
 from qwq_env.imports import missing_extra
+from qwq_env.rollout.store import EpisodeStore
+from qwq_env.rollout.thinking_budget import FINAL_ANSWER
+from qwq_env.text.characters import printable
 
 if TYPE_CHECKING:
-    from qwq_env.evaluation.statistics import Mean
     from qwq_env.evaluation.summary import Summary
-    from qwq_env.trajectory import Trajectory
-
-_PROMPT_TOKENS: Final = 8_192
-_MOST_NAMED: Final = 10
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -38,7 +42,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         " goes on.",
     )
     parser.add_argument(
-        "env_id",
+        "names",
+        nargs="+",
         metavar="BENCHMARK|ENV_ID",
         help=f"a benchmark ({', '.join(BENCHMARKS)}), or an environment, such as qwq/MathTool-v0",
     )
@@ -66,15 +71,26 @@ def _add_policy(parser: argparse.ArgumentParser) -> None:
     policy.add_argument(
         "--vllm", nargs="+", default=[], metavar="URL", help="http://host:port; key: VLLM_API_KEY"
     )
-    policy.add_argument("--endpoint", metavar="URL", help="a chat endpoint, http://host:port/v1")
+    policy.add_argument(
+        "--endpoint",
+        metavar="URL|NAME",
+        help=f"a chat endpoint, http://host:port/v1, or {', '.join(ENDPOINTS)}",
+    )
     policy.add_argument("--model", help="the name to ask for (vLLM: by default the first it has)")
     policy.add_argument("--checkpoint", metavar="DIR", help="the folder of a checkpoint")
     policy.add_argument(
         "--answers", metavar="FILE", help='stored answers: rows {"task_id" or "prompt", "response"}'
     )
     policy.add_argument(
-        "--key-variable", default="OPENAI_API_KEY", help="holds the endpoint's key (OPENAI_API_KEY)"
+        "--key-variable", metavar="NAME", help="holds the endpoint's key (OPENAI_API_KEY)"
     )
+    policy.add_argument(
+        "--extra", metavar="JSON", help="settings that each request to the endpoint carries too"
+    )
+    policy.add_argument(
+        "--price", nargs=2, type=float, metavar=("PROMPT", "REPLY"),
+        help="of a million tokens, to show what it costs",
+    )  # fmt: skip
     policy.add_argument(
         "--text-tools", action="store_true", help="tell the endpoint's model of the tools in words"
     )
@@ -108,211 +124,143 @@ def _add_episodes(parser: argparse.ArgumentParser) -> None:
     episodes.add_argument("--completion", type=int, help="tokens after the prompt (32768)")
     episodes.add_argument("--turn-tokens", type=int, help="tokens of a turn (32768)")
     episodes.add_argument("--thinking", choices=["keep", "strip"], default="keep")
+    episodes.add_argument(
+        "--thinking-tokens", type=int, metavar="N", help="of a turn; one that still thinks is cut"
+    )
+    episodes.add_argument(
+        "--force-answer",
+        dest="forced_answer",
+        nargs="?",
+        const=FINAL_ANSWER,
+        metavar="WORDS",
+        help=f"close the thinking there instead, put these words ({FINAL_ANSWER}) and go on",
+    )
+    episodes.add_argument(
+        "--and-bare", action="store_true", help="play it without the --tools too, and compare"
+    )
     episodes.add_argument("--concurrency", type=int, default=64, help="episodes at a time (64)")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Play and print; 0, or 1 if no server is left or nothing was scored, 130 if interrupted."""
-    request = _request(arguments)
-    folder = EvaluationFolder(arguments.out)
+    parts = _parts(arguments)
+    prepared = [_prepare(arguments, part) for part in parts]
+    found = []
+    for part, (request, settings) in zip(parts, prepared, strict=True):
+        code = _evaluate(arguments, request, settings, EvaluationFolder(part.folder))
+        if code == 130 or (code and not _is_whole(part.folder)):
+            return code
+        found.append(code)
+    if len(parts) > 1:
+        _tell_together(arguments, parts)
+    return max(found)
+
+
+class _Part(NamedTuple):
+    """One evaluation of those that a command asks for."""
+
+    name: str
+    tools: list[str] | None
+    folder: Path
+
+
+def _parts(arguments: argparse.Namespace) -> list[_Part]:
+    """Return what is to be played, each in a folder of its own, where there are several."""
+    names, out = arguments.names, arguments.out
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise UsageError(f"benchmark: {brief(twice[0])} twice; expected it once")
+    if arguments.and_bare and not arguments.tools:
+        raise UsageError("and_bare: without --tools; expected those to compare with")
+    folders = {name: name.replace("/", ".") if len(names) > 1 else "" for name in names}
+    if not arguments.and_bare:
+        return [_Part(name, arguments.tools, out / folders[name]) for name in names]
+    return [
+        _Part(name, tools, out / how / folders[name])
+        for name in names
+        for how, tools in (("bare", []), ("tools", arguments.tools))
+    ]
+
+
+def _prepare(
+    arguments: argparse.Namespace, part: _Part
+) -> tuple[EvaluationRequest, Mapping[str, Any]]:
+    """Check a part before any is played."""
+    request = request_of(arguments, part.name, part.tools)
     settings = request.settings()
-    folder.check(settings, resume=arguments.resume)
+    EvaluationFolder(part.folder).check(settings, resume=arguments.resume)
+    return request, settings
+
+
+def _is_whole(folder: Path) -> bool:
+    return EvaluationFolder(folder).summary.exists()
+
+
+def _evaluate(
+    arguments: argparse.Namespace,
+    request: EvaluationRequest,
+    settings: Mapping[str, Any],
+    folder: EvaluationFolder,
+) -> int:
     # What is loaded from here on takes seconds.
     try:
+        from qwq_env.evaluation.report import write_report  # noqa: PLC0415
         from qwq_env.evaluation.run import (  # noqa: PLC0415
             Place,
             description,
             make_player,
             run_evaluation,
         )
-        from qwq_env.training.progress import Reporter  # noqa: PLC0415 - optional, as the others
     except ModuleNotFoundError as error:
         raise missing_extra(error, "train") from None
+    prices = prices_of(arguments.price)
     data = request.load_data()
     env = request.make_environment(data)
-    urls = [arguments.endpoint] if arguments.endpoint else arguments.vllm
-    place = Place(urls, arguments.key_variable, arguments.concurrency, arguments.grace)
+    urls, key_variable = arguments.vllm, "OPENAI_API_KEY"
+    if arguments.endpoint:
+        url, key_variable, _ = find_endpoint(arguments.endpoint, arguments.key_variable)
+        urls = [url]
+    place = Place(urls, key_variable, arguments.concurrency, arguments.grace)
     player = make_player(request, place, env)
     folder.begin(settings)
-    size = request.size if request.size is not None else env.tasks.size
-    total, stored = (size or 0) * request.samples, 0
-    with Reporter().phase("evaluate", total, "episodes") as phase:
-
-        def count(trajectory: Trajectory | None) -> None:
-            nonlocal stored
-            stored += trajectory is None or not trajectory.outcome.failed
-            phase.advance()
-
-        try:
-            summary = run_evaluation(
-                request, env, player, place, folder, count, journal=arguments.journal, data=data
-            )
-        except (ServersGone, KeyboardInterrupt) as error:
-            interrupted = isinstance(error, KeyboardInterrupt)
-            what = "interrupted" if interrupted else f"failed: {error}"
-            failure = f"qwq: {what}; {stored} of {total} episodes are stored in {folder.path}"
-            code = 130 if interrupted else 1
-        else:
-            failure, code = "", 0 if summary.accuracy is not None else 1
-    if failure:
-        print(f"{failure}; the same command with --resume goes on", file=sys.stderr)
-        return code
+    try:
+        summary, trajectories = run_evaluation(
+            request, env, player, place, folder,
+            journal=arguments.journal, data=data, prices=prices,
+        )  # fmt: skip
+    except (ServersGone, KeyboardInterrupt) as error:
+        return _tell_stopped(error, request, env, folder)
     told = None if data is None else description(request, env, data)
-    print(_json(summary, told) if arguments.json else _table(summary, folder, told))
-    return code
+    write_report(folder, summary, trajectories, player.codec, told)
+    print(_json(summary, told) if arguments.json else summary_table(summary, folder, told))
+    return 0 if summary.accuracy is not None else 1
+
+
+def _tell_stopped(
+    error: BaseException, request: EvaluationRequest, env: ToolEnv, folder: EvaluationFolder
+) -> int:
+    interrupted = isinstance(error, KeyboardInterrupt)
+    what = "interrupted" if interrupted else f"failed: {error}"
+    with EpisodeStore(folder.episodes) as store:
+        stored = len(store.played())
+    total = ((env.tasks.size if request.size is None else request.size) or 0) * request.samples
+    told = f"qwq: {what}; {stored} of {total} episodes are stored in {folder.path}"
+    print(f"{told}; the same command with --resume goes on", file=sys.stderr)
+    return 130 if interrupted else 1
+
+
+def _tell_together(arguments: argparse.Namespace, parts: Sequence[_Part]) -> None:
+    """Compare what was played, with and without tools, or beside published figures."""
+    from qwq_env.evaluation.comparison import compare_runs  # noqa: PLC0415 - after the others
+    from qwq_env.evaluation.comparison_page import comparison_page  # noqa: PLC0415
+    from qwq_env.evaluation.comparison_report import as_json, markdown  # noqa: PLC0415
+
+    out: Path = arguments.out
+    comparison = compare_runs([out / "bare", out / "tools"] if arguments.and_bare else [out])
+    tables = markdown(comparison)
+    write_whole(out / "comparison.md", tables + "\n")
+    write_whole(out / "report.html", comparison_page(comparison))
+    print(json.dumps(as_json(comparison)) if arguments.json else printable(tables))
 
 
 def _json(summary: Summary, told: Mapping[str, Any] | None) -> str:
     return json.dumps({**({} if told is None else {"benchmark": told}), **asdict(summary)})
-
-
-def _request(arguments: argparse.Namespace) -> EvaluationRequest:
-    """Return what is asked for. Raises `UsageError` for what does not go together."""
-    policy = _policy(arguments)
-    tasks: str | None = arguments.tasks
-    size: int | None = arguments.limit
-    if tasks is not None and tasks.isascii() and tasks.isdecimal():
-        if size is not None:
-            raise UsageError(f"limit: {size}; {tasks} tasks are asked for already")
-        try:
-            size, tasks = int(tasks), None
-        except ValueError:
-            raise UsageError(f"tasks: {brief(tasks)}; expected fewer digits") from None
-    names = (
-        "model", "checkpoint", "split", "seed", "dialect", "difficulty", "turns", "tool_calls",
-        "seconds", "thinking", "seeded", "answers", "data",
-    )  # fmt: skip
-    benchmark, preset = _benchmark(arguments)
-    return EvaluationRequest(
-        arguments.env_id if benchmark is None else find_benchmark(benchmark).environment,
-        policy,
-        native_tools=not arguments.text_tools,
-        tasks=tasks,
-        size=size,
-        tools=None if arguments.tools is None else tuple(arguments.tools),
-        benchmark=benchmark,
-        preset=preset,
-        **_sampling(arguments, benchmark, preset),
-        **{name: getattr(arguments, name) for name in names},
-    )
-
-
-def _policy(arguments: argparse.Namespace) -> Literal["vllm", "chat", "transformers", "answers"]:
-    given: Mapping[str, tuple[Literal["vllm", "chat", "answers"], Any]] = {
-        "vllm": ("vllm", arguments.vllm),
-        "an endpoint": ("chat", arguments.endpoint),
-        "answers": ("answers", arguments.answers),
-    }
-    named = [name for name, (_, value) in given.items() if value]
-    if len(named) > 1:
-        raise UsageError(f"{named[0]}: and {named[1]} as well; expected one of them")
-    if named:
-        return given[named[0]][0]
-    if arguments.checkpoint is None:
-        raise UsageError("policy: none; expected --vllm, --endpoint, --checkpoint or --answers")
-    return "transformers"
-
-
-def _benchmark(arguments: argparse.Namespace) -> tuple[str | None, str | None]:
-    """Return benchmark and preset, None for an environment."""
-    name: str = arguments.env_id
-    if name in BENCHMARKS:
-        preset = arguments.preset or "qwq"
-        find_benchmark(name).protocol(preset)
-        return name, preset
-    for option in ("preset", "data"):
-        if (value := getattr(arguments, option)) is not None:
-            raise UsageError(f"{option}: {value!r}; {name} is no benchmark, and has none")
-    if "/" not in name and ":" not in name:
-        raise unknown("benchmark", name, BENCHMARKS)
-    return None, None
-
-
-def _sampling(
-    arguments: argparse.Namespace, benchmark: str | None, preset: str | None
-) -> dict[str, Any]:
-    """Return how is sampled: as the options say, else the benchmark's protocol, else plainly."""
-    values: dict[str, Any] = {
-        "samples": 1, "temperature": 1.0, "top_p": 1.0, "top_k": 0, "completion": 32_768,
-        "turn_tokens": 32_768, "context": 32_768,
-    }  # fmt: skip
-    if benchmark is not None and preset is not None:
-        protocol = find_benchmark(benchmark).protocol(preset)
-        tokens = protocol.tokens
-        values |= {"samples": protocol.samples, **asdict(protocol.sampling)}
-        # The prompt does not count against what a protocol lets a model write.
-        values |= {"completion": tokens, "turn_tokens": tokens, "context": tokens + _PROMPT_TOKENS}
-    given = {name: getattr(arguments, name) for name in values}
-    if arguments.answers is not None and given["samples"] is None:
-        given["samples"] = most_samples(read_answers(Path(arguments.answers)))
-    return values | {name: value for name, value in given.items() if value is not None}
-
-
-def _table(
-    summary: Summary, folder: EvaluationFolder, told: Mapping[str, Any] | None = None
-) -> str:
-    lines = [
-        *(() if told is None else _protocol_lines(told)),
-        f"accuracy    {_mean(summary.accuracy)}",
-        *_sample_lines(summary),
-        *(f"  in {name:<8} {_mean(mean)}" for name, mean in summary.groups.items()),
-        *(f"  in {name:<8} {_mean(mean)}" for name, mean in summary.members.items()),
-        f"reward      {_mean(summary.reward)}",
-        f"episodes    {summary.episodes} of {summary.tasks} tasks",
-        f"truncated   {_counts(summary.truncated)}",
-        f"lost        {_counts(summary.lost)}",
-        *(f"  {name}" for name in summary.lost_episodes[:_MOST_NAMED]),
-    ]
-    if summary.undecided:
-        lines.append(f"undecided   {len(summary.undecided)}: in no mean, by no judge's word wrong")
-        lines += [f"  {name}" for name in summary.undecided[:_MOST_NAMED]]
-    if summary.tool_call_rate is not None:
-        lines.append(f"call a tool {summary.tool_call_rate:.3f}")
-    if summary.sampled_tokens is not None:
-        lines.append(f"tokens      {summary.sampled_tokens:,} sampled")
-    if summary.lost:
-        lines.append("the same command with --resume plays the lost ones again")
-    return "\n".join([*lines, f"written to  {folder.path}/"])
-
-
-def _protocol_lines(told: Mapping[str, Any]) -> list[str]:
-    other = ", ".join(f"{name} {value}" for name, value in told["other_than_preset"].items())
-    of = "" if told["published_tasks"] in (None, told["tasks"]) else (
-        f" of {told['published_tasks']} published"
-    )  # fmt: skip
-    left_out = f"; {told['left_out']} left out" if told["left_out"] else ""
-    lines = [
-        f"{told['name']:<11} {told['title']}",
-        f"preset      {told['preset']}" + (f", but for {other}" if other else ""),
-        f"data        {told['data']}, {told['tasks']} tasks{of}{left_out}",
-        f"sha256      {told['sha256']}",
-    ]
-    return [*lines, *(f"{name:<11} {told[name]}" for name in ("judge", "metric", "source"))]
-
-
-def _sample_lines(summary: Summary) -> list[str]:
-    lines = []
-    if summary.interval is not None:
-        low, high = summary.interval
-        lines.append(f"  95 %      {low:.4f} to {high:.4f}")
-    if summary.passes:
-        most = max(summary.passes)
-        lines += [
-            f"  avg@{most:<6}{_mean(summary.average)}",
-            f"  pass@{most:<5}{_mean(summary.passes[most])}",
-        ]
-        if summary.consensus is not None:
-            lines.append(f"  cons@{most:<5}{_mean(summary.consensus)}")
-    return [*lines, *(f"  {name:<9} {_mean(mean)}" for name, mean in summary.measures.items())]
-
-
-def _mean(mean: Mean | None) -> str:
-    if mean is None:
-        return "none: every episode was lost"
-    error = "" if mean.error is None else f" ± {mean.error:.4f} (standard error, by task)"
-    return f"{mean.value:.4f}{error}"
-
-
-def _counts(counts: Mapping[str, int]) -> str:
-    named = ", ".join(f"{reason} {count}" for reason, count in counts.items())
-    return f"{sum(counts.values())}" + (f" ({named})" if named else "")

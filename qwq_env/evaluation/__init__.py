@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from qwq_env.evaluation.heldout import evaluate as evaluate
     from qwq_env.evaluation.heldout import summarize as summarize
     from qwq_env.evaluation.numerics import check_numerics as check_numerics
+    from qwq_env.evaluation.report import write_report as write_report
     from qwq_env.evaluation.request import EvaluationRequest as EvaluationRequest
     from qwq_env.evaluation.run import run_evaluation as run_evaluation
     from qwq_env.evaluation.statistics import Difference as Difference
@@ -29,6 +30,7 @@ else:
     __all__, __getattr__, __dir__ = lazy_exports(
         __name__,
         {
+            "report": "write_report",
             "request": "EvaluationRequest",
             "run": "run_evaluation",
             "benchmarks": "BENCHMARKS find_benchmark",

@@ -23,6 +23,7 @@ from qwq_env.chat_model import ChatModel, ChatReply, Sampling, Unwanted
 from qwq_env.dialect.base import Message, Messages, Schemas
 from qwq_env.envs.arithmetic import INSTRUCTION
 from qwq_env.errors import UsageError, brief
+from qwq_env.evaluation.meter import TURNS_A_SEED
 from qwq_env.files.jsonl import read_objects
 from qwq_env.messages import read_native_call
 from qwq_env.rollout.engine import Assignment
@@ -37,8 +38,6 @@ _FORMS: Final = {
     "QwenLM/QwQ": ("prompt", "gen"),
     "LiveBench": ("question_id", "answer"),
 }
-_TURNS_A_SEED: Final = 1_000_003
-"""`ChatPlayer` makes the seed of a turn of that of its episode, times this, and its number."""
 
 _Turns = Sequence[str | Message]
 
@@ -125,7 +124,7 @@ class StoredAnswers(ChatModel):
         stop: Sequence[str] = (),
     ) -> ChatReply:
         """Return the next stored turn, an empty one behind the last."""
-        episode, number = divmod(seed, _TURNS_A_SEED)
+        episode, number = divmod(seed, TURNS_A_SEED)
         turns = self._turns.get(episode)
         if turns is None:
             raise Unwanted("there is no stored answer to this task")

@@ -15,10 +15,12 @@ from typing import Any, Final, NamedTuple
 
 from qwq_env.checks import is_number
 from qwq_env.errors import UsageError, brief
+from qwq_env.evaluation.benchmarks import BENCHMARKS, find_benchmark
 from qwq_env.evaluation.statistics import (
     Difference,
     Interval,
     Mean,
+    balanced_mean,
     clustered_mean,
     mean_interval,
     paired_difference,
@@ -27,10 +29,11 @@ from qwq_env.files.jsonl import read_objects
 
 
 class RunResult(NamedTuple):
-    """A policy on one benchmark: whether each sample of a task was right, by the task's id.
+    """A policy on one benchmark: whether each sample of a task was right (of a benchmark with
+    partial scores, its score), by the task's id.
 
-    `lost` and `undecided` count the episodes that are in no mean. `sha256` is the data's, where
-    known.
+    `lost` and `undecided` count the episodes that are in no mean. `groups` are those of the tasks
+    of a balanced benchmark, None for any other.
     """
 
     benchmark: str
@@ -38,12 +41,16 @@ class RunResult(NamedTuple):
     lost: int
     undecided: int
     settings: Mapping[str, Any]
+    groups: Mapping[str, str] | None = None
 
     @property
     def accuracy(self) -> Mean | None:
-        """The mean over all samples, with its error by task."""
+        """The mean over all samples, as the benchmark takes it, with its error by task."""
         pairs = [(value, task) for task, values in self.rights.items() for value in values]
-        return clustered_mean([value for value, _ in pairs], [task for _, task in pairs])
+        values, tasks = [value for value, _ in pairs], [task for _, task in pairs]
+        if self.groups is None:
+            return clustered_mean(values, tasks)
+        return balanced_mean(values, tasks, [self.groups[task] for task in tasks])
 
     @property
     def interval(self) -> Interval | None:
@@ -81,7 +88,9 @@ def compare_runs(paths: Sequence[Path]) -> Comparison:
     """Read runs and compare them. Raises `UsageError` for a folder that holds no evaluation."""
     names = _names(paths)
     runs = [_read_run(path, name) for path, name in zip(paths, names, strict=True)]
-    benchmarks = list(dict.fromkeys(name for run in runs for name in run.results))
+    found = dict.fromkeys(name for run in runs for name in run.results)
+    benchmarks = [name for name in BENCHMARKS if name in found]
+    benchmarks += [name for name in found if name not in BENCHMARKS]
     pairs = [
         _pair(benchmark, runs[0], other)
         for benchmark in benchmarks
@@ -94,24 +103,34 @@ def compare_runs(paths: Sequence[Path]) -> Comparison:
 def read_result(folder: Path) -> RunResult:
     """Read the folder of one evaluation; of several rows of an episode, the last one counts."""
     settings = read_settings(folder)
+    name = settings.get("benchmark")
+    benchmark = find_benchmark(name) if name in BENCHMARKS else None
+    partial = benchmark is not None and benchmark.partial
     last: dict[str, tuple[str, Any, str]] = {}
+    groups: dict[str, str] = {}
     path = folder / "episodes.jsonl"
     for number, row in read_objects(path, constants=True):
         task, episode, outcome = row.get("task_id"), row.get("episode"), row.get("outcome")
         reason = outcome.get("reason") if isinstance(outcome, dict) else None
         if not (isinstance(task, str) and isinstance(episode, str) and isinstance(reason, str)):
             raise UsageError(f"{path}:{number}: not an episode: {brief(row)}")
-        last[episode] = task, row.get("reward"), reason
+        reward: Any = row.get("reward")
+        right = row.get("right")
+        if not partial and is_number(reward) and math.isfinite(reward):
+            reward = float(reward >= 1.0 if right is None else bool(right))
+        last[episode] = task, reward, reason
+        groups[task] = str(row.get("group") or "")
     rights: defaultdict[str, list[float]] = defaultdict(list)
     lost = undecided = 0
     for task, reward, reason in last.values():
         if is_number(reward) and math.isfinite(reward):
-            rights[task].append(float(reward == 1.0))
+            rights[task].append(float(reward))
         elif reason == "undecided" or reward is not None:
             undecided += 1
         else:
             lost += 1
-    return RunResult(_benchmark(settings), rights, lost, undecided, settings)
+    balanced = groups if benchmark is not None and benchmark.balanced else None
+    return RunResult(_benchmark(settings), rights, lost, undecided, settings, balanced)
 
 
 def read_settings(folder: Path) -> Mapping[str, Any]:
@@ -173,5 +192,5 @@ def _pair(benchmark: str, first: Run, second: Run) -> Pair:
     ]
     only = len(ours.rights.keys() ^ theirs.rights.keys())
     unlike += [f"{only} tasks in one of them only"] if only else []
-    difference = paired_difference(ours.rights, theirs.rights)
+    difference = paired_difference(ours.rights, theirs.rights, groups=ours.groups)
     return Pair(benchmark, first.name, second.name, difference, "; ".join(unlike))

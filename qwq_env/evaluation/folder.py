@@ -7,6 +7,7 @@ DIR/
   episodes.texts   what its rows share: tokens' texts, openings
   journal.jsonl    each turn and call as it was answered, with --journal, to go on in mid-episode
   summary.json     the numbers, once all episodes have ended
+  report.html      the same to be looked at, with the episodes most worth reading
 ```
 """
 
@@ -30,6 +31,7 @@ class EvaluationFolder:
         self.episodes = path / "episodes.jsonl"
         self.journal = path / "journal.jsonl"
         self.summary = path / "summary.json"
+        self.report = path / "report.html"
 
     def check(self, settings: Mapping[str, Any], *, resume: bool) -> None:
         """See whether an evaluation of these settings may begin or go on here; writes nothing.

@@ -182,10 +182,9 @@ def _environment(settings: Mapping[str, Any]) -> ToolEnv:
     given = {name: value for name, value in settings.items() if name in known}
     if isinstance(given.get("tools"), list):
         given["tools"] = tuple(given["tools"])
+    no_policy = ("answers", "checkpoint", "thinking_tokens", "forced_answer", "extra")
     try:
-        request = EvaluationRequest(
-            **{**given, "policy": "answers", "answers": None, "checkpoint": None}
-        )
+        request = EvaluationRequest(**{**given, **dict.fromkeys(no_policy), "policy": "answers"})
     except TypeError as error:
         raise UsageError(f"run: its settings are not those of an evaluation: {error}") from None
     return request.make_environment(request.load_data())

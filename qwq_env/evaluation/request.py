@@ -28,8 +28,10 @@ class EvaluationRequest:
     `policy` "vllm" is asked with token ids and needs the folder of its tokenizer in `checkpoint`;
     "chat" is asked with messages for `model`; "transformers" is the `checkpoint` itself, "answers"
     the file that `answers` names. What is None is the environment's own. `seeded` sends a server a
-    seed with each request. Of a `benchmark`, played as `preset` says, tasks and environment are
-    known: `data` names a file or a folder of it, None the hub.
+    seed with each request, `extra` further settings. The thinking is bounded as `PlaySettings`
+    says; that of a chat endpoint by what `extra` holds, as far as the server keeps to it. Of a
+    `benchmark`, played as `preset` says, tasks and environment are known: `data` names a file or a
+    folder of it, None the hub.
     """
 
     environment: str
@@ -56,6 +58,9 @@ class EvaluationRequest:
     completion: int = 32_768
     turn_tokens: int = 32_768
     thinking: Literal["keep", "strip"] = "keep"
+    thinking_tokens: int | None = None
+    forced_answer: str | None = None
+    extra: Mapping[str, Any] | None = None
     answers: str | None = None
     benchmark: str | None = None
     preset: str | None = None
@@ -66,6 +71,15 @@ class EvaluationRequest:
         check_whole("limit", self.size, optional=True)
         # Both check what they are given.
         self.play_settings()
+        if self.policy == "answers" and self.thinking_tokens is not None:
+            raise UsageError("thinking_tokens: of stored answers; expected a policy that thinks")
+        if self.policy == "chat" and self.forced_answer is not None:
+            raise UsageError(
+                "forced_answer: a chat server takes no words into a reply; expected --vllm or"
+                " --checkpoint"
+            )
+        if self.extra is not None and self.policy != "chat":
+            raise UsageError("extra: without an endpoint; expected --endpoint")
         if self.policy == "chat" and self.model is None:
             raise UsageError("model: none; expected the name that the endpoint knows it by")
         if self.policy in ("vllm", "transformers") and self.checkpoint is None:
@@ -87,6 +101,9 @@ class EvaluationRequest:
             completion=self.completion,
             turn_tokens=self.turn_tokens,
             thinking=self.thinking,
+            # A chat server is told of it, see `extra`.
+            thinking_tokens=None if self.policy == "chat" else self.thinking_tokens,
+            forced_answer=None if self.policy == "chat" else self.forced_answer,
         )
 
     def settings(self) -> dict[str, Any]:

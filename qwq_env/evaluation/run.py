@@ -6,9 +6,9 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +23,8 @@ from qwq_env.evaluation.benchmarks import about, find_benchmark
 from qwq_env.evaluation.benchmarks.data import BenchmarkData
 from qwq_env.evaluation.folder import EvaluationFolder
 from qwq_env.evaluation.heldout import assignments_of, evaluate
+from qwq_env.evaluation.meter import Meter, Prices, odd_replies, stored_usage
+from qwq_env.evaluation.progress import Progress
 from qwq_env.evaluation.request import EvaluationRequest
 from qwq_env.evaluation.summary import Reading, Summary, summarize_evaluation
 from qwq_env.files.atomic import write_whole
@@ -62,9 +64,9 @@ def make_player(request: EvaluationRequest, place: Place, env: ToolEnv) -> Playe
     of which is to a task of `env`."""
     if request.policy == "answers":
         assert request.answers is not None
-        size = request.size if request.size is not None else env.tasks.size
-        assert size is not None
-        episodes = assignments_of(env, size=size, samples=request.samples, seed=request.seed)
+        episodes = assignments_of(
+            env, size=_size(request, env), samples=request.samples, seed=request.seed
+        )
         matched = match_answers(read_answers(Path(request.answers)), episodes)
         if matched.of_no_task:
             told = "%d stored answers are to none of the tasks that are played"
@@ -80,6 +82,7 @@ def make_player(request: EvaluationRequest, place: Place, env: ToolEnv) -> Playe
             native_tools=request.native_tools,
             seeded=request.seeded,
             grace=place.grace,
+            extra=request.extra,
         )
         return Player(chat, None)
     assert request.checkpoint is not None
@@ -103,54 +106,95 @@ def make_player(request: EvaluationRequest, place: Place, env: ToolEnv) -> Playe
     return Player(TransformersPolicy(model.eval(), codec, slots=place.concurrency), codec)
 
 
+class Evaluated(NamedTuple):
+    """The numbers of an evaluation, and the episodes they are of."""
+
+    summary: Summary
+    trajectories: Sequence[Trajectory]
+
+
 def run_evaluation(
     request: EvaluationRequest,
     env: ToolEnv,
     player: Player,
     place: Place,
     folder: EvaluationFolder,
-    on_episode: Callable[[Trajectory | None], None],
     *,
     journal: bool = False,
     data: BenchmarkData | None = None,
-) -> Summary:
-    """Play what is missing in `folder`, write the summary there, and return it.
+    prices: Prices | None = None,
+) -> Evaluated:
+    """Play what is missing in `folder`, write the summary there, and return what was found.
 
-    Of a benchmark with its `data`, the summary says what was played (`description`).
-
-    With a `journal`, or where one is there, episodes go on in their middle (`qwq_env.journal`).
-    `on_episode` is called with None for each episode that was there, and then with each as it ends.
-    Raises `ServersGone` when no server is left; what was played until then is stored.
+    Of a benchmark with its `data`, the summary says what was played (`description`). With a
+    `journal`, or where one is there, episodes go on in their middle (`qwq_env.journal`). How it
+    stands is told on standard error. Raises `ServersGone` when no server is left; what was played
+    until then is stored.
     """
     began = time.perf_counter()
-    size = request.size if request.size is not None else env.tasks.size
-    assert size is not None
+    size = _size(request, env)
+    reading = reading_of(request, env, size)
+    meter = Meter(stored=request.policy == "answers")
+    before = stored_usage(folder.episodes)
+    progress = Progress(
+        request.benchmark or request.environment, size * request.samples, reading.value,
+        lambda: before + meter.total, prices,
+    )  # fmt: skip
+    with progress:
+        trajectories = _play(request, env, player, place, folder, meter, progress, reading, journal)
+    used = before + meter.total
+    summary = replace(
+        summarize_evaluation(trajectories, env.members, reading),
+        replies=odd_replies(used),
+        usage={name: count for name, count in used.items() if name not in odd_replies(used)},
+        cost=None if prices is None else prices.cost(used),
+    )
+    described = {} if data is None else {"benchmark": description(request, env, data)}
+    told = {**described, **asdict(summary), "seconds": round(time.perf_counter() - began, 1)}
+    write_whole(folder.summary, json.dumps(told, indent=1) + "\n")
+    return Evaluated(summary, trajectories)
+
+
+def _play(
+    request: EvaluationRequest, env: ToolEnv, player: Player, place: Place,
+    folder: EvaluationFolder, meter: Meter, progress: Progress, reading: Reading, journal: bool,
+) -> list[Trajectory]:  # fmt: skip
+    """Play what is missing, and store each episode with what it used as it ends."""
+    policy = (
+        meter.policy(player.policy, player.codec)
+        if isinstance(player.policy, Policy) and player.codec is not None
+        else player.policy
+    )
+    policy = meter.chat(policy) if isinstance(policy, ChatModel) else policy
     keeps = journal or folder.journal.exists()
     with (
         EpisodeStore(folder.episodes, player.codec) as store,
         Journal(folder.journal) if keeps else nullcontext() as kept,
     ):
         played = store.played()
-        for _ in played:
-            on_episode(None)
+        for trajectory in played.values():
+            progress.count(trajectory, earlier=True)
 
         def keep(trajectory: Trajectory) -> None:
-            store.append(trajectory)
-            on_episode(trajectory)
+            group = reading.groups.get(trajectory.task_id)
+            of_group = {} if group is None else {"group": group}
+            store.append(trajectory, usage=meter.take(trajectory.seed), **of_group)
+            progress.count(trajectory)
 
         try:
-            trajectories = evaluate(
-                env, player.policy, player.codec, size=size, samples=request.samples,
+            return evaluate(
+                env, policy, player.codec, size=_size(request, env), samples=request.samples,
                 play=request.play_settings(), settings=EngineSettings(place.concurrency),
                 seed=request.seed, on_episode=keep, played=played, journal=kept,
             )  # fmt: skip
         finally:
             portal.run(player.policy.aclose())
-    summary = summarize_evaluation(trajectories, env.members, reading_of(request, env, size))
-    described = {} if data is None else {"benchmark": description(request, env, data)}
-    told = {**described, **asdict(summary), "seconds": round(time.perf_counter() - began, 1)}
-    write_whole(folder.summary, json.dumps(told, indent=1) + "\n")
-    return summary
+
+
+def _size(request: EvaluationRequest, env: ToolEnv) -> int:
+    size = request.size if request.size is not None else env.tasks.size
+    assert size is not None
+    return size
 
 
 def reading_of(request: EvaluationRequest, env: ToolEnv, size: int) -> Reading:
@@ -160,7 +204,8 @@ def reading_of(request: EvaluationRequest, env: ToolEnv, size: int) -> Reading:
     benchmark = find_benchmark(request.benchmark)
     group = benchmark.group
     groups = {} if group is None else {t.id: group(t) for t in islice(env.tasks, size)}
-    return Reading(benchmark.vote, groups, [part.name for part in benchmark.measures])
+    beside = [part.name for part in benchmark.measures]
+    return Reading(benchmark.vote, groups, beside, benchmark.partial, benchmark.balanced)
 
 
 def description(request: EvaluationRequest, env: ToolEnv, data: BenchmarkData) -> dict[str, Any]:
@@ -176,6 +221,9 @@ def description(request: EvaluationRequest, env: ToolEnv, data: BenchmarkData) -
         "top_k": (protocol.sampling.top_k, request.top_k),
         "completion": (protocol.tokens, request.completion),
         "tools": ([], list(request.tools or ())),
+        "thinking_tokens": (None, request.thinking_tokens),
+        "forced_answer": (None, request.forced_answer),
+        "extra": (None, request.extra),
         "tasks": (env.tasks.size, request.size or env.tasks.size),
     }
     # How stored answers were sampled is not known here.

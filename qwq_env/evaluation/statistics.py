@@ -12,8 +12,8 @@ its expansion for small samples).
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Hashable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from statistics import NormalDist
 from typing import Any, Final, NamedTuple
 
@@ -25,6 +25,7 @@ __all__ = [
     "Flip",
     "Interval",
     "Mean",
+    "balanced_mean",
     "bootstrap_interval",
     "clustered_mean",
     "consensus",
@@ -103,10 +104,57 @@ def clustered_mean(values: Sequence[float], clusters: Sequence[str]) -> Mean | N
     return Mean(mean, math.sqrt(count / (count - 1) * squares) / len(values))
 
 
+def balanced_mean(
+    values: Sequence[float], clusters: Sequence[str], groups: Sequence[str]
+) -> Mean | None:
+    """Return the mean over groups (n,) of the means of their `values` (n,), with its error.
+
+    Groups that have the same name before a `/` are averaged first: `math/olympiad` and `math/AMPS`
+    make one part, `math`. The errors of the groups, by cluster, are independent; one that has none
+    (a group of one cluster) leaves the whole without. None for no value.
+    """
+    shares = _shares(groups)
+    by_group: defaultdict[str, list[int]] = defaultdict(list)
+    for index, group in enumerate(groups):
+        by_group[group].append(index)
+    means = {
+        group: clustered_mean([values[i] for i in own], [clusters[i] for i in own])
+        for group, own in by_group.items()
+    }
+    known = [(shares[group], mean) for group, mean in means.items() if mean is not None]
+    if not known:
+        return None
+    value = math.fsum(share * mean.value for share, mean in known)
+    if any(mean.error is None for _, mean in known):
+        return Mean(value, None)
+    return Mean(value, math.sqrt(math.fsum((s * (m.error or 0.0)) ** 2 for s, m in known)))
+
+
+def balanced_weights(groups: Sequence[str]) -> list[float]:
+    """Return the weight of each task in a balanced mean, by the group that it is of: their mean
+    is 1."""
+    shares, sizes = _shares(groups), Counter(groups)
+    return [len(groups) * shares[group] / sizes[group] for group in groups]
+
+
+def _shares(groups: Iterable[str]) -> dict[str, float]:
+    """Return what each group counts for in the whole."""
+    names = dict.fromkeys(groups)
+    parts = Counter(name.partition("/")[0] for name in names)
+    return {name: 1 / len(parts) / parts[name.partition("/")[0]] for name in names}
+
+
 def mean_interval(mean: Mean, tasks: int) -> Interval | None:
-    """Return the interval of a mean over so many tasks, by Student's t; None without an error."""
+    """Return the interval of a mean over so many tasks, by Student's t; None without an error.
+
+    Where all tasks are at 0, or all at 1, none differs and there is no spread to go by: the bound
+    is the exact one of so many trials (Clopper and Pearson 1934), 1 - 0.025^(1 / tasks) away.
+    """
     if mean.error is None:
         return None
+    if mean.error == 0 and mean.value in (0.0, 1.0):
+        reach = 1 - ((1 - LEVEL) / 2) ** (1 / tasks)
+        return Interval(0.0, reach) if mean.value == 0 else Interval(1 - reach, 1.0)
     reach = _student_quantile(tasks - 1) * mean.error
     return Interval(mean.value - reach, mean.value + reach)
 
@@ -138,17 +186,23 @@ def consensus(votes: Sequence[Hashable | None], rewards: Sequence[float]) -> flo
 
 
 def paired_difference(
-    first: Mapping[str, Sequence[float]], second: Mapping[str, Sequence[float]], *, seed: int = 0
+    first: Mapping[str, Sequence[float]],
+    second: Mapping[str, Sequence[float]],
+    *,
+    groups: Mapping[str, str] | None = None,
+    seed: int = 0,
 ) -> Difference | None:
     """Compare the rewards of two policies by task; None if they have no task in common.
 
-    Each task counts once, however many samples it has in either.
+    Each task counts once, however many samples it has in either. With the `groups` of the tasks
+    the difference is that of two balanced means (see `balanced_mean`).
     """
     tasks = [task for task in first if first[task] and second.get(task)]
     if not tasks:
         return None
     pairs = [Flip(task, _mean(first[task]), _mean(second[task])) for task in tasks]
-    values = [pair.second - pair.first for pair in pairs]
+    weights = [1.0] * len(tasks) if groups is None else balanced_weights([groups[t] for t in tasks])
+    values = [w * (pair.second - pair.first) for w, pair in zip(weights, pairs, strict=True)]
     mean = clustered_mean(values, tasks)
     assert mean is not None
     interval = None

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from qwq_env.evaluation.statistics import (
     Interval,
     Mean,
+    balanced_mean,
     clustered_mean,
     consensus,
     mean_interval,
@@ -23,19 +24,34 @@ _MOST_NAMED: Final = 20
 
 class Reading(NamedTuple):
     """What a benchmark looks at: what an answer votes for (None: nothing), the part of the
-    benchmark that a task is of, by its id, and the names of what is judged beside the reward."""
+    benchmark that a task is of, by its id, and the names of what is judged beside the reward.
+    `partial` and `balanced` are `Benchmark`'s."""
 
     vote: Callable[[str], Hashable | None] | None = None
     groups: Mapping[str, str] = {}
     measures: Sequence[str] = ()
+    partial: bool = False
+    balanced: bool = False
+
+    def value(self, trajectory: Trajectory) -> float:
+        """Return what an episode that was scored counts for."""
+        return float((trajectory.reward or 0.0) if self.partial else trajectory.is_right)
+
+    def mean(self, scored: Sequence[Trajectory]) -> Mean | None:
+        """Return the mean of these episodes, as the benchmark takes it."""
+        values, tasks = [self.value(t) for t in scored], [t.task_id for t in scored]
+        if not self.balanced:
+            return clustered_mean(values, tasks)
+        return balanced_mean(values, tasks, [self.groups.get(task, "") for task in tasks])
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
     """An evaluation in numbers.
 
-    `accuracy` (the share that counts as right, see `Rubric.right`) and `reward` are over the
-    episodes that were not lost, None if all were; `interval` holds it in 95 of 100 evaluations.
+    `accuracy` (the share that counts as right, see `Rubric.right`, or what else the benchmark
+    takes) and `reward` are over the episodes that were not lost, None if all were; `interval` holds
+    it in 95 of 100 evaluations.
     `lost` and `truncated` count by reason. An episode whose judge could not decide is `undecided`,
     not lost and never wrong; it and the first lost ones (`lost_episodes`) are named, `EPISODE:
     why`. `sampled_tokens` and `prompt_tokens` are None where the policy speaks messages. `members`
@@ -43,7 +59,9 @@ class Summary:
 
     Of several samples a task, `average` is the mean of the tasks' accuracies (avg@k), `passes` are
     pass@k by k, and `consensus` is cons@k, what the commonest answer of a task is paid.
-    `measures` are the means of what was judged beside the reward.
+    `measures` are the means of what was judged beside the reward. `replies` counts what was odd in
+    what the policy said, `usage` what it was asked and sampled, lost episodes included, and `cost`
+    is what that comes to at the prices that were given; see `qwq_env.evaluation.meter`.
     """
 
     tasks: int
@@ -65,6 +83,9 @@ class Summary:
     consensus: Mean | None = None
     measures: dict[str, Mean | None] = field(default_factory=dict)
     groups: dict[str, Mean | None] = field(default_factory=dict)
+    replies: dict[str, int] = field(default_factory=dict)
+    usage: dict[str, int] = field(default_factory=dict)
+    cost: float | None = None
 
 
 def summarize_evaluation(
@@ -78,7 +99,7 @@ def summarize_evaluation(
     tasks = [trajectory.task_id for trajectory in scored]
     rewards = [float(t.reward) for t in scored if t.reward is not None]
     spoken = any(trajectory.messages for trajectory in trajectories)
-    accuracy = clustered_mean([float(t.is_right) for t in scored], tasks)
+    accuracy = reading.mean(scored)
     failed = [t for t in trajectories if t.outcome.failed]
     undecided = [t for t in failed if t.outcome.reason == "undecided"]
     lost = [t for t in failed if t.outcome.reason != "undecided"]
@@ -95,15 +116,21 @@ def summarize_evaluation(
         prompt_tokens=None if spoken else sum(t.prompt_length for t in trajectories),
         sampled_tokens=None if spoken else sum(_sampled(t) for t in trajectories),
         members={name: _accuracy_in(name, scored) for name in members},
-        interval=None if accuracy is None else mean_interval(accuracy, len(samples)),
+        interval=_interval(accuracy, len(samples)),
         undecided=[_told(t) for t in undecided],
         lost_episodes=[_told(t) for t in lost[:_MOST_NAMED]],
         average=_average(samples),
         passes=_passes(samples),
         consensus=None if reading.vote is None else _consensus(samples, reading.vote),
         measures={name: _measure(name, scored) for name in reading.measures},
-        groups=_grouped(scored, reading.groups),
+        groups=_grouped(scored, reading),
     )
+
+
+def _interval(accuracy: Mean | None, tasks: int) -> Interval | None:
+    """Return where the accuracy lies; it is none below 0 nor above 1."""
+    span = None if accuracy is None else mean_interval(accuracy, tasks)
+    return None if span is None else Interval(max(span.low, 0.0), min(span.high, 1.0))
 
 
 _Samples = Mapping[str, Sequence[Trajectory]]
@@ -152,12 +179,15 @@ def _measure(name: str, scored: Sequence[Trajectory]) -> Mean | None:
     return clustered_mean([value for value, _ in decided], [task for _, task in decided])
 
 
-def _grouped(scored: Sequence[Trajectory], groups: Mapping[str, str]) -> dict[str, Mean | None]:
+def _grouped(scored: Sequence[Trajectory], reading: Reading) -> dict[str, Mean | None]:
+    """Return the means of a benchmark's groups; of `math/olympiad` and its like those of `math`
+    too."""
     found: defaultdict[str, list[Trajectory]] = defaultdict(list)
     for trajectory in scored:
-        if group := groups.get(trajectory.task_id):
-            found[group].append(trajectory)
-    return {name: _accuracy(found[name]) for name in sorted(found)}
+        if group := reading.groups.get(trajectory.task_id):
+            for name in dict.fromkeys([group.partition("/")[0], group]):
+                found[name].append(trajectory)
+    return {name: reading.mean(found[name]) for name in sorted(found)}
 
 
 def _told(trajectory: Trajectory) -> str:

@@ -92,13 +92,19 @@ class Engine:
     def play_settings(self) -> PlaySettings:
         """How episodes are generated; may be set between two calls of `run`.
 
-        Raises `UsageError` for a treatment of thinking that the environment's dialect rules out.
+        Raises `UsageError` for a treatment of thinking that the environment's dialect, or a chat
+        model, rules out.
         """
         return self._play_settings
 
     @play_settings.setter
     def play_settings(self, settings: PlaySettings) -> None:
         check_thinking(settings.thinking, self.env.settings.dialect)
+        if settings.thinking_tokens is not None and not isinstance(self.policy, Policy):
+            raise UsageError(
+                "thinking_tokens: no chat server says where its thinking is, nor takes words into a"
+                " reply; expected a policy on token ids, or the server's own setting (extra)"
+            )
         self._play_settings = settings
 
     async def run(

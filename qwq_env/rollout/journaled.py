@@ -14,17 +14,18 @@ from qwq_env.turn import MalformedCall, ToolCall
 
 
 async def sampled(
-    journal: AttemptJournal, policy: Policy, request: GenerationRequest, turn: int
-) -> Generation:
-    """Return the generation that a request got, or have it sampled."""
+    journal: AttemptJournal, policy: Policy, request: GenerationRequest, turn: int,
+    part: str = "turn",
+) -> Generation:  # fmt: skip
+    """Return the generation that a request got, or have it sampled: a turn, or a `part` of it."""
     asked = [len(request.ids), request.max_tokens, request.seed, *_drawn(request.sampling)]
-    known = journal.recall("turn", turn, request=asked)
+    known = journal.recall(part, turn, request=asked)
     if known is not None:
         generation = Generation(known["ids"], known["logprobs"], known["finish_reason"])
         policy.recall(request, generation)
         return generation
     generation = await policy.generate(request)
-    journal.write("turn", turn, request=asked, **generation._asdict())
+    journal.write(part, turn, request=asked, **generation._asdict())
     return generation
 
 

@@ -27,9 +27,13 @@ from qwq_env.outcome import Limit
 from qwq_env.rollout.journaled import sampled
 from qwq_env.rollout.policy import Generation, GenerationRequest, Policy
 from qwq_env.rollout.rows import Row, StrippedHistory
+from qwq_env.rollout.thinking_budget import SampledTurn, closing, still_thinks
 from qwq_env.segments import blocks_of
 from qwq_env.trajectory import PhaseSeconds, Trajectory
 from qwq_env.turn import Turn
+
+_REST = 500_000
+"""Added to the seed of a turn for the rest of it: its draws are not those of its beginning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,12 @@ class PlaySettings:
     stricter, it holds. `thinking` "keep" leaves all thinking in the context and makes one training
     row an episode; "strip" takes earlier thinking out, as QwQ's chat template does, with a row a
     turn.
+
+    `thinking_tokens` bounds the thinking of each turn. One that still thinks then is cut, which
+    ends the episode; with a `forced_answer` its thinking is closed instead, these words are put
+    behind it, and the policy goes on with the answer (budget forcing, Muennighoff et al. 2025,
+    arXiv:2501.19393). What was put in is nobody's sample: its mask is 0, its author "user". Of
+    policies on token ids only: no chat server lets words be put into a reply of its own.
     """
 
     sampling: Sampling = Sampling()
@@ -48,10 +58,15 @@ class PlaySettings:
     completion: int = 32_768
     turn_tokens: int = 32_768
     thinking: Literal["keep", "strip"] = "keep"
+    thinking_tokens: int | None = None
+    forced_answer: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("context", "completion", "turn_tokens"):
             check_whole(name, getattr(self, name))
+        check_whole("thinking_tokens", self.thinking_tokens, optional=True)
+        if self.forced_answer is not None and self.thinking_tokens is None:
+            raise UsageError("forced_answer: without thinking_tokens; expected both")
         if self.thinking not in ("keep", "strip"):
             raise UsageError(f"thinking: {brief(self.thinking)}; expected 'keep' or 'strip'")
 
@@ -133,9 +148,9 @@ class Player:
         budget = self._tokens_left()
         if budget < 1:
             return await self.episode.truncate("tokens", "the prompt fills the context")
-        generation = await self._generate(min(budget, self._settings.turn_tokens))
-        turn = self._append_turn(generation)
-        step = await self.episode.step(turn, cut=generation.finish_reason == "length")
+        sampled = await self._sample(min(budget, self._settings.turn_tokens))
+        turn = self._append_turn(sampled)
+        step = await self.episode.step(turn, cut=sampled.is_cut)
         if step.outcome is not None:
             return step
         observed = self._codec.encode_pieces(step.pieces)
@@ -145,32 +160,59 @@ class Player:
         self._append_observation(step, observed)
         return step
 
-    async def _generate(self, max_tokens: int) -> Generation:
+    async def _sample(self, max_tokens: int) -> SampledTurn:
+        """Sample a turn; where its thinking is bounded, up to there and then the rest."""
+        most, dialect = self._settings.thinking_tokens, self.episode.settings.dialect
+        first = await self._generate(max_tokens if most is None else min(max_tokens, most))
+        if most is None or first.finish_reason == "stop" or not most <= len(first.ids) < max_tokens:
+            return SampledTurn([first])
+        words = self._settings.forced_answer
+        forced: list[int] = []
+        if still_thinks(self._codec.decode(first.ids), dialect):
+            forced = [] if words is None else self._codec.encode_pieces(closing(words))
+            if words is None or len(first.ids) + len(forced) >= max_tokens:
+                return SampledTurn([first])
+        begun = [*first.ids, *forced]
+        return SampledTurn([first, forced, await self._generate(max_tokens - len(begun), begun)])
+
+    async def _generate(self, max_tokens: int, begun: Sequence[int] = ()) -> Generation:
+        """Ask for a turn, or for the rest of one that is `begun`."""
         request = GenerationRequest(
-            ids=self.rows[-1].ids,
+            ids=[*self.rows[-1].ids, *begun] if begun else self.rows[-1].ids,
             max_tokens=max_tokens,
             episode=self.name,
             sampling=self._settings.sampling,
             stop_ids=self._ends.ids,
             stop_strings=self._ends.strings,
-            seed=self.seed * 1_000_003 + len(self.episode.turns),
+            seed=self.seed * 1_000_003 + len(self.episode.turns) + (_REST if begun else 0),
         )
         journal = self.episode.journal
         start = time.perf_counter()
         try:
             if journal is None:
                 return await self._policy.generate(request)
-            return await sampled(journal, self._policy, request, len(self.episode.turns))
+            turn, part = len(self.episode.turns), "rest of turn" if begun else "turn"
+            return await sampled(journal, self._policy, request, turn, part)
         finally:
             self.model_seconds += time.perf_counter() - start
 
-    def _append_turn(self, generation: Generation) -> Turn:
-        turn = self.episode.settings.dialect.parse(self._codec.decode(generation.ids))
-        thinking = tokens_of_prefix(self._codec, generation.ids, turn.text, turn.thinking_end)
-        self.rows[-1].add_sampled(generation.ids, generation.logprobs, thinking)
+    def _append_turn(self, sampled: SampledTurn) -> Turn:
+        ids = sampled.ids
+        turn = self.episode.settings.dialect.parse(self._codec.decode(ids))
+        thinking = tokens_of_prefix(self._codec, ids, turn.text, turn.thinking_end)
+        done = 0
+        for part in sampled.parts:
+            if not isinstance(part, list):
+                thought = max(0, min(thinking - done, len(part.ids)))
+                self.rows[-1].add_sampled(part.ids, part.logprobs, thought)
+                done += len(part.ids)
+                self._spend(len(part.ids))
+            elif part:
+                self.rows[-1].add_observed(part, "user")
+                done += len(part)
+                self._spend(len(part), "user")
         if self._history is not None:
-            self._history.close_turn(self._opened, generation.ids, thinking)
-        self._spend(len(generation.ids))
+            self._history.close_turn(self._opened, ids, thinking)
         return turn
 
     def _append_observation(self, step: Step, ids: list[int]) -> None:

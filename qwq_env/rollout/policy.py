@@ -13,6 +13,11 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from qwq_env.chat_model import Sampling
+from qwq_env.errors import InfrastructureError
+
+
+class NoLogprobs(InfrastructureError):
+    """A turn came without its log-probabilities: it cannot be weighed, whatever it says."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ from qwq_env.http.api_key import ApiKey
 from qwq_env.http.client import base_address
 from qwq_env.http.liveness import Liveness
 from qwq_env.http.retries import pause
-from qwq_env.rollout.policy import Generation, GenerationRequest, Policy
+from qwq_env.rollout.policy import Generation, GenerationRequest, NoLogprobs, Policy
 from qwq_env.rollout.vllm_server import ContextFull, Unserved, VllmServer
 from qwq_env.rollout.vllm_wire import completion_body, read_completion
 
@@ -176,7 +176,8 @@ class VllmPolicy(Policy):
                     )
                     continue
                 except InfrastructureError as error:
-                    raise InfrastructureError(f"vllm: {error}") from None
+                    kind = NoLogprobs if isinstance(error, NoLogprobs) else InfrastructureError
+                    raise kind(f"vllm: {error}") from None
                 self._settle(request.episode, index)
                 return generation
             # Also behind the last attempt: whoever tries the episode again finds a server then.
@@ -241,7 +242,8 @@ class VllmPolicy(Policy):
         try:
             return read_completion(answer, max_tokens)
         except InfrastructureError as error:
-            raise InfrastructureError(f"{server.url}: {self._key.shown(str(error))}") from None
+            kind = NoLogprobs if isinstance(error, NoLogprobs) else InfrastructureError
+            raise kind(f"{server.url}: {self._key.shown(str(error))}") from None
         except UsageError as error:
             raise UsageError(f"vllm: {server.url}: {error}") from None
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, cast
 
 from qwq_env.errors import InfrastructureError, UsageError
-from qwq_env.rollout.policy import Generation, GenerationRequest
+from qwq_env.rollout.policy import Generation, GenerationRequest, NoLogprobs
 
 _ROUNDING = 1e-3
 """How far above 0 a log-probability may lie for being computed in half precision."""
@@ -76,7 +76,7 @@ def read_completion(answer: object, max_tokens: int) -> Generation:
 def _logprobs(values: object, count: int) -> list[float]:
     if not isinstance(values, Sequence) or len(values) != count:
         found = len(values) if isinstance(values, Sequence) else "no"
-        raise InfrastructureError(f"{found} logprobs for {count} token ids")
+        raise NoLogprobs(f"{found} logprobs for {count} token ids")
     for index, value in enumerate(values):
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise InfrastructureError(f"logprob {index} of {count} is {value!r}")

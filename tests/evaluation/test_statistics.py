@@ -108,6 +108,9 @@ def test_errors_of_samples_counted_one_by_one_would_be_too_small():
     assert by_task == pytest.approx(0.5 / 3**0.5)
     assert by_task > 2 * one_by_one
     assert mean_interval(Mean(0.5, None), 1) is None
+    # Thirty tasks that are all wrong do not say that none would ever be right.
+    assert mean_interval(Mean(0.0, 0.0), 30) == (0.0, pytest.approx(0.1157, abs=1e-4))
+    assert mean_interval(Mean(1.0, 0.0), 30).low == pytest.approx(0.8843, abs=1e-4)
     assert mean_interval(Mean(0.0, 1.0), 2).high == pytest.approx(12.706, abs=0.01)
     assert mean_interval(Mean(0.0, 1.0), 5).high == pytest.approx(2.776, abs=0.01)
     assert mean_interval(Mean(0.0, 1.0), 31).high == pytest.approx(2.042, abs=0.001)

@@ -21,6 +21,7 @@ _MODULES: Final[Mapping[str, str]] = {
     "gsm8k": "gsm8k",
     "math500": "math500",
     "livecodebench": "livecodebench",
+    "livebench": "livebench",
     "ifeval": "ifeval",
     "bfcl": "bfcl",
     "humaneval": "humaneval",

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from qwq_env.errors import UsageError, brief
 from qwq_env.evaluation.benchmarks import looks_like
-from qwq_env.evaluation.benchmarks.protocol import Benchmark, Hub
+from qwq_env.evaluation.benchmarks.protocol import Benchmark
 from qwq_env.files.jsonl import read_array, read_objects
 from qwq_env.task import ListTaskSet, Task, load_rows
 from qwq_env.tasks.rows import found_columns, nearest_form
@@ -26,13 +26,13 @@ _Located = tuple[str, str, Mapping[str, Any]]
 
 
 class BenchmarkData(NamedTuple):
-    """The tasks of a benchmark, or the folder that its environment reads; `where` they are from.
+    """The tasks of a benchmark, or the folders that its environment reads; `where` they are from.
 
     `sha256` is that of the files, or of the rows of a hub's table. `left_out` counts the rows that
     cannot be graded.
     """
 
-    tasks: ListTaskSet | Path
+    tasks: ListTaskSet | Path | Sequence[Path]
     where: str
     sha256: str
     left_out: int = 0
@@ -70,7 +70,14 @@ def _of_hub(benchmark: Benchmark, preset: str) -> BenchmarkData:
         raise UsageError(f"data: none, and {benchmark.name} is on no hub; expected {expected}")
     where = f"hub: {hub.dataset}"
     if hub.files:
-        return _of_place(benchmark, preset, _snapshot(hub), where)
+        places = [_snapshot(name, hub.files) for name in (hub.dataset, *hub.more)]
+        if len(places) == 1:
+            return _of_place(benchmark, preset, places[0], where)
+        for place in places:
+            _check_files(benchmark, place)
+        names, hashes = (hub.dataset, *hub.more), "\n".join(map(digest, places))
+        sha256 = hashlib.sha256(hashes.encode()).hexdigest()
+        return BenchmarkData(places, f"hub: {', '.join(names)}", sha256)
     rows = _table(hub.dataset, hub.configuration, hub.split)
     where += f" [{hub.configuration or 'default'}, {hub.split}]"
     return _of_rows(benchmark, preset, rows, where, None)
@@ -124,6 +131,14 @@ def _check_columns(benchmark: Benchmark, row: Mapping[str, Any]) -> None:
 
 
 def _check_files(benchmark: Benchmark, place: Path) -> None:
+    """Raise `UsageError` for a folder without the files that are wanted, or another's file."""
+    if place.is_file() and place.suffix in _LINES:
+        _, _, row = next(_read(place), ("", "", {}))
+        if others := looks_like(row):
+            expected, hint = _expected(benchmark), " or ".join(others)
+            raise UsageError(
+                f"data: {place}: {found_columns(row)}; expected {expected}; rows of {hint} look so"
+            )
     if place.is_file() or any(True for name in benchmark.files for _ in place.glob(name)):
         return
     found = ", ".join(sorted(each.name for each in place.iterdir())[:8]) or "nothing"
@@ -178,23 +193,22 @@ def _table(dataset: str, configuration: str | None, split: str) -> Iterator[_Loc
         yield f"{dataset}[{split}] row {index}", f"{split}/{index}", row
 
 
-def _snapshot(hub: Hub) -> Path:
-    """Return the folder with the hub's files, fetched if they are not there."""
-    if Path(hub.dataset).is_dir():
-        return Path(hub.dataset)
+def _snapshot(dataset: str, files: Sequence[str]) -> Path:
+    """Return the folder with a dataset's files, fetched if they are not there."""
+    if Path(dataset).is_dir():
+        return Path(dataset)
     import huggingface_hub  # noqa: PLC0415 - heavy, optional
 
     try:
         return Path(
             huggingface_hub.snapshot_download(
-                hub.dataset, repo_type="dataset", allow_patterns=list(hub.files)
+                dataset, repo_type="dataset", allow_patterns=list(files)
             )
         )
     except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UsageError(
-            f"data: {brief(hub.dataset)} could not be fetched: {reason}; --data takes a local"
-            " folder"
+            f"data: {brief(dataset)} could not be fetched: {reason}; --data takes a local folder"
         ) from None
 
 

@@ -27,12 +27,14 @@ class Hub(NamedTuple):
     """A dataset of the Hugging Face hub, or a folder of the same layout.
 
     `files` are patterns of files to be taken as they are; without any it is loaded as a table.
+    `more` are datasets whose files belong to it too.
     """
 
     dataset: str
     configuration: str | None = None
     split: str = "test"
     files: tuple[str, ...] = ()
+    more: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,12 @@ class Benchmark:
     `environment` reads a folder itself, which has `files`. `size` is how many tasks are published
     (None: as many as the files that are given), `home` where. `keep` leaves out rows that are not
     part of it. `measures` are judged beside the one that counts. `vote` is what an answer votes for
-    (None: nothing), for cons@k. `group` names the part of the benchmark that a task belongs to.
+    (None: nothing), for cons@k. `group` names the part of the benchmark that a task belongs to,
+    such as `math/olympiad`.
+
+    What is averaged is whether an answer is right, or with `partial` its score. The figure is the
+    mean over all tasks, or of a `balanced` one that of its groups: of those with one name before
+    the `/` first.
     """
 
     name: str
@@ -80,6 +87,8 @@ class Benchmark:
     measures: tuple[Component, ...] = ()
     vote: Callable[[str], Hashable | None] | None = None
     group: Callable[[Task], str] | None = None
+    partial: bool = False
+    balanced: bool = False
 
     def protocol(self, preset: str) -> Protocol:
         """Return the protocol of a preset. Raises `UsageError` for one that there is not."""

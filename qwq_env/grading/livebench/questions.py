@@ -26,7 +26,7 @@ _BY_TASK: Mapping[str, tuple[str, ...]] = {
 }
 """Columns by task, else by category; every other task has `ground_truth`."""
 
-_OPTIONAL = ("partial_solution",)
+_OPTIONAL = ("partial_solution", "livebench_removal_date")
 _SUFFIXES = (".jsonl", ".parquet")
 
 
