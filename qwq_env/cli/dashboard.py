@@ -91,14 +91,15 @@ class Dashboard:
 
     def _header(self) -> RenderableType:
         run = self.run
-        steps = (run.recipe.get("grpo") or {}).get("steps")
+        grpo = run.recipe.get("grpo")
+        steps = grpo.get("steps") if isinstance(grpo, dict) else None
         done = self.metrics[-1].get("step", 0) if self.metrics else 0
         phase = printable(self.recent[-1].phase, lines=False) if self.recent else ""
         line = Text()
         line.append(printable(run.name, lines=False), style="bold")
         state = "ended" if self.ended else (f"in phase {phase}" if phase else "under way")
         line.append(f"  {state}", style="green" if self.ended else "yellow")
-        if steps:
+        if isinstance(steps, int) and isinstance(done, int) and steps > 0:
             line.append(f"  step {done}/{steps} {_bar(done / steps)}")
         line.append(f"  {self.count} episodes")
         line.append(f", {self.lost} lost", style="red" if self.lost else "dim")
