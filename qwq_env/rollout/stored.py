@@ -366,7 +366,7 @@ class StoredRun:
                 self._reached.clear()
                 self.damaged = []
                 return None
-        found = []
+        found: list[StoredEpisode] = []
         for file in self.files:
             found += self._read(file, {}, self._reached.get(file, (0, 0)))
         return found

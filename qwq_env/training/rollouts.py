@@ -349,8 +349,9 @@ class Rollouts:
             if grouped is not None:
                 # Who keeps the episodes shall have the rewards that are learned from.
                 self.last = portal.run(grouped.apply(tasks, self.last))
-                for trajectory in self.last if report is not None else ():
-                    report(trajectory)
+                for trajectory in self.last:
+                    if report is not None:
+                        report(trajectory)
         except ServersGone as error:
             gone = str(error)
         if training and self.last and all(t.outcome.failed for t in self.last):
