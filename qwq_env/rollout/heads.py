@@ -101,7 +101,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float)
 
 
-def _is_paid(value: Any) -> bool:
+def _is_count(value: Any) -> bool:
     return value is None or _is_number(value)
 
 
@@ -120,16 +120,16 @@ _FORMS: Final[Mapping[str, tuple[str, Callable[[Any], bool]]]] = {
     "outcome": ("kind and reason", _ends),
     "task_id": ("a text", _is_text),
     "episode": ("a text", _is_text),
-    "reward": ("a number or null", _is_paid),
-    "scores": ("numbers by name", _names(_is_paid)),
+    "scores": ("numbers by name", _names(lambda score: True)),
     "reasons": ("texts by name", _names(_are_texts)),
     "counts": ("numbers by name", _names(_is_number)),
     "seconds": ("numbers by name", _names(_is_number)),
     "tokens": ("numbers by name", _names(_is_number)),
-    "turns": ("a number", _is_paid),
-    "tool_calls": ("a number", _is_paid),
+    "turns": ("a number", _is_count),
+    "tool_calls": ("a number", _is_count),
 }
-"""What a head is read for, and what it must be for that."""
+"""What a head is read for, and what it must be for that. A reward or a score that is no number is
+no damage: it counts as undecided, as in `Trajectory.from_json`."""
 
 _LONG: Final = frozenset(
     ("transcript", "ids", "mask", "logprobs", "spans", "earlier", "messages", "answer", "reference")

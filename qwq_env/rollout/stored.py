@@ -22,6 +22,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
+from qwq_env.checks import is_number
 from qwq_env.errors import UsageError, brief, describe_error
 from qwq_env.files.jsonl import read_object
 from qwq_env.outcome import Outcome
@@ -127,8 +128,7 @@ class StoredEpisode:
     @property
     def reward(self) -> float | None:
         """None for an episode that was lost."""
-        reward = self.head.get("reward")
-        return float(reward) if reward is not None and math.isfinite(reward) else None
+        return finite(self.head.get("reward"))
 
     @property
     def outcome(self) -> Outcome:
@@ -145,8 +145,11 @@ class StoredEpisode:
     def components(self) -> list[ScoredComponent]:
         """Why the reward was what it was."""
         reasons = self.head.get("reasons") or {}
-        scores = (self.head.get("scores") or {}).items()
-        return [ScoredComponent(name, value, *reasons.get(name, ())[:3]) for name, value in scores]
+        scores = self.head.get("scores") or {}
+        return [
+            ScoredComponent(name, finite(value), *reasons.get(name, ())[:3])
+            for name, value in scores.items()
+        ]
 
     @property
     def seconds(self) -> PhaseSeconds:
@@ -209,6 +212,11 @@ class StoredEpisode:
             StoredToken(token, _shown(known.get(token)), bool(one), logprob if one else None)
             for token, one, logprob in zip(columns.ids, mask, logprobs, strict=False)
         ]
+
+
+def finite(value: Any) -> float | None:
+    """Return a number that can be compared; None for what is none."""
+    return float(value) if is_number(value) and math.isfinite(value) else None
 
 
 def _shown(written: bytes | None) -> str | None:

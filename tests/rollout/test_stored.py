@@ -364,9 +364,10 @@ BROKEN = {
 }
 
 
-def test_a_reward_that_is_no_number_to_compare_counts_as_lost(codec, tmp_path):
+@pytest.mark.parametrize("reward", [b"NaN", b"-Infinity", b'"1"', b"true", b"[]"])
+def test_a_reward_that_is_no_number_to_compare_counts_as_lost(codec, tmp_path, reward):
     path = rows_of(codec, tmp_path, count=1)
-    path.write_bytes(path.read_bytes().replace(b'"reward":1.0', b'"reward":NaN'))
+    path.write_bytes(path.read_bytes().replace(b'"reward":1.0', b'"reward":' + reward))
     [episode] = StoredRun.open(tmp_path).episodes()
 
     assert episode.reward is None
