@@ -21,7 +21,7 @@ import zlib
 from array import array
 from collections.abc import Sequence
 from itertools import groupby
-from typing import Final
+from typing import Final, cast
 
 _CODES: Final = {"i4": "i", "f4": "f", "f8": "d"}
 _MOST_BYTES: Final = 1 << 30
@@ -38,7 +38,7 @@ def pack_ids(ids: Sequence[int]) -> str | list[int]:
 
 def unpack_ids(column: str) -> list[int]:
     """Return the ids of a column. Raises `ValueError`."""
-    return _unpacked(column, ("i4",)).tolist()
+    return cast(list[int], _unpacked(column, ("i4",)).tolist())
 
 
 def pack_floats(values: Sequence[float]) -> str:
@@ -51,7 +51,7 @@ def pack_floats(values: Sequence[float]) -> str:
 
 def unpack_floats(column: str) -> list[float]:
     """Return the numbers of a column. Raises `ValueError`."""
-    return _unpacked(column, ("f4", "f8")).tolist()
+    return cast(list[float], _unpacked(column, ("f4", "f8")).tolist())
 
 
 def pack_mask(mask: Sequence[int]) -> str | list[int]:

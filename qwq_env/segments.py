@@ -78,15 +78,13 @@ class Segment(NamedTuple):
         return self.text if self.kind == "markup" else [self.kind, self.text]
 
     @classmethod
-    def from_json(cls, value: Sequence[Any] | str) -> Segment:
+    def from_json(cls, value: Any) -> Segment:
         """Read what `to_json` wrote; keys that it does not know are left out."""
         if isinstance(value, str):
             return cls("markup", value)
-        kind, text, *more = value
-        if kind == "call" and not more:
-            more = [_said(text) or {}]
-        known = {key: item for key, item in more[0].items() if key in _MORE} if more else {}
-        return cls(kind, text, **known)
+        kind, text = value[:2]
+        more = value[2] if len(value) > 2 else (_said(text) or {}) if kind == "call" else {}
+        return cls(kind, text, **{key: item for key, item in more.items() if key in _MORE})
 
 
 def _said(text: str) -> dict[str, Any] | None:

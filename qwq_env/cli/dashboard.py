@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any, Final
 
 from rich.console import Group, RenderableType
@@ -91,14 +92,15 @@ class Dashboard:
 
     def _header(self) -> RenderableType:
         run = self.run
-        steps = (run.recipe.get("grpo") or {}).get("steps")
+        grpo = run.recipe.get("grpo")
+        steps = grpo.get("steps") if isinstance(grpo, dict) else None
         done = self.metrics[-1].get("step", 0) if self.metrics else 0
         phase = printable(self.recent[-1].phase, lines=False) if self.recent else ""
         line = Text()
         line.append(printable(run.name, lines=False), style="bold")
         state = "ended" if self.ended else (f"in phase {phase}" if phase else "under way")
         line.append(f"  {state}", style="green" if self.ended else "yellow")
-        if steps:
+        if isinstance(steps, int) and isinstance(done, int) and steps > 0:
             line.append(f"  step {done}/{steps} {_bar(done / steps)}")
         line.append(f"  {self.count} episodes")
         line.append(f", {self.lost} lost", style="red" if self.lost else "dim")
@@ -116,7 +118,7 @@ class Dashboard:
         table = Table.grid(padding=(0, 1))
         table.add_column(style="dim", width=13)
         table.add_column(no_wrap=True)
-        table.add_column(justify="right")
+        table.add_column()
         room = max(10, min(width - 40, 100))
         known = [(label, _values(self.metrics, name)) for label, name in _CURVES]
         if not self.metrics:
@@ -124,7 +126,9 @@ class Dashboard:
         for label, values in known:
             if values:
                 line = Text(sparkline(values, room), style="cyan")
-                span = f"{values[-1]:.3g}  ({min(values):.3g} to {max(values):.3g})"
+                last = values[-1] if self.metrics else fmean(values)
+                what = "" if self.metrics else "mean "
+                span = f"{what}{last:.3g}  ({min(values):.3g} to {max(values):.3g})"
                 table.add_row(label, line, span)
         title = "curves, by step" if self.metrics else "curves, by episode"
         return Panel(table, title=title, title_align="left")

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
-from typing import Any, TextIO
+from typing import IO, Any
 
 from qwq_env.cli.episode_text import Styled, episode_text
 from qwq_env.cli.selection import add_selection, name_damaged, selection_of
@@ -122,7 +122,7 @@ def _page(parts: Iterable[Styled]) -> None:
                 continue
 
 
-def _write(parts: Iterable[Styled], stream: TextIO) -> None:
+def _write(parts: Iterable[Styled], stream: IO[str]) -> None:
     try:
         from rich.console import Console  # noqa: PLC0415 - an extra has it
         from rich.text import Text  # noqa: PLC0415 - likewise

@@ -13,8 +13,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-import pyarrow
-from pyarrow import parquet
+import pyarrow  # type: ignore[import-untyped]
+from pyarrow import parquet  # type: ignore[import-untyped]
 
 from qwq_env.export.conversation import conversation_of
 from qwq_env.rollout.stored import StoredEpisode, StoredRun

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from qwq_env.rollout.scripted import ScriptedPolicy as ScriptedPolicy
     from qwq_env.rollout.store import EpisodeStore as EpisodeStore
     from qwq_env.rollout.store import read_episodes as read_episodes
+    from qwq_env.rollout.stored import StoredEpisode as StoredEpisode
+    from qwq_env.rollout.stored import StoredRun as StoredRun
     from qwq_env.rollout.transformers_policy import TransformersPolicy as TransformersPolicy
     from qwq_env.rollout.vllm_policy import VllmPolicy as VllmPolicy
 else:
@@ -30,5 +32,6 @@ else:
             "transformers_policy": "TransformersPolicy",
             "scripted": "ScriptedPolicy",
             "store": "EpisodeStore read_episodes",
+            "stored": "StoredRun StoredEpisode",
         },
     )

@@ -43,7 +43,8 @@ def advantages_of(
     """
     if grpo is None or grpo.get("reward", "environment") != "environment":
         return
-    scale = str((grpo.get("trl") or {}).get("scale_rewards", "group")).lower()
+    trl = grpo.get("trl")
+    scale = str(trl.get("scale_rewards", "group") if isinstance(trl, dict) else "group").lower()
     scale = {"true": "group", "false": "none"}.get(scale, scale)
     batches: dict[Any, list[Episode]] = defaultdict(list)
     for episode in episodes:

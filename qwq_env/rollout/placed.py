@@ -61,7 +61,7 @@ def placed_segments(trajectory: Trajectory, tokens: Mapping[int, bytes]) -> list
         ends = None if place is None else _ends(block, trajectory.rows[place.row], place, tokens)
         for number, segment in enumerate(block.segments):
             kind, text, *rest = segment
-            where = (None, None, None)
+            where: tuple[int | None, int | None, int | None] = (None, None, None)
             if place is not None and ends is not None:
                 where = (place.row, ends[number], ends[number + 1])
             placed.append(PlacedSegment(kind, text, block.by, turn, *where, *rest))

@@ -45,9 +45,9 @@ class Selection:
         """
         paid, pattern = _reward(self.reward), _pattern(self.text)
         asked = {"phase": self.phase, "step": self.step}
-        known = {name: value for name, value in asked.items() if value is not None}
+        told = {name: value for name, value in asked.items() if value is not None}
         # Of a large run, reading all to show five of one step takes seconds.
-        episodes = run.episodes(**known) or run.episodes()
+        episodes = run.episodes(None, **told) or run.episodes()
         self._expect("phase", self.phase, {e.phase for e in episodes})
         self._expect("step", self.step, {e.step for e in episodes if self._in_phase(e)})
         self._expect("failure", self.failure, {f for e in episodes for f in failures(e.head)})

@@ -15,30 +15,26 @@ and passed over.
 from __future__ import annotations
 
 import json
-import mmap
-import re
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
+from qwq_env.checks import is_number
 from qwq_env.errors import UsageError, brief, describe_error
 from qwq_env.files.jsonl import read_object
 from qwq_env.outcome import Outcome
 from qwq_env.rollout.advantages import advantages_of
+from qwq_env.rollout.heads import OURS, lines_of, read_head
 from qwq_env.rollout.lexicon import Lexicon
 from qwq_env.rollout.placed import PlacedSegment, placed_segments
 from qwq_env.segments import Block
-from qwq_env.trajectory import HEAD_ENDS, SCHEMA, PhaseSeconds, Trajectory
+from qwq_env.trajectory import PhaseSeconds, Trajectory
 
 T = TypeVar("T")
 
-_TAIL: Final = f',"{HEAD_ENDS}":'.encode()
-_LENGTH: Final = re.compile(rb'"tail":([0-9]{1,12})\Z')
-_OURS: Final = b'{"schema":2,'
-_LINE_END: Final = ord("\n")
-_LONGEST_HEAD: Final = 1 << 20
 _BROKEN: Final = (ValueError, KeyError, TypeError, AttributeError, IndexError)
 
 
@@ -132,8 +128,7 @@ class StoredEpisode:
     @property
     def reward(self) -> float | None:
         """None for an episode that was lost."""
-        reward = self.head.get("reward")
-        return None if reward is None else float(reward)
+        return finite(self.head.get("reward"))
 
     @property
     def outcome(self) -> Outcome:
@@ -150,13 +145,17 @@ class StoredEpisode:
     def components(self) -> list[ScoredComponent]:
         """Why the reward was what it was."""
         reasons = self.head.get("reasons") or {}
-        scores = (self.head.get("scores") or {}).items()
-        return [ScoredComponent(name, value, *reasons.get(name, ())[:3]) for name, value in scores]
+        scores = self.head.get("scores") or {}
+        return [
+            ScoredComponent(name, finite(value), *reasons.get(name, ())[:3])
+            for name, value in scores.items()
+        ]
 
     @property
     def seconds(self) -> PhaseSeconds:
         """Wall seconds by phase: model, tools, grading, waiting, user."""
-        return PhaseSeconds(**self.head.get("seconds", {}))
+        spent = self.head.get("seconds") or {}
+        return PhaseSeconds(**{name: spent.get(name, 0.0) for name in PhaseSeconds._fields})
 
     @property
     def tokens(self) -> Mapping[str, int]:
@@ -215,6 +214,11 @@ class StoredEpisode:
         ]
 
 
+def finite(value: Any) -> float | None:
+    """Return a number that can be compared; None for what is none."""
+    return float(value) if is_number(value) and math.isfinite(value) else None
+
+
 def _shown(written: bytes | None) -> str | None:
     if written is None:
         return None
@@ -245,7 +249,7 @@ class StoredRun:
             return cls(path, "file", [path])
         if not path.is_dir():
             raise UsageError(f"run: no {path}; expected a run's folder or a file of episodes")
-        files = sorted(path.glob("episodes*.jsonl"), key=_rank)
+        files = _files(path)
         if (path / "recipe.yaml").is_file():
             return cls(path, "run", files)
         if files:
@@ -280,8 +284,8 @@ class StoredRun:
     @property
     def model(self) -> str:
         """What was trained or asked: a checkpoint, or a served model's name; "" if not known."""
-        policy = self.recipe.get("policy") or {}
-        settings = self.settings
+        policy, settings = self.recipe.get("policy"), self.settings
+        policy = policy if isinstance(policy, dict) else {}
         return str(policy.get("checkpoint") or settings.get("model")
                    or settings.get("checkpoint") or "")  # fmt: skip
 
@@ -333,7 +337,11 @@ class StoredRun:
     @cached_property
     def advantages(self) -> Mapping[StoredEpisode, float | None]:
         """What GRPO made of the rewards of the episodes that were read last."""
-        return dict(advantages_of(self._listed, self.recipe.get("grpo")))
+        try:
+            grpo = self.recipe.get("grpo")
+        except UsageError:
+            return {}  # not known then
+        return dict(advantages_of(self._listed, grpo if isinstance(grpo, dict) else None))
 
     def _read(
         self, file: Path, extra: Mapping[str, Any], begin: tuple[int, int] = (0, 0)
@@ -343,7 +351,7 @@ class StoredRun:
         wanted = [f'"{key}":{json.dumps(value)},'.encode() for key, value in extra.items()]
         for number, place, line in lines_of(file, *begin):
             self._reached[file] = sum(place), number
-            if line.startswith(_OURS) and not all(one in line for one in wanted):
+            if line.startswith(OURS) and not all(one in line for one in wanted):
                 continue
             try:
                 head = read_head(line)
@@ -360,13 +368,13 @@ class StoredRun:
         what was read before counts no more, and the next call begins at the first row.
         """
         if self.path.is_dir():
-            self.files = sorted(self.path.glob("episodes*.jsonl"), key=_rank)
+            self.files = _files(self.path)
         for file, (offset, _) in self._reached.items():
             if not file.is_file() or file.stat().st_size < offset or _written_anew(file, offset):
                 self._reached.clear()
                 self.damaged = []
                 return None
-        found = []
+        found: list[StoredEpisode] = []
         for file in self.files:
             found += self._read(file, {}, self._reached.get(file, (0, 0)))
         return found
@@ -384,81 +392,15 @@ class StoredRun:
         return value
 
 
-def lines_of(file: Path, offset: int, before: int) -> Iterator[tuple[int, tuple[int, int], bytes]]:
-    """Yield the number, the place and the bytes of each line from `offset` on, `before` are others.
-
-    Of a row that says where it ends, only the head is looked at, and given: the rest of a large
-    run is gigabytes. Blank lines are left out, and a last one that is still being written.
-    """
-    with file.open("rb") as opened:
-        if offset >= file.stat().st_size:
-            return
-        with mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            number = before
-            while offset < len(data):
-                number += 1
-                at = _head_end(data, offset)
-                end = -1 if at < 0 else at + int(_LENGTH.search(data[at - 24 : at])[1])  # type: ignore[index]
-                if at < 0 or end > len(data) or data[end - 1] != _LINE_END:
-                    at = end = data.find(b"\n", offset) + 1
-                if end == 0:
-                    return
-                if not data[offset:at].isspace():
-                    yield number, (offset, end - offset), data[offset:at]
-                offset = end
-
-
-def _head_end(data: mmap.mmap, offset: int) -> int:
-    """Return where the head of the row at `offset` ends, if it says how long the rest is, or -1."""
-    at = data.find(_TAIL, offset, offset + _LONGEST_HEAD)
-    if at < 0 or data.find(b"\n", offset, at) >= 0:
-        return -1
-    return at if _LENGTH.search(data[max(offset, at - 24) : at]) else -1
-
-
-def read_head(line: bytes) -> dict[str, Any]:
-    """Return what a table shows of a row, of which `line` may be the head alone.
-
-    Raises `UsageError` saying what is wrong with it.
-    """
-    at = line.find(_TAIL)
-    head = None
-    if not line.endswith(b"\n") or (at > 0 and line.endswith(b"}\n")):
-        try:
-            head = json.loads(line[: at if at > 0 else None].decode() + "}")
-        except ValueError:
-            head = None  # the words stand inside of something else
-    if head is None:
-        # Columns of a row of version 1 would fill the memory.
-        row = read_object(line, constants=True)
-        head = {key: value for key, value in row.items() if key not in _LONG}
-        if isinstance(ids := row.get("ids"), list):
-            head["length"] = len(ids)
-    version = head.get("schema", 1)
-    if not isinstance(version, int) or not 1 <= version <= SCHEMA:
-        raise UsageError(f"schema {brief(version)}; expected {SCHEMA} at most: another version")
-    outcome = head.get("outcome")
-    if not isinstance(outcome, dict) or not {"kind", "reason"} <= outcome.keys():
-        raise UsageError(f"not an episode: outcome {brief(outcome)}; expected kind and reason")
-    for key in ("task_id", "episode"):
-        if not isinstance(head.get(key), str):
-            raise UsageError(f"not an episode: {key} {brief(head.get(key))}; expected a text")
-    reward = head.get("reward")
-    if reward is not None and not isinstance(reward, int | float):
-        raise UsageError(f"not an episode: reward {brief(reward)}; expected a number or null")
-    return head
-
-
-_LONG: Final = frozenset(
-    ("transcript", "ids", "mask", "logprobs", "spans", "earlier", "messages", "answer", "reference")
-)
-
-
 def _written_anew(file: Path, offset: int) -> bool:
     """Whether what was read of a file is no longer what stands before `offset`: a row's end."""
     with file.open("rb") as lines:
         lines.seek(max(0, offset - 1))
         return lines.read(1) != b"\n"
+
+
+def _files(path: Path) -> list[Path]:
+    return sorted(filter(Path.is_file, path.glob("episodes*.jsonl")), key=_rank)
 
 
 def _rank(file: Path) -> tuple[int, str]:

@@ -389,8 +389,9 @@ class Rollouts:
             if grouped is not None:
                 # Who keeps the episodes shall have the rewards that are learned from.
                 found = portal.run(grouped.apply(tasks, found))
-                for trajectory in found if report is not None else ():
-                    report(trajectory)
+                for trajectory in found:
+                    if report is not None:
+                        report(trajectory)
             return found
 
         self.last = []

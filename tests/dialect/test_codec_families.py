@@ -174,3 +174,18 @@ def test_phrases_are_plain_but_not_with_markup_inside() -> None:
 
     assert codec.encode("a phrase") == [plain]
     assert markup not in codec.encode("</s>\nb")
+
+
+def test_single_tokens_write_the_text_together(sentencepiece: Any) -> None:
+    codec = TokenCodec(sentencepiece)
+    pieces = [Piece("<s>", control=True), Piece("ab a b/"), END]
+    written = b"".join(map(codec.token_bytes, codec.encode_pieces(pieces))).decode()
+
+    assert written.replace("<s> ", "<s>") == "<s>ab a b/</s>"
+
+
+def test_a_part_of_a_letter_is_its_bytes(codec: TokenCodec) -> None:
+    for words in (codec, TokenCodec(legacy())):
+        ids = words.encode("a€")
+
+        assert b"".join(map(words.token_bytes, ids[-3:])) == "€".encode()

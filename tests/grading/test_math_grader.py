@@ -210,3 +210,10 @@ async def test_gsm8k_solutions_are_all_right(grader, path):
         if rows[number]["answer"].rpartition("#### ")[2] != str(number)
     ]
     assert {score.value for score in wrong} == {0.0}
+
+
+def test_a_score_says_what_was_taken_for_the_answer(grader):
+    response = "<think>\\boxed{41}</think> It is \\boxed{43}."
+
+    assert grader.grade_sync("42", response, "response").extracted == "43"
+    assert grader.grade_sync("42", "I do not know.", "response").extracted == ""

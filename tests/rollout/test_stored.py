@@ -350,8 +350,37 @@ BROKEN = {
     "another object": (b'{"a": 1}\n', "not an episode: outcome None"),
     "a newer version": (b'{"schema":3,"x":1}\n', "schema 3; expected 2 at most"),
     "a version that is none": (b'{"schema":"x","task_id":1}\n', "schema 'x'; expected 2"),
+    "scores that are none": (
+        b'{"schema":2,"task_id":"t","episode":"e","outcome":{"kind":"a",'
+        b'"reason":"b"},"scores":[1]}\n',
+        "scores [1]; expected numbers by",
+    ),
+    "a count that is none": (
+        b'{"schema":2,"task_id":"t","episode":"e","outcome":{"kind":"a",'
+        b'"reason":"b"},"counts":{"ok":"x"}}\n',
+        "counts {'ok': 'x'}; expec",
+    ),
     "no bytes of UTF-8": (b'{"task_id": "\xff"}\n', "not UTF-8"),
 }
+
+
+@pytest.mark.parametrize("reward", [b"NaN", b"-Infinity", b'"1"', b"true", b"[]"])
+def test_a_reward_that_is_no_number_to_compare_counts_as_lost(codec, tmp_path, reward):
+    path = rows_of(codec, tmp_path, count=1)
+    path.write_bytes(path.read_bytes().replace(b'"reward":1.0', b'"reward":' + reward))
+    [episode] = StoredRun.open(tmp_path).episodes()
+
+    assert episode.reward is None
+    assert episode.trajectory.outcome.failed
+
+
+@pytest.mark.parametrize("recipe", ["[", "[]", "grpo: 3", "grpo: {trl: 4}", "\x00"])
+def test_a_recipe_that_cannot_be_read_hides_no_episode(codec, tmp_path, recipe):
+    rows_of(codec, tmp_path, count=1)
+    (tmp_path / "recipe.yaml").write_text(recipe)
+    [episode] = StoredRun.open(tmp_path).episodes()
+
+    assert episode.advantage in (None, 0.0)
 
 
 @pytest.mark.parametrize(("line", "reason"), BROKEN.values(), ids=BROKEN)

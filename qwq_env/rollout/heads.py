@@ -1,0 +1,136 @@
+"""The heads of a file's rows: what a table shows of them, without reading the rest.
+
+A row says how long the rest of it is (`tail`), so the rows of gigabytes are gone through by their
+heads alone.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from qwq_env.errors import UsageError, brief
+from qwq_env.files.jsonl import read_object
+from qwq_env.trajectory import HEAD_ENDS, SCHEMA
+
+_TAIL: Final = f',"{HEAD_ENDS}":'.encode()
+_LENGTH: Final = re.compile(rb'"tail":([0-9]{1,12})\Z')
+OURS: Final = b'{"schema":2,'
+"""How a row begins that is as `EpisodeStore` wrote it."""
+_LINE_END: Final = ord("\n")
+_LONGEST_HEAD: Final = 1 << 20
+
+
+def lines_of(file: Path, offset: int, before: int) -> Iterator[tuple[int, tuple[int, int], bytes]]:
+    """Yield the number, the place and the bytes of each line from `offset` on, `before` are others.
+
+    Of a row that says where it ends, only the head is looked at, and given: the rest of a large
+    run is gigabytes. Blank lines are left out, and a last one that is still being written.
+    """
+    with file.open("rb") as opened:
+        if offset >= file.stat().st_size:
+            return
+        with mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            number = before
+            while offset < len(data):
+                number += 1
+                at = _head_end(data, offset)
+                end = -1 if at < 0 else at + int(_LENGTH.search(data[at - 24 : at])[1])  # type: ignore[index]
+                if at < 0 or end > len(data) or data[end - 1] != _LINE_END:
+                    at = end = data.find(b"\n", offset) + 1
+                if end == 0:
+                    return
+                if not data[offset:at].isspace():
+                    yield number, (offset, end - offset), data[offset:at]
+                offset = end
+
+
+def _head_end(data: mmap.mmap, offset: int) -> int:
+    """Return where the head of the row at `offset` ends, if it says how long the rest is, or -1."""
+    at = data.find(_TAIL, offset, offset + _LONGEST_HEAD)
+    if at < 0 or data.find(b"\n", offset, at) >= 0:
+        return -1
+    return at if _LENGTH.search(data[max(offset, at - 24) : at]) else -1
+
+
+def read_head(line: bytes) -> dict[str, Any]:
+    """Return what a table shows of a row, of which `line` may be the head alone.
+
+    Raises `UsageError` saying what is wrong with it.
+    """
+    at = line.find(_TAIL)
+    head = None
+    if not line.endswith(b"\n") or (at > 0 and line.endswith(b"}\n")):
+        try:
+            head = json.loads(line[: at if at > 0 else None].decode() + "}")
+        except ValueError:
+            head = None  # the words stand inside of something else
+    if head is None:
+        # Columns of a row of version 1 would fill the memory.
+        row = read_object(line, constants=True)
+        head = {key: value for key, value in row.items() if key not in _LONG}
+        if isinstance(ids := row.get("ids"), list):
+            head["length"] = len(ids)
+    version = head.get("schema", 1)
+    if not isinstance(version, int) or not 1 <= version <= SCHEMA:
+        raise UsageError(f"schema {brief(version)}; expected {SCHEMA} at most: another version")
+    for key, (expected, holds) in _FORMS.items():
+        if not holds(head.get(key)):
+            raise UsageError(f"not an episode: {key} {brief(head.get(key))}; expected {expected}")
+    return head
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _ends(value: Any) -> bool:
+    """Whether it is an outcome."""
+    return isinstance(value, dict) and all(
+        isinstance(value.get(name, missing), str)
+        for name, missing in (("kind", None), ("reason", None), ("detail", ""))
+    )
+
+
+def _is_number(value: Any) -> bool:
+    """Whether it is a number, also one that is infinite or none: Python writes those, too."""
+    return isinstance(value, int | float)
+
+
+def _is_count(value: Any) -> bool:
+    return value is None or _is_number(value)
+
+
+def _names(holds: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    """Return whether something is nothing, or an object of such values."""
+    return lambda given: (
+        given is None or (isinstance(given, dict) and all(holds(value) for value in given.values()))
+    )
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
+
+
+_FORMS: Final[Mapping[str, tuple[str, Callable[[Any], bool]]]] = {
+    "outcome": ("kind and reason", _ends),
+    "task_id": ("a text", _is_text),
+    "episode": ("a text", _is_text),
+    "scores": ("numbers by name", _names(lambda score: True)),
+    "reasons": ("texts by name", _names(_are_texts)),
+    "counts": ("numbers by name", _names(_is_number)),
+    "seconds": ("numbers by name", _names(_is_number)),
+    "tokens": ("numbers by name", _names(_is_number)),
+    "turns": ("a number", _is_count),
+    "tool_calls": ("a number", _is_count),
+}
+"""What a head is read for, and what it must be for that. A reward or a score that is no number is
+no damage: it counts as undecided, as in `Trajectory.from_json`."""
+
+_LONG: Final = frozenset(
+    ("transcript", "ids", "mask", "logprobs", "spans", "earlier", "messages", "answer", "reference")
+)
