@@ -21,6 +21,7 @@ from qwq_env.tools import Calculator, McpServer
 from .parity import run_snippet
 
 mcp = pytest.importorskip("mcp", reason="the extra `mcp` is not installed")
+import httpx2  # noqa: E402
 import uvicorn  # noqa: E402
 from mcp.client.stdio import StdioServerParameters, stdio_client  # noqa: E402
 from mcp.client.streamable_http import streamable_http_client  # noqa: E402
@@ -215,14 +216,34 @@ async def test_our_own_client_reads_what_our_server_serves():
 
 async def test_a_server_with_a_key_answers_nobody_without_it():
     async with served(Calculator(), key="k" * 16) as (url, _):
-        import httpx2
-
         for headers, status in (({}, 401), ({"authorization": "Bearer " + "k" * 15}, 401)):
             async with httpx2.AsyncClient(headers=headers) as stranger:
                 assert (await stranger.post(url, json={})).status_code == status
         known = httpx2.AsyncClient(headers={"authorization": "Bearer " + "k" * 16})
         async with known, mcp.Client(streamable_http_client(url, http_client=known)) as client:
             assert (await client.list_tools()).tools
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "status"),
+    [
+        ({"origin": "https://evil.example"}, "{}", 403),
+        ({"host": "evil.example"}, "{}", 403),
+        ({}, "[" * (5 << 20), 413),
+        ({"mcp-session-id": "another's"}, "{}", 404),
+        ({}, "{", 400),
+        ({}, "[" * 100_000, 400),
+    ],
+)
+async def test_strangers_and_what_is_no_request_are_refused(headers, body, status):
+    headers = {
+        "content-type": "application/json",
+        "accept": "application/json, text/event-stream",
+        **headers,
+    }
+    async with served(Notes) as (url, server), httpx2.AsyncClient(headers=headers) as stranger:
+        assert (await stranger.post(url, content=body)).status_code == status
+        assert len(server.table) == 0
 
 
 @pytest.mark.parametrize(
