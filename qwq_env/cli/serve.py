@@ -5,10 +5,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import importlib
+import json
 import os
+from pathlib import Path
 from typing import Any
 
-from qwq_env.errors import UsageError, unknown
+from qwq_env.errors import UsageError, brief, unknown
+from qwq_env.task import Task
+from qwq_env.toolbox import ToolLimits
 from qwq_env.tools import TOOLS, make_tool
 
 
@@ -24,7 +28,8 @@ def _add_mcp(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     mcp = actions.add_parser(
         "mcp",
         help="serve tools and tool sets over the Model Context Protocol",
-        epilog="example: PYTHONPATH=examples qwq serve mcp bank:Bank calculator --http 8000",
+        epilog="example: PYTHONPATH=examples qwq serve mcp bank:Bank calculator --http 8000"
+        " --metadata accounts.json",
     )
     mcp.add_argument(
         "tools",
@@ -34,6 +39,12 @@ def _add_mcp(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     )
     mcp.add_argument(
         "--http", metavar="[HOST:]PORT", help="over HTTP, at /mcp; else standard input and output"
+    )
+    mcp.add_argument(
+        "--metadata",
+        type=Path,
+        metavar="FILE",
+        help="a JSON object: the metadata of the task with which tool sets start",
     )
     mcp.add_argument("--seconds", type=float, default=30.0, help="that a call may take (30)")
     mcp.add_argument("--characters", type=int, default=8_000, help="of an answer (8000)")
@@ -70,11 +81,11 @@ def serve_mcp(arguments: argparse.Namespace) -> int:
     """Serve until the client goes away, or until interrupted."""
     from qwq_env.interop.mcp_serve import serve_http, serve_stdio  # noqa: PLC0415 - optional
     from qwq_env.interop.mcp_server import mcp_server  # noqa: PLC0415 - optional
-    from qwq_env.toolbox import ToolLimits  # noqa: PLC0415 - what `qwq serve --help` needs not
 
     bounds = {"sessions": arguments.sessions, "idle_seconds": arguments.idle}
     limits = ToolLimits(seconds=arguments.seconds, characters=arguments.characters)
-    server = mcp_server(things(arguments.tools), limits=limits, **bounds)
+    task = Task("mcp", "", None, metadata=metadata_of(arguments.metadata))
+    server = mcp_server(things(arguments.tools), limits=limits, task=task, **bounds)
     if arguments.http is None:
         asyncio.run(serve_stdio(server))
         return 0
@@ -120,6 +131,19 @@ def things(names: list[str]) -> list[Any]:
             value = getattr(value, part)
         found += value if isinstance(value, list | tuple) else [value]
     return found
+
+
+def metadata_of(path: Path | None) -> dict[str, Any]:
+    """Return the JSON object in a file. Raises `UsageError` for a file that holds none."""
+    if path is None:
+        return {}
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(f"--metadata: {path}: {error}") from None
+    if not isinstance(value, dict):
+        raise UsageError(f"--metadata: {path}: {brief(value)}; expected an object")
+    return value
 
 
 def address(given: str) -> tuple[str, int]:

@@ -40,14 +40,16 @@ class ChatClient:
         seconds: float = 1800.0,
         extra: Mapping[str, Any] | None = None,
         grace: float = math.inf,
+        key: ApiKey | None = None,
     ) -> None:
-        """With a finite `grace`, `ServersGone` ends whatever waits for a server that was not
-        reached for so many seconds. Raises `UsageError` for an address that cannot be one."""
+        """A `key` stands for that of the variable. With a finite `grace`, `ServersGone` ends
+        whatever waits for a server that was not reached for so many seconds. Raises `UsageError`
+        for an address that cannot be one."""
         self.base_url = base_address("base_url", base_url)
         self._habits = Habits(extra)
         check_positive("grace", grace)
         self._http = HttpClient(
-            key=ApiKey.of_variable(api_key_variable),
+            key=key or ApiKey.of_variable(api_key_variable),
             in_flight=in_flight,
             attempts=attempts,
             seconds=seconds,

@@ -1,7 +1,7 @@
 """Our tools and tool sets as a server of the Model Context Protocol.
 
-    qwq serve mcp bank:Bank                          # over standard input and output
-    qwq serve mcp bank:Bank calculator --http 8000   # at http://127.0.0.1:8000/mcp
+    qwq serve mcp my_tools:population my_tools:Notes   # over standard input and output
+    qwq serve mcp calculator --http 8000               # at http://127.0.0.1:8000/mcp
 
 ```python
 import asyncio
@@ -59,6 +59,10 @@ with extra("mcp"):
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _AT_A_TIME: Final = 64
 _BUSY: Final = -32000
+_GONE: Final = -32001
+_STDIO: Final = "stdio"
+_SHARED: Final = "shared"
+_REMEMBERED: Final = 4096
 
 
 def mcp_server(
@@ -73,8 +77,9 @@ def mcp_server(
     """Return the SDK's server of these tools, to `run` or to serve by `streamable_http_app`.
 
     `task` is what a tool set's `start` gets. At most `sessions` have tools of their own at a time;
-    those of one that is silent for `idle_seconds` are closed. Raises `UsageError` for tools that
-    are none, and for names that the protocol does not know (letters, digits, `_`, `.`, `-`).
+    those of one that is silent for `idle_seconds` are closed, and it is told so. Raises
+    `UsageError` for tools that are none, and for names that the protocol does not know (letters,
+    digits, `_`, `.`, `-`).
     """
     check_whole("sessions", sessions)
     check_positive("idle_seconds", idle_seconds)
@@ -142,13 +147,13 @@ def _session(context: Any, stateful: bool) -> str:
     Raises `MCPError` where there would have to be a session and can be none.
     """
     if context.request is None:
-        return "stdio"
+        return _STDIO
     if not stateful:
-        return "shared"
-    spoken = context.protocol_version
+        return _SHARED
+    spoken, session = context.protocol_version, context.request.headers.get("mcp-session-id")
     # Of those that know sessions, the SDK has found this one to exist; others may send anything.
-    if spoken in HANDSHAKE_PROTOCOL_VERSIONS:
-        return f"session {context.request.headers['mcp-session-id']}"
+    if spoken in HANDSHAKE_PROTOCOL_VERSIONS and session is not None:
+        return f"session {session}"
     data = {"supported": list(HANDSHAKE_PROTOCOL_VERSIONS), "requested": spoken}
     message = f"these tools have a state, and {spoken} has no sessions; initialize one"
     raise MCPError(types.UNSUPPORTED_PROTOCOL_VERSION, message, data)
@@ -180,6 +185,7 @@ class ToolboxTable:
     def __init__(self, make: Callable[[], Toolbox], capacity: int, idle_seconds: float) -> None:
         self._make, self._capacity, self._idle_seconds = make, capacity, idle_seconds
         self._held: dict[str, _Held] = {}
+        self._silent: dict[str, None] = {}
 
     def __len__(self) -> int:
         return len(self._held)
@@ -189,6 +195,9 @@ class ToolboxTable:
         """Hold a session's toolbox for a call. Raises `MCPError` where there is no place left."""
         held = self._held.get(key)
         if held is None:
+            if key in self._silent:
+                message = f"the tools were closed after {self._idle_seconds:g} seconds of silence"
+                raise MCPError(_GONE, f"{message}; begin a new session")
             if len(self._held) >= self._capacity:
                 message = f"all {self._capacity} sessions are in use; try again later"
                 raise MCPError(_BUSY, message)
@@ -226,8 +235,13 @@ class ToolboxTable:
             await asyncio.sleep(min(5.0, self._idle_seconds / 4))
             oldest = time.monotonic() - self._idle_seconds
             for key, held in list(self._held.items()):
-                if not held.calls and held.last_used < oldest:
+                # What all share has no state, and the client over stdio no session to begin anew.
+                if key not in (_STDIO, _SHARED) and not held.calls and held.last_used < oldest:
+                    # Its client may still be there, and must not take a new state for the old.
+                    self._silent[key] = None
                     await self.drop(key)
+            while len(self._silent) > _REMEMBERED:
+                del self._silent[next(iter(self._silent))]
 
     async def aclose(self) -> None:
         """Close every toolbox."""

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from qwq_env.chat_model import ChatModel, ChatReply, Sampling, Unwanted
 from qwq_env.dialect.base import Messages, Schemas
 from qwq_env.errors import InfrastructureError, ServersGone, UsageError
+from qwq_env.http.api_key import ApiKey
 from qwq_env.http.chat_client import ChatClient, Completion
 from qwq_env.http.client import Refused
 from qwq_env.messages import read_native_call
@@ -52,8 +53,9 @@ class OpenAIChat(ChatModel):
         seeded: bool = False,
         grace: float = 5.0,
         extra: Mapping[str, Any] | None = None,
+        key: ApiKey | None = None,
     ) -> None:
-        """The key is the value of `api_key_variable`; without one, none is sent.
+        """The key is `key`, or the value of `api_key_variable`; without one, none is sent.
 
         Raises `UsageError` for an address or a key that cannot be one.
         """
@@ -65,6 +67,7 @@ class OpenAIChat(ChatModel):
             seconds=seconds,
             extra=extra,
             grace=grace,
+            key=key,
         )
         self.base_url = self._client.base_url
         self.model = model

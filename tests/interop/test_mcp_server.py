@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -17,12 +18,16 @@ from qwq_env.tool_set import ToolSet
 from qwq_env.toolbox import ToolLimits
 from qwq_env.tools import Calculator, McpServer
 
+from .parity import run_snippet
+
 mcp = pytest.importorskip("mcp", reason="the extra `mcp` is not installed")
+import httpx2  # noqa: E402
 import uvicorn  # noqa: E402
 from mcp.client.stdio import StdioServerParameters, stdio_client  # noqa: E402
 from mcp.client.streamable_http import streamable_http_client  # noqa: E402
 from mcp.shared.exceptions import MCPError  # noqa: E402
 
+from qwq_env.interop import mcp_server as mcp_server_module  # noqa: E402
 from qwq_env.interop.mcp_serve import http_app  # noqa: E402
 from qwq_env.interop.mcp_server import mcp_server  # noqa: E402
 
@@ -123,17 +128,37 @@ async def test_what_no_model_can_mend_is_an_error_of_the_protocol(name, how, wor
             await client.call_tool(name, {"how": how})
 
 
-async def test_over_stdio_the_sdks_client_keeps_its_state():
+async def test_over_stdio_the_sdks_client_keeps_its_state(tmp_path):
+    accounts = tmp_path / "accounts.json"
+    accounts.write_text(json.dumps({"accounts": {"ann": 5, "bob": 0}}))
     program = "import sys; from qwq_env.cli import main; sys.exit(main())"
-    command = ["-c", program, "serve", "mcp", "bank:Bank", "calculator"]
-    environment = {"PYTHONPATH": f"{Path.cwd()}:{EXAMPLES}"}
-    parameters = StdioServerParameters(command=sys.executable, args=command, env=environment)
+    words = ["serve", "mcp", "bank:Bank", "calculator", "--metadata", str(accounts)]
+    environment = {"PYTHONPATH": f"{EXAMPLES.parent}:{EXAMPLES}"}
+    parameters = StdioServerParameters(
+        command=sys.executable, args=["-c", program, *words], env=environment
+    )
     async with mcp.Client(stdio_client(parameters)) as client:
         listed = [each.name for each in (await client.list_tools()).tools]
-        failed = await client.call_tool("balance", {"owner": "ann"})
+        await client.call_tool("transfer", {"source": "ann", "target": "bob", "amount": 3})
+        left = await client.call_tool("balance", {"owner": "ann"})
 
     assert listed == ["balance", "transfer", "calculator"]
-    assert failed.is_error
+    assert (text(left), left.is_error) == ("2", False)
+
+
+async def test_a_tool_set_that_cannot_start_is_an_error_of_the_protocol():
+    class Broken(ToolSet):
+        def start(self, task) -> None:
+            raise KeyError("accounts")
+
+        def use(self) -> str:
+            """Use it."""
+            return ""
+
+    async with mcp.Client(mcp_server([Broken])) as client:
+        for _ in range(2):
+            with pytest.raises(MCPError, match="tool set Broken: cannot start: KeyError"):
+                await client.call_tool("use", {})
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
@@ -173,6 +198,8 @@ async def test_sessions_are_bounded_and_the_idle_end():
             await stack.enter_async_context(mcp.Client(url, mode="legacy"))
         while len(server.table):
             await asyncio.sleep(0.02)
+        with pytest.raises(MCPError):  # the state is gone, and a new one would pass for it
+            await client.call_tool("note", {"line": "a"})
 
 
 async def test_our_own_client_reads_what_our_server_serves():
@@ -189,14 +216,34 @@ async def test_our_own_client_reads_what_our_server_serves():
 
 async def test_a_server_with_a_key_answers_nobody_without_it():
     async with served(Calculator(), key="k" * 16) as (url, _):
-        import httpx2
-
         for headers, status in (({}, 401), ({"authorization": "Bearer " + "k" * 15}, 401)):
             async with httpx2.AsyncClient(headers=headers) as stranger:
                 assert (await stranger.post(url, json={})).status_code == status
         known = httpx2.AsyncClient(headers={"authorization": "Bearer " + "k" * 16})
         async with known, mcp.Client(streamable_http_client(url, http_client=known)) as client:
             assert (await client.list_tools()).tools
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "status"),
+    [
+        ({"origin": "https://evil.example"}, "{}", 403),
+        ({"host": "evil.example"}, "{}", 403),
+        ({}, "[" * (5 << 20), 413),
+        ({"mcp-session-id": "another's"}, "{}", 404),
+        ({}, "{", 400),
+        ({}, "[" * 100_000, 400),
+    ],
+)
+async def test_strangers_and_what_is_no_request_are_refused(headers, body, status):
+    headers = {
+        "content-type": "application/json",
+        "accept": "application/json, text/event-stream",
+        **headers,
+    }
+    async with served(Notes) as (url, server), httpx2.AsyncClient(headers=headers) as stranger:
+        assert (await stranger.post(url, content=body)).status_code == status
+        assert len(server.table) == 0
 
 
 @pytest.mark.parametrize(
@@ -220,3 +267,9 @@ def test_a_name_that_the_protocol_does_not_know_is_refused():
     named = tool(name="two words")(long.function)
     with pytest.raises(UsageError, match="tool name: 'two words'; expected 1 to 128 letters"):
         mcp_server([named])
+
+
+async def test_what_the_documentation_shows_runs(capsys):
+    await run_snippet(mcp_server_module, {}, "asyncio.run(main())", "await main()")
+
+    assert capsys.readouterr().out == "42\n"
