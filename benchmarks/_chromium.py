@@ -37,7 +37,7 @@ def find_chromium() -> str | None:
 
 
 class Chromium:
-    """One browser with one page. A context manager; `problems` is what its console complained of."""
+    """One browser with one page; a context manager. Its console complained of `problems`."""
 
     def __init__(self, program: str, *, seconds: float = 60) -> None:
         """Start `program`; no command may take longer than `seconds`."""
@@ -131,7 +131,7 @@ class Chromium:
             raise RuntimeError(details.get("exception", {}).get("description", str(details)))
         return answer["result"].get("value")
 
-    def until(self, expression: str, *, seconds: float = 30) -> None:
+    def until(self, expression: str, *, seconds: float = 10) -> None:
         """Wait until an expression holds, looked at after each frame. Raises `RuntimeError`."""
         self.value(
             "new Promise((yes, no) => { const end = performance.now() + "

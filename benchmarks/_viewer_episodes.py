@@ -91,9 +91,9 @@ def _episode(
                 mask += [int(sampled)] * len(written)
                 logprobs += [_logprob(rng) if sampled else 0.0 for _ in written]
     prompt = len(ids) - len(mask)
-    outcome = Outcome.lost("infrastructure", "the sandbox did not answer within 30 s") if lost else (
-        Outcome.cut("tokens", "4096 tokens") if cut else Outcome.answered()
-    )  # fmt: skip
+    outcome = Outcome.cut("tokens", f"{tokens} tokens") if cut else Outcome.answered()
+    if lost:
+        outcome = Outcome.lost("infrastructure", "the sandbox did not answer within 30 s")
     reward = None if lost else float(right and not cut)
     failed = sum(s.status != "" for b in blocks for s in b.segments)
     calls = sum(s.kind == "call" for b in blocks for s in b.segments)

@@ -1,7 +1,8 @@
 """Read episodes for the page: what the table shows of each, and its body as small arrays.
 
-A row that is damaged is told of and passed over. Token ids are kept as numpy arrays: a run of 10,000 episodes of 4,000 tokens must
-fit into memory at once, for the vocabulary is ordered by use before anything is packed.
+A row that is damaged is told of and passed over. Token ids are kept as numpy arrays: a run of
+10,000 episodes of 4,000 tokens must fit into memory at once, for the vocabulary is ordered by use
+before anything is packed.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -160,7 +162,7 @@ def _runs(sampled: NDArray[np.bool_]) -> list[int]:
     """Return the lengths of runs, the first of them of False, possibly 0."""
     changes = np.flatnonzero(np.diff(sampled, prepend=False, append=False))
     edges = [0, *changes.tolist(), len(sampled)]
-    runs = [end - start for start, end in zip(edges, edges[1:], strict=False)]
+    runs = [end - start for start, end in pairwise(edges)]
     return runs if runs and runs[-1] else runs[:-1]
 
 

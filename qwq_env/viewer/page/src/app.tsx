@@ -1,7 +1,7 @@
 // The frame around every view: where one is, the keys, the theme.
 
 import type { VNode } from "preact";
-import { useCallback, useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 
 import { Curves } from "./curves";
 import type { Store } from "./data";
@@ -76,7 +76,8 @@ export function App({ store, search }: { store: Store; search: Search }): VNode 
     go({ view: "episodes", name: "" });
   };
 
-  useEffect(() => {
+  // Before anything is drawn, so that a quick second key finds where the first one led.
+  useLayoutEffect(() => {
     const onKey = (event: KeyboardEvent): void => {
       if (event.ctrlKey || event.metaKey || event.altKey) return;
       const target = event.target as HTMLElement;

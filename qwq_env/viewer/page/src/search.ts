@@ -33,6 +33,7 @@ export class Search {
       }
     }
     this.done = true;
+    performance.mark("indexed");
     onProgress();
   }
 

@@ -6,7 +6,7 @@ import { useEffect, useState } from "preact/hooks";
 import type { Go } from "./app";
 import type { Coded, Store, Table } from "./data";
 import { NO_FILTERS, readRoute, writeRoute, type Filters } from "./route";
-import { number, oneLine, seconds } from "./text";
+import { counted, number, oneLine, seconds } from "./text";
 import { Rows } from "./virtual";
 
 interface Props {
@@ -182,8 +182,8 @@ function Card({ table, index }: { table: Table; index: number }): VNode {
       <span class="second">
         {step !== null && <span>step {step}</span>}
         {outcome(table, index)}
-        <span>{number(table.turns[index])} turns</span>
-        <span>{number(table.tokens[index])} tokens</span>
+        <span>{counted(table.turns[index], "turn")}</span>
+        <span>{counted(table.tokens[index], "token")}</span>
       </span>
     </>
   );
@@ -211,8 +211,8 @@ function Controls({ store, order, filters, progress, searchBox, set, go }: Props
       <Entry label="reward" hint="&lt;1, none" value={filters.reward} set={(reward) => set({ reward })} shown />
       <Entry label="task" hint="part of its id" value={filters.task} set={(task) => set({ task })} shown />
       <span class="count" aria-live="polite">
-        {order.length.toLocaleString("en")}
-        {filtered && ` of ${table.count.toLocaleString("en")}`} episodes
+        {filtered && `${order.length.toLocaleString("en")} of `}
+        {counted(table.count, "episode")}
         {progress < 1 && filters.q !== "" && ` · ${Math.floor(100 * progress)} % read`}
       </span>
       {filtered && <button class="link" onClick={() => go({ filters: { ...NO_FILTERS, sort: filters.sort } }, true)}>clear</button>}

@@ -109,3 +109,7 @@ export function seconds(value: number | null): string {
   if (value < 1) return `${number(value * 1e3, 2)} ms`;
   return value < 120 ? `${number(value)} s` : `${number(value / 60)} min`;
 }
+
+export function counted(count: number, what: string): string {
+  return `${number(count)} ${what}${count === 1 ? "" : "s"}`;
+}

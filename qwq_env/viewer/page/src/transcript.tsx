@@ -7,7 +7,7 @@ import { useMemo, useState } from "preact/hooks";
 import type { Go } from "./app";
 import type { Episode, Store } from "./data";
 import { partsOf, type Said } from "./parts";
-import { number, oneLine, seconds, shown } from "./text";
+import { counted, number, oneLine, seconds, shown } from "./text";
 import { Blocks } from "./virtual";
 
 const LABELS: Record<string, string> = {
@@ -75,7 +75,7 @@ export function Transcript({ store, episode, query, at, go, compact }: Props): V
           </label>
           {query !== "" && (
             <span>
-              “{oneLine(query, 40)}” in {matches.length} {matches.length === 1 ? "place" : "places"}{" "}
+              “{oneLine(query, 40)}” in {counted(matches.length, "place")}{" "}
               <button class="plain" onClick={() => setMatch(match + matches.length - 1)} aria-label="previous match">↑</button>
               <button class="plain" onClick={() => setMatch(match + 1)} aria-label="next match">↓</button>
             </span>
@@ -176,9 +176,9 @@ function Head({ part, go }: { part: Said; go?: Go }): VNode {
       {more.seconds !== undefined && <span class="quiet">{seconds(more.seconds)}</span>}
       {more.cut !== undefined && more.cut > 0 && <span class="quiet">{number(more.cut)} characters left out</span>}
       <span class="spring" />
-      {tokens !== null && start !== null && (
+      {tokens !== null && tokens > 0 && start !== null && (
         <button class="link quiet" title="see its tokens" onClick={() => go?.({ tab: "tokens", at: start })}>
-          {number(tokens)} {tokens === 1 ? "token" : "tokens"}
+          {counted(tokens, "token")}
         </button>
       )}
     </h3>

@@ -29,7 +29,7 @@ export function Why({ store, episode }: { store: Store; episode: Episode }): VNo
           {extracted !== "" && <p>took <code dir="auto">{shown(extracted.slice(0, 300))}</code></p>}
         </div>
       ))}
-      <h4>What was extracted</h4>
+      <h4>What was graded</h4>
       <Quote text={episode.answer} none="nothing: no final answer" />
       {episode.reference !== null && (
         <>
