@@ -25,6 +25,7 @@ from __future__ import annotations
 import logging
 import math
 import random
+import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -276,7 +277,9 @@ class Rollouts:
 
     def push_weights(self, trainer: Any) -> None:
         """Let the sampler have the weights of this step before any of its episodes is played."""
-        self._push_weights(self._engine_for(trainer).policy, trainer)
+        policy = self._engine_for(trainer).policy
+        assert isinstance(policy, RecordingPolicy)
+        self._push_weights(policy, trainer)
 
     def _push_weights(self, policy: Policy, trainer: Any) -> float:
         """Let the sampler have the weights of this step, once; return the seconds it took.
@@ -422,8 +425,9 @@ class Rollouts:
         if self._dynamic > 1:
             metrics["dynamic/replaced"] = sum(each.replaced for each in told)
         metrics["rollout/seconds"] = max(each.seconds for each in told)
-        if (version := engine.policy.weight_version) is not None:
-            metrics["rollout/lag"] = float(step - version)
+        versions = [t.weight_version for t in self.last if t.weight_version is not None]
+        if versions:
+            metrics["rollout/lag"] = step - statistics.fmean(versions)
         metrics["rollout/wait_seconds"] = time.perf_counter() - began - own.seconds
         return metrics
 

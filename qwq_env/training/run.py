@@ -73,7 +73,7 @@ from qwq_env.training.report import (
     print_table,
     read_metrics,
 )
-from qwq_env.training.rollouts import Rollouts
+from qwq_env.training.rollouts import PolicyFactory, Rollouts
 from qwq_env.training.run_folder import RunFolder
 from qwq_env.training.stages.gates import GateClosed, closed
 from qwq_env.training.stages.stage import Stage, check_sources, check_together, stages_of
@@ -384,7 +384,8 @@ class Run:
         """Return what plays the episodes of training, by the model or by the servers."""
         recipe, stale = self.recipe, self._stale
         sampler = self._servers or sampler_in_process(model, TokenCodec(tokenizer), recipe)
-        policy, weights = None, None
+        policy: PolicyFactory | None = None
+        weights: WeightSync | None = None
         if stale is not None:
             policy, weights = stale.policy, stale
         elif sampler is not None:
@@ -507,7 +508,7 @@ def _step(step: int) -> str:
 
 def summary_of(recipe: Recipe, stages: Sequence[Stage]) -> dict[str, Any]:
     """Return the summary of a run: that of its one stage, or of each that has ended."""
-    found = {
+    found: dict[str, dict[str, Any]] = {
         stage.name: json.loads((stage.folder / "summary.json").read_text(encoding="utf-8"))
         for stage in stages
         if stage.sealed
