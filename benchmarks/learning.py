@@ -5,6 +5,7 @@
 Each is `qwq train recipes/tiny.yaml` in a process of its own, one after the other, so that the
 minutes are those of a machine that does nothing else. What rises under random rewards was not
 learned from outcomes; `accuracy_trained` of the control must not be above its `accuracy_cold`.
+`paid_by_tool` is the share of the episodes paid for in which a tool was called: the rest was luck.
 The result is written after each run: what ended stays if the next is interrupted.
 """
 
@@ -25,10 +26,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from _result import run, write
 
+from qwq_env.rollout.store import read_episodes
+
 ROOT = Path(__file__).resolve().parents[1]
 KEYS = (
     "accuracy_cold", "accuracy_trained", "accuracy_trained_greedy", "tool_call_rate_cold",
-    "tool_call_rate_trained", "steps", "seconds", "episodes_lost",
+    "tool_call_rate_trained", "steps", "seconds", "episodes_lost", "paid_by_tool",
 )  # fmt: skip
 
 
@@ -80,14 +83,18 @@ def train(
     start = time.perf_counter()
     subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL, env=examples)
     seconds = time.perf_counter() - start
-    return json.loads((runs / folder / "summary.json").read_text(encoding="utf-8")), seconds
+    summary = json.loads((runs / folder / "summary.json").read_text(encoding="utf-8"))
+    played = read_episodes(runs / folder / "episodes.jsonl")
+    paid = [episode.counts.get("ok", 0) > 0 for episode in played if episode.reward]
+    return {**summary, "paid_by_tool": sum(paid) / max(1, len(paid))}, seconds
 
 
 def holds(name: str, run: dict[str, Any]) -> bool:
     """Say whether a run does what the README says of it."""
     if name.startswith("control"):
         return bool(run["accuracy_trained"] <= run["accuracy_cold"] + 0.05)
-    return bool(run["accuracy_cold"] <= 0.35 and run["accuracy_trained"] >= 0.9)
+    learned = run["accuracy_cold"] <= 0.35 and run["accuracy_trained"] >= 0.9
+    return bool(learned and run["paid_by_tool"] >= 0.95)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 from collections.abc import Iterator
@@ -28,15 +29,27 @@ if TYPE_CHECKING:
 
 VLLM = Path(__file__).resolve().parents[1] / ".venv-vllm" / "bin" / "python"
 
-# A busy machine is no fault of an example.
-settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# A busy machine is no fault of an example. `benchmarks/properties.py` asks for many more of them.
+EXAMPLES = int(os.environ.get("QWQ_EXAMPLES", "50"))
+settings.register_profile(
+    "busy", deadline=None, max_examples=EXAMPLES, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("busy")
 
-_SERVERS = ("tests/integration/", "tests/grading/reward/test_vllm_server.py")
+_SHARED = {
+    "servers": ("tests/integration/", "tests/grading/reward/test_vllm_server.py"),
+    "forked": (
+        "tests/training/test_run.py", "tests/training/test_resume.py",
+        "tests/training/test_servers_gone.py", "tests/training/test_weight_sync_ranks.py",
+        "tests/test_documentation.py",
+    ),
+}  # fmt: skip
+"""The files whose tests start the same, vLLM's servers or processes forked from one that has
+imported what trains: all of them stay in one process of pytest's."""
 _LONGEST_FIRST = (
     "integration", "grading/reward/test_vllm_server.py", "training/test_run.py",
-    "training/test_resume.py", "sandbox/test_hostile.py",
-    "training/test_qwq.py", "distributed", "test_documentation.py", "sandbox", "training",
+    "sandbox/test_hostile.py", "training/test_qwq.py", "benchmarks/test_learning.py",
+    "distributed", "sandbox", "training", "test_documentation.py",
 )  # fmt: skip
 """Where the long tests stand: begun first, so that no process is left alone with one at the end."""
 
@@ -82,17 +95,32 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=slow)
 
 
+def pytest_collection_finish() -> None:
+    """Search what was collected and imported for garbage this once: each trainer of the tests does
+    it where it begins, which took longer than its steps."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
     """Side by side (`pytest -n 2`) the tests of a file stay in one process, which starts what they
-    share once; those of the vLLM servers all do."""
+    share once; so do those of the files of `_SHARED`."""
     return _ByFile(config, log)
 
 
 class _ByFile(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return "integration" if file.startswith(_SERVERS) else file
+        shared = (name for name, files in _SHARED.items() if file.startswith(files))
+        return next(shared, file)
+
+    def mark_test_complete(self, node: Any, item_index: int, duration: float = 0) -> None:
+        """Forget a file that is done: for each test, all that are there are counted."""
+        super().mark_test_complete(node, item_index, duration)
+        scope = self._split_scope(self.registered_collections[node][item_index])
+        if all(self.assigned_work[node][scope].values()):
+            del self.assigned_work[node][scope]
 
 
 def _place(nodeid: str) -> int:

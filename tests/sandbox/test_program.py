@@ -6,7 +6,7 @@ import io
 import re
 import warnings
 
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from qwq_env.sandbox.jail import program
@@ -40,7 +40,6 @@ def by_the_book(code: str) -> tuple[str | None, str | None]:
         return None, type(error).__name__
 
 
-@settings(max_examples=300, deadline=None)
 @given(st.lists(st.sampled_from(LINES), max_size=6).map("\n".join))
 @example("x = 1\nx")
 @example("x = '''\nx")

@@ -5,7 +5,7 @@ import time
 from typing import Annotated, Any, Literal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from qwq_env.errors import UsageError
@@ -297,7 +297,6 @@ _JSON = st.recursive(
 
 
 # No deadline: the first call of a schema makes its validator.
-@settings(deadline=None, max_examples=50)
 @given(
     st.lists(st.sampled_from(sorted(FORMS)), min_size=1, max_size=3),
     st.dictionaries(st.sampled_from(["0", "1", "2", "x"]), _JSON | st.sampled_from(["1", "null"])),

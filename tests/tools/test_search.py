@@ -57,7 +57,7 @@ async def test_nothing_found_and_nothing_asked(corpus: Path) -> None:
 INJECTIONS = ["title:rome", "rome AND", "*", '"', "(((", "rome^9999999999", "[a TO b]", "\\", "/x/"]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.sampled_from(INJECTIONS) | st.text(max_size=40))
 def test_a_query_is_only_words(corpus: Path, text: str) -> None:
     index = _indexes.setdefault("one", LocalIndex(corpus))

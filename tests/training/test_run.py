@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +23,7 @@ from qwq_env.training.run import evaluation_engine, training_engine
 from qwq_env.training.run_folder import RunFolder
 
 from ..published import SAMPLES
+from ..ranks import run_ranks, run_training
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "tiny.yaml"
 SUMMARY_KEYS = {
@@ -30,15 +31,35 @@ SUMMARY_KEYS = {
     "tool_call_rate_trained", "steps", "seconds", "seed", "versions",
 }  # fmt: skip
 SMALL = [
-    "cold_start.steps=2", "cold_start.transcripts=64", "grpo.steps=2", "grpo.episodes=16",
+    "cold_start.steps=2", "cold_start.batch=4", "cold_start.transcripts=64",
+    "grpo.steps=2", "grpo.episodes=16",
     "grpo.max_completion_tokens=40", "evaluation.tasks=8", "evaluation.samples=1",
 ]  # fmt: skip
-HELD_OUT = 128
-STEPS = 24
+HELD_OUT, STEPS, EPISODES = 64, 12, 32
 LEARN = [
-    "cold_start.steps=300", "cold_start.batch=24", f"grpo.steps={STEPS}",
-    f"grpo.save_steps={STEPS - 4}", f"evaluation.tasks={HELD_OUT}",
+    "environment.id=by_tool:own/ByTool-v0", "cold_start.steps=60", "cold_start.batch=24",
+    f"grpo.steps={STEPS}", f"grpo.episodes={EPISODES}", f"grpo.save_steps={STEPS - 4}",
+    f"evaluation.tasks={HELD_OUT}",
 ]  # fmt: skip
+BY_TOOL = """
+from dataclasses import replace
+import gymnasium
+from qwq_env.envs.math import MathToolEnv
+from qwq_env.rubric import Component, Rubric
+
+def by_tool(final):
+    return float("boxed" in final.answer and any(r.status == "ok" for r in final.results))
+
+class ByTool(MathToolEnv):
+    def __init__(self, *, tools=("calculator",), difficulty=1, split="train", **options):
+        super().__init__(tools=tools, difficulty=difficulty, split=split, **options)
+        rubric = Rubric([Component("by_tool", by_tool)])
+        self.settings = replace(self.settings, rubric=rubric)
+
+gymnasium.register("own/ByTool-v0", entry_point=ByTool)
+"""
+"""The word problems, where any answer is paid for which a tool was asked: to copy their numbers
+takes a policy minutes to learn (`qwq bench learning`), to ask takes it seconds."""
 
 
 def train(runs: Path, *arguments: str) -> int:
@@ -46,12 +67,15 @@ def train(runs: Path, *arguments: str) -> int:
 
 
 @pytest.fixture(scope="module")
-def learned(tmp_path_factory) -> Path:
-    """A short run: a quarter of the cold start, an eighth of the reinforcement."""
+def learned(tmp_path_factory) -> Iterator[Path]:
+    """A short run: a twentieth of the cold start and of the reinforcement."""
     runs = tmp_path_factory.mktemp("runs")
+    (runs / "by_tool.py").write_text(BY_TOOL)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(runs)
 
-    assert train(runs, *LEARN) == 0
-    return runs / "tiny"
+        assert train(runs, *LEARN) == 0
+        yield runs / "tiny"
 
 
 @pytest.mark.slow
@@ -62,8 +86,7 @@ def test_reward_rises(learned):
     assert summary["accuracy_trained"] >= summary["accuracy_cold"] + 0.15
     assert summary["tool_call_rate_trained"] > summary["tool_call_rate_cold"]
     paid = [episode for episode in read_episodes(learned / "episodes.jsonl") if episode.reward]
-    by_tool = sum(episode.counts.get("ok", 0) > 0 for episode in paid)
-    assert by_tool >= 0.95 * len(paid) > 0
+    assert paid and all(episode.counts.get("ok", 0) > 0 for episode in paid)
 
 
 @pytest.mark.slow
@@ -74,7 +97,7 @@ def test_the_folder_holds_what_the_run_was(learned):
 
     assert summary.keys() >= SUMMARY_KEYS
     assert [row["step"] for row in metrics] == list(range(1, STEPS + 1))
-    assert len(episodes) == 3 * HELD_OUT + STEPS * 64
+    assert len(episodes) == 3 * HELD_OUT + STEPS * EPISODES
     assert all(audit(episode) == [] for episode in episodes)
     assert (learned / "curve.png").stat().st_size > 1000
     assert (learned / "policy" / "model.safetensors").exists()
@@ -104,7 +127,7 @@ def test_resume_plays_only_what_is_missing(learned, tmp_path):
     steps = [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert code == 0
     assert steps == list(range(1, STEPS + 1))
-    assert len(list(read_episodes(run / "episodes.jsonl"))) == 3 * HELD_OUT + STEPS * 64
+    assert len(list(read_episodes(run / "episodes.jsonl"))) == 3 * HELD_OUT + STEPS * EPISODES
     assert (run / "cold" / "model.safetensors").read_bytes() == before
 
 
@@ -119,16 +142,9 @@ def test_real_problems_run_through(tmp_path):
 
 @pytest.mark.slow
 def test_two_processes_play_their_own_episodes(tmp_path):
-    launch = ["-m", "accelerate.commands.launch", "--config_file", "recipes/accelerate/cpu.yaml"]
-    training = ["-m", "qwq_env.training", "recipes/tiny.yaml", "--runs", str(tmp_path), *SMALL]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, *launch, *training],
-        cwd=RECIPE.parents[1], env=environment, capture_output=True, text=True,
-    )  # fmt: skip
+    run_ranks(run_training, str(RECIPE), "--runs", str(tmp_path), *SMALL, folder=tmp_path)
 
     run = tmp_path / "tiny"
-    assert done.returncode == 0, done.stderr[-2000:]
     summary = json.loads((run / "summary.json").read_text())
     first = list(read_episodes(run / "episodes.jsonl"))
     second = list(read_episodes(run / "episodes-rank1.jsonl"))
@@ -138,13 +154,15 @@ def test_two_processes_play_their_own_episodes(tmp_path):
     assert {e.seed for e in first}.isdisjoint(e.seed for e in second)
 
 
-def test_the_options_start_two_processes_as_the_file_does():
-    """What they run is the same, and is run above; here each only says how it is used."""
-    launch = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
+@pytest.mark.parametrize(
+    "options", [["--config_file", "recipes/accelerate/cpu.yaml"], ["--cpu", "--num_processes", "2"]]
+)
+def test_accelerate_starts_two_processes(options):
+    """What they play is told above; here each only says how it is used."""
+    launch = ["-m", "accelerate.commands.launch", *options, "-m", "qwq_env.training", "--help"]
     done = subprocess.run(
-        [sys.executable, *launch, "-m", "qwq_env.training", "--help"],
-        capture_output=True, text=True,
-    )  # fmt: skip
+        [sys.executable, *launch], cwd=RECIPE.parents[1], capture_output=True, text=True
+    )
 
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.count("usage: ") == 2
