@@ -110,14 +110,19 @@ def gold_answer(name: str, env: ToolEnv, task: Task) -> Any:
 def livebench_gold(question: Mapping[str, Any]) -> str | None:
     """Return the reference of a question in the form that it asks for."""
     gold, task = question.get("ground_truth"), question["task"]
-    if gold is None:
+    # One reference of AMPS_Hard is what its program wrote when it gave up.
+    if gold is None or "Aborted" in gold:
         return None
+    if task == "AMPS_Hard":
+        # Its judge takes this space for a product in the reference, and not in an answer.
+        product = gold.replace("\\ ", "\\cdot ")
+        return f"$\\boxed{{{product}}}$"
     if task == "math_comp":
         return str(gold) if question["subtask"].startswith("aime") else f"\\boxed{{{gold}}}\n{gold}"
     if task == "zebra_puzzle" and question["livebench_release_date"] < "2024-11-25":
         return f"***{gold}***"
     forms = {
-        "AMPS_Hard": "$\\boxed{%s}$", "olympiad": "Answer: %s", "web_of_lies_v2": "**%s**",
+        "olympiad": "Answer: %s", "web_of_lies_v2": "**%s**",
         "spatial": "**%s**", "zebra_puzzle": "<solution>%s</solution>",
     }  # fmt: skip
     return forms.get(task, "%s") % (gold if isinstance(gold, str) else json.dumps(gold))
