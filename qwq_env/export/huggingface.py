@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pyarrow  # type: ignore[import-untyped]
-from pyarrow import parquet  # type: ignore[import-untyped]
+from pyarrow import parquet
 
 from qwq_env.export.conversation import conversation_of
 from qwq_env.rollout.stored import StoredEpisode, StoredRun

@@ -7,7 +7,7 @@ heads alone.
 from __future__ import annotations
 
 import json
-import mmap
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -21,7 +21,7 @@ _TAIL: Final = f',"{HEAD_ENDS}":'.encode()
 _LENGTH: Final = re.compile(rb'"tail":([0-9]{1,12})\Z')
 OURS: Final = b'{"schema":2,'
 """How a row begins that is as `EpisodeStore` wrote it."""
-_LINE_END: Final = ord("\n")
+_USUAL_HEAD: Final = 4096
 _LONGEST_HEAD: Final = 1 << 20
 
 
@@ -31,30 +31,38 @@ def lines_of(file: Path, offset: int, before: int) -> Iterator[tuple[int, tuple[
     Of a row that says where it ends, only the head is looked at, and given: the rest of a large
     run is gigabytes. Blank lines are left out, and a last one that is still being written.
     """
-    with file.open("rb") as opened:
-        if offset >= file.stat().st_size:
-            return
-        with mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            number = before
-            while offset < len(data):
-                number += 1
-                at = _head_end(data, offset)
-                end = -1 if at < 0 else at + int(_LENGTH.search(data[at - 24 : at])[1])  # type: ignore[index]
-                if at < 0 or end > len(data) or data[end - 1] != _LINE_END:
-                    at = end = data.find(b"\n", offset) + 1
-                if end == 0:
+    # Not mapped into memory: a run that begins again cuts off its torn line, and who still reads
+    # the pages behind the new end is killed.
+    with file.open("rb") as lines:
+        size, number = os.fstat(lines.fileno()).st_size, before
+        while offset < size:
+            number += 1
+            head, end = _head(lines.fileno(), offset)
+            if not head:
+                lines.seek(offset)
+                head = lines.readline()
+                end = offset + len(head)
+                if not head.endswith(b"\n"):
                     return
-                if not data[offset:at].isspace():
-                    yield number, (offset, end - offset), data[offset:at]
-                offset = end
+            if not head.isspace():
+                yield number, (offset, end - offset), head
+            offset = end
 
 
-def _head_end(data: mmap.mmap, offset: int) -> int:
-    """Return where the head of the row at `offset` ends, if it says how long the rest is, or -1."""
-    at = data.find(_TAIL, offset, offset + _LONGEST_HEAD)
-    if at < 0 or data.find(b"\n", offset, at) >= 0:
-        return -1
-    return at if _LENGTH.search(data[max(offset, at - 24) : at]) else -1
+def _head(descriptor: int, offset: int) -> tuple[bytes, int]:
+    """Return the head of the row at `offset` and the row's end; nothing if it does not say that."""
+    length, at = _USUAL_HEAD, -1
+    while at < 0:
+        data = os.pread(descriptor, length, offset)
+        at = data.find(_TAIL)
+        if at < 0 and (len(data) < length or length >= _LONGEST_HEAD or b"\n" in data):
+            return b"", offset
+        length *= 8
+    head = data[:at]
+    told = None if b"\n" in head else _LENGTH.search(head)
+    end = offset + at + int(told[1]) if told else offset
+    whole = end > offset and os.pread(descriptor, 1, end - 1) == b"\n"
+    return (head, end) if whole else (b"", offset)
 
 
 def read_head(line: bytes) -> dict[str, Any]:

@@ -449,6 +449,17 @@ def test_the_words_of_a_task_do_not_hide_the_head(codec, tmp_path):
     assert episode.trajectory.reference == {"transcript": [1]}
 
 
+def test_a_head_may_be_long(codec, tmp_path):
+    long = replace(played(codec), outcome=Outcome.cut("tokens", "x" * 100_000))
+    with EpisodeStore(tmp_path / "episodes.jsonl") as store:
+        store.append(long)
+        store.append(replace(long, episode="next"))
+    episodes = StoredRun.open(tmp_path).episodes()
+
+    assert [len(episode.outcome.detail) for episode in episodes] == [100_000, 100_000]
+    assert [episode.trajectory.episode for episode in episodes] == ["0-0.0.0", "next"]
+
+
 def test_of_several_rows_of_an_episode_the_last_counts(codec, tmp_path):
     path = rows_of(codec, tmp_path, count=1)
     with EpisodeStore(path) as store:
