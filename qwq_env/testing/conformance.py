@@ -7,7 +7,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
-from typing import Any, Final, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 
 from qwq_env.errors import InfrastructureError, QwqError, UsageError, brief, describe_error
 from qwq_env.text.characters import printable
@@ -36,8 +36,11 @@ class Finding(NamedTuple):
 class Conformance:
     """Checks of what `make` gives. Derive from a subclass, name yours `Test...`, and give `make`.
 
-    Each method that begins with `test_` is a check: it returns, or raises `Fault`.
+    Each method that begins with `test_` is a check: it returns, or raises `Fault`. What an episode
+    closes has `settle_seconds` for it before it counts as left behind.
     """
+
+    settle_seconds: ClassVar[float] = 2.0
 
     def make(self) -> Any:
         """Return the thing to check, made anew at each call."""

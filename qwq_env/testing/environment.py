@@ -239,7 +239,11 @@ class EnvConformance(Conformance):
     def test_nothing_is_left_behind(self) -> None:
         """Episodes leave no descriptors, processes, threads and tasks."""
         env = self.make()
-        if grown := leak(lambda: portal.run(self._transcripts(env, [0, 1])), 2):
+
+        def once() -> None:
+            portal.run(self._transcripts(env, [0, 1]))
+
+        if grown := leak(once, 2, self.settle_seconds):
             raise Fault(
                 f"{grown} are held",
                 "close in `aclose` what `start`, `for_episode` or a call opened, and await or"

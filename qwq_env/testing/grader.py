@@ -81,20 +81,19 @@ class GraderConformance(Conformance):
     def test_whatever_a_model_says_is_decided(self) -> None:
         """No answer makes it crash, run out of time, or give what is no number."""
         rubric, task = self._rubric(), self.tasks()[0]
-        for answer in _HOSTILE:
-            for said in (answer, self.phrase(answer)):
-                reward = portal.run(_graded(rubric, task, said))
-                if reward.value is None or not math.isfinite(reward.value):
-                    told = "; ".join(
-                        f"{name}: {score.reason} {score.detail}"
-                        for name, score in reward.scores.items()
-                        if not score.decided
-                    )
-                    raise Fault(
-                        f"for the answer {brief(said)} it decides nothing ({told:.200})",
-                        "score as wrong what cannot be read: the policy must not choose to be left"
-                        " out; raise InfrastructureError for your own machinery only",
-                    )
+        for said in dict.fromkeys(map(self.phrase, _HOSTILE)):
+            reward = portal.run(_graded(rubric, task, said))
+            if reward.value is None or not math.isfinite(reward.value):
+                told = "; ".join(
+                    f"{name}: {score.reason} {score.detail}"
+                    for name, score in reward.scores.items()
+                    if not score.decided
+                )
+                raise Fault(
+                    f"for the answer {brief(said)} it decides nothing ({told:.200})",
+                    "score as wrong what cannot be read: the policy must not choose to be left out;"
+                    " raise InfrastructureError for your own machinery only",
+                )
 
     def test_what_a_tool_printed_earns_nothing(self) -> None:
         """The right answer in a tool's output, or in the thinking, is not paid."""
@@ -142,7 +141,7 @@ class GraderConformance(Conformance):
         rubric, task = self._rubric(), self.tasks()[0]
         seconds = 0.0
         for _ in range(2):  # what it takes the first time may be an import
-            cases = [(task, self.phrase(answer)) for answer in _HOSTILE]
+            cases = [(task, self.phrase(answer)) for answer in _HOSTILE if len(answer) > 1_000]
             if not (seconds := portal.run(stalled(_together(rubric, cases)))):
                 return
         raise Fault(
@@ -155,7 +154,12 @@ class GraderConformance(Conformance):
         """Grading leaves no descriptors, processes, threads and tasks."""
         rubric, task = self._rubric(), self.tasks()[0]
         said = self._said(task)
-        if grown := leak(lambda: [portal.run(_graded(rubric, task, each)) for each in said]):
+
+        def once() -> None:
+            for each in said:
+                portal.run(_graded(rubric, task, each))
+
+        if grown := leak(once, 3, self.settle_seconds):
             raise Fault(f"{grown} are held", "close what a call opens, or open it once")
 
     def _rubric(self) -> Rubric:

@@ -15,7 +15,6 @@ from qwq_env import portal
 
 _TICK: Final = 0.01
 _STALL_SECONDS: Final = 0.4
-_SETTLE_SECONDS: Final = 2.0
 _PROCESS: Final = Path("/proc/self")
 
 
@@ -37,17 +36,18 @@ class Held(NamedTuple):
         return cls(_descriptors(), _children(), threading.active_count(), tasks)
 
 
-def leak(once: Callable[[], object], times: int = 3) -> str:
+def leak(once: Callable[[], object], times: int, settle: float) -> str:
     """Run `once` so many times twice; return what grew by one or more a time, "" for nothing.
 
-    The first round warms up what is made once and kept: pools, servers, caches.
+    The first round warms up what is made once and kept: pools, servers, caches. What is being
+    closed has `settle` seconds for it.
     """
     for _ in range(times):
         once()
     before = Held.now()
     for _ in range(times):
         once()
-    deadline = time.monotonic() + _SETTLE_SECONDS
+    deadline = time.monotonic() + settle
     while grown := _grown(before, Held.now(), times):
         if time.monotonic() > deadline:
             return grown

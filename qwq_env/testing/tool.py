@@ -218,7 +218,7 @@ class ToolConformance(Conformance):
 
     def test_nothing_is_left_behind(self) -> None:
         """Episodes leave no descriptors, processes, threads and tasks."""
-        if grown := leak(lambda: portal.run(self._episode(0))):
+        if grown := leak(lambda: portal.run(self._episode(0)), 3, self.settle_seconds):
             raise Fault(
                 f"{grown} are held",
                 "close in `aclose` what `start`, `for_episode` or a call opened, and await or"

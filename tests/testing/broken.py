@@ -250,7 +250,7 @@ async def hangs() -> str:
     """Go on where it is cut off."""
     await asyncio.sleep(0.005)
     try:
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.03)
     except asyncio.CancelledError:
         await asyncio.sleep(2)
     return "ok"

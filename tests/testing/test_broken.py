@@ -28,7 +28,7 @@ ALONE = {
     "time_grows_with_the_text_only",
 }
 """What takes long by its nature: such a thing is asked by its own check only."""
-SMALL = {"grace_seconds": 0.2, "audit_tasks": 3, "random_episodes": 12}
+SMALL = {"settle_seconds": 0.2, "grace_seconds": 0.2, "audit_tasks": 3, "random_episodes": 12}
 
 
 @pytest.fixture(autouse=True)
