@@ -118,7 +118,7 @@ def mcp_server(
     return server
 
 
-class ToolServer(Server[None]):
+class ToolServer(Server[None]):  # type: ignore[misc]  # its package is read without types
     """A server of the SDK with the toolboxes of its sessions, which it closes with itself."""
 
     def __init__(self, table: ToolboxTable, *arguments: Any, **named: Any) -> None:

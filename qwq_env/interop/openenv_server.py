@@ -49,13 +49,13 @@ with extra("openenv"):
     from pydantic import Field
 
 
-class TurnAction(Action):
+class TurnAction(Action):  # type: ignore[misc]  # its package is read without types
     """The model's turn."""
 
     turn: str | dict[str, Any] = Field(description="its text, or an assistant message")
 
 
-class TurnObservation(Observation):
+class TurnObservation(Observation):  # type: ignore[misc]  # its package is read without types
     """What the model reads next."""
 
     text: str = Field(default="", description="the transcript's continuation, markup included")
@@ -72,7 +72,7 @@ class TurnObservation(Observation):
     answer: str | None = Field(default=None, description="at the end: what was graded")
 
 
-class EpisodeEnvironment(Environment):
+class EpisodeEnvironment(Environment):  # type: ignore[misc]  # its package is read without types
     """One session: the episodes that one client plays, one after the other."""
 
     SUPPORTS_CONCURRENT_SESSIONS = True

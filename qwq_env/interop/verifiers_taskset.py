@@ -47,14 +47,14 @@ PLUGIN: Final = "qwq-verifiers"
 """The name under which verifiers finds all this: the installed package `qwq_verifiers`."""
 
 
-class EnvironmentTaskData(vf.TaskData):
+class EnvironmentTaskData(vf.TaskData):  # type: ignore[misc]  # its package is read without types
     """A task by its id; the rest of it stays in the environment."""
 
     environment: str
     arguments: dict[str, Any] = Field(default_factory=dict)
 
 
-class EnvironmentTask(vf.Task[EnvironmentTaskData]):
+class EnvironmentTask(vf.Task[EnvironmentTaskData]):  # type: ignore[misc]  # its package is read without types
     """A task; the harness has the episode paid, so that there is nothing left to score."""
 
     @property
@@ -63,7 +63,7 @@ class EnvironmentTask(vf.Task[EnvironmentTaskData]):
         return f"{self.data.environment}/{self.data.id}"
 
 
-class EnvironmentTasksetConfig(vf.TasksetConfig):
+class EnvironmentTasksetConfig(vf.TasksetConfig):  # type: ignore[misc]  # its package is read without types
     """Which environment, made with which arguments, and how many of its tasks."""
 
     environment: str = ""
@@ -74,7 +74,7 @@ class EnvironmentTasksetConfig(vf.TasksetConfig):
     """The first so many tasks; all if unset, and without end where the environment's are."""
 
 
-class EnvironmentTaskset(vf.Taskset[EnvironmentTask, EnvironmentTasksetConfig]):
+class EnvironmentTaskset(vf.Taskset[EnvironmentTask, EnvironmentTasksetConfig]):  # type: ignore[misc]  # its package is read without types
     """The tasks of an environment."""
 
     def __init__(self, config: EnvironmentTasksetConfig) -> None:
@@ -99,13 +99,13 @@ class EnvironmentTaskset(vf.Taskset[EnvironmentTask, EnvironmentTasksetConfig]):
             yield EnvironmentTask(data, config.task)
 
 
-class EpisodeHarnessConfig(vf.HarnessConfig):
+class EpisodeHarnessConfig(vf.HarnessConfig):  # type: ignore[misc]  # its package is read without types
     """The seed of the episodes; each has one of its own, from this and its task."""
 
     seed: int = 0
 
 
-class EpisodeHarness(vf.Harness[EpisodeHarnessConfig]):
+class EpisodeHarness(vf.Harness[EpisodeHarnessConfig]):  # type: ignore[misc]  # its package is read without types
     """Plays an episode against the model that verifiers puts before it."""
 
     APPENDS_SYSTEM_PROMPT = True
