@@ -24,7 +24,7 @@ from qwq_env.training.tiny.teacher import TeacherMix
 from qwq_env.training.transcript import Transcript
 from qwq_env.trajectory import Trajectory
 
-_RATE_OF_A_CHECKPOINT = 1e-4
+_TINY_RATE, _CHECKPOINT_RATE = 5e-3, 1e-4
 _TRIES = 8
 """Episodes of rejection sampling for each transcript that is wanted, at most."""
 
@@ -131,9 +131,7 @@ def make_cold(
     config = None if tiny else lora_config(recipe)
     if config is not None:
         model = _with_adapter(model, config)
-    rate = {} if wanted.learning_rate is None else {"learning_rate": wanted.learning_rate}
-    if not tiny:
-        rate = {"learning_rate": _RATE_OF_A_CHECKPOINT, **rate}
+    rate = _TINY_RATE if tiny else _CHECKPOINT_RATE
     losses = cold_start(
         model,
         TokenCodec(tokenizer),
@@ -144,8 +142,8 @@ def make_cold(
         optimizer="muon" if tiny else "adamw",
         micro_batch_tokens=wanted.micro_batch_tokens,
         bfloat16=autocast(recipe),
+        learning_rate=rate if wanted.learning_rate is None else wanted.learning_rate,
         progress=progress,
-        **rate,
     )
     return model.merge_and_unload() if config is not None else model, tokenizer, losses
 
