@@ -103,11 +103,14 @@ def read_source(
 def _base(texts: dict[int, bytes], tokens: Mapping[int, bytes]) -> int:
     """Take in the texts of a file's tokens; return what to add to its ids.
 
-    Runs of other tokenizers say other things with the same ids: those get numbers of their own.
+    Runs of other tokenizers say other things with the same ids: those get numbers of their own, and
+    so does one that says nothing.
     """
     for base in range(0, 2**31, MOST_IDS):
-        if all(texts.get(base + token, text) == text for token, text in tokens.items()):
-            texts.update({base + token: text for token, text in tokens.items()})
+        taken = not tokens and any(base <= token < base + MOST_IDS for token in texts)
+        own = {base + token: text for token, text in tokens.items()}
+        if not taken and all(texts.get(token, text) == text for token, text in own.items()):
+            texts.update(own)
             return base
     raise UsageError(f"run: more than {2**31 // MOST_IDS} tokenizers; expected fewer at a time")
 

@@ -196,7 +196,7 @@ def test_tokens_of_which_nothing_is_known_stand_as_their_ids(tmp_path):
     view(known, silent, "--out", tmp_path / "page.html")
 
     data = blocks(tmp_path / "page.html")
-    assert json.loads(data["vocabulary"])["texts"] == ["a", " b"]
+    assert json.loads(data["vocabulary"])["texts"] == ["a", " b", "‹0›", "‹1›"]
     assert [head["joined"] for head in heads(data["chunk-0"])] == [True, False]
     view(silent)
     vocabulary = json.loads(blocks(silent.with_suffix(".html"))["vocabulary"])
