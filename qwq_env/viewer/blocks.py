@@ -17,11 +17,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from qwq_env.viewer.episodes import Seen, TokenRow, reference_text
+from qwq_env.viewer.episodes import MOST_IDS, Seen, TokenRow, reference_text
 
-_SMALLEST: Final = 1e-4
-_LARGEST: Final = 40.0
-_MISSING: Final = 255
 _COLUMNS: Final = ("logprob", "ratio", "entropy")
 _CHUNK_EPISODES: Final = 64
 _CHUNK_TOKENS: Final = 200_000
@@ -41,24 +38,26 @@ class Vocabulary:
         self._by_id = np.argsort(self.ids)
         self._texts = texts
 
-    def places(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+    def places(self, ids: NDArray[np.int32]) -> NDArray[np.int64]:
         """Return where `ids`, all of them in the rows, stand in the order of use."""
         found = np.searchsorted(self.ids, ids, sorter=self._by_id)
         return self._by_id[found]
 
     def to_json(self) -> dict[str, Any]:
-        """Return ids, texts (bytes where they are no text), and which look like control tokens."""
-        ids = self.ids.tolist()
-        if not all(token in self._texts for token in ids):
-            return {"ids": ids, "texts": [], "bytes": {}, "control": []}
+        """Return ids, texts (bytes where they are no text), and which look like control tokens.
+
+        A token of which nothing is known stands as its id: `‹1782›`.
+        """
+        ids = (self.ids % MOST_IDS).tolist()
         texts: list[str] = []
         torn: dict[str, str] = {}
-        for place, token in enumerate(ids):
+        for place, (token, number) in enumerate(zip(self.ids.tolist(), ids, strict=True)):
+            written = self._texts.get(token, f"‹{number}›".encode())
             try:
-                texts.append(self._texts[token].decode())
+                texts.append(written.decode())
             except UnicodeDecodeError:
                 texts.append("")
-                torn[str(place)] = self._texts[token].hex()
+                torn[str(place)] = written.hex()
         control = [place for place, text in enumerate(texts) if _is_control(text)]
         return {"ids": ids, "texts": texts, "bytes": torn, "control": control}
 
@@ -94,7 +93,7 @@ def pack_chunk(episodes: Sequence[Seen], vocabulary: Vocabulary) -> bytes:
         ]
     )
     columns = [
-        _codes(name, row.values[name])
+        row.values[name].tobytes()
         for name in _COLUMNS
         for seen in episodes
         for row in seen.rows
@@ -151,25 +150,6 @@ def _varints(values: NDArray[np.int64]) -> bytes:
         more = (sizes[has] > part + 1).astype(np.int64) << 7
         packed[starts[has] + part] = ((values[has] >> (7 * part)) & 0x7F) | more
     return packed.tobytes()
-
-
-def _codes(name: str, values: NDArray[np.float64]) -> bytes:
-    """Return a byte a value: sizes in steps of 5 %, ratios by their logarithm either way of 127."""
-    with np.errstate(all="ignore"):
-        if name != "ratio":
-            codes = _steps(np.abs(values), 253)
-        else:
-            logs = np.log(values)
-            codes = 127 + np.sign(logs) * _steps(np.abs(logs), 126)
-    codes[~np.isfinite(codes)] = _MISSING
-    return codes.astype(np.uint8).tobytes()
-
-
-def _steps(sizes: NDArray[np.float64], steps: int) -> NDArray[np.float64]:
-    """Return 0 for next to nothing, 1 for 0.0001, `steps` + 1 for 40 and beyond; NaN stays."""
-    width = math.log(_LARGEST / _SMALLEST) / steps
-    codes = 1 + np.round(np.log(sizes / _SMALLEST) / width)
-    return np.where(np.isnan(sizes), np.nan, np.clip(codes, 0, min(steps + 1, 2 * 127)))
 
 
 def to_json(value: Any) -> bytes:

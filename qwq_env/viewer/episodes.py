@@ -21,20 +21,23 @@ from qwq_env.errors import UsageError, brief, describe_error
 from qwq_env.rollout.lexicon import Lexicon
 from qwq_env.rollout.stored import Damaged, RowError, StoredEpisode
 from qwq_env.trajectory import TrainingRow, Trajectory
+from qwq_env.viewer.codes import codes_of
 from qwq_env.viewer.source import Source
 
+MOST_IDS: Final = 2**26
+"""No vocabulary is larger."""
 _MOST_NOTES: Final = 20
 _KEYS: Final = {"ratio": "ratios", "entropy": "entropies"}
 
 
 class TokenRow(NamedTuple):
-    """A row of ids as the page has it: `ids` (tokens,), `values` by name (sampled,)."""
+    """A row of ids as the page has it: `ids` (tokens,), `values` by name, as codes (sampled,)."""
 
-    ids: NDArray[np.int64]
+    ids: NDArray[np.int32]
     prompt: int
     mask: list[int]
     spans: list[tuple[int, int, str]]
-    values: dict[str, NDArray[np.float64]]
+    values: dict[str, NDArray[np.uint8]]
 
 
 @dataclass(slots=True)
@@ -75,24 +78,41 @@ def read_source(
     groups: dict[Hashable, int] = {}
     for run in source.runs:
         stage = f"{run.name}/" if len(source.runs) > 1 else ""
-        episodes = run.episodes()
+        episodes, bases = run.episodes(), dict[int, int]()
         damaged += run.damaged
         for stored in episodes[-limit:] if limit else episodes:
             group = (run.path, stored.phase, stored.step, stored.task)
             number = groups.setdefault(group, len(groups))
+            lexicon = stored.lexicon
+            if id(lexicon) not in bases:
+                bases[id(lexicon)] = _base(reading.texts, lexicon.tokens)
+            base = bases[id(lexicon)]
             try:
-                reading.episodes.append(_seen(stored, stage + stored.phase, number))
+                reading.episodes.append(_seen(stored, stage + stored.phase, number, base))
             except RowError as error:
                 damaged.append(error.damaged)
                 continue
             tell(len(reading.episodes))
-        for lexicon in {id(each.lexicon): each.lexicon for each in episodes}.values():
-            reading.texts |= lexicon.tokens
     reading.notes += _notes(damaged, reading.episodes)
     if not reading.episodes:
         first = f"; {reading.notes[0]}" if reading.notes else ""
         raise UsageError(f"run: {source.runs[0].path} holds no episode{first}")
     return reading
+
+
+def _base(texts: dict[int, bytes], tokens: Mapping[int, bytes]) -> int:
+    """Take in the texts of a file's tokens; return what to add to its ids.
+
+    Runs of other tokenizers say other things with the same ids: those get numbers of their own, and
+    so does one that says nothing.
+    """
+    for base in range(0, 2**31, MOST_IDS):
+        taken = not tokens and any(base <= token < base + MOST_IDS for token in texts)
+        own = {base + token: text for token, text in tokens.items()}
+        if not taken and all(texts.get(token, text) == text for token, text in own.items()):
+            texts.update(own)
+            return base
+    raise UsageError(f"run: more than {2**31 // MOST_IDS} tokenizers; expected fewer at a time")
 
 
 def _notes(damaged: Sequence[Damaged], episodes: Sequence[Seen]) -> list[str]:
@@ -108,15 +128,15 @@ def _notes(damaged: Sequence[Damaged], episodes: Sequence[Seen]) -> list[str]:
     return notes
 
 
-def _seen(stored: StoredEpisode, phase: str, group: int) -> Seen:
+def _seen(stored: StoredEpisode, phase: str, group: int, base: int) -> Seen:
     """Read a row whole. Raises `RowError` that says what is wrong with it."""
     trajectory = stored.trajectory
     stored.forget()
     try:
-        rows = [_tokens(each, [], {}) for each in trajectory.earlier]
+        rows = [_tokens(each, base, [], {}) for each in trajectory.earlier]
         if trajectory.ids:
             spans = [(span.start, span.end, span.author) for span in trajectory.spans]
-            rows.append(_tokens(trajectory.last_row, spans, _values(stored.head)))
+            rows.append(_tokens(trajectory.last_row, base, spans, _values(stored.head)))
         said, joined = _said(trajectory, stored.lexicon)
     except (ValueError, TypeError, OverflowError) as error:
         raise RowError(stored, f"not an episode: {describe_error(error)}") from None
@@ -136,25 +156,30 @@ def _values(head: Mapping[str, Any]) -> dict[str, Sequence[float]]:
 
 
 def _tokens(
-    row: TrainingRow, spans: list[tuple[int, int, str]], extra: Mapping[str, Sequence[float]]
+    row: TrainingRow,
+    base: int,
+    spans: list[tuple[int, int, str]],
+    extra: Mapping[str, Sequence[float]],
 ) -> TokenRow:
-    ids = np.asarray(row.ids, dtype=np.int64)
+    ids = np.asarray(row.ids, dtype=np.int32)
+    if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < MOST_IDS:
+        raise ValueError(f"token ids from {ids.min()} to {ids.max()}")
+    ids += np.int32(base)
     mask = np.asarray(row.mask, dtype=np.int8)
     completion = len(ids) - row.prompt_length
     if ids.ndim != 1 or mask.shape != (completion,) or len(row.logprobs) != completion:
         raise ValueError(f"{len(mask)} of a mask for {completion} ids behind the prompt")
-    if len(ids) and int(ids.min()) < 0:
-        raise ValueError(f"a token id of {int(ids.min())}")
     if not spans:
         spans = [(0, row.prompt_length, "task"), (row.prompt_length, len(ids), "model")]
     if any(not 0 <= start <= end <= len(ids) for start, end, _ in spans):
         raise ValueError("a span beyond the ids")
     sampled = mask != 0
-    values = {"logprob": np.asarray(row.logprobs, dtype=np.float64)[sampled]}
+    logprobs = np.asarray(row.logprobs, dtype=np.float64)[sampled]
+    values = {"logprob": codes_of("logprob", logprobs)}
     for name, column in extra.items():
         array = np.asarray(column, dtype=np.float64)
         if array.shape == (int(sampled.sum()),):
-            values[name] = array
+            values[name] = codes_of(name, array)
     return TokenRow(ids, row.prompt_length, _runs(sampled), spans, values)
 
 

@@ -175,6 +175,33 @@ def test_the_last_episodes_of_a_run_and_several_runs_in_one_page(folder, tmp_pat
     assert "made and 1 more" in out.read_text()
 
 
+def test_runs_of_other_tokenizers_keep_their_words(tmp_path):
+    files, pieces = [], []
+    for number, text in enumerate(("one two", "three four")):
+        vocabulary = Tokens()
+        made = spoken(text, name=text, vocabulary=vocabulary)
+        files.append(write(tmp_path / f"{number}.jsonl", [made], vocabulary))
+        pieces += vocabulary.ids
+    assert view(*files, "--out", tmp_path / "page.html") == 0
+
+    data = blocks(tmp_path / "page.html")
+    vocabulary = json.loads(data["vocabulary"])
+    assert sorted(vocabulary["texts"]) == sorted(pieces)
+    assert sorted(vocabulary["ids"])[:4] == [0, 0, 1, 1]
+    assert [head["joined"] for head in heads(data["chunk-0"])] == [True, True]
+
+
+def test_tokens_of_which_nothing_is_known_stand_as_their_ids(tmp_path):
+    known = write(tmp_path / "known.jsonl", [spoken("a b", vocabulary=(v := Tokens()))], v)
+    silent = write(tmp_path / "silent.jsonl", [spoken("a b", vocabulary=Tokens())])
+    view(known, silent, "--out", tmp_path / "page.html")
+
+    data = blocks(tmp_path / "page.html")
+    expected = [*v.ids, *(f"‹{number}›" for number in v.ids.values())]
+    assert sorted(json.loads(data["vocabulary"])["texts"]) == sorted(expected)
+    assert [head["joined"] for head in heads(data["chunk-0"])] == [True, False]
+
+
 def test_a_folder_of_runs_is_viewed_whole(folder, capsys):
     assert view(folder.parent, "--out", folder.parent / "all.html") == 0
     assert "24 episodes" in capsys.readouterr().out

@@ -160,12 +160,10 @@ export async function readJson<T>(id: string): Promise<T> {
 
 /** The texts of tokens, by their places in the order of use. */
 export class Vocab {
-  readonly known: boolean;
   private readonly control: Set<number>;
   private readonly decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
   constructor(private readonly data: Vocabulary) {
-    this.known = data.texts.length > 0;
     this.control = new Set(data.control);
   }
 
@@ -179,7 +177,6 @@ export class Vocab {
 
   /** The text of one token; bytes that are no whole character as ‹e2 80›. */
   piece(place: number): string {
-    if (!this.known) return `‹${this.id(place)}›`;
     const bytes = this.data.bytes[place];
     return bytes === undefined
       ? this.data.texts[place]
@@ -188,7 +185,6 @@ export class Vocab {
 
   /** The text of the tokens from `start` to `end`; characters may lie over several of them. */
   text(places: Uint32Array, start: number, end: number): string {
-    if (!this.known) return "";
     const { texts, bytes } = this.data;
     const pieces: string[] = [];
     let torn = "";

@@ -50,7 +50,7 @@ export function EpisodeView({ store, index, route, place, go, move, back }: Prop
         {table.step[index] !== null && <span class="quiet step">step {table.step[index]}</span>}
         <span class="spring" />
         <a href={writeRoute({ ...route, view: "group", name: table.episode[index], tab: "", at: null })} title="side by side (g)">group</a>
-        <span class="quiet">{place[0] < 0 ? "–" : place[0] + 1} / {place[1].toLocaleString("en")}</span>
+        <span class="quiet place">{place[0] < 0 ? "–" : place[0] + 1} / {place[1].toLocaleString("en")}</span>
         <button class="plain" onClick={() => move(-1)} title="the one before (k)" aria-label="previous">‹</button>
         <button class="plain" onClick={() => move(1)} title="the next (j)" aria-label="next">›</button>
       </div>

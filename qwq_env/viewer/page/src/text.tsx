@@ -74,8 +74,8 @@ export function shown(text: string, query = "", markup = false): ComponentChildr
 }
 
 function signs(text: string): ComponentChildren {
-  UNSEEN.lastIndex = 0;
-  if (!UNSEEN.test(text)) return text;
+  // Not `test`, which would move where the next search begins.
+  if (text.search(UNSEEN) === -1) return text;
   const pieces: ComponentChildren[] = [];
   let last = 0;
   for (const match of text.matchAll(UNSEEN)) {

@@ -33,6 +33,13 @@ export function Tokens({ store, episode, at, go }: Props): VNode {
   const [chosen, setChosen] = useState(at ?? -1);
   const chosenHere = useRef(-1); // by a click, which is in view
   useEffect(() => setChosen(at ?? -1), [at]);
+  useEffect(() => {
+    if (at === null || at === chosenHere.current) return undefined;
+    // When its block was found.
+    const show = (): void => document.querySelector(".flow .chosen")?.scrollIntoView({ block: "center" });
+    const wait = setTimeout(show, 150);
+    return () => clearTimeout(wait);
+  }, [at]);
   const row = episode.rows[number_];
   const columns = useMemo(() => (row === undefined ? null : columnsOf(row)), [row]);
   const starts = useMemo(() => (row === undefined ? [0] : blockStarts(row, store.vocab)), [row, store]);

@@ -15,7 +15,7 @@ const LABELS: Record<string, string> = {
   result: "Result", user: "User", text: "Text", markup: "Markup",
 }; // prettier-ignore
 const BLOCK = 3000; // characters
-const FOLDED = 600; // of a system prompt, before it is asked for
+const FOLDED = 240; // of a system prompt, before it is asked for
 
 interface Block {
   part: Said;
@@ -43,7 +43,8 @@ export function Transcript({ store, episode, query, at, go, compact }: Props): V
   const blocks = useMemo(
     () =>
       parts.flatMap((part, n) => {
-        if (part.kind === "markup" && !markup) return [];
+        // Side by side, what all have in common would fill the view.
+        if ((part.kind === "markup" && !markup) || (part.kind === "system" && compact)) return [];
         return blocksOf(part, n, { thinking, markup, unfolded: unfolded.has(n), query });
       }),
     [parts, thinking, markup, unfolded, query],
