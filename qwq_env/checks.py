@@ -12,7 +12,7 @@ import re
 import typing
 from collections.abc import Callable, Iterable
 from numbers import Integral, Real
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeGuard
 
 from qwq_env.errors import UsageError, brief, did_you_mean
 
@@ -26,7 +26,7 @@ _LIMITS: Final = {
 """What other libraries call the bounds of an episode, and our names for them."""
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
     """Say whether `value` is a real number; NaN is one in name only, and True is none."""
     return isinstance(value, Real) and not isinstance(value, bool) and value == value
 

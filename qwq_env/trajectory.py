@@ -291,4 +291,4 @@ def _spans(stored: Sequence[Sequence[Any]]) -> list[Span]:
 
 
 def _is_finite(value: object) -> bool:
-    return is_number(value) and math.isfinite(value)  # type: ignore[arg-type]
+    return is_number(value) and math.isfinite(value)

@@ -177,7 +177,7 @@ def _play(
 
         def keep(trajectory: Trajectory) -> None:
             group = reading.groups.get(trajectory.task_id)
-            of_group = {} if group is None else {"group": group}
+            of_group: dict[str, Any] = {} if group is None else {"group": group}
             store.append(trajectory, usage=meter.take(trajectory.seed), **of_group)
             progress.count(trajectory)
 

@@ -6,6 +6,7 @@ import pickle
 import random
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, ClassVar, Final
 
 from qwq_env.dialect.base import Dialect, text_of
@@ -78,7 +79,7 @@ class DialectConformance(Conformance):
                 turn = guarded(
                     f"{read.__name__} raises for {brief(text)}",
                     "give a MalformedCall for what cannot be read",
-                    lambda read=read, text=text: read(text),
+                    partial(read, text),
                 )
                 if turn.text != text or not 0 <= turn.thinking_end <= len(text):
                     raise Fault(

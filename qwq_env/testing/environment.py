@@ -6,6 +6,7 @@ import asyncio
 import pickle
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import chain, islice, repeat
 from typing import Any, ClassVar, Final
 
@@ -119,7 +120,7 @@ class EnvConformance(Conformance):
             found = guarded(
                 f"tasks.find({brief(task.id)})",
                 "give the set a find that finds each id it gives",
-                lambda task=task: tasks.find(task.id),
+                partial(tasks.find, task.id),
             )
             if found != task:
                 raise Fault(
@@ -127,7 +128,7 @@ class EnvConformance(Conformance):
                     "give each task an id of its own, and find what `task` gave",
                 )
         for unknown in ("", "x/1", f"{tasks.task(0).id}x"):
-            _refused(lambda unknown=unknown: tasks.find(unknown), unknown)
+            _refused(partial(tasks.find, unknown), unknown)
 
     def test_it_can_be_pickled(self) -> None:
         """A copy made in the middle of an episode begins the same episodes."""

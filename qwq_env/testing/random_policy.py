@@ -10,7 +10,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from qwq_env.env import ToolEnv
 from qwq_env.episode import Episode
@@ -94,7 +94,11 @@ def _turn(
         texts = "".join(f"<tool_call>\n{json.dumps(call)}\n</tool_call>" for call in calls)
         return "</think>\n\n" + texts[: len(texts) - chance.choice([0, 0, 1, 15])]
     content = chance.choice([None, "", noise.sample()])
-    message = {"role": "assistant", "content": content, "reasoning_content": noise.sample()}
+    message: dict[str, Any] = {
+        "role": "assistant",
+        "content": content,
+        "reasoning_content": noise.sample(),
+    }
     message["tool_calls"] = [{"type": "function", "function": call} for call in calls]
     return read_assistant(message, dialect)
 

@@ -8,6 +8,7 @@ import pickle
 import random
 from collections.abc import Awaitable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar, Final
 
 from qwq_env import portal
@@ -77,7 +78,7 @@ class ToolConformance(Conformance):
             schema = guarded(
                 f"{tool.name}: its schema has no JSON form",
                 "build `parameters` of texts, numbers, lists and dicts only",
-                lambda tool=tool: json.loads(json.dumps(tool.schema(), allow_nan=False)),
+                partial(_json_form, tool),
             )
             function = schema.get("function", {})
             if (function.get("name"), function.get("description")) != (tool.name, tool.description):
@@ -393,3 +394,7 @@ async def _close(closing: Awaitable[None], name: str) -> None:
             f"{name}: closing raises {describe_error(error)}",
             "close only what was opened: an episode may end before its first call",
         ) from None
+
+
+def _json_form(tool: Tool) -> Any:
+    return json.loads(json.dumps(tool.schema(), allow_nan=False))

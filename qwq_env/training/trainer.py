@@ -51,8 +51,9 @@ class ToolGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # its package is read
     def correct_by_mean(self, mode: Correction) -> None:
         """Weigh an episode by the geometric mean of its tokens' ratios, in the bounds that TRL's
         own correction has; see `importance`."""
-        least: float | None = self.vllm_importance_sampling_clip_min
-        most: float | None = self.vllm_importance_sampling_clip_max
+        arguments: Any = self.args
+        least: float | None = arguments.vllm_importance_sampling_clip_min
+        most: float | None = arguments.vllm_importance_sampling_clip_max
         bounds = 0.0 if least is None else least, torch.inf if most is None else most
         self._mean_correction = (mode, *bounds)
         # TRL is to hand over the ratios as they are.

@@ -36,7 +36,7 @@ class TokenRow(NamedTuple):
     ids: NDArray[np.int32]
     prompt: int
     mask: list[int]
-    spans: list[tuple[int, int, str]]
+    spans: Sequence[tuple[int, int, str]]
     values: dict[str, NDArray[np.uint8]]
 
 
@@ -158,7 +158,7 @@ def _values(head: Mapping[str, Any]) -> dict[str, Sequence[float]]:
 def _tokens(
     row: TrainingRow,
     base: int,
-    spans: list[tuple[int, int, str]],
+    spans: Sequence[tuple[int, int, str]],
     extra: Mapping[str, Sequence[float]],
 ) -> TokenRow:
     ids = np.asarray(row.ids, dtype=np.int32)
@@ -193,14 +193,16 @@ def _runs(sampled: NDArray[np.bool_]) -> list[int]:
 
 def _said(trajectory: Trajectory, lexicon: Lexicon) -> tuple[list[Any], bool]:
     """Return what was said, and whether by lengths: where it is the text of the ids."""
-    blocks = [
+    blocks: list[list[Any]] = [
         [block.by, [segment.to_json() for segment in block.segments]]
         for block in trajectory.transcript
     ]
     text = "".join(block.text for block in trajectory.transcript)
     known = lexicon.tokens
     written = (
-        b"".join(map(known.get, trajectory.ids)) if known.keys() >= set(trajectory.ids) else b""
+        b"".join(known[each] for each in trajectory.ids)
+        if known.keys() >= set(trajectory.ids)
+        else b""
     )
     joined = bool(text) and written.decode(errors="replace") == text
     if joined:

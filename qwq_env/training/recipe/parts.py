@@ -120,7 +120,7 @@ def _all_members(recipe: Recipe) -> dict[str, Any]:
     """Return the members of the recipe's mixture, with those that its stages bring."""
     given = recipe.environment.arguments.get("members")
     members = dict(given) if isinstance(given, Mapping) else {}
-    brought = {}
+    brought: dict[str, Any] = {}
     for stage in recipe.stages:
         for name, said in (stage.mixture or {}).items():
             if isinstance(said, str | Mapping):

@@ -61,6 +61,7 @@ def stages_of(recipe: Recipe, root: Path, only: str | None = None) -> list[Stage
         if part.source == POLICY:
             stages[part.name] = Stage(part, part.recipe, folder, None)
             continue
+        checked: Path | None
         if (before := stages.get(part.source)) is not None:
             checkpoint, checked = str(before.policy), before.policy
         else:
