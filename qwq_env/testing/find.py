@@ -65,7 +65,8 @@ def find(text: str, tasks: Path | None = None) -> Found:
 
 def _made(base: type[Conformance], make: Callable[[], Any], **more: Any) -> Conformance:
     made = type(f"Of{base.__name__}", (base,), {"make": lambda self: make(), **more})
-    return made()
+    checks: Conformance = made()
+    return checks
 
 
 _Kind = tuple[str, Any, Callable[[], Any]]
