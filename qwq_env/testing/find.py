@@ -64,10 +64,9 @@ def find(text: str, tasks: Path | None = None) -> Found:
 
 
 def _made(base: type[Conformance], make: Callable[[], Any], **more: Any) -> Conformance:
-    made: type[Conformance] = type(
-        f"Of{base.__name__}", (base,), {"make": lambda self: make(), **more}
-    )
-    return made()
+    made = type(f"Of{base.__name__}", (base,), {"make": lambda self: make(), **more})
+    checks: Conformance = made()
+    return checks
 
 
 _Kind = tuple[str, Any, Callable[[], Any]]

@@ -100,7 +100,8 @@ def play(env: ToolEnv, moves: Sequence[Move], *, seed: int = 0, **options: Any) 
     if isinstance(moves, str | ToolCall):
         raise UsageError(f"moves: {brief(moves)} alone; expected a list of them")
     _, info = env.reset(seed=seed, options=options)
-    messages, results = list(info["messages"]), []
+    messages: list[Mapping[str, Any]] = list(info["messages"])
+    results: list[Mapping[str, Any]] = []
     reward, ended = 0.0, False
     for move in moves:
         _, reward, terminated, truncated, info = env.step(message_of(move))
