@@ -7,6 +7,7 @@ one module is loaded. Each program has a process of its own, as there.
 import importlib.util
 import json
 import multiprocessing
+import os
 import sys
 from pathlib import Path
 
@@ -44,6 +45,8 @@ def main() -> None:
 
 
 def _judge(judge, row, pipe):  # type: ignore[no-untyped-def]
+    # What a program prints in a call, and what the judge itself does, is no verdict.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     results, _ = judge.run_test(row, test=row["program"], timeout=SECONDS) or ([], {})
     pipe.send([bool(each) if each in (True, False) else int(each) for each in results])
 
