@@ -2,9 +2,9 @@
 
     python benchmarks/all.py [--only NAME ...]
 
-But for `real_model`, which takes an hour and weights of its own: `make train-real`.
-Each runs in a process of its own, one after the other: they share two cores with nothing else
-then. One that fails is named at the end, and the exit code is 1.
+`real_model` is left out unless it is named, for it takes an hour and weights of its own (`make
+train-real`). Each runs in a process of its own, one after the other: they share two cores with
+nothing else then. One that fails is named at the end, and the exit code is 1.
 """
 
 from __future__ import annotations

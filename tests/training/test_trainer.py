@@ -152,8 +152,10 @@ def rows_read(given_trainer):
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("idle", [(0, 3), (1, 2, 4, 5), range(6), ()])
-@pytest.mark.parametrize("is_old", [False, True])
+@pytest.mark.parametrize(
+    ("idle", "is_old"),
+    [((), False), ((0, 3), False), ((1, 2, 4, 5), True), (range(6), False), (range(6), True)],
+)
 def test_rows_without_an_advantage_cost_nothing_and_change_nothing(
     given_trainer, rows_read, monkeypatch, loss, idle, is_old
 ):
