@@ -90,7 +90,7 @@ def _measure(options: argparse.Namespace) -> Mapping[str, Any]:
     if program is None:
         raise UsageError("chromium: none is installed; expected one on the path")
     if options.make:
-        return {name: _made(name, options.folder, options.scale) for name in RUNS}
+        return {"runs": {name: _made(name, options.folder, options.scale) for name in RUNS}}
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as scratch, Chromium(program, seconds=120) as browser:
         version = browser.call("Browser.getVersion")["product"]
