@@ -40,7 +40,7 @@ RUNS: Final = {
     "1 episode of 128k tokens": (1, 128_000),
 }
 QUERIES: Final = ("the", "attribute", "exec", "garbage collection", "no episode says this", "q")
-REPEATED: Final = 5
+REPEATED: Final = 3
 
 _SEARCH: Final = """
 async (query) => {
@@ -78,6 +78,10 @@ def main(argv: Sequence[str]) -> None:
     """Measure and deliver."""
     parser = argparse.ArgumentParser(prog="qwq bench viewer", description=__doc__)
     parser.add_argument("--scale", type=float, default=1.0, help="a share of the episodes (1)")
+    parser.add_argument(
+        "--folder", type=Path, help="keep the made-up runs there, for the next time"
+    )
+    parser.add_argument("--make", action="store_true", help="make the runs and end")
     run(parser, argv, _measure, _table)
 
 
@@ -85,35 +89,51 @@ def _measure(options: argparse.Namespace) -> Mapping[str, Any]:
     program = find_chromium()
     if program is None:
         raise UsageError("chromium: none is installed; expected one on the path")
+    if options.make:
+        return {"runs": {name: _made(name, options.folder, options.scale) for name in RUNS}}
     found: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory() as folder, Chromium(program, seconds=120) as browser:
+    with tempfile.TemporaryDirectory() as scratch, Chromium(program, seconds=120) as browser:
         version = browser.call("Browser.getVersion")["product"]
-        for name, (number, tokens) in RUNS.items():
-            path = Path(folder) / name.replace(" ", "-")
-            count = max(1, round(number * options.scale))
+        folder = options.folder or Path(scratch)
+        for name, (number, _) in RUNS.items():
             print(f"{name} ...", flush=True)
-            found[name] = _written(path, count, tokens)
+            made = _made(name, folder, options.scale)
+            path = _path(name, folder)
+            found[name] = made | _written(path, made["tokens"])
             found[name] |= _opened(browser, path / "view.html", long=number == 1)
     return {"runs": found, "versions": {"browser": version}}
 
 
-def _written(folder: Path, number: int, tokens: int) -> dict[str, Any]:
+def _path(name: str, folder: Path) -> Path:
+    return folder / name.replace(" ", "-")
+
+
+def _made(name: str, folder: Path, scale: float) -> dict[str, Any]:
+    """Store a run unless it is there; return its episodes and tokens."""
+    number, tokens = max(1, round(RUNS[name][0] * scale)), RUNS[name][1]
+    path = _path(name, folder)
+    if (path / "made.json").exists():
+        return dict(json.loads((path / "made.json").read_text()))
     vocabulary, total = Tokens(), 0
-    with EpisodeStore(folder / "episodes.jsonl", vocabulary) as store:
+    with EpisodeStore(path / "episodes.jsonl", vocabulary) as store:
         for trajectory, step in episodes(number, tokens, vocabulary):
             total += len(trajectory.ids)
             store.append(trajectory, phase="grpo", step=step)
+    made = {"episodes": number, "tokens": total}
+    (path / "made.json").write_text(json.dumps(made))
+    return made
+
+
+def _written(folder: Path, tokens: int) -> dict[str, Any]:
     command = [sys.executable, "-c", "import sys; from qwq_env.cli import main; sys.exit(main())"]
     began = time.perf_counter()
     subprocess.run([*command, "view", str(folder)], check=True, stdout=sys.stderr)
     seconds = time.perf_counter() - began
     size = (folder / "view.html").stat().st_size
     return {
-        "episodes": number,
-        "tokens": total,
         "write_seconds": round(seconds, 1),
         "megabytes": round(size / 1e6, 2),
-        "bytes_per_token": round(size / total, 2),
+        "bytes_per_token": round(size / tokens, 2),
     }
 
 

@@ -9,7 +9,10 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+import time
 from pathlib import Path
+
+from PIL import Image
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1] / "benchmarks"))
@@ -65,7 +68,11 @@ def _draw(browser: Chromium, page: Path, where: str, name: str, look: dict[str, 
     browser.look(**look)
     browser.open(page, where)
     browser.until(DRAWN)
-    browser.picture(HERE / f"viewer-{name}.png")
+    time.sleep(0.4)  # a token that a link names is scrolled to when its place is known
+    path = HERE / f"viewer-{name}.png"
+    browser.picture(path)
+    with Image.open(path) as picture:
+        picture.convert("RGB").quantize(96).save(path, optimize=True)
 
 
 if __name__ == "__main__":

@@ -214,8 +214,13 @@ function Controls({ store, order, filters, progress, searchBox, set, go }: Props
         {filtered && `${order.length.toLocaleString("en")} of `}
         {counted(table.count, "episode")}
         {progress < 1 && filters.q !== "" && ` · ${Math.floor(100 * progress)} % read`}
+        {filtered && (
+          <>
+            {" "}
+            <button class="link" onClick={() => go({ filters: { ...NO_FILTERS, sort: filters.sort } }, true)}>clear</button>
+          </>
+        )}
       </span>
-      {filtered && <button class="link" onClick={() => go({ filters: { ...NO_FILTERS, sort: filters.sort } }, true)}>clear</button>}
     </div>
   );
 }
