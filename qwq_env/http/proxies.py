@@ -55,7 +55,7 @@ def route(url: str) -> dict[str, Any]:
     """Return the arguments that make an httpx client take the way to `url`."""
     proxy = proxy_for(url)
     trusted = _trusted(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
-    way = _DIRECT if proxy is None else {"proxy": proxy.address}
+    way: dict[str, Any] = _DIRECT if proxy is None else {"proxy": proxy.address}
     return {**way, "verify": trusted}
 
 

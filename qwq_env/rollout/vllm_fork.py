@@ -26,6 +26,7 @@ from typing import Any
 
 _SERVER = "vllm.entrypoints.openai.api_server"
 _STARTS = "vllm.utils.system_utils"
+_INFORMATION = "vllm.entrypoints.serve.dev.server_info.api_router"
 _IMPORTED = (_SERVER, "vllm.v1.engine.core", "vllm.v1.worker.cpu_worker")
 _LONGEST_MESSAGE = 1 << 16
 _WATCH_SECONDS = 0.5
@@ -52,14 +53,18 @@ def main() -> None:
 
 
 def import_all() -> None:
-    """Import vLLM, with processes that are forked, which it would not do on a CPU."""
-    for name in (_STARTS, *_IMPORTED):
+    """Import vLLM, with processes that are forked, which it would not do on a CPU, and with nothing
+    to tell of the machine: whoever asks for its settings would wait until pip, asked again and
+    again, has listed what is installed."""
+    for name in (_STARTS, _INFORMATION, *_IMPORTED):
         # What another version calls otherwise is imported later, by the processes that need it;
         # where there is none at all, the server says so.
         with contextlib.suppress(ModuleNotFoundError):
             module: Any = importlib.import_module(name)
             if name == _STARTS:
                 module.get_mp_context = lambda: multiprocessing.get_context("fork")
+            if name == _INFORMATION:
+                module._get_system_env_info_cached = dict
 
 
 def serve(arguments: list[str], log: int, life: int) -> None:

@@ -1,14 +1,22 @@
-"""Weights and adapters on a real server, and whether it computes what the trainer does."""
+"""Weights and adapters on a real server, whether it computes what the trainer does, its death."""
 
 from __future__ import annotations
 
 import copy
+import json
+import os
+import signal
+import threading
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from qwq_env.cli import main
 from qwq_env.evaluation.numerics_sampler import check_checkpoint
 from qwq_env.rollout.vllm_policy import VllmPolicy
 from qwq_env.training.weights.adapter import ADAPTER, AdapterWeightSync
@@ -16,6 +24,7 @@ from qwq_env.training.weights.adapter import ADAPTER, AdapterWeightSync
 from .conftest import CONTEXT, math_environment
 from .greedy import greedy_of_model, greedy_of_server, trainer_of
 
+TASKS = 64
 EVERY_LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
@@ -74,3 +83,50 @@ def test_adapters_served_in_turn_are_the_merged_model(takes_adapters, policy_che
         assert served not in seen
         seen.append(served)
     assert greedy_of_server(VllmPolicy(takes_adapters)) == base
+
+
+def test_server_that_is_killed_ends_the_run_and_another_finishes_it(
+    takes_adapters, served, policy_checkpoint, tmp_path, capsys
+):
+    """The last test of the server that takes adapters."""
+    out = tmp_path / "out"
+    arguments = [
+        "eval", "qwq/MathTool-v0", "--checkpoint", str(policy_checkpoint), "--tasks", str(TASKS),
+        "--concurrency", "4", "--tools", "calculator", "--context", str(CONTEXT),
+        "--completion", "24", "--turn-tokens", "24", "--out", str(out),
+    ]  # fmt: skip
+    killed: list[float] = []
+    told = (takes_adapters, out / "episodes.jsonl", killed)
+    killer = threading.Thread(target=kill_midway, args=told)
+    killer.start()
+    code = main([*arguments, "--vllm", takes_adapters])
+    ended = time.monotonic()
+    killer.join()
+
+    before = (out / "episodes.jsonl").read_text().splitlines()
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert code == 1
+    # 10 on an idle machine; the tests share theirs.
+    assert ended - killed[0] < 60
+    assert takes_adapters in error and f"{len(before)} of {TASKS} episodes are stored" in error
+    assert 8 <= len(before) < TASKS
+
+    assert main([*arguments, "--vllm", served.url, "--resume"]) == 0
+    after = (out / "episodes.jsonl").read_text().splitlines()
+    assert after[: len(before)] == before
+    assert len(after) == len({json.loads(line)["episode"] for line in after}) == TASKS
+    assert json.loads((out / "summary.json").read_text())["lost"] == {}
+
+
+def kill_midway(url: str, episodes: Path, killed: list[float]) -> None:
+    """Kill the server and all that it started, without a word, once some episodes have ended."""
+    port = int(url.rsplit(":", 1)[1])
+    [group] = {
+        os.getpgid(connection.pid)
+        for connection in psutil.net_connections("tcp4")
+        if connection.laddr.port == port and connection.status == psutil.CONN_LISTEN
+    }
+    while not episodes.exists() or episodes.read_bytes().count(b"\n") < 8:
+        time.sleep(0.01)
+    os.killpg(group, signal.SIGKILL)
+    killed.append(time.monotonic())

@@ -40,7 +40,8 @@ def test_its_tests_are_there(fault):
         assert not name or re.search(rf"^\s*(async )?def {name[-1]}\(", text, re.MULTILINE), test
 
 
-def test_a_survivor_is_told(tmp_path, capsys):
+def test_a_survivor_is_told(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # they take longer than the tests
     (tmp_path / "sums.py").write_text("def double(x):\n    return 2 * x\n")
     (tmp_path / "test_sums.py").write_text(
         "from sums import double\n\n\ndef test_double():\n    assert double(2) == 4\n"

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-import subprocess
-import sys
 from collections.abc import Sequence
 
 import pytest
@@ -272,44 +270,6 @@ def test_turns_that_wait_are_served_in_their_order():
     asyncio.run(main())
 
     assert served == ["0", "1", "2", "3", "4", "5", "long"]
-
-
-PROGRAM = """
-import asyncio, sys, torch, transformers
-from qwq_env.rollout.policy import GenerationRequest
-from qwq_env.chat_model import Sampling
-from qwq_env.rollout.transformers_policy import TransformersPolicy
-torch.set_num_threads(1)
-config = transformers.LlamaConfig(
-    vocab_size=50, hidden_size=64, intermediate_size=512, num_hidden_layers=8,
-    num_attention_heads=4, max_position_embeddings=10_000,
-)
-policy = TransformersPolicy(transformers.LlamaForCausalLM(config), None)
-
-async def main():
-    for episode in range(16):
-        request = GenerationRequest([1, 2], 9_000, str(episode), Sampling(), frozenset())
-        keep.append(asyncio.ensure_future(policy.generate(request)))
-    while policy.statistics().passes < 3:
-        await asyncio.sleep(0.001)
-
-keep = []
-if sys.argv[1] == "cancelled":
-    asyncio.run(main())
-else:
-    asyncio.new_event_loop().run_until_complete(main())
-"""
-
-
-@pytest.mark.parametrize("how", ["cancelled", "abandoned"])
-def test_the_interpreter_ends_in_the_middle_of_generation(how):
-    ended = subprocess.run(
-        [sys.executable, "-c", PROGRAM, how], capture_output=True, text=True, timeout=600
-    )
-
-    assert "abort" not in ended.stderr
-    assert "terminate" not in ended.stderr
-    assert ended.returncode == 0
 
 
 def test_a_seed_gives_the_same_tokens_in_any_company():

@@ -176,16 +176,18 @@ class Canaries:
 
 def descendants(root: int) -> list[int]:
     """All processes below `root`, by /proc."""
-    parents = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                stat = (entry / "stat").read_text()
-                parents[int(entry.name)] = int(stat.rpartition(")")[2].split()[1])
     found, frontier = [], [root]
     while frontier:
-        frontier = [pid for pid, parent in parents.items() if parent in frontier]
+        frontier = [child for pid in frontier for child in children(pid)]
         found += frontier
+    return found
+
+
+def children(pid: int) -> list[int]:
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            found += map(int, task.read_text().split())
     return found
 
 

@@ -50,41 +50,45 @@ def given_hostile() -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def watch():
     """Asserts that the event loop did not stand still, and memory did not grow, in its body."""
-    # What was there before, all the collected tests among it, is searched for garbage once a file.
-    gc.collect()
-    gc.freeze()
-    yield _watch
-    gc.unfreeze()
+    return _watch
 
 
 @contextlib.asynccontextmanager
 async def _watch(most_stall=0.05, most_growth=64 << 20):
-    # A stall is what the loop's thread computes between two turns of a task that is always awake,
-    # so that none is missed. It is counted in processor time, since the machine may be busy.
     gc.collect()
     gc.freeze()  # the test's own objects are not searched for garbage on an answer's account
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")  # the peak counts from now on
-    began, longest = _peak(), 0.0
-
-    async def beat():
-        nonlocal longest
-        while True:
-            turn = time.thread_time()
-            await asyncio.sleep(0)
-            longest = max(longest, time.thread_time() - turn)
-
-    beats = asyncio.create_task(beat())
-    try:
+    began = _peak()
+    with _turns() as computed:
         yield
-    finally:
         await asyncio.sleep(0.002)
-        beats.cancel()
-    assert longest < most_stall
+    assert max(computed) < most_stall
     assert _peak() - began < most_growth
+
+
+@contextlib.contextmanager
+def _turns():
+    """Gives how long the loop's thread computed each time that it was awake: in processor time,
+    since the machine may be busy. A task that looked at the clock in each turn would keep it busy
+    itself."""
+    selector, computed, woken = asyncio.get_running_loop()._selector, [], time.thread_time()
+
+    def select(timeout=None):
+        nonlocal woken
+        computed.append(time.thread_time() - woken)
+        ready = type(selector).select(selector, timeout)
+        woken = time.thread_time()
+        return ready
+
+    selector.select = select
+    try:
+        yield computed
+    finally:
+        del selector.select
 
 
 def _peak():

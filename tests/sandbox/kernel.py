@@ -84,10 +84,10 @@ def _cgroups():
     return all(os.access(root / name, os.W_OK) for name in ("memory", "pids"))
 
 
-def require(plan):
-    """Skip where the kernel itself lacks a layer of `plan`."""
+def lacking(plan):
+    """The names of the layers of `plan` that the kernel itself lacks."""
     had = kernel()
-    lacking = [
+    return [
         name
         for name, wanted, offered in (
             ("namespaces", plan.namespaces, had.namespaces),
@@ -97,5 +97,9 @@ def require(plan):
         )
         if wanted and not offered
     ]
-    if lacking:
-        pytest.skip(f"this kernel has no {', no '.join(lacking)}")
+
+
+def require(plan):
+    """Skip where the kernel itself lacks a layer of `plan`."""
+    if names := lacking(plan):
+        pytest.skip(f"this kernel has no {', no '.join(names)}")

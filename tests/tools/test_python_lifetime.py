@@ -15,8 +15,10 @@ PROLOGUE = """
 import asyncio, os, sys, time
 import psutil
 from qwq_env import portal
+from qwq_env.sandbox import LocalSandbox
 from qwq_env.tools.python import PythonTool
 
+LocalSandbox.__init__.__kwdefaults__["preload"] = ()  # they take longer than all the rest
 tool = PythonTool(backend=sys.argv[1], seconds=5)
 
 def run(code):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import subprocess
-import sys
 import threading
 import time
 from collections import defaultdict
@@ -312,34 +310,6 @@ def test_a_worker_that_loses_all_episodes_is_not_well(worker):
 
     assert [metrics["episode/lost"] for metrics in ended] == [1.0] * 3
     assert "gone" in str(fails_with(running, stale_after_s=0.5))
-
-
-ABANDONED = """
-import sys
-from transformers import AutoTokenizer
-from qwq_env.dialect.codec import TokenCodec
-from qwq_env.rollout.scripted import ScriptedPolicy
-from qwq_env.training.async_rollouts import AsyncRollouts
-
-tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
-policy = ScriptedPolicy(TokenCodec(tokenizer), lambda context: "1")
-worker = AsyncRollouts("qwq/MathTool-v0", tokenizer, policy, group=2)
-worker.start()
-worker.rollout_buffer.get(timeout=600)
-raise SystemExit("the trainer ended")
-"""
-
-
-@pytest.mark.slow
-def test_a_trainer_that_ends_without_a_word_is_not_held_up(tokenizer, tmp_path):
-    tokenizer.save_pretrained(tmp_path)
-    done = subprocess.run(
-        [sys.executable, "-c", ABANDONED, str(tmp_path)],
-        capture_output=True, text=True, timeout=600, check=False,
-    )  # fmt: skip
-
-    assert done.returncode == 1
-    assert done.stderr.strip().splitlines()[-1] == "the trainer ended"
 
 
 class ByLength(RewardModel):

@@ -16,7 +16,8 @@ from qwq_env.training.recipe import EnvironmentRecipe, Recipe
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "tiny.yaml"
 SMALL = [
-    "cold_start.steps=2", "cold_start.transcripts=32", "grpo.steps=1", "grpo.episodes=8",
+    "cold_start.steps=2", "cold_start.batch=4", "cold_start.transcripts=32",
+    "grpo.steps=1", "grpo.episodes=8",
     "grpo.max_completion_tokens=40", "evaluation.tasks=4", "evaluation.samples=1",
 ]  # fmt: skip
 MODULE = """\

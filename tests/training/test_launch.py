@@ -243,7 +243,8 @@ def test_a_signal_to_the_launcher_ends_what_it_started(tmp_path):
 @pytest.mark.slow
 def test_on_a_laptop_the_trainer_is_run(tmp_path):
     small = [
-        "cold_start.steps=1", "cold_start.transcripts=64", "grpo.steps=1", "grpo.episodes=16",
+        "cold_start.steps=1", "cold_start.batch=4", "cold_start.transcripts=64",
+        "grpo.steps=1", "grpo.episodes=16",
         "grpo.max_completion_tokens=24", "evaluation.tasks=4", "evaluation.samples=1",
     ]  # fmt: skip
     arguments = ["launch", str(RECIPES / "tiny.yaml"), "--runs", str(tmp_path), *small]

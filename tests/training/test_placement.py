@@ -24,7 +24,8 @@ from qwq_env.training.run_folder import RunFolder
 
 TINY = Path(__file__).parents[2] / "recipes" / "tiny.yaml"
 SMALL = [
-    "cold_start.steps=1", "cold_start.transcripts=64", "grpo.steps=1", "grpo.episodes=16",
+    "cold_start.steps=1", "cold_start.batch=4", "cold_start.transcripts=64",
+    "grpo.steps=1", "grpo.episodes=16",
     "grpo.max_completion_tokens=24", "evaluation.tasks=4", "evaluation.samples=1",
 ]  # fmt: skip
 SERVERS = ["policy.sampler=vllm", "policy.servers=['http://x']", "policy.served=y"]

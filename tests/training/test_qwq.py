@@ -89,7 +89,7 @@ def config(path, **more) -> GRPOConfig:
         output_dir=str(path), use_cpu=True, bf16=False, report_to=[], disable_tqdm=True,
         save_strategy="no", per_device_train_batch_size=2, num_generations=2, beta=0.0,
         logging_steps=1, gradient_checkpointing=False, learning_rate=1e-3,
-        **{"max_completion_length": 2000, "max_steps": 2, **more},
+        **{"max_completion_length": 2000, "max_steps": 1, **more},
     )  # fmt: skip
 
 
@@ -112,7 +112,7 @@ def train(model, tokenizer, path, rollouts, **more) -> Recorder:
 
 @pytest.fixture(scope="module")
 def trained(tokenizer, tmp_path_factory):
-    """Return the rollouts and the trainer after two steps, and the weights before them."""
+    """Return the rollouts and the trainer after a step, and the weights before it."""
     model = build_tiny_model(tokenizer, hidden=16, layers=1, heads=2)
     before = copy.deepcopy(model.state_dict())
     rollouts = Rollouts(
@@ -136,8 +136,8 @@ def test_grpo_trains_through_episodes_of_four_turns_one_row_each(trained):
         assert trainer.batch["completion_ids"][row, :size].tolist() == trajectory.completion_ids
         assert trainer.batch["tool_mask"][row, :size].tolist() == trajectory.mask
     losses = [log["loss"] for log in trainer.state.log_history if "loss" in log]
-    assert len(losses) == 2
-    assert all(math.isfinite(loss) for loss in losses)
+    assert len(losses) == 1
+    assert math.isfinite(losses[0])
     assert any((before[name] != value).any() for name, value in trainer.model.state_dict().items())
 
 
@@ -158,8 +158,7 @@ def test_every_thought_stays_and_no_tool_text_controls(trained):
 
 def test_sampled_by_transformers_in_the_whole_vocabulary(model, tokenizer, tmp_path):
     rollouts = Rollouts(environment(), tokenizer, context=1000)
-    settings = {"max_steps": 1, "max_completion_length": 24}
-    trainer = train(model, tokenizer, tmp_path, rollouts, **settings)
+    trainer = train(model, tokenizer, tmp_path, rollouts, max_completion_length=24)
 
     assert isinstance(rollouts._engine.policy.policy, TransformersPolicy)
     assert len(trainer.batch["completion_ids"]) == 2

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from qwq_env.errors import UsageError
 from qwq_env.sandbox import Limits, SandboxUnavailable
@@ -65,8 +66,8 @@ class Served:
         return self.process.returncode
 
 
-@pytest.fixture
-async def served() -> AsyncIterator[Served]:
+@contextlib.asynccontextmanager
+async def serving() -> AsyncIterator[Served]:
     server = Served("--slots", "2", "--drain", "20")
     await server.start()
     children = set(descendants(server.process.pid))
@@ -74,6 +75,20 @@ async def served() -> AsyncIterator[Served]:
     yield server
     await server.end(signal.SIGKILL)
     await until(lambda: not any(map(alive, children)))
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def lasting() -> AsyncIterator[Served]:
+    """A server that outlives what the tests do to it."""
+    async with serving() as server:
+        yield server
+
+
+@pytest.fixture
+async def served() -> AsyncIterator[Served]:
+    """A server that a test may end."""
+    async with serving() as server:
+        yield server
 
 
 def children_of(pid: int) -> list[int]:
@@ -138,10 +153,11 @@ async def metric(served: Served, name: str) -> int:
     return int(found[1]) if found else 0
 
 
-async def test_the_contract_holds_over_the_wire(served: Served) -> None:
+@pytest.mark.asyncio(loop_scope="module")
+async def test_the_contract_holds_over_the_wire(lasting: Served) -> None:
     code = "import sys\nprint(sys.stdin.read(), sys.argv[1:])\n1 + 1"
     source = "class Solution:\n    def f(self, x): return (x, {1: x})"
-    async with RemoteSandbox(served.url) as sandbox:
+    async with RemoteSandbox(lasting.url) as sandbox:
         result = await sandbox.run(code, stdin=b"in", argv=("a",))
         slow = await sandbox.run("while True: pass", limits=Limits(wall_seconds=0.3))
         fat = await sandbox.run("x = bytearray(10**9)", limits=Limits(memory_mb=64))
@@ -156,34 +172,37 @@ async def test_the_contract_holds_over_the_wire(served: Served) -> None:
     assert step.value == "21"
 
 
-async def test_programs_from_many_callers_all_end_right(served: Served) -> None:
-    async with RemoteSandbox(served.url) as sandbox:
+@pytest.mark.asyncio(loop_scope="module")
+async def test_programs_from_many_callers_all_end_right(lasting: Served) -> None:
+    async with RemoteSandbox(lasting.url) as sandbox:
         results = await asyncio.gather(*(sandbox.run(f"print({i})") for i in range(200)))
 
     assert [result.stdout for result in results] == [f"{i}\n" for i in range(200)]
 
 
-async def test_a_cancelled_program_leaves_nothing_running(served: Served) -> None:
-    async with RemoteSandbox(served.url) as sandbox:
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_cancelled_program_leaves_nothing_running(lasting: Served) -> None:
+    async with RemoteSandbox(lasting.url) as sandbox:
         runs = [asyncio.create_task(sandbox.run(SLEEP)) for _ in range(4)]
-        while await metric(served, "running") < 2:
+        while await metric(lasting, "running") < 2:
             await asyncio.sleep(0.02)
         for run in runs:
             run.cancel()
         await asyncio.gather(*runs, return_exceptions=True)
-        while await metric(served, "running"):
+        while await metric(lasting, "running"):
             await asyncio.sleep(0.02)
         after = await sandbox.run("print(1)")
 
     assert after.ok
-    assert await metric(served, "queued") == 0
+    assert await metric(lasting, "queued") == 0
 
 
-async def test_a_lost_session_step_is_cancelled_too(served: Served) -> None:
-    async with RemoteSandbox(served.url) as sandbox:
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_lost_session_step_is_cancelled_too(lasting: Served) -> None:
+    async with RemoteSandbox(lasting.url) as sandbox:
         session = await sandbox.open_session()
         step = asyncio.create_task(session.run(SLEEP))
-        while not await metric(served, "running"):
+        while not await metric(lasting, "running"):
             await asyncio.sleep(0.02)
         step.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -192,20 +211,21 @@ async def test_a_lost_session_step_is_cancelled_too(served: Served) -> None:
         await session.aclose()
 
     assert after.value == "2"
-    assert await metric(served, "sessions") == 0
+    assert await metric(lasting, "sessions") == 0
 
 
-async def test_rude_clients_leave_no_descriptor_and_no_process(served: Served) -> None:
+@pytest.mark.asyncio(loop_scope="module")
+async def test_rude_clients_leave_no_descriptor_and_no_process(lasting: Served) -> None:
     dice = random.Random(7)
 
     def descriptors() -> int:
-        return len(list(Path(f"/proc/{served.process.pid}/fd").iterdir()))
+        return len(list(Path(f"/proc/{lasting.process.pid}/fd").iterdir()))
 
     async def rude() -> None:
         body = b'{"code": "import time; time.sleep(5)"}'
         head = f"POST /v1/run HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
         request = head.encode() + b"Content-Type: application/json\r\n\r\n" + body
-        _, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        _, writer = await asyncio.open_connection("127.0.0.1", lasting.port)
         writer.write(request[: dice.choice((0, 10, len(request) - 5, len(request)))])
         await asyncio.sleep(dice.uniform(0, 0.2))
         if dice.random() < 0.5:
@@ -215,18 +235,18 @@ async def test_rude_clients_leave_no_descriptor_and_no_process(served: Served) -
         with contextlib.suppress(ConnectionError):
             await writer.wait_closed()
 
-    async with RemoteSandbox(served.url) as sandbox:
+    async with RemoteSandbox(lasting.url) as sandbox:
         await sandbox.run("print(1)")
-        await until(lambda: at_rest(served))
+        await until(lambda: at_rest(lasting))
         before = descriptors()
         for _ in range(5):
             await asyncio.gather(*(rude() for _ in range(40)))
         result = await sandbox.run("print(1)")
-        await until(lambda: descriptors() <= before and at_rest(served))
+        await until(lambda: descriptors() <= before and at_rest(lasting))
 
     assert result.stdout == "1\n"
-    assert await metric(served, "running") == 0
-    assert await metric(served, "queued") == 0
+    assert await metric(lasting, "running") == 0
+    assert await metric(lasting, "queued") == 0
 
 
 async def test_sigterm_lets_programs_end_and_takes_no_more(served: Served) -> None:
