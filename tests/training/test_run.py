@@ -115,6 +115,7 @@ def test_resume_plays_only_what_is_missing(learned, tmp_path):
     shutil.copytree(learned, tmp_path / "tiny")
     run = tmp_path / "tiny"
     shutil.rmtree(run / "checkpoints" / f"checkpoint-{STEPS}")
+    shutil.rmtree(run / "policy")
     state = json.loads((run / "state.json").read_text())
     for phase in ("grpo", "trained", "greedy"):
         del state[phase]
