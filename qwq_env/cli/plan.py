@@ -35,24 +35,25 @@ def run(arguments: argparse.Namespace) -> int:
     from qwq_env.training.recipe.parts import parts_of  # noqa: PLC0415 - likewise
     from qwq_env.training.shapes import shape_of  # noqa: PLC0415 - likewise
 
-    plans: dict[str, Plan] = {}
+    plans: list[tuple[list[str], Plan]] = []
     for part in parts_of(load_recipe(arguments.recipe, arguments.overrides)):
         recipe = part.recipe
         gpus = gpus_of(recipe) if arguments.gpus is None else read_gpus(arguments.gpus)
         plan = make_plan(recipe, shape_of(recipe.policy.checkpoint, arguments.config), gpus)
         # Stages that come to the same are told once.
-        same = next((name for name, other in plans.items() if other.sides == plan.sides), None)
-        plans[f"{same}, {part.name}" if same is not None else part.name] = plan
-        if same is not None:
-            del plans[same]
+        same = next((names for names, other in plans if other.sides == plan.sides), None)
+        if same is None:
+            plans.append(([part.name], plan))
+        else:
+            same.append(part.name)
     if arguments.json:
-        told = {name: _as_json(plan) for name, plan in plans.items()}
+        told = {", ".join(names): _as_json(plan) for names, plan in plans}
         print(json.dumps(told if len(told) > 1 else next(iter(told.values())), indent=1))
     else:
-        for name, plan in plans.items():
-            head = [f"stage {name}"] if len(plans) > 1 else []
+        for names, plan in plans:
+            head = [f"stage {', '.join(names)}"] if len(plans) > 1 else []
             print(printable("\n".join([*head, *_as_text(plan)])))
-    return 0 if all(plan.fits for plan in plans.values()) else 1
+    return 0 if all(plan.fits for _, plan in plans) else 1
 
 
 def _as_text(plan: Plan) -> list[str]:

@@ -7,6 +7,7 @@ reinforcement has to find out what pays. See `training/tiny/teacher.py` for the 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import random
@@ -22,6 +23,10 @@ from qwq_env.task import Task
 from qwq_env.training.transcript import Part, Transcript
 
 _log = logging.getLogger(__name__)
+_AT_A_TIME = 64
+"""Episodes that are played side by side, for tools and graders take their time."""
+_TRIES = 1000
+"""A member that comes less often than once in a hundred tasks is found all the same."""
 _THOUGHT = "I know what to do.\n</think>\n\n"
 
 
@@ -46,7 +51,11 @@ class Demonstrations:
         """Play about `count` tasks from index `first` on; a finite set is gone over again."""
 
         async def play_all() -> list[Transcript]:
-            return [await self.play(first + index) for index in range(count)]
+            found: list[Transcript] = []
+            for start in range(first, first + count, _AT_A_TIME):
+                several = range(start, min(start + _AT_A_TIME, first + count))
+                found += await asyncio.gather(*map(self.play, several))
+            return found
 
         return portal.run(play_all())
 
@@ -55,7 +64,7 @@ class Demonstrations:
         chance = random.Random(f"{self._seed}/{index}")
         task = self._task(index)
         own = chance.random() < self._right
-        shown = task if own else self._task(chance.randrange(1 << 20))
+        shown = task if own else self._another(task, chance)
         episode = self._env.begin(task, seed=index)
         try:
             await episode.start()
@@ -76,6 +85,18 @@ class Demonstrations:
         size = self._env.tasks.size
         return self._env.tasks.task(index if size is None else index % size)
 
+    def _another(self, task: Task, chance: random.Random) -> Task:
+        """Return another task, of the same member where the environment is a mixture.
+
+        One of another member would be wrong in form as well, and the form is what is taught.
+        """
+        other = self._task(chance.randrange(1 << 20))
+        if self._env.members:
+            tries = 0
+            while _member(other) != _member(task) and tries < _TRIES:
+                other, tries = self._task(chance.randrange(1 << 20)), tries + 1
+        return other
+
     def _turns(self, task: Task, dialect: Dialect) -> Sequence[str]:
         moves = self._env.solve(task)
         if not moves:
@@ -93,6 +114,10 @@ class Demonstrations:
                 type(self._env).__name__,
                 brief(task.id),
             )
+
+
+def _member(task: Task) -> str:
+    return task.id.partition("/")[0]
 
 
 def check_dialect(env: ToolEnv) -> None:

@@ -59,8 +59,9 @@ class FlatRewards(TrainerCallback):  # type: ignore[misc]  # its package is read
         if state.is_world_process_zero:
             episodes = describe_episodes(self._last())
             logger.warning(
-                "no group had two different rewards %s: nothing is learned; of the newest"
-                " episodes: %s", when, episodes,
+                "no group had two different rewards %s: frac_reward_zero_std is 1, so nothing is"
+                " learned; change the tasks (environment.difficulty), what was shown (cold_start),"
+                " grpo.temperature or grpo.group; of the newest episodes: %s", when, episodes,
             )  # fmt: skip
 
 

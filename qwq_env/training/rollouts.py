@@ -51,11 +51,12 @@ from qwq_env.task import Task, TaskSet
 from qwq_env.text.characters import printable
 from qwq_env.toolbox import ToolLimits
 from qwq_env.training.curriculum import curriculum_of, tell
-from qwq_env.training.dynamic import check_whole_groups, fill
+from qwq_env.training.dynamic import Filled, check_whole_groups, fill
 from qwq_env.training.episode_metrics import EpisodeSums, episode_sums, means
 from qwq_env.training.flat_rewards import FlatRewards
 from qwq_env.training.group_reward import GroupReward, check_groups_whole
 from qwq_env.training.importance import Correction, correct_importance
+from qwq_env.training.learning_watch import LearningWatch
 from qwq_env.training.limits import WallLimits, batch_seconds
 from qwq_env.training.sampler import own_sampler
 from qwq_env.training.sampling import sampling_of
@@ -163,6 +164,7 @@ class Rollouts:
         self._served: int | None = None
         self._calls: dict[bool, tuple[int, int]] = {}
         self._metrics: dict[str, float] = {}
+        self._places: dict[str, str] = {}
 
     def __call__(self, prompts: Sequence[Any], trainer: Any) -> dict[str, list[Any]]:
         """Play one episode for each prompt; the `rollout_func` that TRL calls on every rank."""
@@ -327,6 +329,9 @@ class Rollouts:
         evaluated = getattr(trainer, "eval_dataset", None)
         if self._group_reward is not None:
             check_groups_whole(arguments, ranks, evaluated=evaluated is not None)
+        if self._dynamic > 1:
+            held = arguments.per_device_train_batch_size * arguments.steps_per_generation
+            check_whole_groups(held, arguments.num_generations)
         for dataset in evaluated.values() if isinstance(evaluated, dict) else (evaluated,):
             for prompt in dataset["prompt"] if isinstance(dataset, datasets.Dataset) else ():
                 self._task(prompt)
@@ -348,6 +353,7 @@ class Rollouts:
             _warn_of_stock(trainer, self.thinking)
         logging.getLogger(_TRL).addFilter(_leaves_out_dumps)
         trainer.add_callback(FlatRewards(trainer, lambda: self.last))
+        trainer.add_callback(LearningWatch(has_tools=bool(settings.tools)))
         return Engine(self.env, RecordingPolicy(policy), self.codec, settings=bounds)
 
     def _context(self, policy: Policy | ChatModel, rank: int) -> int:
@@ -376,17 +382,47 @@ class Rollouts:
         before. Raises `ServersGone`, of one rank's words on all, and `InfrastructureError` if not
         one training episode of any rank was had.
         """
+        training = trainer.model.training
+        began, gone, lost = time.perf_counter(), "", ""
+        batch = Filled([], [], 0)
+        try:
+            self._places = {}
+            batch = self._batch(engine, assignments, trainer)
+        except ServersGone as error:
+            gone = str(error)
+        self.last = batch.kept
+        if training and self.last and all(t.outcome.failed for t in self.last):
+            first = self.last[0].outcome
+            lost = f"all episodes of a step were lost; the first: {first.reason}: {first.detail}"
+        names = [self._places.get(trajectory.task_id, "") for trajectory in batch.played]
+        sums = episode_sums(batch.played, names if any(names) else None)
+        own = _Told(gone, lost, sums, time.perf_counter() - began, batch.replaced)
+        told = gather_object([own]) if trainer.accelerator.num_processes > 1 else [own]
+        if gone := next((each.gone for each in told if each.gone), ""):
+            raise ServersGone(gone)
+        if all(each.lost for each in told):
+            raise InfrastructureError(told[0].lost)
+        if self._curriculum is not None and training:
+            tell(self._curriculum, batch.played, trainer.accelerator.num_processes)
+        metrics = {f"episode/{n}": value for n, value in means(t.sums for t in told).items()}
+        if self._dynamic > 1:
+            metrics["dynamic/replaced"] = sum(each.replaced for each in told)
+        metrics["rollout/seconds"] = max(each.seconds for each in told)
+        versions = [t.weight_version for t in self.last if t.weight_version is not None]
+        if versions:
+            metrics["rollout/lag"] = trainer.state.global_step - statistics.fmean(versions)
+        metrics["rollout/wait_seconds"] = time.perf_counter() - began - own.seconds
+        return metrics
+
+    def _batch(self, engine: Engine, assignments: Sequence[Assignment], trainer: Any) -> Filled:
+        """Play a batch, and other tasks in place of the groups that teach nothing."""
         step, training = trainer.state.global_step, trainer.model.training
         told_to = self._on_episode if training else self._on_evaluation
         report = None if told_to is None else (lambda trajectory: told_to(trajectory, step))
-        began, gone, lost = time.perf_counter(), "", ""
-        played: list[Trajectory] = []
-        names: dict[str, str] = {}
-        replaced = 0
 
         def play(asked: Sequence[Assignment]) -> list[Trajectory]:
             tasks = [assignment.task for assignment in asked]
-            names.update({t.id: str(t.metadata.get("environment", "")) for t in tasks})
+            self._places |= {t.id: str(t.metadata.get("environment", "")) for t in tasks}
             grouped = self._group_reward
             found = _played(engine, asked, report if grouped is None else None, self.context)
             if grouped is not None:
@@ -397,39 +433,11 @@ class Rollouts:
                         report(trajectory)
             return found
 
-        self.last = []
-        try:
-            self.last = played = play(assignments)
-            if training and self._dynamic > 1:
-                group, others = trainer.num_generations, self._others(trainer)
-                check_whole_groups(len(self.last), group)
-                self.last, played, replaced = fill(
-                    self.last, group, self._dynamic, lambda count: play(others(count * group))
-                )
-        except ServersGone as error:
-            gone = str(error)
-        if training and self.last and all(t.outcome.failed for t in self.last):
-            first = self.last[0].outcome
-            lost = f"all episodes of a step were lost; the first: {first.reason}: {first.detail}"
-        own_names = [names[trajectory.task_id] for trajectory in played]
-        sums = episode_sums(played, own_names if any(own_names) else None)
-        own = _Told(gone, lost, sums, time.perf_counter() - began, replaced)
-        told = gather_object([own]) if trainer.accelerator.num_processes > 1 else [own]
-        if gone := next((each.gone for each in told if each.gone), ""):
-            raise ServersGone(gone)
-        if all(each.lost for each in told):
-            raise InfrastructureError(told[0].lost)
-        if self._curriculum is not None and training:
-            tell(self._curriculum, played, trainer.accelerator.num_processes)
-        metrics = {f"episode/{n}": value for n, value in means(t.sums for t in told).items()}
-        if self._dynamic > 1:
-            metrics["dynamic/replaced"] = sum(each.replaced for each in told)
-        metrics["rollout/seconds"] = max(each.seconds for each in told)
-        versions = [t.weight_version for t in self.last if t.weight_version is not None]
-        if versions:
-            metrics["rollout/lag"] = step - statistics.fmean(versions)
-        metrics["rollout/wait_seconds"] = time.perf_counter() - began - own.seconds
-        return metrics
+        first = play(assignments)
+        if not training or self._dynamic == 1:
+            return Filled(first, first, 0)
+        group, others = trainer.num_generations, self._others(trainer)
+        return fill(first, group, self._dynamic, lambda count: play(others(count * group)))
 
 
 class _Told(NamedTuple):

@@ -9,14 +9,12 @@ ended is sealed and not looked at again. A recipe without stages is one stage. S
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
 import json
-import os
-import platform
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +32,7 @@ from qwq_env.rollout.engine import EngineSettings
 from qwq_env.rollout.play import check_thinking
 from qwq_env.rollout.policy import Policy
 from qwq_env.rollout.store import EpisodeStore, place_of, read_episodes
-from qwq_env.rollout.vllm_policy import HttpSettings, VllmPolicy
+from qwq_env.rubric import candidate_of
 from qwq_env.training.checkpoint_seal import seal
 from qwq_env.training.cold_policy import (
     Rejection,
@@ -58,8 +56,9 @@ from qwq_env.training.placement import (
     slow_type,
 )
 from qwq_env.training.progress import Phase, Reporter
-from qwq_env.training.recipe import PolicyRecipe, Recipe, RolloutRecipe
+from qwq_env.training.recipe import Recipe, RewardModelRecipe, RolloutRecipe
 from qwq_env.training.recipe.check import check_template
+from qwq_env.training.recipe.parts import narrowed, with_reward_model
 from qwq_env.training.recipe.schema import (
     batch_seconds,
     episode_seconds,
@@ -73,26 +72,28 @@ from qwq_env.training.report import (
     print_table,
     read_metrics,
 )
+from qwq_env.training.reward_model import Labelled, train_reward_model
 from qwq_env.training.rollouts import PolicyFactory, Rollouts
 from qwq_env.training.run_folder import RunFolder
+from qwq_env.training.served import servers_of as servers_of
+from qwq_env.training.served import vllm_of
 from qwq_env.training.stages.gates import GateClosed, closed
 from qwq_env.training.stages.stage import Stage, check_sources, check_together, stages_of
 from qwq_env.training.stages.watch import HeldOut
 from qwq_env.training.staleness import StaleWeights
+from qwq_env.training.summary import Results, step_name, summary_of, summary_of_stage
 from qwq_env.training.trackers import check_trackers
 from qwq_env.training.weights.adapter import (
     ADAPTER,
-    AdapterWeightSync,
+    merge_adapter,
     save_adapter,
     trained_state,
 )
 from qwq_env.training.weights.base import WeightSync
-from qwq_env.training.weights.disk import DiskWeightSync
 from qwq_env.trajectory import Trajectory
 from qwq_env.versions import check_versions
 
 _PLAYED = ("tool", "environment.seconds", "rollout.batch_seconds", "request", "ddp")
-_PACKAGES = ("qwq-env", "torch", "transformers", "trl", "accelerate", "gymnasium", "math-verify")
 
 
 def train(
@@ -124,8 +125,8 @@ def train(
     for stage in stages:
         if stage.sealed:
             reporter.say(f"{stage.name}: sealed ({stage.policy}); nothing is left to do")
-    for run in runs:
-        run.execute(reporter)
+    while runs:
+        runs.pop(0).execute(reporter)  # its model is let go before the next is loaded
     summary = summary_of(recipe, stages_of(recipe, root))
     if recipe.stages and processes.process_index == 0:
         write_whole(folder.summary, json.dumps(summary, indent=1))
@@ -194,12 +195,16 @@ class Run:
         model, tokenizer = self._cold_policy()
         codec = TokenCodec(tokenizer)
         cold = self._evaluate("cold", model, codec, temperature=self.recipe.grpo.temperature)
+        self._pay_by_reward_model(model, codec)
         model = self._reinforce(model, tokenizer, cold)
         trained = self._evaluate("trained", model, codec, self.recipe.grpo.temperature)
         if (found := closed(self.stage.part.gates, cold, trained)) is not None:
             raise GateClosed(f"stages.{self.stage.name}: after its last step: {found}")
         greedy = self._evaluate("greedy", model, codec, temperature=0.0)
-        summary = self._summary(cold, trained, greedy)
+        results = Results(cold, trained, greedy)
+        summary = summary_of_stage(
+            self.recipe, self.folder, results, self.seconds.spent, self.world
+        )
         if self.rank == 0:
             write_whole(self.folder.summary, json.dumps(summary, indent=1))
             draw_curve(read_metrics(self.folder.metrics), summary, self.folder.curve)
@@ -240,6 +245,72 @@ class Run:
 
     def _load(self, path: str) -> tuple[Any, Any]:
         return load_checkpoint(path, device=self.processes.device, **loading(self.recipe))
+
+    def _pay_by_reward_model(self, model: Any, codec: TokenCodec) -> None:
+        """Train the reward model that the stage asks for, once, and let it pay its member."""
+        wanted = self.stage.part.reward_model
+        if wanted is None:
+            return
+        folder, trained = self.folder.reward_model, self.stage.part.trained
+        if self.folder.done("reward_model") is None:
+            right, tested = self._labelled(wanted, model, codec)
+            if self.rank == 0:
+                tiny = self.recipe.policy.checkpoint == "tiny"
+                begin = str(self.folder.cold) if tiny else self.recipe.policy.checkpoint
+                with self._phase("reward_model", "reward model", wanted.steps, "steps") as phase:
+                    report = train_reward_model(
+                        wanted.checkpoint or begin, right, folder, heldout=tested,
+                        steps=wanted.steps, batch=wanted.batch,
+                        learning_rate=wanted.learning_rate, seed=self.recipe.seed,
+                        progress=lambda step, total, loss: phase.advance(note=f"loss {loss:.3f}"),
+                    )  # fmt: skip
+                self.folder.mark_done("reward_model", report._asdict())
+                auc = "undefined" if report.auc is None else f"{report.auc:.3f}"
+                self.reporter.say(
+                    f"reward model: right of {report.tested_on} unseen answers"
+                    f" {report.accuracy:.3f} (always the same: {report.base_rate:.3f}), auc {auc}"
+                )
+            self.processes.wait_for_everyone()
+        paid = with_reward_model(trained, wanted.member, str(folder))
+        self.environment = environments(self.recipe, paid)[0]
+
+    def _labelled(
+        self, wanted: RewardModelRecipe, model: Any, codec: TokenCodec
+    ) -> tuple[list[Labelled], list[Labelled]]:
+        """Play training tasks of the member; return the answers to learn from and to test on.
+
+        They share no task. Lost episodes are in neither.
+        """
+        own = narrowed(self.stage.part.trained, {wanted.member: 1})
+        env, _ = environments(self.recipe, own)
+        group = self.recipe.grpo.group
+        size = max(2, wanted.episodes // group)
+        policy = self._player("reward_model", model, codec)
+        self._forget("reward_model")
+        with (
+            self._phase("label", "label answers", size * group // self.world, "episodes") as phase,
+            EpisodeStore(self.folder.episodes, codec) as store,
+            getattr(policy, "generating", nullcontext)(),
+        ):
+
+            def keep(trajectory: Trajectory) -> None:
+                store.append(trajectory, phase="reward_model")
+                phase.advance()
+
+            played = evaluate(
+                env, policy, codec, size=size, samples=group,
+                play=play_settings(self.recipe),
+                settings=evaluation_engine(self.recipe.rollout), seed=self.recipe.seed + 1,
+                rank=self.rank, world=self.world, on_episode=keep,
+            )  # fmt: skip
+        answers = [(t.task_id, t.answer, t.is_right) for t in played if t.reward is not None]
+        tasks = {task.id: task for task in islice(env.tasks, size)}
+        tested = set(list(tasks)[: max(1, round(size * wanted.heldout))])
+        parts: tuple[list[Labelled], list[Labelled]] = [], []
+        for task_id, answer, right in gather_object(answers):
+            labelled = Labelled(candidate_of(tasks[task_id], answer), right)
+            parts[task_id in tested].append(labelled)
+        return parts
 
     def _evaluate(self, name: str, model: Any, codec: TokenCodec, temperature: float) -> Result:
         """Evaluate as a phase of its own, which goes on where it was interrupted."""
@@ -299,7 +370,7 @@ class Run:
         # The servers began with the checkpoint; an adapter they do not have yet.
         adapter = self.recipe.policy.lora is not None and name != "cold"
         seconds = request_seconds(self.recipe)
-        return _vllm(self.recipe.policy, seconds, ADAPTER if adapter else None)
+        return vllm_of(self.recipe.policy, seconds, ADAPTER if adapter else None)
 
     def _reinforce(self, model: Any, tokenizer: Any, cold: Result) -> Any:
         """Train; return the trained model, None if it is sharded: the servers have it then."""
@@ -310,22 +381,13 @@ class Run:
                     " evaluate it with qwq eval"
                 )
             return self._load(str(self.folder.policy))[0]
-        checkpoint = self.folder.last_checkpoint()
-        begin = 0
+        checkpoint, begin = self.folder.last_checkpoint() or (None, 0)
         if checkpoint is not None:
-            begin = checkpoint[1]
-            read_progress(self.environment, checkpoint[0])
+            read_progress(self.environment, checkpoint)
             if self._stale is not None:
-                self._stale.read(checkpoint[0])
+                self._stale.read(checkpoint)
             self._check_gates(begin, cold)
-        anew = {_step(step) for step in range(begin + 1, self.recipe.grpo.steps)}
-        self.folder.forget_rows(
-            self.folder.episodes,
-            lambda row: row["phase"] in anew or (row["phase"] == "grpo" and row["step"] >= begin),
-        )
-        self._forget("trained", "greedy")
-        if self.rank == 0:
-            self.folder.forget_rows(self.folder.metrics, lambda row: row["step"] > begin)
+        self._forget_after(begin)
         steps, servers = self.recipe.grpo.steps, self._servers
         if model is not None and self.recipe.policy.lora is None:
             freeze(model, self.recipe.cold_start.frozen_layers)
@@ -345,7 +407,7 @@ class Run:
                 lambda result: closed(self.stage.part.gates, cold, result),
             )
             trainer.add_callback(watch)
-            trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint[0]))
+            trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         if watch.reason is not None:
             raise GateClosed(f"stages.{self.stage.name}: {watch.reason}")
         if trainer.state.global_step < steps:
@@ -359,9 +421,20 @@ class Run:
         self.folder.mark_done("grpo", {"steps": steps})
         return None if self.recipe.cluster.sharded else trained
 
+    def _forget_after(self, begin: int) -> None:
+        """Take out what was written after the step that the training goes on from."""
+        anew = {step_name(step) for step in range(begin + 1, self.recipe.grpo.steps)}
+        self.folder.forget_rows(
+            self.folder.episodes,
+            lambda row: row["phase"] in anew or (row["phase"] == "grpo" and row["step"] >= begin),
+        )
+        self._forget("trained", "greedy")
+        if self.rank == 0:
+            self.folder.forget_rows(self.folder.metrics, lambda row: row["step"] > begin)
+
     def _check_gates(self, step: int, cold: Result) -> None:
         """Raise `GateClosed` where a run that goes on stopped at a gate that is still closed."""
-        done = self.folder.done(_step(step))
+        done = self.folder.done(step_name(step))
         found = done and closed(self.stage.part.gates, cold, Result(**done))
         if found:
             raise GateClosed(f"stages.{self.stage.name}: step {step}: {found}")
@@ -375,7 +448,7 @@ class Run:
             rollouts.push_weights(trainer)
         else:
             model = trainer.accelerator.unwrap_model(trainer.model)
-        name, temperature = _step(step), self.recipe.grpo.temperature
+        name, temperature = step_name(step), self.recipe.grpo.temperature
         return self._played(
             name, model, rollouts.codec, temperature, lambda t: store.append(t, phase=name)
         )
@@ -431,7 +504,14 @@ class Run:
             state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
         if self.rank != 0:
             return trained
-        if adapters:
+        if adapters and self.stage.part.name:
+            # Whoever starts from a stage reads whole weights.
+            save_adapter(trained, state, self.folder.adapter)
+            merge_adapter(
+                self.recipe.policy.checkpoint, self.folder.adapter, self.folder.policy,
+                computed_in(self.recipe),
+            )  # fmt: skip
+        elif adapters:
             save_adapter(trained, state, self.folder.policy)
         else:
             # The masters were for learning; whoever serves it reads what it is computed in.
@@ -452,44 +532,6 @@ class Run:
         with self.seconds.phase(name), shown:
             yield shown
 
-    def _summary(self, cold: Result, trained: Result, greedy: Result) -> dict[str, Any]:
-        members = {
-            name: {
-                "cold": cold.members.get(name),
-                "trained": trained.members.get(name),
-                "greedy": greedy.members.get(name),
-            }
-            for name in self.heldout.members
-        }
-        return {
-            "name": self.recipe.name,
-            "seed": self.recipe.seed,
-            "accuracy_cold": cold.accuracy,
-            "accuracy_trained": trained.accuracy,
-            "accuracy_trained_greedy": greedy.accuracy,
-            **self._while_it_trained(),
-            **({"accuracy_by_member": members} if members else {}),
-            "tool_call_rate_cold": cold.tool_call_rate,
-            "tool_call_rate_trained": trained.tool_call_rate,
-            "steps": self.recipe.grpo.steps,
-            "seconds": self.seconds.spent,
-            "episodes_lost": cold.lost + trained.lost + greedy.lost,
-            "processes": self.world,
-            "versions": {"python": platform.python_version(), **_versions()},
-        }
-
-    def _while_it_trained(self) -> dict[str, Any]:
-        every, steps = self.recipe.evaluation.every, self.recipe.grpo.steps
-        done = {
-            step: self.folder.done(_step(step)) for step in range(every or steps, steps, every or 1)
-        }
-        found = {
-            str(step): {"accuracy": each["accuracy"], **each["members"]}
-            for step, each in done.items()
-            if each is not None
-        }
-        return {"accuracy_by_step": found} if found else {}
-
     def _print(self, codec: TokenCodec, summary: dict[str, Any]) -> None:
         console = self.reporter.console
         stored = read_episodes(self.folder.episodes, phase="trained")
@@ -501,23 +543,6 @@ class Run:
         )
 
 
-def _step(step: int) -> str:
-    """Return what the evaluation after a step is called in the run's folder."""
-    return f"step {step}"
-
-
-def summary_of(recipe: Recipe, stages: Sequence[Stage]) -> dict[str, Any]:
-    """Return the summary of a run: that of its one stage, or of each that has ended."""
-    found: dict[str, dict[str, Any]] = {
-        stage.name: json.loads((stage.folder / "summary.json").read_text(encoding="utf-8"))
-        for stage in stages
-        if stage.sealed
-    }
-    if not recipe.stages:
-        return found[recipe.name]
-    return {"name": recipe.name, "seed": recipe.seed, "stages": found}
-
-
 def training_engine(recipe: RolloutRecipe, seconds: float | None = None) -> EngineSettings:
     """Return the bounds of playing the episodes of one training step, in `seconds` if said."""
     bound = recipe.batch_seconds if seconds is None else seconds
@@ -527,40 +552,3 @@ def training_engine(recipe: RolloutRecipe, seconds: float | None = None) -> Engi
 def evaluation_engine(recipe: RolloutRecipe) -> EngineSettings:
     """Return the bounds of an evaluation, which may take as long as it takes."""
     return EngineSettings(recipe.concurrency, recipe.attempts)
-
-
-def servers_of(
-    recipe: PolicyRecipe, *, seconds: float | None = None
-) -> tuple[VllmPolicy, WeightSync | None] | None:
-    """Return what samples on servers and what brings them the weights, if the recipe has any.
-
-    `seconds` bounds one request. With NCCL the trainer itself brings the weights.
-    """
-    if recipe.sampler == "transformers":
-        return None
-    if not recipe.servers:
-        raise UsageError("policy.servers: none; expected addresses (qwq launch fills them in)")
-    policy = _vllm(recipe, seconds, ADAPTER if recipe.weights == "adapter" else None)
-    if recipe.weights == "nccl":
-        return policy, None
-    assert recipe.served is not None
-    kind = AdapterWeightSync if recipe.weights == "adapter" else DiskWeightSync
-    return policy, kind(recipe.served, recipe.servers, api_key=os.environ.get("VLLM_API_KEY"))
-
-
-def _vllm(recipe: PolicyRecipe, seconds: float | None, adapter: str | None) -> VllmPolicy:
-    """Return what samples from the servers' model, or from an `adapter` on it."""
-    settings = None if seconds is None else HttpSettings(seconds=seconds)
-    key = os.environ.get("VLLM_API_KEY")
-    return VllmPolicy(recipe.servers, adapter=adapter, settings=settings, api_key=key)
-
-
-def _versions() -> dict[str, str]:
-    return {name: _version(name) for name in _PACKAGES}
-
-
-def _version(name: str) -> str:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"

@@ -8,6 +8,7 @@ runs/<name>/
   episodes.jsonl   every episode, text and tokens (other ranks': episodes-rank1.jsonl, ...)
   episodes.texts   what its rows share: tokens' texts, openings (episodes-rank1.texts, ...)
   cold/  policy/   the checkpoint before and after reinforcement learning; the latter is sealed
+  adapter/  reward_model/  what a stage has besides, where it has any
   checkpoints/     the trainer's own
   curve.png  summary.json
 ```
@@ -43,6 +44,7 @@ class RunFolder:
         self.episodes = path / ("episodes.jsonl" if rank == 0 else f"episodes-rank{rank}.jsonl")
         self.cold = path / "cold"
         self.policy = path / "policy"
+        self.adapter = path / "adapter"
         self.reward_model = path / "reward_model"
         self.checkpoints = path / "checkpoints"
         self.curve = path / "curve.png"

@@ -22,7 +22,7 @@ from qwq_env.rollout.checkpoint import load_checkpoint
 from qwq_env.rollout.play import PlaySettings
 from qwq_env.rollout.store import read_episodes
 from qwq_env.rollout.transformers_policy import TransformersPolicy
-from qwq_env.training.checkpoint_seal import is_whole, seal
+from qwq_env.training.checkpoint_seal import is_whole, seal, unseal
 from qwq_env.training.environments import environments
 from qwq_env.training.grpo import RandomReward
 from qwq_env.training.phase_seconds import PhaseSeconds
@@ -156,6 +156,7 @@ def test_an_interrupted_evaluation_plays_only_what_is_missing(small, tmp_path):
     state = json.loads((run / "state.json").read_text())
     del state["greedy"]
     (run / "state.json").write_text(json.dumps(state))
+    unseal(run / "policy")
     lost = json.loads(before[-3])
     lost |= {"reward": None, "outcome": {"kind": "failed", "reason": "infrastructure"}}
     (run / "episodes.jsonl").write_bytes(

@@ -9,11 +9,17 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import gymnasium
 import pytest
 
 from qwq_env.cli import main
+from qwq_env.env import ToolEnv
+from qwq_env.envs.reward_models import make_reward_model
 from qwq_env.errors import UsageError
 from qwq_env.evaluation.heldout import Result
+from qwq_env.outcome import EpisodeLimits
+from qwq_env.rubric import Component, FinalTurn, Rubric, by_reward_model
+from qwq_env.task import ListTaskSet, Task
 from qwq_env.training.checkpoint_seal import broken, is_whole, seal
 from qwq_env.training.environments import environments_of
 from qwq_env.training.recipe import GateRecipe, dump_recipe, load_recipe
@@ -27,7 +33,7 @@ environment:
   arguments:
     members:
       math: {id: qwq/MathTool-v0, tools: [calculator]}
-      game: qwq/WordGame-v0
+      game: test/Coin-v0
 policy: {hidden: 16, layers: 1, heads: 2}
 cold_start: {steps: 1, transcripts: 16, source: solve}
 grpo: {steps: 1, episodes: 8, max_completion_tokens: 8, reward: random}
@@ -40,8 +46,30 @@ stages:
     dynamic: 2
     evaluation: {every: 1}
     gates: [{member: math, fall: 0.03}]
+    reward_model: {member: game, episodes: 32, steps: 2}
     overrides: {grpo: {save_steps: 1}}
 """
+
+
+class CoinEnv(ToolEnv):
+    """Whatever is said is right as often as not; a reward model may pay in its place."""
+
+    def __init__(self, split: str = "train", reward_model: str | None = None) -> None:
+        tasks = ListTaskSet([Task(f"{split}{i}", f"Toss {i}.", "heads") for i in range(40)])
+        tasks.split = split
+        pays = toss
+        if reward_model is not None:
+            pays = by_reward_model(make_reward_model(reward_model))
+        limits = EpisodeLimits(grade_truncated=True)
+        super().__init__(tasks, [], Rubric([Component("toss", pays)]), limits=limits)
+
+
+def toss(final: FinalTurn) -> float:
+    """Pay by what was said, as a coin does."""
+    return float(sum(map(ord, final.turns[-1].text)) % 2)
+
+
+gymnasium.register("test/Coin-v0", entry_point=CoinEnv, disable_env_checker=True)
 
 
 def written(folder: Path, text: str = RECIPE) -> Path:
@@ -88,6 +116,23 @@ def test_a_stage_trains_on_its_mixture_and_begins_with_what_the_one_before_left(
     assert config["hidden_size"] == 16
 
 
+def test_a_reward_model_is_trained_by_the_rubric_and_pays_in_its_place(ran):
+    second = ran / "runs" / "two" / "stages" / "second"
+    report = json.loads((second / "summary.json").read_text())["reward_model"]
+    rows = [json.loads(line) for line in (second / "episodes.jsonl").read_text().splitlines()]
+    paid = {
+        phase: {r["reward"] for r in rows if r["phase"] == phase and r["task_id"][:4] == "game"}
+        for phase in ("reward_model", "grpo", "trained")
+    }
+
+    assert (report["trained_on"], report["tested_on"]) == (24, 8)
+    assert (second / "reward_model" / "model.safetensors").exists()
+    assert paid["reward_model"] == {0.0, 1.0}
+    assert all(0 < reward < 1 for reward in paid["grpo"])
+    assert paid["grpo"]
+    assert paid["trained"] <= {0.0, 1.0}
+
+
 def test_what_is_sealed_is_not_done_again_and_what_is_not_goes_on(ran, tmp_path, capsys):
     """The second stage is put back to its first checkpoint, as a kill would have left it."""
     shutil.copytree(ran / "runs", tmp_path / "runs")
@@ -97,7 +142,7 @@ def test_what_is_sealed_is_not_done_again_and_what_is_not_goes_on(ran, tmp_path,
     shutil.rmtree(second / "policy")
     shutil.rmtree(second / "checkpoints" / "checkpoint-2")
     state = json.loads((second / "state.json").read_text())
-    kept = {name: state[name] for name in ("cold", "step 1")}
+    kept = {name: state[name] for name in ("cold", "reward_model", "step 1")}
     (second / "state.json").write_text(json.dumps(kept))
     code = main(["train", str(ran / "recipe.yaml"), "--runs", str(tmp_path / "runs"), "--resume"])
 
@@ -196,6 +241,9 @@ def test_a_run_and_a_sealed_folder_and_a_checkpoint_are_sources(ran, tmp_path, c
         ("stages.first.dynamic=0.5", "stages.first: grpo.dynamic: 0.5; expected 1 or more"),
         ("stages.first.evaluation={evry: 3}", "stages.first: evaluation.evry: no such key"),
         ("stages.first.gates=[{member: maths}]", "gates: member: 'maths' is not known"),
+        ("environment.arguments.members=[qwq/MathTool-v0]", "mixture: expected environment.id"),
+        ("stages=[{name: a, gates: [{member: x}]}]", "gates: member: 'x' is not known"),
+        ("stages=[{name: a, mixture: {m: {id: x}}}, {name: b, mixture: {m: {id: y}}}]", "twice"),
         ("stages.first.gates=[{fell: 1}]", "gates.0.fell: no such key"),
         ("stages.first.gates=[{fall: -1}]", "gates.0.fall: -1"),
         ("stages.first.overrides={grpo: {stepz: 1}}", "stages.first: grpo.stepz: no such key"),
@@ -288,7 +336,7 @@ def test_plan_and_launch_go_stage_by_stage(tmp_path, capsys):
 
     assert code == dry == 0
     assert [line for line in planned.splitlines() if line.startswith("stage")] == [
-        "stage b", "stage a, c"
+        "stage a, c", "stage b"
     ]  # fmt: skip
     assert script.count("srun") == 3
     assert "--stage a" in script
@@ -306,7 +354,7 @@ def test_a_part_is_the_recipe_with_what_its_stage_says(tmp_path):
     assert (first.recipe.cold_start.steps, second.recipe.cold_start.steps) == (1, 0)
     assert (second.recipe.grpo.steps, second.recipe.grpo.dynamic) == (2, 2.0)
     assert second.recipe.grpo.save_steps == 1
-    assert second.trained.arguments["members"]["game"] == {"id": "qwq/WordGame-v0", "weight": 3}
+    assert second.trained.arguments["members"]["game"] == {"id": "test/Coin-v0", "weight": 3}
     assert first.recipe.environment == second.recipe.environment == recipe.environment
     [alone] = parts_of(load_recipe(written(tmp_path), ["stages=[]"]))
     assert (alone.name, alone.recipe.stages) == ("", [])
@@ -340,7 +388,8 @@ def test_a_gate_stops_a_stage_and_another_lets_it_go_on(ran, tmp_path, capsys):
     (second / "metrics.jsonl").unlink()
     cold = json.loads((second / "state.json").read_text())["cold"]
     cold["members"]["math"] = 2.0
-    (second / "state.json").write_text(json.dumps({"cold": cold}))
+    taught = {"cold": cold, "reward_model": {}}
+    (second / "state.json").write_text(json.dumps(taught))
     again = ["train", str(ran / "recipe.yaml"), "--runs", str(tmp_path / "runs"), "--resume"]
     codes = [main(again) for _ in range(2)]
     told = [line for line in capsys.readouterr().err.splitlines() if "stopped" in line]

@@ -89,15 +89,15 @@ def _part(recipe: Recipe, stage: StageRecipe, source: str, members: Mapping[str,
     for key, said in [*_leaves({"evaluation": stage.evaluation}), *_leaves(stage.overrides)]:
         _put(value, key, said)
     made = build_recipe(value)
-    known = made.environment.arguments.get("members") or {}
+    known = _names(made.environment)
     for gate in stage.gates:
         if gate.member not in ("all", *known):
             raise unknown("gates: member", gate.member, ["all", *known])
     trained = made.environment
     if stage.mixture is not None:
-        trained = _narrowed(made.environment, stage.mixture)
+        trained = narrowed(made.environment, stage.mixture)
     if stage.reward_model is not None:
-        taught = list(trained.arguments.get("members") or {})
+        taught = _names(trained)
         if stage.reward_model.member not in taught:
             raise unknown("reward_model.member", stage.reward_model.member, taught)
         if not 0 < stage.reward_model.heldout < 1:
@@ -137,7 +137,7 @@ def _all_members(recipe: Recipe) -> dict[str, Any]:
     return members | brought
 
 
-def _narrowed(wanted: EnvironmentRecipe, mixture: Mapping[str, Any]) -> EnvironmentRecipe:
+def narrowed(wanted: EnvironmentRecipe, mixture: Mapping[str, Any]) -> EnvironmentRecipe:
     """Return the environment with the members of a stage's mixture, in its shares."""
     known = wanted.arguments.get("members")
     if wanted.id != _MIXTURE or not isinstance(known, Mapping):
@@ -157,6 +157,12 @@ def _narrowed(wanted: EnvironmentRecipe, mixture: Mapping[str, Any]) -> Environm
     if not members:
         raise UsageError("mixture: no member; expected one or more, or no mixture")
     return dataclasses.replace(wanted, arguments={**wanted.arguments, "members": members})
+
+
+def _names(wanted: EnvironmentRecipe) -> list[str]:
+    """Return the names of a mixture's members; those of a list have none that a recipe knows."""
+    members = wanted.arguments.get("members")
+    return list(members) if isinstance(members, Mapping) else []
 
 
 def _climbs(member: object) -> bool:

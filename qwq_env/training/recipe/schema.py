@@ -403,6 +403,7 @@ class RewardModelRecipe:
     """
 
     member: str = key("", "of the mixture; its environment takes a reward_model")
+    checkpoint: str | None = key(None, "what it starts from; unsaid: the stage's own policy")
     episodes: int = key(2048, "episodes that it is trained on", positive=True)
     steps: int = key(300, "supervised steps", positive=True)
     batch: int = key(64, "answers a step", positive=True)

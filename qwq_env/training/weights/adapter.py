@@ -14,7 +14,7 @@ rollouts = Rollouts(
 trainer = GRPOTrainer(model, ..., peft_config=LoraConfig(...))
 ```
 
-Nothing here imports PEFT: whoever trains an adapter has it.
+PEFT is imported only to merge one: whoever trains an adapter has it.
 """
 
 from __future__ import annotations
@@ -117,6 +117,20 @@ def save_adapter(
     model.save_pretrained(
         folder, state_dict=state, selected_adapters=[name], save_embedding_layers=False
     )
+
+
+def merge_adapter(base: str, adapter: Path, folder: Path, dtype: torch.dtype) -> None:
+    """Write the checkpoint `base` with an adapter's weights added in: a policy that stands alone.
+
+    It is done on the CPU from what lies on disk, for no process may have the whole model.
+    """
+    # Whoever has an adapter has it.
+    import peft  # noqa: PLC0415
+    from transformers import AutoModelForCausalLM  # noqa: PLC0415 - heavy
+
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype)
+    merged = peft.PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
+    merged.save_pretrained(folder)
 
 
 def trained_state(model: Any, *, keep: bool = True) -> dict[str, torch.Tensor]:
