@@ -20,6 +20,7 @@ from qwq_env.training.tiny.model import build_tiny_model
 from .stock_trainer import train
 from .test_rollouts import ended
 
+MATCH = Rubric([Component("match", lambda final: float(final.answer == "1"))])
 FLAT, VARIED, LOST = (1.0, 1.0), (0.0, 1.0), (None, 1.0)
 
 
@@ -66,7 +67,7 @@ def test_a_part_of_a_group_is_refused():
 
 @pytest.mark.parametrize("factor", [0.5, float("nan"), float("inf")])
 def test_a_factor_that_is_none_is_refused(tokenizer, factor):
-    env = ToolEnv(ListTaskSet([Task("t", "Task", "1")]), [], Rubric([]))
+    env = ToolEnv(ListTaskSet([Task("t", "Task", "1")]), [], MATCH)
     with pytest.raises(UsageError, match=r"dynamic: .*expected 1 or more"):
         Rollouts(env, tokenizer, dynamic=factor)
 
@@ -74,11 +75,11 @@ def test_a_factor_that_is_none_is_refused(tokenizer, factor):
 def test_a_trainer_learns_from_the_tasks_that_differ(tokenizer, tmp_path):
     """Odd tasks are always answered rightly, even ones every other time."""
     tasks = ListTaskSet([Task(f"t{i}", f"Task {i % 2}", "1") for i in range(64)])
-    env = ToolEnv(tasks, [], Rubric([Component("match", lambda f: float(f.answer == "1"))]))
+    env = ToolEnv(tasks, [], MATCH)
     turns = itertools.count()
 
     def say(context):
-        odd = "Task 1" in rollouts.codec.decode(context)
+        odd = "Task 1" in context
         return f"</think>{1 if odd else next(turns) % 2}<|im_end|>"
 
     played: list[float] = []

@@ -133,6 +133,7 @@ def test_a_reward_model_is_trained_by_the_rubric_and_pays_in_its_place(ran):
     assert paid["trained"] <= {0.0, 1.0}
 
 
+@pytest.mark.slow
 def test_what_is_sealed_is_not_done_again_and_what_is_not_goes_on(ran, tmp_path, capsys):
     """The second stage is put back to its first checkpoint, as a kill would have left it."""
     shutil.copytree(ran / "runs", tmp_path / "runs")
@@ -379,6 +380,7 @@ def test_a_gate_closes_at_a_fall_beyond_its_bound(member, now, told):
     assert found is None if told is None else found.startswith(told)
 
 
+@pytest.mark.slow
 def test_a_gate_stops_a_stage_and_another_lets_it_go_on(ran, tmp_path, capsys):
     """What the stage began with is said to have been better than any accuracy can be."""
     shutil.copytree(ran / "runs", tmp_path / "runs")
