@@ -1,6 +1,6 @@
-"""The pictures of `qwq view`: python docs/pictures/viewer.py RUN [HOSTILE_FILE]
+"""The pictures of `qwq view`: python docs/viewer_pictures.py RUN [HOSTILE_FILE]
 
-Writes viewer-*.png beside itself: of RUN (a run's folder) the table, an episode, its tokens, its
+Writes pages/pictures/viewer-*.png: of RUN (a run's folder) the table, an episode, its tokens, its
 group, a phone and the dark; of a file of hostile episodes the transcript.
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from PIL import Image
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parents[1] / "benchmarks"))
+sys.path.insert(0, str(HERE.parent / "benchmarks"))
 
 from _chromium import Chromium, find_chromium  # noqa: E402
 
@@ -69,7 +69,7 @@ def _draw(browser: Chromium, page: Path, where: str, name: str, look: dict[str, 
     browser.open(page, where)
     browser.until(DRAWN)
     time.sleep(0.4)  # a token that a link names is scrolled to when its place is known
-    path = HERE / f"viewer-{name}.png"
+    path = HERE / "pages" / "pictures" / f"viewer-{name}.png"
     browser.picture(path)
     with Image.open(path) as picture:
         picture.convert("RGB").quantize(96).save(path, optimize=True)
