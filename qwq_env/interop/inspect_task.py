@@ -83,7 +83,7 @@ def environment_task(
     return Task(dataset=dataset, solver=play(made, seed), scorer=paid(), **options)
 
 
-@solver
+@solver  # type: ignore[untyped-decorator]  # its package is read without types
 def play(env: ToolEnv, seed: int = 0) -> Solver:
     """Return a solver that plays the sample's task as an episode, with the model of the evaluation.
 
@@ -106,7 +106,7 @@ def play(env: ToolEnv, seed: int = 0) -> Solver:
     return solve
 
 
-@scorer(metrics=[mean(), stderr()])
+@scorer(metrics=[mean(), stderr()])  # type: ignore[untyped-decorator]  # its package is read without types
 def paid() -> Scorer:
     """Return a scorer that says what the environment paid."""
 

@@ -46,7 +46,7 @@ def inspect_tools(toolbox: Toolbox, tools: Sequence[ToolLike]) -> list[InspectTo
     return [_tool(toolbox, each) for each in checked_tools(tools)]
 
 
-@solver
+@solver  # type: ignore[untyped-decorator]  # its package is read without types
 def with_tools(
     tools: Sequence[ToolLike],
     then: Solver | None = None,

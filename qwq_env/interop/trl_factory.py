@@ -79,7 +79,7 @@ class EnvironmentFactory:
                 expected = f"none with an underscore in front, and not {' or '.join(_TAKEN)}"
                 raise UsageError(f"tool {tool.name}: TRL does not take it by that name; {expected}")
         methods = {tool.name: _method(tool) for tool in self.env.settings.tools}
-        self._kind = type(type(self.env).__name__, (TrlEnvironment,), methods)
+        self._kind: type[TrlEnvironment] = type(type(self.env).__name__, (TrlEnvironment,), methods)
 
     def __call__(self) -> TrlEnvironment:
         """Return an environment; TRL makes one for each episode of a batch, and reuses them."""
