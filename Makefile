@@ -1,10 +1,12 @@
 # The one door. Every target sets up .venv by itself; the second time it is ready at once.
 #   make train   the main job: a tiny policy learns to use a tool (runs/tiny/)
+#   make train-real  a pretrained model of 135M parameters learns a calculator; an hour on two cores
 #   make test    all tests
 #   make quick   the tests of the inner loop, in a minute
 #   make lint    ruff and mypy
 #   make mutants faults that the tests must see, put in one at a time
 #   make compat  the contract tests on the lowest and highest versions, and on each Python
+#   make interop  the doors to verifiers, Inspect and OpenEnv, each in an environment of its own
 #   make bench   every benchmark, and the long soaks; results in benchmarks/results/
 #   make docs    the documentation, in docs/site/
 
@@ -14,9 +16,10 @@ VLLM := .venv-vllm
 RUN := $(VENV)/bin
 # More for pip, such as: make train PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
 PIP_ARGS ?=
+TESTED := pytest pytest-asyncio pytest-xdist hypothesis psutil
 ARGS ?=
 
-.PHONY: train test quick lint mutants compat bench docs setup clean
+.PHONY: train train-real test quick lint mutants compat interop bench docs setup clean
 .DEFAULT_GOAL := help
 
 help:
@@ -47,6 +50,9 @@ $(VLLM)/.ready: constraints-vllm.txt
 train: setup
 	$(RUN)/qwq train recipes/tiny.yaml $(ARGS)
 
+train-real: setup
+	$(RUN)/python benchmarks/real_model.py $(ARGS)
+
 test: setup $(VLLM)/.ready
 	$(RUN)/python -m pytest --numprocesses 3 --no-loadscope-reorder $(ARGS)
 
@@ -63,6 +69,15 @@ mutants: setup
 
 compat: setup
 	PIP_ARGS="$(PIP_ARGS)" $(RUN)/python -m tests.compat $(ARGS)
+
+# Two sides of interop that cannot live beside the rest: verifiers with Inspect, and OpenEnv.
+interop:
+	$(PYTHON) -m venv .venv-interop
+	.venv-interop/bin/python -m pip install --quiet $(PIP_ARGS) -e '.[verifiers,inspect]' $(TESTED)
+	.venv-interop/bin/python -m pytest tests/interop/test_verifiers.py tests/interop/test_inspect.py
+	$(PYTHON) -m venv .venv-openenv
+	.venv-openenv/bin/python -m pip install --quiet $(PIP_ARGS) -e '.[openenv]' $(TESTED)
+	.venv-openenv/bin/python -m pytest tests/interop/test_openenv_server.py
 
 bench: setup
 	$(RUN)/python benchmarks/all.py $(ARGS)

@@ -60,7 +60,8 @@ _NOT_QUICK = (
     "tools/test_mcp_http.py", "dialect/test_check_command.py", "dialect/test_codec.py",
     "dialect/test_codec_families.py", "testing",
     "dialect/test_parse_mixed.py", "dialect/test_qwq_template.py",
-    "test_documentation.py", "test_public_names.py", "test_versions.py",
+    "test_documentation.py", "test_public_names.py", "test_versions.py", "viewer/test_browser.py",
+    "viewer/test_page_build.py", "interop",
 )  # fmt: skip
 """What is left out with `--quick`, beside the files that import what trains: whoever works there
 runs that folder."""
