@@ -51,7 +51,7 @@ train: setup
 	$(RUN)/qwq train recipes/tiny.yaml $(ARGS)
 
 train-real: setup
-	$(RUN)/python benchmarks/real_model.py $(ARGS)
+	$(RUN)/qwq bench real_model --control 6 --out benchmarks/results/real_model.json $(ARGS)
 
 test: setup $(VLLM)/.ready
 	$(RUN)/python -m pytest --numprocesses 3 --no-loadscope-reorder $(ARGS)
