@@ -29,7 +29,6 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from itertools import islice
 from typing import Any, Literal, NamedTuple
@@ -43,13 +42,14 @@ from qwq_env.dialect.codec import TokenCodec
 from qwq_env.env import ToolEnv
 from qwq_env.errors import InfrastructureError, ServersGone, UsageError, brief
 from qwq_env.registry import make_environment
-from qwq_env.rollout.audit import AuditError, RecordingPolicy, audit
-from qwq_env.rollout.engine import Assignment, Engine, EngineSettings, attempt_name
+from qwq_env.rollout.audit import RecordingPolicy
+from qwq_env.rollout.engine import Assignment, Engine, EngineSettings
 from qwq_env.rollout.play import PlaySettings, check_thinking
 from qwq_env.rollout.policy import Policy
 from qwq_env.task import Task, TaskSet
 from qwq_env.text.characters import printable
 from qwq_env.toolbox import ToolLimits
+from qwq_env.training.audited import play_audited
 from qwq_env.training.curriculum import curriculum_of, tell
 from qwq_env.training.dynamic import Filled, check_whole_groups, fill
 from qwq_env.training.episode_metrics import EpisodeSums, episode_sums, means
@@ -65,6 +65,9 @@ from qwq_env.training.weights.base import WeightSync
 from qwq_env.trajectory import Trajectory
 
 logger = logging.getLogger(__name__)
+
+_ENDLESS = 1 << 40
+"""Other tasks of a set without end are drawn below this index: hardly ever one of the batch's."""
 
 PolicyFactory = Callable[[Any], Policy]
 """Makes the policy that samples, given the trainer; called once, at the first rollout."""
@@ -424,7 +427,7 @@ class Rollouts:
             tasks = [assignment.task for assignment in asked]
             self._places |= {t.id: str(t.metadata.get("environment", "")) for t in tasks}
             grouped = self._group_reward
-            found = _played(engine, asked, report if grouped is None else None, self.context)
+            found = play_audited(engine, asked, report if grouped is None else None, self.context)
             if grouped is not None:
                 # Who keeps the episodes shall have the rewards that are learned from.
                 found = portal.run(grouped.apply(tasks, found))
@@ -450,48 +453,6 @@ class _Told(NamedTuple):
     replaced: int
 
 
-def _played(
-    engine: Engine,
-    assignments: Sequence[Assignment],
-    report: Callable[[Trajectory], None] | None,
-    context: int,
-) -> list[Trajectory]:
-    """Play and audit episodes."""
-    recording = engine.policy
-    assert isinstance(recording, RecordingPolicy)
-    with _sampling_mode(recording.policy):
-        trajectories = portal.run(engine.run(assignments, report))
-    _check(trajectories, recording)
-    _check_room(trajectories, context)
-    return trajectories
-
-
-def _check(trajectories: Sequence[Trajectory], recording: RecordingPolicy) -> None:
-    """Raise `AuditError` for the first trajectory that is not what was sampled."""
-    for trajectory in trajectories:
-        name = attempt_name(trajectory.episode, trajectory.attempts)
-        if not trajectory.turns:
-            continue
-        if problems := audit(trajectory, recording.take(name)):
-            raise AuditError(f"episode {trajectory.episode}: {problems[0]}")
-    recording.forget()
-
-
-def _check_room(trajectories: Sequence[Trajectory], context: int) -> None:
-    """Raise `UsageError` if no prompt leaves room for an answer: nothing could ever be learned."""
-    played = [trajectory for trajectory in trajectories if not trajectory.outcome.failed]
-    if played and all(t.outcome.reason == "tokens" and _wrote_nothing(t) for t in played):
-        shortest = min(trajectory.prompt_length for trajectory in played)
-        raise UsageError(
-            f"context: {context} tokens, or fewer where the policy is served, and the shortest"
-            f" prompt has {shortest}; expected room for an answer"
-        )
-
-
-def _wrote_nothing(trajectory: Trajectory) -> bool:
-    return not any(any(row.mask) for row in trajectory.rows)
-
-
 def _warn_of_losses(trajectories: Sequence[Trajectory]) -> None:
     lost = [trajectory.outcome for trajectory in trajectories if trajectory.outcome.failed]
     if lost:
@@ -503,15 +464,6 @@ def _warn_of_losses(trajectories: Sequence[Trajectory]) -> None:
             printable(lost[0].detail, lines=False),
         )  # fmt: skip
 
-
-def _sampling_mode(policy: Policy) -> AbstractContextManager[Any]:
-    """Enter the policy's own context around a batch, if it has one (weights change in between)."""
-    generating = getattr(policy, "generating", None)
-    return nullcontext() if generating is None else generating()
-
-
-_ENDLESS = 1 << 40
-"""Other tasks of a set without end are drawn below this index: hardly ever one of the batch's."""
 
 _TRL = "trl.trainer.grpo_trainer"
 
