@@ -3,8 +3,9 @@
     python benchmarks/all.py [--only NAME ...]
 
 `real_model` is left out unless it is named, for it takes an hour and weights of its own (`make
-train-real`). Each runs in a process of its own, one after the other: they share two cores with
-nothing else then. One that fails is named at the end, and the exit code is 1.
+train-real`), and so are `two_stages` (an hour and a half) and `gpu`, which wants one. Each runs in a
+process of its own, one after the other: they share two cores with nothing else then. One that fails
+is named at the end, and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+LEFT_OUT = ("gpu", "real_model", "two_stages")
 
 
 def main(argv: list[str]) -> int:
     """Run the benchmarks asked for, all of them by default."""
     names = sorted(path.stem for path in HERE.glob("*.py") if not path.stem.startswith("_"))
     names.remove("all")
-    default = [name for name in names if name != "real_model"]
+    default = [name for name in names if name not in LEFT_OUT]
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="+", choices=names, default=default)
     arguments = parser.parse_args(argv)

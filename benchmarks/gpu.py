@@ -1,6 +1,6 @@
 """What only a GPU can show, within a quarter of an hour: bounded parts that leave each its result.
 
-    python benchmarks/gpu.py [--minutes 12] [--parts numerics lora ...] [--small] [--out FILE]
+    qwq bench gpu [--minutes 12] [--parts numerics lora ...] [--small] [--json] [--out FILE]
 
 - `numerics`: sampler and trainer on the same tokens in bfloat16, by depth to 32k, and in float32.
 - `lora`: ten steps of adapters on 32 billion random weights, with rows as long as `qwq plan` says
@@ -16,13 +16,10 @@ CPU, at sizes that a laptop holds.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,19 +34,12 @@ SHARES = {"numerics": 0.2, "lora": 0.3, "learning": 0.4, "async": 0.1}
 
 def main(argv: list[str]) -> int:
     """Run the parts; exit code 1 if one came to nothing."""
-    parser = argparse.ArgumentParser(prog="benchmarks/gpu.py", description=__doc__)
+    parser = argparse.ArgumentParser(prog="qwq bench gpu", description=__doc__)
     parser.add_argument("--minutes", type=float, default=12)
     parser.add_argument("--parts", nargs="+", choices=SHARES, default=list(SHARES))
     parser.add_argument("--small", action="store_true", help="a rehearsal, on whatever is here")
-    parser.add_argument("--part", choices=SHARES, help=argparse.SUPPRESS)
-    parser.add_argument("--seconds", type=float, help=argparse.SUPPRESS)
-    known, _ = parser.parse_known_args(argv)
-    if known.part:
-        found = PARTS[known.part](known.small, known.seconds)
-        print(json.dumps(found))
-        return 0
     result = run(parser, argv, measure)
-    return 1 if any("error" in result[part] for part in known.parts) else 0
+    return 1 if any("error" in result.get(part, {}) for part in SHARES) else 0
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -66,7 +56,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _apart(part: str, seconds: float, *, small: bool) -> dict[str, Any]:
     """Return what a part found, or why it found nothing, and the seconds it took."""
-    command = [sys.executable, __file__, "--part", part, "--seconds", str(seconds)]
+    script = Path(__file__).with_name("_gpu_parts.py")
+    command = [sys.executable, str(script), part, str(seconds)]
     began = time.monotonic()
     try:
         done = subprocess.run(
@@ -79,201 +70,6 @@ def _apart(part: str, seconds: float, *, small: bool) -> dict[str, Any]:
     except subprocess.TimeoutExpired:
         found = {"error": f"not done within {seconds:.0f} seconds"}
     return {**found, "seconds": round(time.monotonic() - began, 1)}
-
-
-def numerics(small: bool, seconds: float) -> dict[str, Any]:
-    """Return mean difference and KL by depth, of a random decoder in each precision."""
-    from qwq_env.evaluation.numerics_sampler import check_checkpoint
-    from qwq_env.registry import make_environment
-
-    context, depth = (512, 128) if small else (32_768, 4096)
-    environment = make_environment("qwq/MathTool-v0")
-    found: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        _decoder(Path(folder), context, small=small)
-        for dtype in ("bfloat16", "float32"):
-            report = check_checkpoint(
-                folder, environment, dtype=dtype, context=context, width=depth,
-                episodes=2 if small else 4,
-            )  # fmt: skip
-            rows = [dataclasses.asdict(each) for each in (*report.depths, report.total)]
-            found[dtype] = {"bound": report.bound._asdict(), "faults": report.faults, "rows": rows}
-    return found
-
-
-def _decoder(folder: Path, context: int, *, small: bool) -> None:
-    """Save a decoder of random weights, as peaked as a trained one is, and its tokenizer."""
-    import torch
-    from transformers import Qwen2Config, Qwen2ForCausalLM
-
-    _, tokenizer = _tiny()
-    sizes = (64, 128, 2, 4) if small else (1024, 4096, 16, 16)
-    hidden, intermediate, layers, heads = sizes
-    torch.manual_seed(0)
-    config = Qwen2Config(
-        vocab_size=len(tokenizer), hidden_size=hidden, intermediate_size=intermediate,
-        num_hidden_layers=layers, num_attention_heads=heads, num_key_value_heads=heads // 2,
-        max_position_embeddings=context, tie_word_embeddings=False,
-    )  # fmt: skip
-    model = Qwen2ForCausalLM(config)
-    model.lm_head.weight.data *= 5 * hidden**0.5 / model.lm_head.weight.data.norm(dim=1).mean()
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-
-
-def _tiny() -> tuple[Any, Any]:
-    """Return the tiny policy, untrained, and its tokenizer."""
-    from qwq_env.registry import make_environment
-    from qwq_env.training.recipe import PolicyRecipe
-    from qwq_env.training.tiny.policy import build_tiny_policy, tiny_lessons
-
-    lessons = tiny_lessons(make_environment("qwq/MathTool-v0"), 256, difficulty=1, seed=0)
-    model, tokenizer = build_tiny_policy(lessons, PolicyRecipe(), seed=0)
-    return model, tokenizer
-
-
-def lora(small: bool, seconds: float) -> dict[str, Any]:
-    """Return the peak of ten steps on adapters beside the plan's, and the seconds of a step."""
-    import torch
-    from transformers import AutoModelForCausalLM, Qwen2Config
-
-    from qwq_env.training.shapes import _KNOWN, read_shape
-
-    said: dict[str, Any] = dict(_KNOWN["qwq-32b"])
-    if small:
-        said |= {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2}
-        said |= {"num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 1024}
-    shape = read_shape(said, "config")
-    length, planned = _longest_row(shape, small=small)
-    cuda = torch.cuda.is_available()
-    with torch.device("cuda" if cuda else "cpu"):
-        model = AutoModelForCausalLM.from_config(Qwen2Config(**said), dtype=torch.bfloat16)
-    trainer = _adapted(model, length)
-    if cuda:
-        torch.cuda.reset_peak_memory_stats()
-    began = time.monotonic()
-    trainer.train()
-    found = {
-        "parameters": shape.parameters, "row": length, "steps": trainer.state.global_step,
-        "seconds_a_step": (time.monotonic() - began) / trainer.state.global_step,
-        "planned_bytes": planned,
-    }  # fmt: skip
-    return {**found, "peak_bytes": torch.cuda.max_memory_allocated()} if cuda else found
-
-
-def _longest_row(shape: Any, *, small: bool) -> tuple[int, float]:
-    """Return the longest row that the plan says fits here, and the bytes that it says are taken."""
-    import torch
-
-    from qwq_env.training.plan import read_gpus, sides_of
-    from qwq_env.training.recipe import load_recipe
-
-    most = torch.cuda.get_device_properties(0).total_memory if torch.cuda.is_available() else 64e9
-    for length in (256,) if small else (16_384, 12_288, 8_192, 4_096):
-        recipe = load_recipe(
-            ROOT / "recipes" / "qwq-32b-lora.yaml",
-            ["policy.sampler=transformers", "policy.weights=disk", "policy.served=null",
-             "cluster.gpus=1", "cluster.serve=0", "cluster.tensor_parallel=1",
-             "cluster.strategy=ddp", "policy.lora.rank=16", f"grpo.context={length}",
-             f"grpo.max_completion_tokens={length // 2}", "grpo.episodes=2", "grpo.group=2"],
-        )  # fmt: skip
-        [side] = sides_of(recipe, shape, read_gpus("1xH100"))
-        # What is sampled elsewhere needs no cache here, and the allocator's own is in no count.
-        taken = sum(x.bytes for x in side.lines if x.name not in ("KV cache", "reserved"))
-        if taken + 3e9 < most:
-            return length, taken
-    raise SystemExit(f"lora: {most / 1e9:.0f} GB hold no row of 4096 tokens")
-
-
-def _adapted(model: Any, length: int) -> Any:
-    """Return our trainer of adapters on `model`, whose episodes are two random rows of `length`."""
-    import random
-
-    from peft import LoraConfig
-    from trl import GRPOConfig
-
-    from qwq_env import Rollouts
-    from qwq_env.outcome import Outcome
-    from qwq_env.training import ToolGRPOTrainer
-    from qwq_env.training.trl_data import to_trl
-    from qwq_env.trajectory import TrainingRow, Trajectory
-
-    class Given(Rollouts):
-        """Gives rows of random tokens, the second of each pair paid."""
-
-        def __call__(self, prompts: Any, trainer: Any) -> dict[str, list[Any]]:
-            drawn = random.Random(trainer.state.global_step)
-            self.last = []
-            for number in range(len(prompts)):
-                ids = [drawn.randrange(256) for _ in range(length)]
-                begin, rest = length // 8, length - length // 8
-                row = TrainingRow(ids, begin, [1] * rest, [-1.0] * rest)
-                paid = float(number % 2)
-                self.last.append(
-                    Trajectory("t", f"{number}", number, *row, [], Outcome.answered(), paid)
-                )
-            return to_trl(self.last, self.codec)
-
-    _, tokenizer = _tiny()
-    rollouts = Given("qwq/MathTool-v0", tokenizer, size=64, context=length)
-    with tempfile.TemporaryDirectory() as folder:
-        arguments = GRPOConfig(
-            output_dir=folder, max_steps=10, num_generations=2, per_device_train_batch_size=1,
-            gradient_accumulation_steps=2, max_completion_length=length, learning_rate=1e-5,
-            gradient_checkpointing=True, bf16=False, report_to=[], save_strategy="no",
-            use_cpu=model.device.type == "cpu", disable_tqdm=True,
-        )  # fmt: skip
-    adapters = LoraConfig(task_type="CAUSAL_LM", r=16, lora_alpha=16, target_modules="all-linear")
-    return ToolGRPOTrainer(
-        model=model, args=arguments, peft_config=adapters, processing_class=tokenizer,
-        train_dataset=rollouts.dataset, rollout_func=rollouts, reward_funcs=rollouts.reward,
-    )  # fmt: skip
-
-
-def learning(small: bool, seconds: float) -> dict[str, Any]:
-    """Return the summary of as many steps as the time holds, of the real model's recipe."""
-    recipe = "tiny" if small else "smollm2-135m"
-    few = ["grpo.steps=2", "cold_start.steps=5", "evaluation.tasks=16"] if small else []
-    command = [sys.executable, "-m", "qwq_env.training", f"recipes/{recipe}.yaml", *few]
-    with tempfile.TemporaryDirectory() as folder:
-        # Its last minute is for the evaluation: what is not done by then is in the metrics.
-        done = subprocess.run(
-            [*command, "--runs", folder], cwd=ROOT, capture_output=True, text=True,
-            timeout=max(seconds - 20, 10),
-        )  # fmt: skip
-        if done.returncode:
-            raise SystemExit(done.stderr.strip().splitlines()[-1])
-        [summary] = Path(folder).glob("*/summary.json")
-        return dict(json.loads(summary.read_text()))
-
-
-def asynchronous(small: bool, seconds: float) -> dict[str, Any]:
-    """Return the loss of a step of TRL's AsyncGRPO trainer on rows that our worker played."""
-    from trl.experimental.async_grpo import AsyncGRPOConfig, AsyncGRPOTrainer
-
-    from qwq_env.dialect.codec import TokenCodec
-    from qwq_env.rollout.transformers_policy import TransformersPolicy
-    from qwq_env.training import AsyncRollouts
-
-    model, tokenizer = _tiny()
-    policy = TransformersPolicy(model, TokenCodec(tokenizer))
-    worker = AsyncRollouts("qwq/MathTool-v0", tokenizer, policy, group=4, completion=32)
-    with tempfile.TemporaryDirectory() as folder:
-        base = Path(folder) / "tiny"
-        model.save_pretrained(base)
-        tokenizer.save_pretrained(base)
-        trainer = AsyncGRPOTrainer(
-            model=str(base), processing_class=tokenizer, rollout_worker=worker,
-            args=AsyncGRPOConfig(output_dir=folder, max_steps=1, report_to=[],
-                                 per_device_train_batch_size=8, save_strategy="no"),
-        )  # fmt: skip
-        trainer.train()
-    return {"steps": trainer.state.global_step, "log": trainer.state.log_history[:1]}
-
-
-PARTS: Mapping[str, Callable[[bool, float], dict[str, Any]]] = {
-    "numerics": numerics, "lora": lora, "learning": learning, "async": asynchronous,
-}  # fmt: skip
 
 
 def _device() -> str:

@@ -96,7 +96,7 @@ def _measure(options: argparse.Namespace) -> Mapping[str, Any]:
         version = browser.call("Browser.getVersion")["product"]
         folder = options.folder or Path(scratch)
         for name, (number, _) in RUNS.items():
-            print(f"{name} ...", flush=True)
+            sys.stderr.write(f"{name} ...\n")
             made = _made(name, folder, options.scale)
             path = _path(name, folder)
             found[name] = made | _written(path, made["tokens"])

@@ -186,7 +186,7 @@ def test_a_grader_is_asked_about_tasks_of_a_file(folder, capsys):
 
 def test_an_unknown_check_names_those_that_there_are(capsys):
     assert main(["check", "kit_things:root", "--only", "wings"]) == 2
-    assert "there are: the schema can be shown, " in capsys.readouterr().err
+    assert "; there are: an episode begins, the schema can be shown, " in capsys.readouterr().err
 
 
 def test_the_word_thing_may_be_written(capsys):
