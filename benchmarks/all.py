@@ -3,9 +3,9 @@
     python benchmarks/all.py [--only NAME ...]
 
 `real_model` is left out unless it is named, for it takes an hour and weights of its own (`make
-train-real`), and so are `two_stages` (an hour and a half) and `gpu`, which wants one. Each runs in a
-process of its own, one after the other: they share two cores with nothing else then. One that fails
-is named at the end, and the exit code is 1.
+train-real`), and so are `two_stages` (an hour and a half) and `gpu`, which wants one. Each runs in
+a process of its own, one after the other: they share two cores with nothing else then. One that
+fails is named at the end, and the exit code is 1.
 """
 
 from __future__ import annotations
