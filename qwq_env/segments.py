@@ -64,13 +64,18 @@ class Segment(NamedTuple):
     def __hash__(self) -> int:
         return hash((self.kind, self.text))
 
+    @property
+    def more(self) -> dict[str, Any]:
+        """What there is besides kind and text, by name; what is as by default is left out."""
+        given = zip(_MORE, self[2:], _DEFAULTS, strict=True)
+        return {name: value for name, value, default in given if value != default}
+
     def to_json(self) -> list[Any] | str:
         """Return `[kind, text]`, and behind it an object of what else there is; of markup the text.
 
         What a call's own text says, `{"name": ..., "arguments": ...}`, is not said twice.
         """
-        given = zip(_MORE, self[2:], _DEFAULTS, strict=True)
-        more = {name: value for name, value, default in given if value != default}
+        more = self.more
         if self.kind == "call" and more and more == _said(self.text):
             more = {}
         if more:

@@ -20,6 +20,7 @@ from qwq_env.columns import unpack_floats
 from qwq_env.errors import UsageError, brief, describe_error
 from qwq_env.rollout.lexicon import Lexicon
 from qwq_env.rollout.stored import Damaged, RowError, StoredEpisode
+from qwq_env.segments import Segment
 from qwq_env.trajectory import TrainingRow, Trajectory
 from qwq_env.viewer.codes import codes_of
 from qwq_env.viewer.source import Source
@@ -83,7 +84,7 @@ def read_source(
         for stored in episodes[-limit:] if limit else episodes:
             group = (run.path, stored.phase, stored.step, stored.task)
             number = groups.setdefault(group, len(groups))
-            lexicon = stored.lexicon
+            lexicon = stored.lexicon.read()
             if id(lexicon) not in bases:
                 bases[id(lexicon)] = _base(reading.texts, lexicon.tokens)
             base = bases[id(lexicon)]
@@ -194,7 +195,7 @@ def _runs(sampled: NDArray[np.bool_]) -> list[int]:
 def _said(trajectory: Trajectory, lexicon: Lexicon) -> tuple[list[Any], bool]:
     """Return what was said, and whether by lengths: where it is the text of the ids."""
     blocks: list[list[Any]] = [
-        [block.by, [segment.to_json() for segment in block.segments]]
+        [block.by, [_part(segment) for segment in block.segments]]
         for block in trajectory.transcript
     ]
     text = "".join(block.text for block in trajectory.transcript)
@@ -210,6 +211,12 @@ def _said(trajectory: Trajectory, lexicon: Lexicon) -> tuple[list[Any], bool]:
             for segment in segments:
                 segment[1] = _utf16(segment[1])
     return blocks, joined
+
+
+def _part(segment: Segment) -> list[Any]:
+    """Return `[kind, text]` of a segment, with an object of what else there is behind it."""
+    more = segment.more
+    return [segment.kind, segment.text, more] if more else [segment.kind, segment.text]
 
 
 def _utf16(text: str) -> int:
