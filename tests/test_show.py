@@ -212,7 +212,9 @@ def test_hostile_text_stays_text(tmp_path, capsys, words):
 def on_a_terminal(*words: str, pager: str = "cat", until: bytes = b"") -> bytes:
     """Return what a terminal is sent; interrupted once that holds `until`, if anything."""
     main_end, end = pty.openpty()
-    code = "import sys; from qwq_env.cli import main; sys.exit(main())"
+    # What starts the tests may have it ignored, as a shell does for what runs in the background.
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = f"{heard}; import sys; from qwq_env.cli import main; sys.exit(main())"
     environment = {**os.environ, "PAGER": pager, "TERM": "xterm-256color"}
     environment.pop("NO_COLOR", None)
     with subprocess.Popen([sys.executable, "-c", code, *words], stdout=end, stdin=end,
