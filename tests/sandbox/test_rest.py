@@ -86,6 +86,9 @@ async def test_nothing_runs_while_no_step_does(plan, code):
             await asyncio.sleep(0.6)
             used = cpu_seconds(slot) - before
             after = await session.run("1 + 1")
+            if after.state_lost and code == WAKERS:
+                # They are ended for what they use; that is said once, and the session goes on.
+                after = await session.run("1 + 1")
 
     assert after.value == "2"
     if code in (THREAD, CHILDREN):
