@@ -25,8 +25,6 @@ from qwq_env.training.transcript import Part, Transcript
 _log = logging.getLogger(__name__)
 _AT_A_TIME = 64
 """Episodes that are played side by side, for tools and graders take their time."""
-_TRIES = 1000
-"""A member that comes less often than once in a hundred tasks is found all the same."""
 _THOUGHT = "I know what to do.\n</think>\n\n"
 
 
@@ -64,7 +62,7 @@ class Demonstrations:
         chance = random.Random(f"{self._seed}/{index}")
         task = self._task(index)
         own = chance.random() < self._right
-        shown = task if own else self._another(task, chance)
+        shown = task if own else self._task(chance.randrange(1 << 20))
         episode = self._env.begin(task, seed=index)
         try:
             await episode.start()
@@ -85,18 +83,6 @@ class Demonstrations:
         size = self._env.tasks.size
         return self._env.tasks.task(index if size is None else index % size)
 
-    def _another(self, task: Task, chance: random.Random) -> Task:
-        """Return another task, of the same member where the environment is a mixture.
-
-        One of another member would be wrong in form as well, and the form is what is taught.
-        """
-        other = self._task(chance.randrange(1 << 20))
-        if self._env.members:
-            tries = 0
-            while _member(other) != _member(task) and tries < _TRIES:
-                other, tries = self._task(chance.randrange(1 << 20)), tries + 1
-        return other
-
     def _turns(self, task: Task, dialect: Dialect) -> Sequence[str]:
         moves = self._env.solve(task)
         if not moves:
@@ -114,10 +100,6 @@ class Demonstrations:
                 type(self._env).__name__,
                 brief(task.id),
             )
-
-
-def _member(task: Task) -> str:
-    return task.id.partition("/")[0]
 
 
 def check_dialect(env: ToolEnv) -> None:

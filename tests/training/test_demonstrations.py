@@ -51,17 +51,6 @@ def test_so_many_are_right_as_was_said(desk):
     assert 0.2 < sum(right) / 200 < 0.4
 
 
-def test_in_a_mixture_the_wrong_way_is_that_of_another_task_of_the_member():
-    members = {"math": {"id": "qwq/MathTool-v0", "tools": ["calculator"], "weight": 1},
-               "note": {"id": "qwq/Instruction-v0", "weight": 4}}  # fmt: skip
-    env = make_environment("qwq/Mixture-v0", {"members": members})
-    shown = Demonstrations(env, right=0.0).transcripts(16)
-    called = ["tool" in {part.author for part in each.parts} for each in shown]
-
-    assert called == [env.tasks.task(index).id.startswith("math/") for index in range(16)]
-    assert any(called)
-
-
 def test_the_same_seed_shows_the_same(desk):
     first, again, other = (Demonstrations(desk, seed=s).transcripts(4) for s in (0, 0, 1))
 
