@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple
 
-from qwq_env.segments import Block, Kind, Segment, Writer
+from qwq_env.segments import Block, Kind, Writer
 from qwq_env.trajectory import Span, TrainingRow, Trajectory
 
 
@@ -141,8 +141,3 @@ def _ends(
     if len(lengths) == 1:
         return [place.start, place.end]
     return None
-
-
-def segment_of(placed: PlacedSegment) -> Segment:
-    """Return the segment without its place."""
-    return Segment(placed.kind, placed.text, *placed[7:])

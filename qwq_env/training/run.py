@@ -75,8 +75,7 @@ from qwq_env.training.report import (
 from qwq_env.training.reward_model import Labelled, train_reward_model
 from qwq_env.training.rollouts import PolicyFactory, Rollouts
 from qwq_env.training.run_folder import RunFolder
-from qwq_env.training.served import servers_of as servers_of
-from qwq_env.training.served import vllm_of
+from qwq_env.training.served import servers_of, vllm_of
 from qwq_env.training.stages.gates import GateClosed, closed
 from qwq_env.training.stages.stage import Stage, check_sources, check_together, stages_of
 from qwq_env.training.stages.watch import HeldOut
@@ -456,12 +455,11 @@ class Run:
     def _rollouts(self, model: Any, tokenizer: Any, store: EpisodeStore) -> Rollouts:
         """Return what plays the episodes of training, by the model or by the servers."""
         recipe, stale = self.recipe, self._stale
-        sampler = self._servers or sampler_in_process(model, TokenCodec(tokenizer), recipe)
         policy: PolicyFactory | None = None
         weights: WeightSync | None = None
         if stale is not None:
             policy, weights = stale.policy, stale
-        elif sampler is not None:
+        elif sampler := self._servers or sampler_in_process(model, TokenCodec(tokenizer), recipe):
             policy, weights = lambda trainer: sampler[0], sampler[1]
         return Rollouts(
             self.environment,

@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM
 from qwq_env.errors import InfrastructureError, UsageError
 from qwq_env.training.importance import correct_importance
 from qwq_env.training.recipe import PolicyRecipe
-from qwq_env.training.run import servers_of
+from qwq_env.training.served import servers_of
 from qwq_env.training.tiny.model import build_tiny_model
 from qwq_env.training.weights import versions
 from qwq_env.training.weights.disk import DiskWeightSync, prepare_served
