@@ -20,7 +20,6 @@ All forms that `qwq_env.grading.code` reads, and the columns in which they keep 
 
 from __future__ import annotations
 
-import ast
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -32,6 +31,7 @@ from qwq_env.grading.code.problem import CallTest, CodeProblem, Script
 from qwq_env.grading.code.public import check_hidden, read_public
 from qwq_env.grading.code.rows import read_problem
 from qwq_env.task import Task, prompted_row
+from qwq_env.text.python import parse_python
 
 INSTRUCTION: Final = "\nEnd your answer with the whole program in one ```python block."
 """What closes every prompt: the last such block is what is graded."""
@@ -40,6 +40,7 @@ _QUESTIONS: Final = (
     "question_content", "query", "problem_description", "problem", "question", "description",
     "text", "prompt",
 )  # fmt: skip
+
 _SECTIONS: Final = {"input_format": "Input", "output_format": "Output", "note": "Note"}
 _IDENTITIES: Final = ("id", "task_id", "question_id")
 _SOLUTIONS: Final = ("code", "completion", "gold_standard_solution", "solution")
@@ -157,7 +158,7 @@ def _is_code(text: Any) -> bool:
     if not _is_text(text):
         return False
     try:
-        return bool(ast.parse(text).body)
+        return bool(parse_python(text).body)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
 

@@ -9,11 +9,12 @@ LiteLLM), and no JSON at all (proxies).
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
+
+from qwq_env.text.python import read_literal
 
 _HEAD = 400
 """Characters of a message that are read: further on servers quote what they were sent."""
@@ -30,6 +31,7 @@ _CLASS = re.compile(r"\w*(?:Error|Exception)\b")
 _QUOTED = re.compile(
     r"(?P<word>(['\"`])[^\s'\"`]{1,40}\2)|(?<!\w)(['\"`]).{24,}\3(?!\w)", re.DOTALL
 )
+
 _ECHO = re.compile(r"['\"]input['\"]: |input_value=|Received: ")
 _RAW_CALL = re.compile(r"^error parsing tool call: raw='(?P<raw>.*)'", re.DOTALL)
 _LOC = re.compile(r"['\"]loc['\"]: [(\[]['\"]body['\"], ['\"](\w+)['\"]")
@@ -121,7 +123,7 @@ def _within(text: str, depth: int) -> Iterator[tuple[str, str]]:
     if prefix := _PREFIX.match(text[:_HEAD]):
         yield from (("code", name) for name in _CLASS.findall(prefix[0]))
     if inner.lstrip().startswith("{") and len(inner) <= _INNER:
-        for read in (json.loads, ast.literal_eval):
+        for read in (json.loads, read_literal):
             try:
                 value = read(inner)
             except (ValueError, SyntaxError, MemoryError, RecursionError):

@@ -8,12 +8,12 @@ an entry of one (`data['x']`) stands for its text.
 import ast
 import json
 import operator
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from qwq_env.errors import QwqError
+from qwq_env.text.python import parse_python
 
 __all__ = ["Call", "NoCalls", "UnreadableCall", "parse_python_calls", "read_calls", "show"]
 
@@ -183,9 +183,7 @@ def parse_python_calls(text: str, *, words: bool = True) -> list[Call]:
     if len(text) > MAX_TEXT:
         raise UnreadableCall(f"calls: {len(text)} characters; expected at most {MAX_TEXT}")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # "\d" in a model's string is not ours to mend
-            body = ast.parse(text.strip().strip("'"), mode="eval").body
+        body = parse_python(text.strip().strip("'"), "eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise NoCalls("the text is not a list of calls") from None
     nodes = body.elts if isinstance(body, (ast.List, ast.Tuple)) else [body]

@@ -17,7 +17,6 @@ within a sentence, other programs, JSON that is no call, a function's document r
 import ast
 import itertools
 import re
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
@@ -30,6 +29,7 @@ from qwq_env.grading.calls.call import (
     is_named_call,
     read_calls,
 )
+from qwq_env.text.python import parse_python, read_literal
 
 __all__ = ["read_response"]
 
@@ -58,6 +58,7 @@ _FUNCTION: Final = re.compile(
     r"(?:</(?:\w+:)?(?:function|invoke)>|(?=<(?:\w+:)?(?:function|invoke)[= ])|\Z)",
     re.DOTALL,
 )
+
 _PARAMETER: Final = re.compile(
     r"<(?:\w+:)?parameter(?:=|\s+name=)[\"']?(?P<name>[\w.\-]+)[\"']?\s*>(?P<value>.*?)"
     r"</(?:\w+:)?parameter>",
@@ -260,7 +261,7 @@ def _decoded(text: str, position: int) -> tuple[Any, int]:
 def _literal(text: str) -> Any:
     """The value of a literal of Python, as which models write JSON too; None if it is none."""
     try:
-        return ast.literal_eval(text)
+        return read_literal(text)
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
         return None
 
@@ -359,9 +360,7 @@ def _opens_call(inside: str, known: frozenset[str]) -> bool:
 def _is_program_of(inside: str, known: frozenset[str]) -> bool:
     """Say whether Python calls a known function by argument names, and does not define it."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            nodes = list(ast.walk(ast.parse(inside)))
+        nodes = list(ast.walk(parse_python(inside)))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     own = {node.name for node in nodes if isinstance(node, ast.FunctionDef)}

@@ -17,6 +17,7 @@ from typing import Any
 from qwq_env.errors import UsageError
 from qwq_env.grading.code.prelude import starred
 from qwq_env.grading.code.problem import CodeProblem, Script
+from qwq_env.text.python import parse_python
 
 _METHOD = re.compile(r"Solution\s*\(\s*\)\s*\.\s*(\w+)")
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
@@ -145,7 +146,7 @@ def _joined(lines: Any) -> str:
 
 def _is_code(text: Any) -> bool:
     try:
-        ast.parse(text)
+        parse_python(text)
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
         return False
     return True
@@ -153,7 +154,7 @@ def _is_code(text: Any) -> bool:
 
 def _parsed(source: str, field: str) -> ast.Module:
     try:
-        return ast.parse(source)
+        return parse_python(source)
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
         raise UsageError(f"{field}: not Python: {error}") from None
 
@@ -167,7 +168,7 @@ def _helpers(prompt: str, entry: str) -> str:
         return ""
     kept = [
         ast.unparse(statement)
-        for statement in ast.parse(prompt).body
+        for statement in parse_python(prompt).body
         if not (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant))
         and entry not in _bound([statement])
         and "Solution" not in _bound([statement])

@@ -28,6 +28,7 @@ from typing import Any
 from qwq_env.errors import UsageError
 from qwq_env.grading.code.problem import CallTest, CodeProblem, Script, equals
 from qwq_env.grading.code.rows import MISSHAPEN, form_of, json_of, read_problem
+from qwq_env.text.python import parse_python
 
 Row = Mapping[str, Any]
 
@@ -149,7 +150,7 @@ def _with_values(problem: CodeProblem) -> CodeProblem:
     if not isinstance(problem.tests[0], Script) or problem.tests[0].closing:
         return problem
     calls = []
-    for statement in ast.parse(problem.tests[0].sources[1]).body:
+    for statement in parse_python(problem.tests[0].sources[1]).body:
         match statement:
             case ast.Assert(test=ast.Compare(left=left, ops=[ast.Eq()], comparators=[right])):
                 call = _call(left)
@@ -190,7 +191,7 @@ def _examples(row: Row) -> CodeProblem | None:
 
 def _docstring(prompt: str, entry: str) -> str:
     try:
-        tree = ast.parse(prompt[:_MOST_DOCSTRING])
+        tree = parse_python(prompt[:_MOST_DOCSTRING])
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return ""
     for node in tree.body:
@@ -224,7 +225,7 @@ def _printed_below(lines: list[str]) -> Any:
 
 def _expression(text: str) -> ast.expr | None:
     try:
-        return ast.parse(text.strip(), mode="eval").body
+        return parse_python(text.strip(), "eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
 

@@ -4,9 +4,7 @@ For evaluation only. cta can be gamed: a response is right when it merely ends w
 tablejoin a wrong pair costs as much as a missing one, so guessing pays where a column is unsure.
 """
 
-import ast
 import re
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +16,7 @@ from qwq_env.grading.livebench.extract import (
     solutions,
 )
 from qwq_env.grading.score import Score
+from qwq_env.text.python import read_literal
 
 __all__ = ["column_class", "table_join"]
 
@@ -90,8 +89,6 @@ def _literal(text: str) -> Any:
     if len(text) > _MOST_LITERAL:
         return None
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a backslash in a string that escapes nothing
-            return ast.literal_eval(text)
+        return read_literal(text)
     except _NO_LITERAL:
         return None
