@@ -22,9 +22,7 @@ def parse_python(source: str) -> ast.Module: ...
 def parse_python(source: str, mode: Literal["eval"]) -> ast.Expression: ...
 
 
-def parse_python(
-    source: str, mode: Literal["exec", "eval"] = "exec"
-) -> ast.Module | ast.Expression:
+def parse_python(source: str, mode: str = "exec") -> Any:
     """The tree of a program, or of one expression.
 
     Raises SyntaxError, ValueError, TypeError, RecursionError or MemoryError for what is no Python.
