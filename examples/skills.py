@@ -6,6 +6,7 @@ PYTHONPATH=examples qwq train recipes/tiny-two-stage.yaml
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import gymnasium
@@ -105,7 +106,8 @@ class TinyInstructionEnv(InstructionEnv):
         super().__init__(TinyNotes(split=split, seed=task_seed), **options)
         if reward_model is not None:
             score = by_reward_model(make_reward_model(reward_model))
-            self.settings.rubric = qwq.Rubric([qwq.Component("reward_model", score)])
+            rubric = qwq.Rubric([qwq.Component("reward_model", score)])
+            self.settings = replace(self.settings, rubric=rubric)
 
 
 gymnasium.register("example/TinyCode-v0", entry_point=TinyCodeEnv, disable_env_checker=True)

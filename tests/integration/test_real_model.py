@@ -25,7 +25,7 @@ from qwq_env.rollout.vllm_policy import VllmPolicy
 
 from ..smollm2 import smollm2
 
-AT_A_TIME = 64
+AT_A_TIME = 24
 CONTEXT = 2048
 
 

@@ -55,3 +55,9 @@ def test_what_is_held_out_is_never_trained_on(kind):
 def test_a_reward_model_that_is_none_is_refused(tmp_path):
     with pytest.raises(UsageError, match="reward_model"):
         skills.TinyInstructionEnv(reward_model=str(tmp_path))
+
+
+def test_a_reward_model_pays_in_place_of_the_rules():
+    env = skills.TinyInstructionEnv(reward_model="judge:http://127.0.0.1:9:model")
+
+    assert [each.name for each in env.settings.rubric.components] == ["reward_model"]
