@@ -19,6 +19,9 @@ PIP_ARGS ?=
 TESTED := pytest pytest-asyncio pytest-xdist hypothesis psutil
 ARGS ?=
 
+# Each process that a test starts would compile the library anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: train train-real test quick lint mutants compat interop bench docs setup clean
 .DEFAULT_GOAL := help
 
