@@ -20,7 +20,7 @@ from qwq_env.registry import creator_of, make_environment
 from qwq_env.task import ListTaskSet, Task, TaskSet
 from qwq_env.training.recipe import EnvironmentRecipe, Recipe
 from qwq_env.training.recipe.parts import Part
-from qwq_env.training.recipe.schema import episode_seconds
+from qwq_env.training.recipe.seconds import episode_seconds
 
 
 def environments_of(part: Part) -> tuple[ToolEnv, ToolEnv]:

@@ -21,7 +21,7 @@ from qwq_env.training.curriculum import write_progress
 from qwq_env.training.placement import autocast, loading, lora_config, weights_in
 from qwq_env.training.progress import Phase
 from qwq_env.training.recipe import Recipe, dump_recipe
-from qwq_env.training.recipe.schema import patience
+from qwq_env.training.recipe.seconds import patience
 from qwq_env.training.rollouts import Rollouts
 from qwq_env.training.run_folder import RunFolder
 from qwq_env.training.staleness import StaleWeights

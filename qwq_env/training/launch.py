@@ -18,7 +18,7 @@ from typing import Final, Literal
 
 from qwq_env.errors import UsageError, brief
 from qwq_env.training.recipe import Recipe
-from qwq_env.training.recipe.schema import request_seconds
+from qwq_env.training.recipe.seconds import request_seconds
 
 _LORA_RANKS: Final = (8, 16, 32, 64, 128, 256, 320, 512)
 """What vLLM takes as `--max-lora-rank`."""

@@ -59,7 +59,7 @@ from qwq_env.training.progress import Phase, Reporter
 from qwq_env.training.recipe import Recipe, RewardModelRecipe, RolloutRecipe
 from qwq_env.training.recipe.check import check_template
 from qwq_env.training.recipe.parts import narrowed, with_reward_model
-from qwq_env.training.recipe.schema import (
+from qwq_env.training.recipe.seconds import (
     batch_seconds,
     episode_seconds,
     patience,

@@ -16,7 +16,7 @@ from qwq_env.errors import UsageError
 from qwq_env.training.recipe import Recipe, dump_recipe, load_recipe
 from qwq_env.training.recipe.check import check_template
 from qwq_env.training.recipe.explain import explain
-from qwq_env.training.recipe.schema import batch_seconds, patience, request_seconds
+from qwq_env.training.recipe.seconds import batch_seconds, patience, request_seconds
 from qwq_env.training.recipe.trl_fields import config_fields
 
 RECIPES = Path(__file__).parents[2] / "recipes"

@@ -1,7 +1,7 @@
 """Every key of a recipe: its type, its default, and one line of what it is.
 
-A key stands here only if the run honours it. What two keys must have to do with each other is
-checked where both are known, in `__post_init__`; what needs the checkpoint, in `check.py`.
+A key stands here only if the run honours it. What keys must have to do with each other is in
+`rules.py`, and checked as soon as both are known; what needs the checkpoint, in `check.py`.
 """
 
 # ruff: noqa: RUF009 - key() is dataclasses.field with a line of what the key is
@@ -9,24 +9,13 @@ checked where both are known, in `__post_init__`; what needs the checkpoint, in 
 from __future__ import annotations
 
 import dataclasses
-import math
-import re
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from qwq_env.errors import UsageError, brief, unknown
-from qwq_env.training.gpus import gpu_kind
-from qwq_env.training.limits import WallLimits, check_order
-from qwq_env.training.recipe.trl_fields import check_trl
+from qwq_env.errors import UsageError
+from qwq_env.training.recipe import rules
 
-TRACKERS: Final = ("trackio", "wandb", "tensorboard")
-"""Names that `report_to` takes."""
-_WEEK: Final = 604_800
-_BEYOND_A_BATCH: Final = 1800
-"""Seconds for what a step does besides its episodes; a cold start, too, is made by one process."""
 _TINY_COLD_STEPS: Final = 500
-_BEYOND_A_TURN: Final = 300
-"""Seconds by which a request outlives its batch: the deadline of the batch is to end it."""
 
 
 def key(default: Any, what: str, *, positive: bool = False) -> Any:
@@ -103,44 +92,7 @@ class PolicyRecipe:
     lora: LoraRecipe | None = key(None, "adapters; null: all weights are trained")
 
     def __post_init__(self) -> None:
-        # Positions are rotated in pairs of dimensions, so a head has an even number of them.
-        if self.hidden % (2 * self.heads):
-            raise UsageError(
-                f"policy.hidden: {self.hidden}; expected a multiple of twice policy.heads"
-                f" ({self.heads})"
-            )
-        if self.heads % self.key_value_heads:
-            raise UsageError(
-                f"policy.heads: {self.heads}; expected a multiple of policy.key_value_heads"
-                f" ({self.key_value_heads})"
-            )
-        if self.sampling_dtype != "same" and (self.lora is not None or self.sampler == "vllm"):
-            raise UsageError(
-                f"policy.sampling_dtype: {self.sampling_dtype!r}; expected 'same' with policy.lora"
-                " or policy.sampler=vllm"
-            )
-        if self.sampler == "transformers":
-            if self.attention == "flash_attention_2":
-                raise UsageError(
-                    "policy.attention: 'flash_attention_2'; expected sdpa or eager where the model"
-                    " itself samples, or policy.sampler=vllm"
-                )
-            return
-        if self.weights != "nccl" and self.served is None:
-            raise UsageError(
-                "policy.sampler: 'vllm' needs policy.servers and policy.served, the folder through"
-                f" which weights travel (policy.weights={self.weights})"
-            )
-        if (self.weights == "adapter") != (self.lora is not None):
-            raise UsageError(
-                f"policy.weights: {self.weights!r}; expected 'adapter' with policy.lora, and only"
-                " then: servers take adapters, or whole weights"
-            )
-        if self.weights == "nccl" and len(self.servers) > 1:
-            raise UsageError(
-                f"policy.servers: {len(self.servers)}; expected one, for TRL's NCCL connection has"
-                " one address (more engines: cluster.data_parallel)"
-            )
+        rules.check_policy(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,37 +113,7 @@ class ClusterRecipe:
     port: int = key(8000, "the first server's; the trainers' is 1000 higher", positive=True)
 
     def __post_init__(self) -> None:
-        if self.kind is not None:
-            gpu_kind(self.kind, "cluster.kind")
-        total, engine = self.nodes * self.gpus, self.tensor_parallel * self.data_parallel
-        if self.gpus == 0:
-            for name in ("nodes", "kind", "serve", "tensor_parallel", "data_parallel", "strategy"):
-                default = ClusterRecipe.__dataclass_fields__[name].default
-                if getattr(self, name) != default:
-                    raise UsageError(
-                        f"cluster.{name}: {getattr(self, name)}; expected {default} without GPUs"
-                        " (cluster.gpus)"
-                    )
-        elif self.serve >= total:
-            raise UsageError(
-                f"cluster.serve: {self.serve}; expected less than all {total} GPUs: some must train"
-            )
-        if self.serve == 0 and engine > 1:
-            raise UsageError(
-                f"cluster.serve: 0; expected GPUs for tensor_parallel × data_parallel ({engine})"
-            )
-        if self.serve and (self.serve % engine or engine > self.gpus or self._straddles(engine)):
-            raise UsageError(
-                f"cluster.serve: {self.serve}; expected servers of tensor_parallel × data_parallel"
-                f" ({engine}) GPUs, each on one node of {self.gpus}"
-            )
-        if self.port > 64_000:
-            raise UsageError(f"cluster.port: {self.port}; expected at most 64000")
-
-    def _straddles(self, engine: int) -> bool:
-        first = self.train
-        starts = range(first, first + self.serve, engine)
-        return any(start // self.gpus != (start + engine - 1) // self.gpus for start in starts)
+        rules.check_cluster(self)
 
     @property
     def train(self) -> int:
@@ -239,11 +161,7 @@ class ColdStartRecipe:
     frozen_layers: int = key(0, "of a checkpoint, in the cold start and in GRPO")
 
     def __post_init__(self) -> None:
-        if self.demonstrations is not None and self.source != "teacher":
-            raise UsageError(
-                f"cold_start.source: {self.source!r}; expected it, or cold_start.demonstrations,"
-                " not both"
-            )
+        rules.check_cold_start(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,21 +208,7 @@ class GrpoRecipe:
     trl: dict[str, Any] = key(dict, "any field of TRL's GRPOConfig that has no key here")
 
     def __post_init__(self) -> None:
-        if self.group < 2 or self.episodes % self.group:
-            raise UsageError(
-                f"grpo.episodes: {self.episodes}; expected a multiple of grpo.group"
-                f" ({self.group}), which is 2 or more"
-            )
-        if self.micro_batch is not None and self.micro_batch_tokens is not None:
-            raise UsageError("grpo.micro_batch_tokens: expected it, or grpo.micro_batch, not both")
-        if self.micro_batch_tokens is not None and self.micro_batch_tokens < self.context:
-            raise UsageError(
-                f"grpo.micro_batch_tokens: {self.micro_batch_tokens}; expected at least"
-                f" grpo.context ({self.context}), for a row may be that long"
-            )
-        if self.dynamic < 1:
-            raise UsageError(f"grpo.dynamic: {self.dynamic:g}; expected 1 or more")
-        check_trl(self.trl)
+        rules.check_grpo(self)
 
     def rows(self, world: int) -> int:
         """Return the rows of a micro-batch of one of `world` processes.
@@ -353,7 +257,7 @@ class RolloutRecipe:
     store: Literal["all", "sample", "none"] = key("all", "whose text and tokens are stored")
 
     def __post_init__(self) -> None:
-        check_batch_seconds("rollout.batch_seconds", self.batch_seconds)
+        rules.check_batch_seconds("rollout.batch_seconds", self.batch_seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -434,10 +338,7 @@ class StageRecipe:
     overrides: dict[str, Any] = key(dict, "any other keys, such as {grpo: {learning_rate: 1e-4}}")
 
     def __post_init__(self) -> None:
-        if self.name in (".", "..", "policy") or not re.fullmatch(r"[^/\\\0]{1,100}", self.name):
-            raise UsageError(
-                f"recipe: stages: name: {brief(self.name)}; expected that of a folder, not 'policy'"
-            )
+        rules.check_name("recipe: stages: name", self.name, "policy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -459,110 +360,10 @@ class Recipe:
     report_to: list[str] = key(list, "trackers: trackio, wandb, tensorboard")
 
     def __post_init__(self) -> None:
-        if self.name in (".", "..") or not re.fullmatch(r"[^/\\\0]{1,100}", self.name):
-            raise UsageError(f"recipe: name: {brief(self.name)}; expected the name of one folder")
-        for name in self.report_to:
-            if name not in TRACKERS:
-                raise unknown("report_to", name, TRACKERS)
-        if self.seed >= 2**32:
-            raise UsageError(f"recipe: seed: {self.seed}; expected less than 2**32")
-        cluster, policy = self.cluster, self.policy
-        if policy.sampler == "transformers" and cluster.sharded:
-            raise UsageError(
-                f"cluster.strategy: {cluster.strategy!r} leaves no process a whole model to sample"
-                " from; expected policy.sampler=vllm"
-            )
-        if policy.sampler == "vllm" and self.rollout.staleness:
-            raise UsageError(
-                f"rollout.staleness: {self.rollout.staleness}; expected 0 with policy.sampler=vllm,"
-                " whose weights are pushed before each step"
-            )
-        if (policy.sampler == "vllm") != bool(cluster.serve) and cluster.gpus:
-            raise UsageError(
-                f"cluster.serve: {cluster.serve}; expected GPUs that serve with"
-                " policy.sampler=vllm, and none without"
-            )
-        if cluster.sharded and policy.checkpoint == "tiny":
-            raise UsageError(f"cluster.strategy: {cluster.strategy!r}; expected ddp for 'tiny'")
-        _check_cold_start(self)
-        check_limits(self)
-        world = cluster.train or 1
-        if cluster.gpus and self.grpo.episodes % (world * self.grpo.group):
-            raise UsageError(
-                f"grpo.episodes: {self.grpo.episodes}; expected a multiple of grpo.group"
-                f" ({self.grpo.group}) times the GPUs that train ({world})"
-            )
-        self.grpo.rows(world)
+        rules.check_whole(self)
 
     @property
     def cold_steps(self) -> int:
         """How many supervised steps there are, said or not."""
         said = self.cold_start.steps
         return said if said is not None else _TINY_COLD_STEPS * (self.policy.checkpoint == "tiny")
-
-
-def _check_cold_start(recipe: Recipe) -> None:
-    """Raise `UsageError` for a cold start that the policy cannot have."""
-    policy, cold, steps = recipe.policy, recipe.cold_start, recipe.cold_steps
-    if steps and recipe.cluster.sharded:
-        raise UsageError(
-            f"cold_start.steps: {steps}; expected 0 with cluster.strategy"
-            f" {recipe.cluster.strategy!r}: start from the cold/ of a run that is not sharded"
-        )
-    if steps and policy.sampler == "vllm" and policy.weights == "adapter":
-        raise UsageError(
-            f"cold_start.steps: {steps}; expected 0 with policy.weights 'adapter', for the servers"
-            " have the checkpoint: serve the cold/ of a run without servers"
-        )
-    asks = {"frozen_layers": cold.frozen_layers, "source": cold.source == "rejection"}
-    for name, said in asks.items():
-        if said and policy.checkpoint == "tiny":
-            raise UsageError(f"cold_start.{name}: expected a policy.checkpoint to start from")
-    if cold.frozen_layers and policy.lora is not None:
-        raise UsageError(
-            "cold_start.frozen_layers: expected it, or policy.lora, not both: an adapter leaves all"
-            " weights as they are"
-        )
-
-
-def batch_seconds(recipe: Recipe) -> float:
-    """Return the wall time for the episodes of one training step."""
-    said = recipe.limits.batch
-    return recipe.rollout.batch_seconds if said is None else said
-
-
-def episode_seconds(recipe: Recipe) -> float | None:
-    """Return the wall time of an episode, None for no bound."""
-    said = recipe.limits.episode
-    return recipe.environment.seconds if said is None else said
-
-
-def request_seconds(recipe: Recipe) -> float:
-    """Return the wall time of one turn on a server."""
-    said = recipe.limits.request
-    return batch_seconds(recipe) + _BEYOND_A_TURN if said is None else said
-
-
-def patience(recipe: Recipe) -> int:
-    """Return the seconds that processes wait for each other; more than any batch may take."""
-    said = recipe.limits.ddp
-    derived = max(batch_seconds(recipe) + _BEYOND_A_BATCH, request_seconds(recipe) + 60)
-    return math.ceil(derived if said is None else said)
-
-
-def check_limits(recipe: Recipe) -> None:
-    """Raise `UsageError` for the first limit that ends after the one it lies in."""
-    check_batch_seconds("limits.batch", batch_seconds(recipe))
-    limits = WallLimits(
-        episode=recipe.limits.episode,
-        batch=batch_seconds(recipe),
-        request=request_seconds(recipe),
-        ddp=float(patience(recipe)),
-    )
-    check_order(limits, ("tool", "limits.episode", "limits.batch", "limits.request", "limits.ddp"))
-
-
-def check_batch_seconds(name: str, seconds: float) -> None:
-    """Raise `UsageError` for more than a week."""
-    if seconds > _WEEK:
-        raise UsageError(f"{name}: {seconds:g}; expected at most {_WEEK}, a week")
