@@ -17,6 +17,7 @@ from qwq_env.env import ToolEnv
 from qwq_env.errors import UsageError
 from qwq_env.files.atomic import write_whole
 from qwq_env.training.checkpoint_seal import seal
+from qwq_env.training.copied_weights import CopiedWeights
 from qwq_env.training.curriculum import write_progress
 from qwq_env.training.placement import autocast, loading, lora_config, weights_in
 from qwq_env.training.progress import Phase
@@ -24,7 +25,6 @@ from qwq_env.training.recipe import Recipe, dump_recipe
 from qwq_env.training.recipe.seconds import patience
 from qwq_env.training.rollouts import Rollouts
 from qwq_env.training.run_folder import RunFolder
-from qwq_env.training.staleness import StaleWeights
 from qwq_env.training.trackers import Trackers
 from qwq_env.training.trainer import ToolGRPOTrainer
 from qwq_env.versions import check_trainer, checkpointing_argument
@@ -39,12 +39,12 @@ def make_trainer(
     *,
     world: int,
     phase: Phase,
-    stale: StaleWeights | None = None,
+    copied: CopiedWeights | None = None,
 ) -> ToolGRPOTrainer:
     """Return a trainer of `model` that takes its episodes from `rollouts`.
 
     Without a model the trainer loads the checkpoint, once it knows how that lies on the processes.
-    What `stale` has is kept with its checkpoints.
+    What `copied` has is kept with its checkpoints.
     Raises `UsageError` if the installed TRL has no place for the episodes.
     """
     check_trainer(ToolGRPOTrainer)
@@ -64,7 +64,7 @@ def make_trainer(
         reward_funcs=rollouts.reward if paid else RandomReward(rollouts, recipe.seed),
         callbacks=[
             StepLog(folder, phase),
-            Seals(rollouts.env, stale),
+            Seals(rollouts.env, copied),
             Trackers(recipe, folder.path),
         ],
     )
@@ -185,9 +185,8 @@ class Seals(TrainerCallback):  # type: ignore[misc]  # its package is read witho
     the weights that the sampler lies behind.
     """
 
-    def __init__(self, env: ToolEnv, stale: StaleWeights | None) -> None:
-        self._env = env
-        self._stale = stale
+    def __init__(self, env: ToolEnv, copied: CopiedWeights | None) -> None:
+        self._env, self._copied = env, copied
 
     def on_save(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
         """Seal the checkpoint of this step; the trainer has just written it."""
@@ -195,8 +194,8 @@ class Seals(TrainerCallback):  # type: ignore[misc]  # its package is read witho
         if state.is_world_process_zero:
             checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
             write_progress(self._env, checkpoint)
-            if self._stale is not None:
-                self._stale.write(checkpoint)
+            if self._copied is not None:
+                self._copied.write(checkpoint)
             seal(checkpoint)
 
 
