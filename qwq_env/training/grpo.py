@@ -22,7 +22,6 @@ from qwq_env.training.curriculum import write_progress
 from qwq_env.training.placement import autocast, loading, lora_config, weights_in
 from qwq_env.training.progress import Phase
 from qwq_env.training.recipe import Recipe, dump_recipe
-from qwq_env.training.recipe.seconds import patience
 from qwq_env.training.rollouts import Rollouts
 from qwq_env.training.run_folder import RunFolder
 from qwq_env.training.trackers import Trackers
@@ -129,7 +128,7 @@ def grpo_config(recipe: Recipe, output: Path, *, world: int) -> GRPOConfig:
             save_strategy="steps",
             save_steps=grpo.save_steps,
             save_total_limit=2,
-            ddp_timeout=patience(recipe),
+            ddp_timeout=recipe.patience,
             report_to=[],
             disable_tqdm=True,
             log_completions=False,

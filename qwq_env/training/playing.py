@@ -6,7 +6,6 @@ from qwq_env.chat_model import Sampling
 from qwq_env.rollout.engine import EngineSettings
 from qwq_env.rollout.play import PlaySettings
 from qwq_env.training.recipe import Recipe
-from qwq_env.training.recipe.seconds import batch_seconds
 
 
 def play_settings(recipe: Recipe, temperature: float | None = None) -> PlaySettings:
@@ -24,7 +23,7 @@ def play_settings(recipe: Recipe, temperature: float | None = None) -> PlaySetti
 def training_engine(recipe: Recipe) -> EngineSettings:
     """Return the bounds of playing the episodes of one training step."""
     rollout = recipe.rollout
-    return EngineSettings(rollout.concurrency, rollout.attempts, batch_seconds(recipe))
+    return EngineSettings(rollout.concurrency, rollout.attempts, recipe.batch_seconds)
 
 
 def evaluation_engine(recipe: Recipe) -> EngineSettings:

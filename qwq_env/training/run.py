@@ -35,7 +35,6 @@ from qwq_env.training.placement import check_placement, slow_type
 from qwq_env.training.progress import Reporter
 from qwq_env.training.recipe import Recipe
 from qwq_env.training.recipe.check import check_template
-from qwq_env.training.recipe.seconds import batch_seconds, episode_seconds, patience
 from qwq_env.training.report import (
     draw_curve,
     print_episodes,
@@ -71,7 +70,7 @@ def train(
     check_together(waiting)
     processes = PartialState(
         cpu=not torch.cuda.is_available(),
-        timeout=timedelta(seconds=max(patience(stage.recipe) for stage in stages)),
+        timeout=timedelta(seconds=max(stage.recipe.patience for stage in stages)),
     )
     reporter = Reporter(enabled=processes.process_index == 0)
     runs = [Run(StageContext(stage, processes, reporter)) for stage in waiting]
@@ -209,7 +208,7 @@ def _check_processes(context: StageContext) -> None:
     check_placement(recipe, world)
     check_trackers(recipe.report_to)
     recipe.grpo.rows(world)
-    played = WallLimits(episode=episode_seconds(recipe), batch=batch_seconds(recipe))
+    played = WallLimits(episode=recipe.episode_seconds, batch=recipe.batch_seconds)
     check_order(played, _PLAYED)
 
 

@@ -18,7 +18,6 @@ from qwq_env.rollout.store import EpisodeStore
 from qwq_env.training.copied_weights import sampling_from
 from qwq_env.training.playing import evaluation_engine, play_settings
 from qwq_env.training.recipe import Recipe
-from qwq_env.training.recipe.seconds import request_seconds
 from qwq_env.training.served import vllm_of
 from qwq_env.training.stages.context import StageContext
 from qwq_env.training.summary import step_name
@@ -99,7 +98,7 @@ def sampler(model: Any, codec: TokenCodec, recipe: Recipe, *, trained: bool) -> 
             yield policy
         return
     adapter = ADAPTER if trained and recipe.policy.lora is not None else None
-    served = vllm_of(recipe.policy, request_seconds(recipe), adapter)
+    served = vllm_of(recipe.policy, recipe.request_seconds, adapter)
     try:
         yield served
     finally:

@@ -17,7 +17,6 @@ from qwq_env.training.curriculum import read_progress
 from qwq_env.training.grpo import make_trainer, write_model_card
 from qwq_env.training.placement import cast_state, computed_in
 from qwq_env.training.playing import training_engine
-from qwq_env.training.recipe.seconds import request_seconds
 from qwq_env.training.rollouts import PolicyFactory, Rollouts
 from qwq_env.training.served import servers_of
 from qwq_env.training.stages.context import StageContext
@@ -36,7 +35,7 @@ class Reinforcement:
         """Raises `UsageError` where the recipe wants servers and names none."""
         self._context, self._evaluations = context, evaluations
         recipe = context.recipe
-        self._servers = servers_of(recipe.policy, seconds=request_seconds(recipe))
+        self._servers = servers_of(recipe.policy, seconds=recipe.request_seconds)
         self._copied = copied_weights(recipe)
 
     def run(self, env: ToolEnv, model: Any, tokenizer: Any, cold: Result) -> Any:
