@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from qwq_env.errors import UsageError
+from qwq_env.training.importance import Correction
 from qwq_env.training.recipe.key import key
 from qwq_env.training.recipe.trl_fields import check_trl
 
@@ -78,15 +79,9 @@ class GrpoRecipe:
     max_grad_norm: float = key(1.0, "gradients are scaled down to this norm")
     save_steps: int = key(50, "steps between two checkpoints")
     reward: Literal["environment", "random"] = key("environment", "random: the control")
-    correction: Literal[
-        "token_truncate",
-        "token_mask",
-        "sequence_truncate",
-        "sequence_mask",
-        "geometric_truncate",
-        "geometric_mask",
-        "none",
-    ] = key("token_truncate", "of importance, where other weights or a server sampled")
+    correction: Literal[Correction, "none"] = key(
+        "token_truncate", "of importance, where other weights or a server sampled"
+    )
     micro_batch: int | None = key(None, "rows in one forward pass of a process", positive=True)
     micro_batch_tokens: int | None = key(None, "or so many tokens, padding included", positive=True)
     accumulation: int | None = key(None, "micro-batches of one optimizer step", positive=True)
