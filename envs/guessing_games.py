@@ -82,15 +82,20 @@ class Opponent(ABC):
 
 def play(opponent: Opponent, said: Iterable[str]) -> Standing:
     """Return where the game is after the turns that were `said`, at most as many as it allows."""
-    turns, answer = 0, ""
-    for turns, text in enumerate(itertools.islice(said, opponent.turns), 1):
-        solved, answer = opponent.answer(text)
-        if solved:
-            return Standing(True, turns, "")
-    left = opponent.turns - turns
-    return Standing(
-        False, turns, f"{answer} ({left} {'turn is' if left == 1 else 'turns are'} left.)"
-    )
+    standing = Standing(False, 0, "")
+    for turn, text in enumerate(itertools.islice(said, opponent.turns), 1):
+        standing = take(opponent, text, turn)
+        if standing.solved:
+            break
+    return standing
+
+
+def take(opponent: Opponent, said: str, turn: int) -> Standing:
+    """Return where the game is after this was said in its `turn`, 1 the first."""
+    solved, answer = opponent.answer(said)
+    left = opponent.turns - turn
+    told = f"{answer} ({left} {'turn is' if left == 1 else 'turns are'} left.)"
+    return Standing(solved, turn, "" if solved else told)
 
 
 def guess_of(said: str) -> str | None:

@@ -192,5 +192,6 @@ def _named(name: str) -> Iterator[None]:
         raise InfrastructureError(f"member {name}: {error}") from error
     except QwqError as error:
         raise UsageError(f"member {name}: {error}") from error
+    # The boundary to a member of a user's own: whatever keeps it from being made is the recipe's.
     except Exception as error:
         raise UsageError(f"member {name}: {describe_error(error)}") from error

@@ -39,7 +39,7 @@ from typing import Any, Final, NamedTuple, Unpack
 
 from qwq_env.dialect.base import Message
 from qwq_env.env import ToolEnv
-from qwq_env.envs.guessing_games import OPPONENTS, Standing, opponent_of, play
+from qwq_env.envs.guessing_games import OPPONENTS, opponent_of, play, take
 from qwq_env.envs.procedural import ProceduralTaskSet, split_of
 from qwq_env.episode import Episode
 from qwq_env.errors import UsageError, brief, unknown
@@ -48,7 +48,6 @@ from qwq_env.options import EnvironmentOptions
 from qwq_env.outcome import EpisodeLimits
 from qwq_env.rubric import Component, FinalTurn, Rubric
 from qwq_env.task import ListTaskSet, Task, TaskSet
-from qwq_env.turn import Turn
 from qwq_env.vector import vector_of
 
 _LIMITS: Final = EpisodeLimits(turns=64)
@@ -79,9 +78,10 @@ class WordGameEnv(ToolEnv):
 
     def reply(self, episode: Episode) -> str | None:
         """Return what the opponent answers; None if it was found out, or no turn is left."""
-        standing = _standing(episode.task, episode.turns)
-        over = standing.solved or standing.turns >= episode.task.metadata["turns"]
-        return None if over else standing.answer
+        opponent = opponent_of(episode.task)
+        number = sum(not turn.requests for turn in episode.turns)
+        standing = take(opponent, episode.turns[-1].answer, number)
+        return None if standing.solved or number >= opponent.turns else standing.answer
 
     def phrase_answer(self, answer: str) -> str:
         """Return a guess."""
@@ -119,13 +119,9 @@ def game_tasks(
 
 def solved(final: FinalTurn) -> Score:
     """Pay 1.0 if the turns of the game name what is hidden."""
-    standing = _standing(final.task, final.turns)
+    said = (turn.answer for turn in final.turns if not turn.requests)
+    standing = play(opponent_of(final.task), said)
     return Score.right("solved") if standing.solved else Score.wrong("not_solved")
-
-
-def _standing(task: Task, turns: Sequence[Turn]) -> Standing:
-    said = (turn.answer for turn in turns if not turn.requests)
-    return play(opponent_of(task), said)
 
 
 class WordGameSet(ProceduralTaskSet):

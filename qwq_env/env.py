@@ -142,7 +142,8 @@ class ToolEnv(KnowsItsArguments, gym.Env[str, Action]):
 
         None ends the episode: its outcome is decided, and graded. A text goes on as a user's, and
         so do messages of role user or system. `episode.turns` and `episode.said` hold what was said
-        so far. Not asked of a turn that was cut, or that never ends its thinking.
+        so far, and `episode.memory` what the user keeps in mind. Not asked of a turn that was cut,
+        or that never ends its thinking.
 
         Raises `InfrastructureError` where machinery failed: the episode is tried again, or masked.
         Whatever else it raises, or gives, is its own fault: the episode is lost, without a reward.

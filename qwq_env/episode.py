@@ -101,14 +101,16 @@ class Episode:
     It closes its tools by itself when it ends; `aclose` is for one that is given up. `segments` is
     the transcript by author, `turns` what the model wrote, `results` what its calls got. `said` are
     the messages since the opening that a user would know: the answers of turns without a call, and
-    the user's own. `spent` counts tokens by who wrote them. `task_id` is what the task is called
-    outside: its id, or in a mixture that of its member in front.
+    the user's own. `memory` is for `ToolEnv.reply`: what it keeps from one reply to the next, empty
+    again in an episode that goes on after an interruption. `spent` counts tokens by who wrote them.
+    `task_id` is what the task is called outside: its id, or in a mixture that of its member in
+    front.
     """
 
     __slots__ = (
-        "_count", "_started", "before_grading", "journal", "outcome", "paid", "results", "reward",
-        "said", "seed", "segments", "settings", "spent", "task", "task_id", "timings", "tool_calls",
-        "toolbox", "turns",
+        "_count", "_started", "before_grading", "journal", "memory", "outcome", "paid", "results",
+        "reward", "said", "seed", "segments", "settings", "spent", "task", "task_id", "timings",
+        "tool_calls", "toolbox", "turns",
     )  # fmt: skip
 
     def __init__(self, task: Task, settings: EpisodeSettings, *, seed: int = 0) -> None:
@@ -123,6 +125,7 @@ class Episode:
         self.turns: list[Turn] = []
         self.results: list[CallResult] = []
         self.said: list[Message] = []
+        self.memory: dict[str, Any] = {}
         self.tool_calls = 0
         self.spent: Counter[str] = Counter()
         self.outcome: Outcome | None = None
@@ -159,11 +162,7 @@ class Episode:
 
     async def start(self) -> None:
         """Start the tool sets; raises `InfrastructureError`, with all that was made closed."""
-        try:
-            await self.toolbox.start()
-        except BaseException:
-            await self.aclose()
-            raise
+        await self.toolbox.start()
 
     def open(self) -> list[Piece]:
         """Render the prompt: the conversation, the tools, the opening of the first turn."""

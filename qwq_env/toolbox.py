@@ -116,6 +116,7 @@ class Toolbox:
         self._tools: dict[str, Tool] = {}
         self._sets: dict[str, LiveSet] = {}
         self._started = False
+        self._starting = asyncio.Lock()
         self._closed = False
         self._closing: asyncio.Task[None] | None = None
         checked = checked_tools(tools)
@@ -130,17 +131,26 @@ class Toolbox:
             raise
 
     async def start(self) -> None:
-        """Start the tool sets, if that was not done yet.
+        """Start the tool sets, if that was not done yet; whoever else asks waits until it is.
 
-        Raises `InfrastructureError` if one cannot, or takes longer than a call may.
+        Raises `InfrastructureError` if one cannot, or takes longer than a call may. All is closed
+        then, also where the start was cancelled: a set that has begun half cannot begin again, so
+        this toolbox raises `EnvironmentClosed` from now on.
         """
-        if self._started or (self.journal is not None and self.journal.offline):
-            return
-        self._started = True
-        for live in self._sets.values():
-            await live.start(self._task)
-            if self.journal is not None:
-                await bring_back(self.journal, live)
+        async with self._starting:
+            self._check_open()
+            if self._started or (self.journal is not None and self.journal.offline):
+                return
+            try:
+                for live in self._sets.values():
+                    await live.start(self._task)
+                    if self.journal is not None:
+                        await bring_back(self.journal, live)
+                    self._check_open()
+            except BaseException:
+                await self.aclose()
+                raise
+            self._started = True
 
     def keep(self, journal: AttemptJournal) -> None:
         """Have calls answered from `journal`, or else written there; before anything is started.
@@ -172,9 +182,8 @@ class Toolbox:
         machinery failed, and `UsageError` when the operator must mend a tool; the other calls of
         the turn are then cancelled. With a journal, `Interrupted` and `StateError`, too.
         """
-        if self._closed:
-            raise EnvironmentClosed("the toolbox was closed; make one for each episode")
-        if self._sets:
+        self._check_open()
+        if self._sets and not self._started:
             await self.start()
         run, beyond = requests[: self.limits.calls], requests[self.limits.calls :]
         first, self._requests = self._requests, self._requests + len(requests)
@@ -207,6 +216,10 @@ class Toolbox:
                 self._closing = asyncio.create_task(self._close(held))
         if self._closing is not None:
             await asyncio.shield(self._closing)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise EnvironmentClosed("the toolbox was closed; make one for each episode")
 
     def _held(self) -> dict[str, Tool | LiveSet]:
         """Return what holds something, by name."""

@@ -13,7 +13,7 @@ from typing import ClassVar
 import pytest
 
 from qwq_env.env import ToolEnv
-from qwq_env.errors import InfrastructureError, ToolError, UsageError
+from qwq_env.errors import EnvironmentClosed, InfrastructureError, ToolError, UsageError
 from qwq_env.live_set import json_copy
 from qwq_env.rubric import Component, Rubric
 from qwq_env.task import ListTaskSet, Task
@@ -334,6 +334,70 @@ async def test_a_set_that_cannot_be_made_or_started_does_not_begin_and_leaves_no
         with pytest.raises(InfrastructureError, match=f"{kind.__name__}: cannot start.*{words}"):
             await env.areset(seed=0)
     assert Closed.closed == ["Closed"] * 3
+
+
+class Late(Bank):
+    """Takes a while to start, and fails if it is told to."""
+
+    async def start(self, task: Task) -> None:
+        await asyncio.sleep(0.01)
+        if task.metadata.get("fails"):
+            raise OSError("no server")
+        super().start(task)
+
+
+async def start_of_a_failing_set(box: Toolbox) -> None:
+    with pytest.raises(InfrastructureError, match="Late: cannot start: OSError: no server"):
+        await box.start()
+
+
+async def start_that_is_cancelled(box: Toolbox) -> None:
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0):
+            await box.start()
+
+
+async def start_that_is_closed_meanwhile(box: Toolbox) -> None:
+    starting = asyncio.create_task(box.start())
+    await asyncio.sleep(0)
+    await box.aclose()
+    with pytest.raises((EnvironmentClosed, InfrastructureError)):
+        await starting
+
+
+async def no_start_at_all(box: Toolbox) -> None:
+    await box.aclose()
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        start_of_a_failing_set,
+        start_that_is_cancelled,
+        start_that_is_closed_meanwhile,
+        no_start_at_all,
+    ],
+)
+async def test_a_toolbox_that_did_not_start_is_closed_and_says_so_whatever_is_asked(broken):
+    Closed.closed.clear()
+    fails = broken is start_of_a_failing_set
+    task = Task("t", "", None, metadata={**TASK.metadata, "fails": fails})
+    box = Toolbox([Closed, Late], task=task)
+    await broken(box)
+
+    for ask in (box.start, lambda: box.run([move(1)])):
+        with pytest.raises(EnvironmentClosed, match="make one for each episode"):
+            await ask()
+    assert Closed.closed == ["Closed"]
+
+
+async def test_turns_that_come_while_a_set_starts_wait_for_it():
+    box = Toolbox([Late], task=TASK)
+    turns = await asyncio.gather(*(box.run([move(1)]) for _ in range(3)))
+
+    assert [result.content for [result] in turns] == ["done"] * 3
+    assert (await box.state())["Late"] == {"ann": 2, "bob": 8}
+    await box.aclose()
 
 
 @pytest.mark.parametrize(

@@ -136,21 +136,27 @@ class Customer:
         return spoken or next(wish for wish in open_wishes if not wish.closed).insist()
 
 
-def follow(
-    script: Mapping[str, Any], turns: Sequence[Turn], results: Sequence[CallResult]
-) -> tuple[Customer, str | None]:
-    """Return the customer after these turns and results, and what it said last."""
-    customer = Customer(script)
-    said: str | None = None
-    waiting = iter(results)
-    for turn in turns:
-        if not turn.requests:
-            said = customer.hear(turn.answer)
-        # The last turn's calls have no results where a limit cut the episode.
-        for request, result in zip(turn.requests, waiting, strict=False):
-            if isinstance(request, ToolCall):
-                customer.see(request, result)
-    return customer, said
+class Listener:
+    """A customer that follows an episode, each turn of which it takes note of once."""
+
+    def __init__(self, script: Mapping[str, Any]) -> None:
+        self.customer = Customer(script)
+        self._said: str | None = None
+        self._turns = self._results = 0
+
+    def follow(self, turns: Sequence[Turn], results: Sequence[CallResult]) -> str | None:
+        """Take note of what is new of an episode's turns and results; return what it said last."""
+        for turn in turns[self._turns :]:
+            if not turn.requests:
+                self._said = self.customer.hear(turn.answer)
+            got = results[self._results : self._results + len(turn.requests)]
+            # The last turn's calls have no results where a limit cut the episode.
+            for request, result in zip(turn.requests, got, strict=False):
+                if isinstance(request, ToolCall):
+                    self.customer.see(request, result)
+            self._results += len(got)
+        self._turns = len(turns)
+        return self._said
 
 
 def plain(text: str) -> str:

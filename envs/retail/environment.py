@@ -44,7 +44,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol, Unpack
 
 from qwq_env.env import ToolEnv
-from qwq_env.envs.retail.customer import Customer, Wish, follow
+from qwq_env.envs.retail.customer import Customer, Listener, Wish
 from qwq_env.envs.retail.shop import ShopTaskSet
 from qwq_env.envs.retail.tasks import RetailTaskSet, Tau2TaskSet
 from qwq_env.envs.retail.tools import RetailTools
@@ -114,8 +114,10 @@ class RetailEnv(ToolEnv):
             return self.user.reply(episode)
         if not self._scripted:
             return None
-        _, words = follow(episode.task.metadata["script"], episode.turns, episode.results)
-        return words
+        if "listener" not in episode.memory:
+            episode.memory["listener"] = Listener(episode.task.metadata["script"])
+        listener: Listener = episode.memory["listener"]
+        return listener.follow(episode.turns, episode.results)
 
     def solve(self, task: Task) -> Sequence[Message]:
         """Return turns that solve `task`: against the shop's script, or with nobody to answer."""
@@ -210,7 +212,9 @@ def said(final: FinalTurn) -> Score:
 
 def consent(final: FinalTurn) -> Score:
     """Pay if the scripted customer was looked up, and nothing was done without its yes."""
-    customer, _ = follow(final.task.metadata["script"], final.turns, final.results)
+    listener = Listener(final.task.metadata["script"])
+    listener.follow(final.turns, final.results)
+    customer = listener.customer
     if not customer.found:
         return Score.wrong("not_identified")
     return Score.wrong("unasked") if customer.unasked else Score.right("asked")

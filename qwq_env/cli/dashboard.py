@@ -16,6 +16,7 @@ from rich.text import Text
 from qwq_env.rollout.stored import StoredEpisode, StoredRun
 from qwq_env.text.characters import printable
 
+_BAR: Final = 20
 _BARS: Final = "▁▂▃▄▅▆▇█"
 _CURVES: Final = (
     ("reward", "reward"), ("tool use", "episode/tool_call_rate"), ("turns", "episode/turns"),
@@ -205,9 +206,9 @@ def _values(rows: Sequence[Mapping[str, Any]], name: str) -> list[float]:
     return [float(v) for v in given if isinstance(v, int | float) and v == v and abs(v) < 1e300]
 
 
-def _bar(share: float, width: int = 20) -> str:
-    full = round(min(max(share, 0.0), 1.0) * width)
-    return "█" * full + "░" * (width - full)
+def _bar(share: float) -> str:
+    full = round(min(max(share, 0.0), 1.0) * _BAR)
+    return "█" * full + "░" * (_BAR - full)
 
 
 def _paid(reward: float | None) -> Text:

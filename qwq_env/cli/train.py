@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     for stage in stages:
         check_fit(stage.recipe)
         _look_for_files(stage.recipe.environment.tasks, stage.recipe.environment.heldout_tasks)
-    check_sources(stages)
+    check_sources(stages, read=False)  # what is in them is read by `train`
     check_together([stage for stage in stages if not stage.sealed])
     try:
         # Last, for torch and trl take seconds: a mistake in the recipe is told before.

@@ -28,12 +28,11 @@ control token; it is shown as it is.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
-from qwq_env.dialect import chatml, inline
-from qwq_env.dialect.base import Dialect, Messages, OneTool, Piece, Schemas
-from qwq_env.dialect.scan import Reading, answer_of, first_turn, read_tagged, scan_anywhere
-from qwq_env.turn import CallResult, MalformedCall, ToolCall, Turn
+from qwq_env.dialect import chatml
+from qwq_env.dialect.inline import Frame, InlineDialect
+from qwq_env.dialect.scan import Reading, answer_of, read_tagged, scan_anywhere
+from qwq_env.turn import MalformedCall, ToolCall, Turn
 
 _OPEN, _CLOSE = "<code>", "</code>"
 _FENCE = r"[ \t]*```[ \t]*(?:python3?|py)[ \t]*\r?\n"
@@ -47,14 +46,14 @@ _MARKUP = ("think", "code", "interpreter", "answer")
 _EXPECTED = "write ```python, the program, and ``` on a line of its own"
 
 
-class FencedDialect(Dialect):
+class FencedDialect(InlineDialect):
     """ReTool's fenced Python around one tool, which takes the program's text.
 
     `tool` and `argument` say which tool runs it; other tools are not shown to the model.
     """
 
     name = "fenced"
-    end_of_turn = ""
+    opening = _OPENING
 
     def __init__(
         self, tool: str = "python", argument: str = "code", *, code_tags: bool = False
@@ -63,36 +62,17 @@ class FencedDialect(Dialect):
         self.stop = ("</code>" if code_tags else "\n```\n", "</answer>", *chatml.ENDS)
         head, tail = ("<code>\n", "\n</code>") if code_tags else ("", "\n")
         call = (f"\n{head}```python\n", f"\n```{tail}")
-        self.one_tool = OneTool(tool, argument)
-        self._frame = inline.Frame(
-            dialect=self.name,
-            tool=tool,
-            argument=argument,
-            call=call,
-            result=("\n<interpreter>\n", "\n</interpreter>\n"),
-            markup=_MARKUP,
-            instructions=_instructions(*call),
+        super().__init__(
+            Frame(
+                dialect=self.name,
+                tool=tool,
+                argument=argument,
+                call=call,
+                result=("\n<interpreter>\n", "\n</interpreter>\n"),
+                markup=_MARKUP,
+                instructions=_instructions(*call),
+            )
         )
-
-    def render(
-        self, messages: Messages, tools: Schemas = (), *, add_generation_prompt: bool = True
-    ) -> list[Piece]:
-        """Render as ChatML; see `Dialect.render`. Raises `UsageError` if the tool is missing."""
-        return inline.render(
-            messages, tools, self._frame, add_generation_prompt=add_generation_prompt
-        )
-
-    def render_results(self, results: Sequence[CallResult], *, closed: bool) -> list[Piece]:
-        """Render each result between `<interpreter>` tags; the model's turn goes on."""
-        return inline.render_results(results, self._frame, closed=closed)
-
-    def render_reply(self, messages: Messages, *, closed: bool) -> list[Piece]:
-        """Render a user's messages, which end the model's turn; see `Dialect.render_reply`."""
-        return inline.render_reply(messages, closed=closed)
-
-    def first_turn(self, text: str) -> str:
-        """Return the turn that the text begins with; see `Dialect.first_turn`."""
-        return first_turn(text, _OPENING, self._read)
 
     def parse(self, text: str) -> Turn:
         """Read a turn: its programs are the requests, its `<answer>` the answer.
@@ -101,7 +81,7 @@ class FencedDialect(Dialect):
         `not_python`, so that the model can go on.
         """
         body, closed = chatml.strip_end(text)
-        thinking, edge, prose, requests = scan_anywhere(body, _OPENING, self._read)
+        thinking, edge, prose, requests = scan_anywhere(body, self.opening, self.read)
         if not requests and self._code_tags and _CLOSE in prose:
             message = f"{_CLOSE} without a program before it; {_EXPECTED}"
             requests = (MalformedCall("unopened_tag", message),)
@@ -110,7 +90,8 @@ class FencedDialect(Dialect):
             requests = (MalformedCall("not_python", message),)
         return Turn(text, thinking, answer_of(prose), requests, edge, closed)
 
-    def _read(self, body: str, start: int) -> Reading:
+    def read(self, body: str, start: int) -> Reading:
+        """See `InlineDialect.read`."""
         tagged = body.startswith(_OPEN, start)
         fence = _OPEN_FENCE.match(body, start + len(_OPEN) if tagged else start)
         code, end = _bare(body, start) if fence is None else _fenced(body, fence.end())
@@ -120,8 +101,8 @@ class FencedDialect(Dialect):
             return Reading(MalformedCall("unclosed_tag", message, raw), end)
         if not code.strip():
             return Reading(MalformedCall("empty_call", f"no program; {_EXPECTED}", raw), end)
-        arguments = {self._frame.argument: code.removesuffix("\n")}
-        return Reading(ToolCall(self._frame.tool, arguments, raw), end)
+        arguments = {self.frame.argument: code.removesuffix("\n")}
+        return Reading(ToolCall(self.frame.tool, arguments, raw), end)
 
 
 def _bare(body: str, start: int) -> tuple[str | None, int]:

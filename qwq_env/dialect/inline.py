@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import json
 import re
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from qwq_env.dialect import chatml
-from qwq_env.dialect.base import Message, Messages, Piece, Schemas
+from qwq_env.dialect.base import Dialect, Message, Messages, OneTool, Piece, Schemas
+from qwq_env.dialect.scan import Reading, first_turn
 from qwq_env.errors import UsageError
 from qwq_env.text.characters import UNSEEN
 from qwq_env.turn import CallResult
@@ -36,53 +38,70 @@ class Frame(NamedTuple):
     instructions: str
 
 
-def render(
-    messages: Messages, tools: Schemas, frame: Frame, *, add_generation_prompt: bool
-) -> list[Piece]:
-    """Render a conversation; calls, their results and what follows stand in one turn.
+class InlineDialect(Dialect):
+    """Renders by its `frame`; a subclass says how a turn is read, and where calls begin in it."""
 
-    Raises `UsageError` if the tools lack the frame's, or if it does not take the frame's argument.
-    """
-    instructions: list[Piece] = []
-    function = _find_tool(frame, tools)
-    if function and frame.instructions:
-        described = Piece(json.dumps(function, ensure_ascii=False))
-        instructions = [Piece(frame.instructions, control=True), described]
-    pieces = list(chatml.system(messages, instructions))
-    is_open = False
-    for index, message in enumerate(messages):
-        role = chatml.role_of(message)
-        if role in ("assistant", "tool"):
-            if not is_open:
-                pieces.append(Piece(chatml.ASSISTANT, control=True))
-            pieces += _tool(message, frame) if role == "tool" else _assistant(message, frame)
-            is_open = role == "tool" or bool(message.get("tool_calls"))
-            if not is_open:
-                pieces.append(Piece(f"{chatml.END}\n", control=True))
-        elif role == "user" or index > 0:
-            if is_open:
-                pieces.append(Piece(f"{chatml.END}\n", control=True))
-            is_open = False
-            pieces += chatml.turn(role, chatml.content_of(message))
-    if add_generation_prompt and not is_open:
-        pieces.append(Piece(chatml.ASSISTANT, control=True))
-    return pieces
+    end_of_turn = ""
+    opening: re.Pattern[str]
 
+    def __init__(self, frame: Frame) -> None:
+        self.frame = frame
+        self.one_tool = OneTool(frame.tool, frame.argument)
 
-def render_results(results: Sequence[CallResult], frame: Frame, *, closed: bool) -> list[Piece]:
-    """Render results; a turn that the model closed itself is opened again."""
-    pieces = [Piece(f"\n{chatml.ASSISTANT}", control=True)] if closed else []
-    for result in results:
-        pieces += _result(result.content, frame)
-    return pieces
+    @abstractmethod
+    def read(self, body: str, start: int) -> Reading:
+        """Read the call that begins at `start`."""
 
+    def render(
+        self, messages: Messages, tools: Schemas = (), *, add_generation_prompt: bool = True
+    ) -> list[Piece]:
+        """Render a conversation as ChatML; calls, their results and what follows are one turn.
 
-def render_reply(messages: Messages, *, closed: bool) -> list[Piece]:
-    """Render a user's messages, which end the turn, and open the next one."""
-    pieces = [Piece("\n" if closed else f"{chatml.END}\n", control=True)]
-    for message in messages:
-        pieces += chatml.turn(chatml.role_of(message), chatml.content_of(message))
-    return [*pieces, Piece(chatml.ASSISTANT, control=True)]
+        Raises `UsageError` if the tools lack the frame's, or if it does not take its argument.
+        """
+        instructions: list[Piece] = []
+        function = _find_tool(self.frame, tools)
+        if function and self.frame.instructions:
+            described = Piece(json.dumps(function, ensure_ascii=False))
+            instructions = [Piece(self.frame.instructions, control=True), described]
+        pieces = list(chatml.system(messages, instructions))
+        is_open = False
+        for index, message in enumerate(messages):
+            role = chatml.role_of(message)
+            if role in ("assistant", "tool"):
+                if not is_open:
+                    pieces.append(Piece(chatml.ASSISTANT, control=True))
+                render = _tool if role == "tool" else _assistant
+                pieces += render(message, self.frame)
+                is_open = role == "tool" or bool(message.get("tool_calls"))
+                if not is_open:
+                    pieces.append(Piece(f"{chatml.END}\n", control=True))
+            elif role == "user" or index > 0:
+                if is_open:
+                    pieces.append(Piece(f"{chatml.END}\n", control=True))
+                is_open = False
+                pieces += chatml.turn(role, chatml.content_of(message))
+        if add_generation_prompt and not is_open:
+            pieces.append(Piece(chatml.ASSISTANT, control=True))
+        return pieces
+
+    def render_results(self, results: Sequence[CallResult], *, closed: bool) -> list[Piece]:
+        """Render results in the frame; a turn that the model closed itself is opened again."""
+        pieces = [Piece(f"\n{chatml.ASSISTANT}", control=True)] if closed else []
+        for result in results:
+            pieces += _result(result.content, self.frame)
+        return pieces
+
+    def render_reply(self, messages: Messages, *, closed: bool) -> list[Piece]:
+        """Render a user's messages, which end the turn, and open the next one."""
+        pieces = [Piece("\n" if closed else f"{chatml.END}\n", control=True)]
+        for message in messages:
+            pieces += chatml.turn(chatml.role_of(message), chatml.content_of(message))
+        return [*pieces, Piece(chatml.ASSISTANT, control=True)]
+
+    def first_turn(self, text: str) -> str:
+        """Return the turn that the text begins with; see `Dialect.first_turn`."""
+        return first_turn(text, self.opening, self.read)
 
 
 def neutralised(text: str, markup: Sequence[str]) -> str:

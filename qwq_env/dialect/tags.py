@@ -22,12 +22,11 @@ control token; it is shown as it is.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
-from qwq_env.dialect import chatml, inline
-from qwq_env.dialect.base import Dialect, Messages, OneTool, Piece, Schemas
-from qwq_env.dialect.scan import Reading, answer_of, first_turn, read_tagged, scan_anywhere
-from qwq_env.turn import CallResult, MalformedCall, ToolCall, Turn
+from qwq_env.dialect import chatml
+from qwq_env.dialect.inline import Frame, InlineDialect
+from qwq_env.dialect.scan import Reading, answer_of, read_tagged, scan_anywhere
+from qwq_env.turn import MalformedCall, ToolCall, Turn
 
 _OPEN, _CLOSE = "<search>", "</search>"
 _OPENING = re.compile(_OPEN)
@@ -40,7 +39,7 @@ _INSTRUCTIONS = (
 )
 
 
-class TagsDialect(Dialect):
+class TagsDialect(InlineDialect):
     """Search-R1's tags around one tool, which takes one text.
 
     `tool` and `argument` say which one `<search>` calls; other tools are not shown to the model.
@@ -49,50 +48,32 @@ class TagsDialect(Dialect):
     name = "tags"
     instructions = _INSTRUCTIONS
     stop = (_CLOSE, "</answer>", *chatml.ENDS)
-    end_of_turn = ""
+    opening = _OPENING
 
     def __init__(self, tool: str = "search", argument: str = "query") -> None:
-        self.one_tool = OneTool(tool, argument)
-        self._frame = inline.Frame(
-            dialect=self.name,
-            tool=tool,
-            argument=argument,
-            call=(_OPEN, _CLOSE),
-            result=("\n\n<information>", "</information>\n\n"),
-            markup=_MARKUP,
-            instructions=self.instructions,
+        super().__init__(
+            Frame(
+                dialect=self.name,
+                tool=tool,
+                argument=argument,
+                call=(_OPEN, _CLOSE),
+                result=("\n\n<information>", "</information>\n\n"),
+                markup=_MARKUP,
+                instructions=self.instructions,
+            )
         )
-
-    def render(
-        self, messages: Messages, tools: Schemas = (), *, add_generation_prompt: bool = True
-    ) -> list[Piece]:
-        """Render as ChatML; see `Dialect.render`. Raises `UsageError` if the tool is missing."""
-        return inline.render(
-            messages, tools, self._frame, add_generation_prompt=add_generation_prompt
-        )
-
-    def render_results(self, results: Sequence[CallResult], *, closed: bool) -> list[Piece]:
-        """Render each result between `<information>` tags; the model's turn goes on."""
-        return inline.render_results(results, self._frame, closed=closed)
-
-    def render_reply(self, messages: Messages, *, closed: bool) -> list[Piece]:
-        """Render a user's messages, which end the model's turn; see `Dialect.render_reply`."""
-        return inline.render_reply(messages, closed=closed)
-
-    def first_turn(self, text: str) -> str:
-        """Return the turn that the text begins with; see `Dialect.first_turn`."""
-        return first_turn(text, _OPENING, self._read)
 
     def parse(self, text: str) -> Turn:
         """Read a turn: its searches are the requests, its `<answer>` the answer."""
         body, closed = chatml.strip_end(text)
-        thinking, edge, prose, requests = scan_anywhere(body, _OPENING, self._read)
+        thinking, edge, prose, requests = scan_anywhere(body, self.opening, self.read)
         if not requests and _CLOSE in prose:
             message = f"{_CLOSE} without {_OPEN} before it"
             requests = (MalformedCall("unopened_tag", message),)
         return Turn(text, thinking, answer_of(prose), requests, edge, closed)
 
-    def _read(self, body: str, start: int) -> Reading:
+    def read(self, body: str, start: int) -> Reading:
+        """See `InlineDialect.read`."""
         query, end = read_tagged(body, start, _OPEN, _CLOSE)
         raw = body[start:end]
         if query is None:
@@ -101,8 +82,8 @@ class TagsDialect(Dialect):
         if not query.strip():
             message = f"nothing to search for; write {_OPEN}query{_CLOSE}"
             return Reading(MalformedCall("empty_call", message, raw), end)
-        arguments = {self._frame.argument: query.strip()}
-        return Reading(ToolCall(self._frame.tool, arguments, raw), end)
+        arguments = {self.frame.argument: query.strip()}
+        return Reading(ToolCall(self.frame.tool, arguments, raw), end)
 
 
 class SearchR1Dialect(TagsDialect):

@@ -2,8 +2,9 @@
 
 A rubric is named `stored` (what was paid), `environment` (its own rubric, as it is now), as
 something that is judged in it (`accuracy`, `qwq_judge`, `loose`), or `MODULE:FUNCTION`, a reward
-function of one's own. It gets the final answer as it is stored: a rubric that looks at calls, their
-results or the state of tools has nothing to look at, and leaves such episodes undecided.
+function of one's own. It gets the final answer and the turns as they are stored. What calls got and
+how the state of tools ended is not: a rubric that looks there leaves such episodes undecided, with
+the reason `not_stored`.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from qwq_env import portal
+from qwq_env.dialect.base import Dialect
 from qwq_env.env import ToolEnv
-from qwq_env.errors import UsageError, brief, unknown
+from qwq_env.errors import EpisodeError, UsageError, brief, unknown
 from qwq_env.evaluation.comparison import read_settings
 from qwq_env.evaluation.request import EvaluationRequest
 from qwq_env.evaluation.statistics import (
@@ -30,6 +32,7 @@ from qwq_env.evaluation.statistics import (
 )
 from qwq_env.grading.score import Score
 from qwq_env.imports import named
+from qwq_env.messages import read_assistant
 from qwq_env.rollout.store import read_episodes
 from qwq_env.rubric import Component, FinalTurn, Rubric
 from qwq_env.trajectory import Trajectory
@@ -136,8 +139,44 @@ def _final(env: ToolEnv, trajectory: Trajectory) -> FinalTurn:
     except KeyError:
         name = brief(trajectory.task_id)
         raise UsageError(f"run: task {name} is not in the environment's set any more") from None
-    answer = trajectory.answer
-    return FinalTurn(task, answer, (Turn(answer, "", answer, closed=True),))
+    missing: Any = _NotStored()
+    results = missing if trajectory.tool_calls else ()
+    turns = _turns(env.settings.dialect, trajectory)
+    return FinalTurn(task, trajectory.answer, missing if turns is None else turns, results, missing)
+
+
+def _turns(dialect: Dialect, trajectory: Trajectory) -> tuple[Turn, ...] | None:
+    """Return the turns of a stored episode, None where they are not all there."""
+    if trajectory.messages:
+        said = [each for each in trajectory.messages if each.get("role") == "assistant"]
+        turns = [read_assistant(each, dialect) for each in said[-trajectory.turns :]]
+    else:
+        written = (block.text for block in trajectory.transcript if block.by == "model")
+        turns = [*map(dialect.parse, written)]
+    if turns and len(turns) == trajectory.turns:
+        return tuple(turns)
+    answer, alone = trajectory.answer, trajectory.turns <= 1 and not trajectory.tool_calls
+    return (Turn(answer, "", answer, closed=True),) if alone else None
+
+
+class _Missing(EpisodeError):
+    """A rubric asked for what is not stored of an episode."""
+
+
+class _NotStored:
+    """Stands for what is not stored, whatever it is; who looks at it is told so.
+
+    Empty in its place, it would be judged: no call failed, nothing was left in the accounts.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        raise _Missing("it looks at what is not stored: calls, what they got, the state of tools")
+
+    def _refuse(self, *_given: object) -> Any:
+        return self.get
+
+    __getitem__ = __iter__ = __len__ = __contains__ = __bool__ = __eq__ = _refuse
+    __hash__ = None  # type: ignore[assignment]  # nothing equals it
 
 
 def _judge(env: ToolEnv, name: str) -> Judge:
@@ -167,7 +206,10 @@ def _by_rubric(rubric: Rubric) -> Judge:
     async def judge(trajectory: Trajectory, final: FinalTurn) -> Score:
         if trajectory.outcome.truncated:
             return Score.wrong("truncated", trajectory.outcome.reason)
-        reward = await rubric.grade(final)
+        try:
+            reward = await rubric.grade(final)
+        except _Missing as error:
+            return Score.undecided("not_stored", str(error))
         reasons = ", ".join(dict.fromkeys(score.reason for score in reward.scores.values()))
         if reward.value is None:
             return Score.undecided(reasons)

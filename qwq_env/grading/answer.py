@@ -21,6 +21,7 @@ __all__ = [
 SEARCH_WINDOW = 65_536
 """Characters from the end of a text in which a box is looked for; a longer box is no answer."""
 
+_THINKING_END = "</think>"
 _BOX = r"(?:boxed|fbox|framebox|beginboxed)"
 _TOKEN = re.compile(rf"\\(?P<box>{_BOX})(?![A-Za-z])|\\.|(?P<open>\{{)|(?P<close>\}})", re.DOTALL)
 _BARE = re.compile(r"[ \t]*(?P<content>[0-9]+|[ \t][^$\n\\{}]{1,80})")
@@ -31,18 +32,16 @@ _NO_CONTENT = re.compile(r"(?:[\s$~.…]|\\[,;:! ]|\\[lc]?dots(?![A-Za-z]))*")
 _WHOLE_BOX = re.compile(rf"[\s$]*\\{_BOX}\s*\{{")
 
 
-def final_answer_text(
-    text: str, thinking_end: str = "</think>", thinking_start: str = "<think>"
-) -> str:
-    """What the model wrote after the last `thinking_end`: the only part that is graded.
+def final_answer_text(text: str) -> str:
+    """What the model wrote after the last `</think>`: the only part that is graded.
 
-    Without any `thinking_end` the whole text is the answer, unless it opens a thinking block: a
-    thought that was never finished has no answer, and "" is returned. A block opened again after
-    the last end is cut off.
+    Without any `</think>` the whole text is the answer, unless it opens a thinking block: a thought
+    that was never finished has no answer, and "" is returned. A block opened again after the last
+    end is cut off.
     """
-    end = text.rfind(thinking_end)
-    rest = text if end < 0 else text[end + len(thinking_end) :]
-    opened = rest.find(thinking_start)
+    end = text.rfind(_THINKING_END)
+    rest = text if end < 0 else text[end + len(_THINKING_END) :]
+    opened = rest.find("<think>")
     if opened < 0:
         return rest
     return "" if end < 0 else rest[:opened]

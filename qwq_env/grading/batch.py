@@ -11,14 +11,14 @@ import importlib
 import json
 import time
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
-from typing import IO, Any, NamedTuple
+from typing import IO, NamedTuple
 
 from qwq_env.errors import UsageError, unknown
 from qwq_env.files.jsonl import read_object
+from qwq_env.grading.row_grader import Grader, Row
 from qwq_env.grading.score import Score
 from qwq_env.grading.stored import TaskRows, decided_by_outcome, graded_row
 
@@ -44,8 +44,6 @@ UNUSABLE = "unusable"
 _ADDED = ("score", "reason")
 _SHOWN_OF_A_LINE = 200
 
-Row = Mapping[str, Any]
-
 
 class _Line(NamedTuple):
     """A line of the file: its number, the row as it is written, what is graded, or why not."""
@@ -54,19 +52,6 @@ class _Line(NamedTuple):
     row: Row
     graded: Row
     why: str | None
-
-
-class Grader(NamedTuple):
-    """How rows of one kind are scored, and what refuses the malformed ones beforehand.
-
-    `group` names the parts that a row is counted under, from the whole to the part; `expected`
-    gives, for each part, the `question_id`s that should be there.
-    """
-
-    grade: Callable[[Row], Awaitable[Score]]
-    check: Callable[[Row], None]
-    group: Callable[[Row], tuple[str, ...] | None] = lambda row: None
-    expected: Mapping[tuple[str, ...], Sequence[str]] = MappingProxyType({})
 
 
 @dataclass(slots=True)

@@ -7,8 +7,6 @@ compared, but not trained on.
 
 from __future__ import annotations
 
-import asyncio
-import functools
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -20,14 +18,9 @@ from qwq_env.episode import Episode, Step
 from qwq_env.outcome import Outcome
 from qwq_env.rollout.chat_budget import ChatBudget
 from qwq_env.rollout.chat_messages import Transcript, text_stops, with_instructions
+from qwq_env.rollout.deadline import until_deadline
 from qwq_env.rollout.journaled import replied
-from qwq_env.rollout.play import (
-    PlaySettings,
-    end_at_deadline,
-    lift,
-    nearest_deadline,
-    trajectory_of,
-)
+from qwq_env.rollout.play import PlaySettings, trajectory_of
 from qwq_env.trajectory import Trajectory
 from qwq_env.turn import Turn
 
@@ -66,7 +59,7 @@ class ChatPlayer:
         try:
             await self.episode.start()
             self._open()
-            step = await self._play_until_deadline()
+            step = await self._played()
         finally:
             await self.episode.aclose()
         trajectory = trajectory_of(self.episode, step, self.name, self.seed, self.model_seconds)
@@ -80,19 +73,9 @@ class ChatPlayer:
         self._transcript = Transcript(messages, dialect, self._settings.thinking, self._names)
         self._budget = ChatBudget(self.episode, self._settings, prompt)
 
-    async def _play_until_deadline(self) -> Step:
-        """Take turns until an outcome; what is under way at the deadline is given up."""
-        limit, seconds = nearest_deadline(self.episode, self._deadline)
+    async def _played(self) -> Step:
         try:
-            async with asyncio.timeout(seconds) as bound:
-                self.episode.before_grading = functools.partial(lift, bound)
-                while (step := await self._turn()).outcome is None:
-                    pass
-                return step
-        except TimeoutError:
-            if not bound.expired():
-                raise
-            return await end_at_deadline(self.episode, limit)
+            return await until_deadline(self.episode, self._deadline, self._turn)
         except Unwanted as error:
             return await self.episode.lose("refused", str(error))
 

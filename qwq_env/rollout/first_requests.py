@@ -23,8 +23,7 @@ class FirstRequests:
     `served` says that some request was answered.
     """
 
-    def __init__(self, count: int = FIRST) -> None:
-        self._count = count
+    def __init__(self) -> None:
         self._failed: dict[int, bool] = {}
         self.served = False
 
@@ -33,7 +32,7 @@ class FirstRequests:
         if self.served:
             return 0
         number = hash(json.dumps(messages, sort_keys=True))
-        if len(self._failed) < self._count:
+        if len(self._failed) < FIRST:
             self._failed.setdefault(number, False)
         return number
 
@@ -49,4 +48,4 @@ class FirstRequests:
             return False
         if number in self._failed:
             self._failed[number] = True
-        return len(self._failed) == self._count and all(self._failed.values())
+        return len(self._failed) == FIRST and all(self._failed.values())

@@ -6,7 +6,6 @@ what the environment answered (mask 0).
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import math
 import time
@@ -21,9 +20,9 @@ from qwq_env.dialect.base import Dialect, Piece
 from qwq_env.dialect.chatml import END_THINK
 from qwq_env.dialect.codec import TokenCodec
 from qwq_env.episode import Episode, Spender, Step
-from qwq_env.errors import InfrastructureError, UsageError, brief
+from qwq_env.errors import UsageError, brief
 from qwq_env.grading.score import Score
-from qwq_env.outcome import Limit
+from qwq_env.rollout.deadline import until_deadline
 from qwq_env.rollout.journaled import sampled
 from qwq_env.rollout.policy import Generation, GenerationRequest, Policy
 from qwq_env.rollout.rows import Row, StrippedHistory
@@ -124,24 +123,10 @@ class Player:
             await self.episode.start()
             self._opened = self.episode.open()
             self.rows.append(Row.begin(self._codec.encode_pieces(self._opened)))
-            return self._trajectory(await self._play_until_deadline())
+            return self._trajectory(await until_deadline(self.episode, self._deadline, self._turn))
         finally:
             await self.episode.aclose()
             await self._policy.release(self.name)
-
-    async def _play_until_deadline(self) -> Step:
-        """Take turns until an outcome; what is under way at the deadline is given up."""
-        limit, seconds = nearest_deadline(self.episode, self._deadline)
-        try:
-            async with asyncio.timeout(seconds) as bound:
-                self.episode.before_grading = functools.partial(lift, bound)
-                while (step := await self._turn()).outcome is None:
-                    pass
-                return step
-        except TimeoutError:
-            if not bound.expired():
-                raise
-            return await end_at_deadline(self.episode, limit)
 
     async def _turn(self) -> Step:
         """Generate one turn, hand it to the episode, append what comes back."""
@@ -242,42 +227,6 @@ class Player:
             self.episode, step, self.name, self.seed, self.model_seconds, row, earlier,
             self._waited, self._weight_version,
         )  # fmt: skip
-
-
-def nearest_deadline(episode: Episode, batch: float) -> tuple[Limit, float | None]:
-    """Return the nearer of an episode's deadline and its batch's, and the seconds to it.
-
-    `batch` is on the clock of `time.perf_counter`; the seconds are None if neither is bounded.
-    """
-    own = episode.seconds_left()
-    left = batch - time.perf_counter()
-    if own is None or left < own:
-        return "batch_deadline", None if math.isinf(left) else max(left, 0.0)
-    return "seconds", max(own, 0.0)
-
-
-def lift(bound: asyncio.Timeout) -> None:
-    """Lift the deadline of an episode that is done and being graded.
-
-    The policy shall not pay for a grader's time, which has its own bounds.
-    """
-    if not bound.expired():
-        bound.reschedule(None)
-
-
-async def end_at_deadline(episode: Episode, limit: Limit) -> Step:
-    """End an episode at the deadline that `limit` names. An outcome that stands already stays.
-
-    Tools may still have been closing then. Raises what `Episode.step` would have raised.
-    """
-    outcome = episode.outcome
-    if outcome is None:
-        return await episode.truncate(limit)
-    if outcome.reason in ("usage", "infrastructure"):
-        kind = UsageError if outcome.reason == "usage" else InfrastructureError
-        raise kind(outcome.detail)
-    await episode.aclose()
-    return Step([], (), outcome, episode.paid)
 
 
 def trajectory_of(

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from qwq_env.chat_model import Sampling
 from qwq_env.errors import InfrastructureError
@@ -69,7 +70,8 @@ class Policy(ABC):
     not wrapped, for it may as well be a mistake in the code, end the whole batch.
 
     `elsewhere` says that it samples with other arithmetic than the trainer's, as a server does;
-    training then corrects importance. `request_seconds` is its own bound on a turn, None for none.
+    training then corrects importance (see `differs_from`). `request_seconds` is its own bound on a
+    turn, None for none.
     `weight_version` is that of the weights that it samples from, None if nobody said.
     """
 
@@ -92,6 +94,14 @@ class Policy(ABC):
     def place(self, rank: int, ranks: int) -> None:
         """Be told for which of how many processes it samples, before it does; others sample too."""
         return None
+
+    def differs_from(self, model: Any) -> bool:
+        """Whether it samples by other weights or arithmetic than `model`, which is trained."""
+        return self.elsewhere
+
+    def generating(self) -> AbstractContextManager[Any]:
+        """Enclose a rollout, within which weights stay as they are; they may change after it."""
+        return nullcontext()
 
     async def context(self) -> int | None:
         """Return the most tokens that it takes, prompt and turn; None if it knows no bound."""

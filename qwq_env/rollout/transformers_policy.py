@@ -98,6 +98,11 @@ class TransformersPolicy(Policy):
                 self._thread.post(partial(self._decoding.cancel, turn))
                 raise
 
+    def differs_from(self, model: Any) -> bool:
+        """Whether the weights that it samples from are others than the model's, such as a copy."""
+        trained = {id(weight) for weight in model.parameters()}
+        return any(id(weight) not in trained for weight in self._model.parameters())
+
     async def context(self) -> int:
         """Return `max_length`."""
         return self._max_length

@@ -31,21 +31,13 @@ _PORTS = (20_000, 30_000)
 
 @contextmanager
 def serve_on_cpu(
-    directory: str | Path,
-    python: str | Path,
-    *,
-    context: int = 1024,
-    seeds: bool = False,
-    seconds: float = 600.0,
+    directory: str | Path, python: str | Path, *, context: int = 1024
 ) -> Iterator[str]:
     """Serve the checkpoint in `directory`, as `CpuServers.serve` does; gives the server's address.
 
     `python` is the interpreter that has vLLM.
     """
-    with (
-        cpu_servers(python) as servers,
-        servers.serve(directory, context=context, seeds=seeds, seconds=seconds) as url,
-    ):
+    with cpu_servers(python) as servers, servers.serve(directory, context=context) as url:
         yield url
 
 

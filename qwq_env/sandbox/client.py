@@ -84,6 +84,7 @@ class RemoteSandbox(Sandbox):
         limits: Limits = DEFAULT_LIMITS,
         argv: Sequence[str] = (),
     ) -> ExecutionResult:
+        """See `Sandbox.run`."""
         program = checked_program(code, stdin, argv)
         data = {
             "code": program.code.decode(),
@@ -95,6 +96,7 @@ class RemoteSandbox(Sandbox):
         return _read_result(answer)
 
     async def open_session(self, *, limits: Limits = DEFAULT_LIMITS) -> SandboxSession:
+        """See `Sandbox.open_session`."""
         self._check_open()
         data = {"limits": checked_limits(limits).to_json()}
         endpoint, answer = await self._balancer.ask("POST", "/v1/sessions", data, _QUEUE_S)
@@ -116,6 +118,7 @@ class RemoteSandbox(Sandbox):
         *,
         limits: Limits = DEFAULT_LIMITS,
     ) -> list[CallResult]:
+        """See `Sandbox.call`."""
         calls = checked_calls(function, arguments)
         data = {
             "code": checked_code(code).decode(),
@@ -135,6 +138,7 @@ class RemoteSandbox(Sandbox):
         return results
 
     async def aclose(self) -> None:
+        """See `Sandbox.aclose`."""
         self._closed = True
         await self._balancer.aclose()
 

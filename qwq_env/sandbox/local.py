@@ -124,7 +124,8 @@ class LocalSandbox(Sandbox):
             raise UsageError("sandbox: belongs to another event loop, make one for each")
         async with self._starting:
             if self._pool is None:
-                if self._cgroup != "off":
+                # Those of a start that failed serve the next one.
+                if self._cgroup != "off" and self._groups is None:
                     self._groups = CgroupTree.create()
                 if self._groups is None and self._cgroup == "require":
                     raise LevelUnavailable("cgroup: none can be made here")

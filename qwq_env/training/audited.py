@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any
 
 from qwq_env import portal
 from qwq_env.errors import UsageError
 from qwq_env.rollout.audit import AuditError, RecordingPolicy, audit
 from qwq_env.rollout.engine import Assignment, Engine, attempt_name
-from qwq_env.rollout.policy import Policy
 from qwq_env.trajectory import Trajectory
 
 
@@ -23,7 +20,7 @@ def play_audited(
     """Play and audit episodes."""
     recording = engine.policy
     assert isinstance(recording, RecordingPolicy)
-    with _sampling_mode(recording.policy):
+    with recording.policy.generating():
         trajectories = portal.run(engine.run(assignments, report))
     _check(trajectories, recording)
     _check_room(trajectories, context)
@@ -54,9 +51,3 @@ def _check_room(trajectories: Sequence[Trajectory], context: int) -> None:
 
 def _wrote_nothing(trajectory: Trajectory) -> bool:
     return not any(any(row.mask) for row in trajectory.rows)
-
-
-def _sampling_mode(policy: Policy) -> AbstractContextManager[Any]:
-    """Enter the policy's own context around a batch, if it has one (weights change in between)."""
-    generating = getattr(policy, "generating", None)
-    return nullcontext() if generating is None else generating()

@@ -7,16 +7,15 @@ from typing import Any, Protocol
 
 import torch
 
-from qwq_env.chat_model import Sampling
 from qwq_env.dialect.codec import TokenCodec
 from qwq_env.env import ToolEnv
 from qwq_env.errors import UsageError, unknown
 from qwq_env.evaluation.heldout import evaluate
-from qwq_env.rollout.play import PlaySettings
 from qwq_env.training.cold_start import Progress, cold_start
+from qwq_env.training.copied_weights import sampling_from
 from qwq_env.training.demonstrations import Demonstrations
-from qwq_env.training.half_copy import sampling_from
 from qwq_env.training.placement import autocast, lora_config
+from qwq_env.training.playing import evaluation_engine, play_settings
 from qwq_env.training.recipe import Recipe
 from qwq_env.training.recorded import Recorded
 from qwq_env.training.tiny.policy import build_tiny_policy, tiny_teacher
@@ -81,7 +80,7 @@ class Rejection:
             for attempt in range(_TRIES):
                 played = evaluate(
                     self._env, policy, codec, size=count, play=play_settings(self._recipe),
-                    seed=self._recipe.seed + attempt,
+                    settings=evaluation_engine(self._recipe), seed=self._recipe.seed + attempt,
                 )  # fmt: skip
                 kept += [episode for episode in played if episode.is_right]
                 if len(kept) >= count:
@@ -92,18 +91,6 @@ class Rejection:
                 " rightly; expected one that does now and then"
             )
         return kept[:count]
-
-
-def play_settings(recipe: Recipe, temperature: float | None = None) -> PlaySettings:
-    """Return how an episode is played, by default at the temperature of training."""
-    wanted = recipe.grpo
-    return PlaySettings(
-        sampling=Sampling(wanted.temperature if temperature is None else temperature),
-        context=wanted.context,
-        completion=wanted.max_completion_tokens,
-        turn_tokens=wanted.max_completion_tokens,
-        thinking=recipe.rollout.thinking,
-    )
 
 
 def make_cold(

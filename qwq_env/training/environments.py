@@ -20,7 +20,6 @@ from qwq_env.registry import creator_of, make_environment
 from qwq_env.task import ListTaskSet, Task, TaskSet
 from qwq_env.training.recipe import EnvironmentRecipe, Recipe
 from qwq_env.training.recipe.parts import Part
-from qwq_env.training.recipe.schema import episode_seconds
 
 
 def environments_of(part: Part) -> tuple[ToolEnv, ToolEnv]:
@@ -57,7 +56,7 @@ def environments(
     if trained is not None and trained != recipe.environment:
         train = _apart(make_split(trained, trained.tasks, "train"), heldout)
     for env in (train, heldout):
-        limits = replace(env.settings.limits, seconds=episode_seconds(recipe))
+        limits = replace(env.settings.limits, seconds=recipe.episode_seconds)
         env.settings = replace(env.settings, limits=limits)
     asked = recipe.grpo.episodes // recipe.grpo.group
     if train.tasks.size is not None and train.tasks.size < asked:

@@ -17,14 +17,13 @@ from qwq_env.env import ToolEnv
 from qwq_env.errors import UsageError
 from qwq_env.files.atomic import write_whole
 from qwq_env.training.checkpoint_seal import seal
+from qwq_env.training.copied_weights import CopiedWeights
 from qwq_env.training.curriculum import write_progress
 from qwq_env.training.placement import autocast, loading, lora_config, weights_in
 from qwq_env.training.progress import Phase
 from qwq_env.training.recipe import Recipe, dump_recipe
-from qwq_env.training.recipe.schema import patience
 from qwq_env.training.rollouts import Rollouts
 from qwq_env.training.run_folder import RunFolder
-from qwq_env.training.staleness import StaleWeights
 from qwq_env.training.trackers import Trackers
 from qwq_env.training.trainer import ToolGRPOTrainer
 from qwq_env.versions import check_trainer, checkpointing_argument
@@ -39,12 +38,12 @@ def make_trainer(
     *,
     world: int,
     phase: Phase,
-    stale: StaleWeights | None = None,
+    copied: CopiedWeights | None = None,
 ) -> ToolGRPOTrainer:
     """Return a trainer of `model` that takes its episodes from `rollouts`.
 
     Without a model the trainer loads the checkpoint, once it knows how that lies on the processes.
-    What `stale` has is kept with its checkpoints.
+    What `copied` has is kept with its checkpoints.
     Raises `UsageError` if the installed TRL has no place for the episodes.
     """
     check_trainer(ToolGRPOTrainer)
@@ -64,7 +63,7 @@ def make_trainer(
         reward_funcs=rollouts.reward if paid else RandomReward(rollouts, recipe.seed),
         callbacks=[
             StepLog(folder, phase),
-            Seals(rollouts.env, stale),
+            Seals(rollouts.env, copied),
             Trackers(recipe, folder.path),
         ],
     )
@@ -129,7 +128,7 @@ def grpo_config(recipe: Recipe, output: Path, *, world: int) -> GRPOConfig:
             save_strategy="steps",
             save_steps=grpo.save_steps,
             save_total_limit=2,
-            ddp_timeout=patience(recipe),
+            ddp_timeout=recipe.patience,
             report_to=[],
             disable_tqdm=True,
             log_completions=False,
@@ -185,9 +184,8 @@ class Seals(TrainerCallback):  # type: ignore[misc]  # its package is read witho
     the weights that the sampler lies behind.
     """
 
-    def __init__(self, env: ToolEnv, stale: StaleWeights | None) -> None:
-        self._env = env
-        self._stale = stale
+    def __init__(self, env: ToolEnv, copied: CopiedWeights | None) -> None:
+        self._env, self._copied = env, copied
 
     def on_save(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
         """Seal the checkpoint of this step; the trainer has just written it."""
@@ -195,8 +193,8 @@ class Seals(TrainerCallback):  # type: ignore[misc]  # its package is read witho
         if state.is_world_process_zero:
             checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
             write_progress(self._env, checkpoint)
-            if self._stale is not None:
-                self._stale.write(checkpoint)
+            if self._copied is not None:
+                self._copied.write(checkpoint)
             seal(checkpoint)
 
 

@@ -1,10 +1,10 @@
-"""TRL's importance correction, for episodes that a server of our own sampled.
+"""TRL's importance correction, for episodes that something else than the trained model sampled.
 
 A server computes in other kernels, often in half precision, so what it samples has a slightly
 other probability than the trainer gives it; in long episodes that adds up. TRL weighs each token
 by the ratio of the two (`GRPOConfig.vllm_importance_sampling_...`), but only with `use_vllm=True`,
 and then its constructor wants a vLLM beside it and a NCCL connection. `correct_importance` switches
-on the correction alone; `Rollouts` calls it wherever a server samples.
+on the correction alone; `Rollouts` calls it wherever a server samples, or a copy of the model.
 
 The mode is by token. TRL's default multiplies the ratios of an episode and masks it beyond a bound:
 with a mismatch of 1 % a token the weight of 16,000 tokens is 0.37, that of 128,000 is 0.001, so
@@ -44,9 +44,9 @@ def correct_importance(trainer: Any, mode: Correction = "token_truncate") -> Non
     """Let `trainer` weigh tokens by training over sampling probability, from its next batch on.
 
     Call it between making the trainer and `train()`, on every rank, for a policy of your own that
-    samples elsewhere and does not say so (`Policy.elsewhere`). Raises `UsageError` for
-    a trainer that takes its episodes from elsewhere, has switched the correction off, or filters,
-    and for a geometric mode unless it is a `ToolGRPOTrainer`.
+    samples elsewhere and does not say so (`Policy.differs_from`). Raises `UsageError` for a trainer
+    that takes its episodes from elsewhere, has switched the correction off, or filters, and for a
+    geometric mode unless it is a `ToolGRPOTrainer`.
     """
     if trainer.rollout_func is None:
         raise UsageError("rollout_func: none; expected a trainer on Rollouts")

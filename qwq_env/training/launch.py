@@ -18,7 +18,6 @@ from typing import Final, Literal
 
 from qwq_env.errors import UsageError, brief
 from qwq_env.training.recipe import Recipe
-from qwq_env.training.recipe.schema import request_seconds
 
 _LORA_RANKS: Final = (8, 16, 32, 64, 128, 256, 320, 512)
 """What vLLM takes as `--max-lora-rank`."""
@@ -221,7 +220,7 @@ def check_job(processes: Sequence[Process], recipe: Recipe, *, ports: bool) -> l
         f"batch: {grpo.episodes} episodes = {grpo.episodes // grpo.group} groups of {grpo.group}"
         f" = {world} processes × {batches} micro-batches × {rows} rows",
         f"context: {grpo.context} tokens, which is each server's --max-model-len",
-        f"limits: a request ends within {request_seconds(recipe):g} seconds, in order",
+        f"limits: a request ends within {recipe.request_seconds:g} seconds, in order",
     ]
 
 

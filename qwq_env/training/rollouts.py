@@ -85,10 +85,11 @@ class Rollouts:
     process with Transformers, or with `use_vllm` by the server that it names. `context` bounds
     prompt and completion together; a server that takes less is told of, and holds.
 
-    `correction` is how importance is corrected where the policy samples on a server, whose
-    arithmetic is not the trainer's. By token, for over a long episode the product of small
-    differences is far from 1: with 1 % a token, 0.15 at 32,000 tokens. None leaves it to the
-    trainer's configuration; `vllm_importance_sampling_correction=False` there switches it off.
+    `correction` is how importance is corrected where what samples is not what is trained: a server,
+    whose arithmetic is another, or a copy of the model. By token, for over a long episode the
+    product of small differences is far from 1: with 1 % a token, 0.15 at 32,000 tokens. None leaves
+    it to the trainer's configuration; `vllm_importance_sampling_correction=False` there switches it
+    off.
 
     `thinking` "strip" takes earlier thinking out of the context, as QwQ's chat template does. An
     episode has a row for each turn then, and TRL takes one completion for each prompt: it gets a
@@ -349,7 +350,8 @@ class Rollouts:
             ddp=arguments.ddp_timeout if ranks > 1 else None,
         )
         bounds = replace(self._engine_settings, batch_seconds=batch_seconds(limits))
-        corrects = policy.elsewhere and trainer.vllm_importance_sampling_correction
+        differs = policy.differs_from(trainer.accelerator.unwrap_model(trainer.model))
+        corrects = differs and trainer.vllm_importance_sampling_correction
         if corrects and self._correction is not None:
             correct_importance(trainer, self._correction)
         if not getattr(trainer, "weighs_rows", False) and _rank(trainer) == 0:

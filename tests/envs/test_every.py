@@ -11,6 +11,8 @@ import pytest
 import qwq_env  # noqa: F401 - registers the environments
 from qwq_env.cards import PARTS, card_of, library_ids
 from qwq_env.env import ToolEnv
+from qwq_env.envs.guessing_games import Number
+from qwq_env.envs.retail.customer import Customer
 from qwq_env.evaluation.example import example_episode
 from qwq_env.registry import make_environment
 
@@ -58,3 +60,25 @@ def test_what_is_held_out_is_not_trained_on(env):
     )
 
     assert not train & heldout
+
+
+@pytest.mark.parametrize(
+    ("env_id", "arguments", "heard"),
+    [
+        ("qwq/Retail-v0", {}, (Customer, "hear")),
+        ("qwq/WordGame-v0", {"game": "number"}, (Number, "answer")),
+    ],
+)
+def test_who_answers_takes_note_of_each_turn_once(monkeypatch, env_id, arguments, heard):
+    """And once more for the reward, whatever the length of the conversation."""
+    kind, name = heard
+    hear, times = getattr(kind, name), []
+    monkeypatch.setattr(kind, name, lambda *given: times.append(1) or hear(*given))
+    env = make_environment(env_id, arguments)
+    env.reset(seed=0, options={"index": 0})
+    turns, ended = 0, False
+    while not ended:
+        _, _, terminated, truncated, _ = env.step("</think>Hm.<|im_end|>")
+        turns, ended = turns + 1, terminated or truncated
+
+    assert turns >= 4 and turns <= len(times) <= 2 * turns

@@ -3,7 +3,7 @@
 import pytest
 
 from qwq_env.grading.code.grader import CodeGrader
-from qwq_env.grading.code.problem import CallTest, CodeProblem, equals
+from qwq_env.grading.code.problem import CallTest, CodeProblem, Equals
 from qwq_env.sandbox import Limits
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -115,7 +115,7 @@ async def test_an_honest_answer_may_be_large(bare, watch, made):
 async def test_a_grader_pays_forged_answers_nothing_and_large_honest_ones(bare, watch):
     grader = CodeGrader(bare, reward="fraction")
     lengths = range(14 << 20, (14 << 20) + 3)
-    problem = CodeProblem(tuple(CallTest("add", (n,), equals("x" * n)) for n in lengths))
+    problem = CodeProblem(tuple(CallTest("add", (n,), Equals("x" * n)) for n in lengths))
     colliding = FORGERY.format(answer=SHAPES["set of one hash"])
 
     async with watch():

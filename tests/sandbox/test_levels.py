@@ -184,6 +184,30 @@ async def test_a_sandbox_that_leaks_is_refused(monkeypatch, leak, song):
     assert song in str(refusal.value).replace("may signal its slot; ", "")
 
 
+class Groups:
+    """Control groups that only say whether they are there."""
+
+    made: list = []  # noqa: RUF012
+
+    def __init__(self):
+        self.made.append(self)
+
+    def remove(self):
+        self.made.remove(self)
+        return True
+
+
+async def test_starts_that_are_refused_leave_no_control_groups(monkeypatch):
+    monkeypatch.setattr("qwq_env.sandbox.local.CgroupTree.create", Groups)
+    sandbox = LocalSandbox(slots=1, preload=(), level="A", plan=Plan("B", False, True, True, True))
+    for _ in range(3):
+        with pytest.raises(LevelUnavailable):
+            await sandbox.start()
+    await sandbox.aclose()
+
+    assert not Groups.made
+
+
 A_HOST = """
 import asyncio
 from qwq_env.sandbox import LocalSandbox

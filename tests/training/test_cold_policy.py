@@ -16,9 +16,7 @@ from qwq_env.rollout.checkpoint import load_checkpoint
 from qwq_env.rubric import Component, Rubric
 from qwq_env.training.cold_policy import Rejection, make_cold, teacher_of
 from qwq_env.training.environments import environments
-from qwq_env.training.half_copy import CopyWeights, half_of
 from qwq_env.training.recipe import load_recipe
-from qwq_env.training.tiny.model import build_tiny_model
 
 from ..published import SAMPLES
 
@@ -142,23 +140,3 @@ def test_a_teachers_share_that_is_none_is_named():
     recipe = load_recipe(TINY, [*SMALL, "cold_start.teacher={gues: 1}"])
     with pytest.raises(UsageError, match="did you mean 'guess'"):
         teacher_of(recipe, environments(recipe)[0])
-
-
-def test_the_copy_has_the_weights_after_each_push(tokenizer):
-    model = build_tiny_model(tokenizer, hidden=16, layers=1, heads=2)
-    half = half_of(model)
-
-    class Trainer:
-        accelerator = type("A", (), {"unwrap_model": staticmethod(lambda model: model)})
-        state = type("S", (), {"global_step": 3})
-
-    Trainer.model = model
-    with torch.no_grad():
-        for weight in model.parameters():
-            weight.add_(1)
-    pushed = CopyWeights(half).push(Trainer)
-
-    assert pushed.version == 3 and pushed.bytes == 2 * sum(w.numel() for w in model.parameters())
-    assert all(torch.equal(new.to(torch.bfloat16), own)
-               for new, own in zip(model.parameters(), half.parameters(), strict=True))  # fmt: skip
-    assert not any(weight.requires_grad for weight in half.parameters())

@@ -16,7 +16,6 @@ from qwq_env.errors import UsageError
 from qwq_env.training.recipe import Recipe, dump_recipe, load_recipe
 from qwq_env.training.recipe.check import check_template
 from qwq_env.training.recipe.explain import explain
-from qwq_env.training.recipe.schema import batch_seconds, patience, request_seconds
 from qwq_env.training.recipe.trl_fields import config_fields
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -94,7 +93,7 @@ def test_every_field_of_trl_is_passed_on_or_refused_by_name():
 def test_what_is_unsaid_follows_from_what_is_said():
     recipe = load_recipe(TINY, ["rollout.batch_seconds=60", "limits.batch=600"])
 
-    assert (batch_seconds(recipe), request_seconds(recipe), patience(recipe)) == (600, 900, 2400)
+    assert (recipe.batch_seconds, recipe.request_seconds, recipe.patience) == (600, 900, 2400)
     assert recipe.grpo.rows(2) == 32
     assert load_recipe(TINY, ["grpo.micro_batch_tokens=3500"]).grpo.rows(2) == 2
     assert load_recipe(TINY, ["environment.seconds=null"]).environment.seconds is None

@@ -18,8 +18,8 @@ from qwq_env.rollout.audit import audit
 from qwq_env.rollout.engine import EngineSettings
 from qwq_env.rollout.store import read_episodes
 from qwq_env.training.grpo import grpo_config
+from qwq_env.training.playing import evaluation_engine, training_engine
 from qwq_env.training.recipe import Recipe, RolloutRecipe, load_recipe
-from qwq_env.training.run import evaluation_engine, training_engine
 from qwq_env.training.run_folder import RunFolder
 
 from ..published import SAMPLES
@@ -250,8 +250,8 @@ def test_how_episodes_are_played_reaches_the_engine():
     ])  # fmt: skip
 
     assert recipe.rollout == RolloutRecipe(3, 2, 60.0, "strip")
-    assert training_engine(recipe.rollout) == EngineSettings(3, 2, 60.0)
-    assert evaluation_engine(recipe.rollout) == EngineSettings(3, 2)
+    assert training_engine(recipe) == EngineSettings(3, 2, 60.0)
+    assert evaluation_engine(recipe) == EngineSettings(3, 2)
     assert grpo_config(recipe, RECIPE.parent, world=1).ddp_timeout > 60
 
 

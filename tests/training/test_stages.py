@@ -220,7 +220,7 @@ def test_a_run_and_a_sealed_folder_and_a_checkpoint_are_sources(ran, tmp_path, c
     [
         ("stages=3", "stages: 3; expected a list"),
         ("stages=[3]", "stages.0: 3; expected keys and values"),
-        ("stages=[{steps: 1}]", "name: ''; expected that of a folder"),
+        ("stages=[{steps: 1}]", "name: ''; expected the name of one folder, not 'policy'"),
         ("stages=[{name: a/b}]", "name: 'a/b'"),
         ("stages=[{name: ..}]", "name: '..'"),
         ("stages=[{name: policy}]", "name: 'policy'"),

@@ -11,7 +11,7 @@ from qwq_env.errors import UsageError
 from qwq_env.training import trackers
 from qwq_env.training.recipe import Recipe
 from qwq_env.training.recipe.schema import RolloutRecipe
-from qwq_env.training.run import Run
+from qwq_env.training.stages.context import StageContext
 from qwq_env.training.trackers import Trackers, check_trackers
 
 ROWS = [{"reward": 0.25, "episode/lost": 0.0, "note": "text"}, {"reward": None, "loss": 1.5}]
@@ -108,4 +108,4 @@ def test_of_a_sample_the_first_group_of_each_step_is_stored(store, kept):
     recipe = SimpleNamespace(recipe=Recipe(rollout=RolloutRecipe(store=store)))
     episodes = [SimpleNamespace(episode=f"7-0.1.{place}") for place in range(4)]
 
-    assert [i for i, e in enumerate(episodes) if Run._stores(recipe, e, 2)] == kept
+    assert [i for i, e in enumerate(episodes) if StageContext.stores(recipe, e, 2)] == kept

@@ -12,7 +12,7 @@ from qwq_env.errors import UsageError
 from qwq_env.grading.code.fences import program_of
 from qwq_env.grading.code.output import NUMBER_RULES, NumberRule, same_output
 from qwq_env.grading.code.prelude import with_prelude
-from qwq_env.grading.code.problem import CallTest, CodeProblem, Equals, Script, StdinTest, equals
+from qwq_env.grading.code.problem import CallTest, CodeProblem, Equals, Script, StdinTest
 from qwq_env.grading.code.punctual import OurLoad, PunctualSandbox
 from qwq_env.grading.code.script import ScriptRunner, UnusableTests, with_callee
 from qwq_env.grading.score import Score
@@ -202,8 +202,8 @@ class CodeGrader:
                 (program, CodeProblem((StdinTest("2 3\n", "6"),)), 0.0),
                 # A server that has to lower the limits says so under a program that fails.
                 ("1 / 0", CodeProblem((StdinTest("2 3\n", "5"),)), 0.0),
-                (calls, CodeProblem((CallTest("double", (21,), equals(42)),)), 1.0),
-                (calls, CodeProblem((CallTest("double", (21,), equals(41)),)), 0.0),
+                (calls, CodeProblem((CallTest("double", (21,), Equals(42)),)), 1.0),
+                (calls, CodeProblem((CallTest("double", (21,), Equals(41)),)), 0.0),
             ]
             for code, problem, expected in cases:
                 score = await self._grade(problem, code)

@@ -89,11 +89,6 @@ class Equals:
                 yield keyed
 
 
-def equals(expected: Any) -> Equals:
-    """Return the check that a value is `expected`; see `same`."""
-    return Equals(expected)
-
-
 def with_integer_keys(value: Any) -> Any:
     """Return a dictionary whose keys are all integers in text with integers instead.
 

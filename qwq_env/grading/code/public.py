@@ -26,7 +26,7 @@ from types import EllipsisType
 from typing import Any
 
 from qwq_env.errors import UsageError
-from qwq_env.grading.code.problem import CallTest, CodeProblem, Script, equals
+from qwq_env.grading.code.problem import CallTest, CodeProblem, Equals, Script
 from qwq_env.grading.code.rows import MISSHAPEN, form_of, json_of, read_problem
 from qwq_env.text.python import parse_python
 
@@ -179,7 +179,7 @@ def _examples(row: Row) -> CodeProblem | None:
                 value = _printed_below(lines[number + 1 :])
             if value is _NO_LITERAL:
                 continue
-            tests.setdefault(given := repr(call[1]), CallTest(*call, equals(value)))
+            tests.setdefault(given := repr(call[1]), CallTest(*call, Equals(value)))
             if gives and gives[0].strip() == "=":
                 plain[given] = type(value)
     # `f(1) = 3` may be a part of a definition; then it is of another kind than the examples.

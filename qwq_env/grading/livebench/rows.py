@@ -3,20 +3,16 @@
 Its own files of answers hold `{"question_id", "choices": [{"turns": [..., answer]}]}`.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from qwq_env.errors import UsageError, brief
-from qwq_env.grading.batch import Grader
 from qwq_env.grading.livebench.grader import LiveBenchGrader
 from qwq_env.grading.livebench.questions import read_questions
 from qwq_env.grading.livebench.tasks import JUDGES
+from qwq_env.grading.row_grader import Grader, Row
 from qwq_env.grading.score import Score
 
 __all__ = ["stored_answers"]
-
-Row = Mapping[str, Any]
 
 
 def stored_answers(place: Path) -> Grader:

@@ -72,7 +72,6 @@ def response_answer(
     text: str,
     kind: Kind = "response",
     boxed_only: bool = False,
-    thinking_end: str = "</think>",
     *,
     several: bool = False,
 ) -> str | None:
@@ -85,7 +84,7 @@ def response_answer(
     """
     if kind == "answer":
         return field_answer(text)
-    text = final_answer_text(text, thinking_end)[-SEARCH_WINDOW:]
+    text = final_answer_text(text)[-SEARCH_WINDOW:]
     box = find_last_box(text)
     if box is not None or boxed_only or kind == "boxed":
         if box is None or box.content is None:

@@ -14,13 +14,8 @@ from typing import Any, Final, NamedTuple
 from qwq_env.checks import is_number
 from qwq_env.errors import UsageError, brief, unknown
 from qwq_env.training.recipe.build import build_recipe
-from qwq_env.training.recipe.schema import (
-    EnvironmentRecipe,
-    GateRecipe,
-    Recipe,
-    RewardModelRecipe,
-    StageRecipe,
-)
+from qwq_env.training.recipe.schema import EnvironmentRecipe, Recipe
+from qwq_env.training.recipe.stages import GateRecipe, RewardModelRecipe, StageRecipe
 
 POLICY: Final = "policy"
 """The source that is no stage and no folder: what `policy` says, cold start and all."""

@@ -1,41 +1,35 @@
-"""Every key of a recipe: its type, its default, and one line of what it is.
+"""A whole recipe: every key that has no section of its own file, and what sections have in common.
 
-A key stands here only if the run honours it. What two keys must have to do with each other is
-checked where both are known, in `__post_init__`; what needs the checkpoint, in `check.py`.
+Each section is declared in one place, key by key, with its type, its default, and one line of what
+it is: here, in `policy.py`, `cluster.py`, `learning.py` and `stages.py`. A key stands there only if
+the run honours it. What two keys must have to do with each other is checked where both are known,
+in `__post_init__`; what needs the checkpoint, in `check.py`.
 """
 
 # ruff: noqa: RUF009 - key() is dataclasses.field with a line of what the key is
 
 from __future__ import annotations
 
-import dataclasses
 import math
-import re
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from qwq_env.errors import UsageError, brief, unknown
-from qwq_env.training.gpus import gpu_kind
+from qwq_env.errors import UsageError, unknown
 from qwq_env.training.limits import WallLimits, check_order
-from qwq_env.training.recipe.trl_fields import check_trl
+from qwq_env.training.recipe.cluster import ClusterRecipe
+from qwq_env.training.recipe.key import key
+from qwq_env.training.recipe.learning import ColdStartRecipe, GrpoRecipe
+from qwq_env.training.recipe.policy import PolicyRecipe
+from qwq_env.training.recipe.stages import StageRecipe, check_name
 
 TRACKERS: Final = ("trackio", "wandb", "tensorboard")
 """Names that `report_to` takes."""
+_TINY_COLD_STEPS: Final = 500
 _WEEK: Final = 604_800
 _BEYOND_A_BATCH: Final = 1800
 """Seconds for what a step does besides its episodes; a cold start, too, is made by one process."""
-_TINY_COLD_STEPS: Final = 500
 _BEYOND_A_TURN: Final = 300
 """Seconds by which a request outlives its batch: the deadline of the batch is to end it."""
-
-
-def key(default: Any, what: str, *, positive: bool = False) -> Any:
-    """Declare a key: its default, one line of what it is, and whether it must be more than 0."""
-    metadata = {"what": what, "positive": positive}
-    if isinstance(default, type | list | dict):
-        factory = default if isinstance(default, type) else type(default)
-        return dataclasses.field(default_factory=factory, metadata=metadata)
-    return dataclasses.field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,274 +56,6 @@ class EnvironmentRecipe:
 
 
 @dataclass(frozen=True, slots=True)
-class LoraRecipe:
-    """Adapters of low rank are trained, and the weights stay as they are."""
-
-    rank: int = key(64, "rank of an adapter", positive=True)
-    alpha: int = key(64, "an adapter's output is scaled by alpha / rank", positive=True)
-    dropout: float = key(0.0, "of an adapter's input, in training")
-    targets: list[str] | None = key(None, "names of layers; null: all linear ones but the head")
-
-
-@dataclass(frozen=True, slots=True)
-class PolicyRecipe:
-    """The policy: `tiny` is built from nothing; any other value is a checkpoint's folder or id.
-
-    `sampler` plays the episodes of training: the model itself, or vLLM `servers` (addresses; a key
-    for them is read from `VLLM_API_KEY`). `weights` says how the trained ones reach them: "disk"
-    writes them over the folder `served` that they were started on (`prepare_served` makes it),
-    "adapter" writes versions of the adapter below `served`, "nccl" is TRL's own connection to one
-    server. Evaluation is by the model itself, or by the servers if the model is sharded.
-    """
-
-    checkpoint: str = key("tiny", "tiny, or a checkpoint's folder or id")
-    hidden: int = key(64, "width of the tiny policy", positive=True)
-    layers: int = key(2, "layers of the tiny policy", positive=True)
-    heads: int = key(4, "attention heads of the tiny policy", positive=True)
-    key_value_heads: int = key(2, "heads of the tiny policy's keys and values", positive=True)
-    sampler: Literal["transformers", "vllm"] = key("transformers", "who plays the episodes")
-    servers: list[str] = key(list, "addresses of vLLM; qwq launch fills them in")
-    served: str | None = key(None, "the folder, seen by all, through which weights travel")
-    weights: Literal["disk", "adapter", "nccl"] = key("disk", "how weights reach the servers")
-    dtype: Literal["auto", "fast", "float32", "bfloat16"] = key(
-        "auto",
-        "what is computed in; auto: bfloat16 on a GPU, float32 on a CPU; fast: on a CPU, too,"
-        " bfloat16 if it has instructions for it",
-    )
-    attention: Literal["sdpa", "eager", "flash_attention_2"] = key("sdpa", "attention kernel")
-    sampling_dtype: Literal["same", "computed"] = key(
-        "same", "of weights that sample here; computed: a copy in what is computed in, if another"
-    )
-    lora: LoraRecipe | None = key(None, "adapters; null: all weights are trained")
-
-    def __post_init__(self) -> None:
-        # Positions are rotated in pairs of dimensions, so a head has an even number of them.
-        if self.hidden % (2 * self.heads):
-            raise UsageError(
-                f"policy.hidden: {self.hidden}; expected a multiple of twice policy.heads"
-                f" ({self.heads})"
-            )
-        if self.heads % self.key_value_heads:
-            raise UsageError(
-                f"policy.heads: {self.heads}; expected a multiple of policy.key_value_heads"
-                f" ({self.key_value_heads})"
-            )
-        if self.sampling_dtype != "same" and (self.lora is not None or self.sampler == "vllm"):
-            raise UsageError(
-                f"policy.sampling_dtype: {self.sampling_dtype!r}; expected 'same' with policy.lora"
-                " or policy.sampler=vllm"
-            )
-        if self.sampler == "transformers":
-            if self.attention == "flash_attention_2":
-                raise UsageError(
-                    "policy.attention: 'flash_attention_2'; expected sdpa or eager where the model"
-                    " itself samples, or policy.sampler=vllm"
-                )
-            return
-        if self.weights != "nccl" and self.served is None:
-            raise UsageError(
-                "policy.sampler: 'vllm' needs policy.servers and policy.served, the folder through"
-                f" which weights travel (policy.weights={self.weights})"
-            )
-        if (self.weights == "adapter") != (self.lora is not None):
-            raise UsageError(
-                f"policy.weights: {self.weights!r}; expected 'adapter' with policy.lora, and only"
-                " then: servers take adapters, or whole weights"
-            )
-        if self.weights == "nccl" and len(self.servers) > 1:
-            raise UsageError(
-                f"policy.servers: {len(self.servers)}; expected one, for TRL's NCCL connection has"
-                " one address (more engines: cluster.data_parallel)"
-            )
-
-
-@dataclass(frozen=True, slots=True)
-class ClusterRecipe:
-    """The GPUs: how many, which of them train and which serve. Without any it is a laptop.
-
-    Trainers take the first GPUs, servers the last `serve` of them. One server has
-    `tensor_parallel` × `data_parallel` GPUs of one node.
-    """
-
-    nodes: int = key(1, "machines", positive=True)
-    gpus: int = key(0, "GPUs of a machine; 0: CPU")
-    kind: str | None = key(None, "of GPU, such as H100: what does not fit there is refused")
-    serve: int = key(0, "how many of all GPUs serve; the others train")
-    strategy: Literal["ddp", "fsdp2", "zero3"] = key("ddp", "how the model lies on the trainers")
-    tensor_parallel: int = key(1, "GPUs over which a server's engine is split", positive=True)
-    data_parallel: int = key(1, "engines of one server", positive=True)
-    port: int = key(8000, "the first server's; the trainers' is 1000 higher", positive=True)
-
-    def __post_init__(self) -> None:
-        if self.kind is not None:
-            gpu_kind(self.kind, "cluster.kind")
-        total, engine = self.nodes * self.gpus, self.tensor_parallel * self.data_parallel
-        if self.gpus == 0:
-            for name in ("nodes", "kind", "serve", "tensor_parallel", "data_parallel", "strategy"):
-                default = ClusterRecipe.__dataclass_fields__[name].default
-                if getattr(self, name) != default:
-                    raise UsageError(
-                        f"cluster.{name}: {getattr(self, name)}; expected {default} without GPUs"
-                        " (cluster.gpus)"
-                    )
-        elif self.serve >= total:
-            raise UsageError(
-                f"cluster.serve: {self.serve}; expected less than all {total} GPUs: some must train"
-            )
-        if self.serve == 0 and engine > 1:
-            raise UsageError(
-                f"cluster.serve: 0; expected GPUs for tensor_parallel × data_parallel ({engine})"
-            )
-        if self.serve and (self.serve % engine or engine > self.gpus or self._straddles(engine)):
-            raise UsageError(
-                f"cluster.serve: {self.serve}; expected servers of tensor_parallel × data_parallel"
-                f" ({engine}) GPUs, each on one node of {self.gpus}"
-            )
-        if self.port > 64_000:
-            raise UsageError(f"cluster.port: {self.port}; expected at most 64000")
-
-    def _straddles(self, engine: int) -> bool:
-        first = self.train
-        starts = range(first, first + self.serve, engine)
-        return any(start // self.gpus != (start + engine - 1) // self.gpus for start in starts)
-
-    @property
-    def train(self) -> int:
-        """How many GPUs train."""
-        return self.nodes * self.gpus - self.serve
-
-    @property
-    def sharded(self) -> bool:
-        """Whether no process has the whole model."""
-        return self.strategy != "ddp"
-
-
-@dataclass(frozen=True, slots=True)
-class ColdStartRecipe:
-    """Supervised steps on transcripts before reinforcement learning; 0 `steps` leaves them out.
-
-    `source` "teacher" does arithmetic with a calculator, imperfectly (`teacher`: how often it does
-    what, as shares; see `TeacherMix`); "solve" plays the environment's own tasks as its `solve`
-    says, a share `right` of them rightly; "rejection" keeps what the policy itself plays rightly.
-    With `demonstrations` they come from that file. The `optimizer` is Muon where nothing is learned
-    yet, AdamW for a checkpoint, whose `frozen_layers` lowest layers and embeddings stay as they
-    are; with `policy.lora` an adapter of that shape is trained and merged into the checkpoint.
-    """
-
-    steps: int | None = key(
-        None, "supervised steps; unsaid: 500 of the tiny policy, none of a checkpoint"
-    )
-    batch: int = key(64, "transcripts a step", positive=True)
-    transcripts: int = key(4096, "transcripts that there are, at most", positive=True)
-    source: Literal["teacher", "solve", "rejection"] = key(
-        "teacher", "who writes them: teacher (arithmetic), solve (the environment's own), rejection"
-    )
-    right: float = key(
-        0.35, "of solve's transcripts, the share of the right task; 1 leaves GRPO nothing to learn"
-    )
-    teacher: dict[str, Any] = key(dict, "shares of guess, call, slip, malformed, ignore")
-    names_operation: bool = key(False, "the teacher's thought before a call says what it does")
-    demonstrations: str | None = key(None, "a JSONL file: conversations with calls, or GSM8K's")
-    learning_rate: float | None = key(
-        None, "unsaid: 5e-3 of the tiny policy, 1e-4 of a checkpoint", positive=True
-    )
-    micro_batch_tokens: int | None = key(
-        None, "tokens in one pass, padding included; unsaid: a whole batch", positive=True
-    )
-    frozen_layers: int = key(0, "of a checkpoint, in the cold start and in GRPO")
-
-    def __post_init__(self) -> None:
-        if self.demonstrations is not None and self.source != "teacher":
-            raise UsageError(
-                f"cold_start.source: {self.source!r}; expected it, or cold_start.demonstrations,"
-                " not both"
-            )
-
-
-@dataclass(frozen=True, slots=True)
-class GrpoRecipe:
-    """GRPO. `episodes` a step in groups of `group`; `reward` "random" is the control.
-
-    `schedule` "linear" takes the learning rate down to 0 over the steps, "cosine" likewise.
-    A process takes its episodes through the model `micro_batch` at a time (unsaid: all at once, or
-    as many as `micro_batch_tokens` holds at full `context`), and steps once `accumulation` of them
-    have been added up (unsaid: once all have). `trl` passes on any other field of `GRPOConfig`.
-    """
-
-    steps: int = key(100, "optimizer steps", positive=True)
-    episodes: int = key(64, "episodes of a batch, over all processes", positive=True)
-    group: int = key(8, "episodes of one task, compared with each other")
-    learning_rate: float = key(5e-4, "the highest learning rate")
-    schedule: Literal["constant", "linear", "cosine"] = key("constant", "of the learning rate")
-    beta: float = key(0.0, "weight of the KL term; 0: no reference model")
-    temperature: float = key(1.0, "of sampling in training", positive=True)
-    max_completion_tokens: int = key(
-        160, "the most tokens after the prompt, tools' included", positive=True
-    )
-    context: int = key(1024, "the most tokens of prompt and completion", positive=True)
-    max_grad_norm: float = key(1.0, "gradients are scaled down to this norm")
-    save_steps: int = key(50, "steps between two checkpoints")
-    reward: Literal["environment", "random"] = key("environment", "random: the control")
-    correction: Literal[
-        "token_truncate",
-        "token_mask",
-        "sequence_truncate",
-        "sequence_mask",
-        "geometric_truncate",
-        "geometric_mask",
-        "none",
-    ] = key("token_truncate", "of importance, where other weights or a server sampled")
-    micro_batch: int | None = key(None, "rows in one forward pass of a process", positive=True)
-    micro_batch_tokens: int | None = key(None, "or so many tokens, padding included", positive=True)
-    accumulation: int | None = key(None, "micro-batches of one optimizer step", positive=True)
-    gradient_checkpointing: bool = key(False, "recompute activations: less memory, more time")
-    fp32_masters: bool = key(True, "trained weights are float32; else policy.dtype")
-    dynamic: float = key(
-        1.0, "groups all alike are replaced, playing up to so many times the episodes; 1: never"
-    )
-    trl: dict[str, Any] = key(dict, "any field of TRL's GRPOConfig that has no key here")
-
-    def __post_init__(self) -> None:
-        if self.group < 2 or self.episodes % self.group:
-            raise UsageError(
-                f"grpo.episodes: {self.episodes}; expected a multiple of grpo.group"
-                f" ({self.group}), which is 2 or more"
-            )
-        if self.micro_batch is not None and self.micro_batch_tokens is not None:
-            raise UsageError("grpo.micro_batch_tokens: expected it, or grpo.micro_batch, not both")
-        if self.micro_batch_tokens is not None and self.micro_batch_tokens < self.context:
-            raise UsageError(
-                f"grpo.micro_batch_tokens: {self.micro_batch_tokens}; expected at least"
-                f" grpo.context ({self.context}), for a row may be that long"
-            )
-        if self.dynamic < 1:
-            raise UsageError(f"grpo.dynamic: {self.dynamic:g}; expected 1 or more")
-        check_trl(self.trl)
-
-    def rows(self, world: int) -> int:
-        """Return the rows of a micro-batch of one of `world` processes.
-
-        Raises `UsageError` if its episodes cannot be cut into such, or accumulated as asked.
-        """
-        own = self.episodes // world
-        if self.micro_batch_tokens is not None:
-            most = self.micro_batch_tokens // self.context
-            rows = max(n for n in range(1, min(most, own) + 1) if own % n == 0)
-        else:
-            rows = own if self.micro_batch is None else self.micro_batch
-        if own % rows:
-            raise UsageError(
-                f"grpo.micro_batch: {rows}; expected a divisor of the {own} episodes of a process"
-            )
-        if self.accumulation is not None and (own // rows) % self.accumulation:
-            raise UsageError(
-                f"grpo.accumulation: {self.accumulation}; expected a divisor of the {own // rows}"
-                " micro-batches of a process"
-            )
-        return rows
-
-
-@dataclass(frozen=True, slots=True)
 class RolloutRecipe:
     """How episodes are played, in training and in evaluation.
 
@@ -353,7 +79,7 @@ class RolloutRecipe:
     store: Literal["all", "sample", "none"] = key("all", "whose text and tokens are stored")
 
     def __post_init__(self) -> None:
-        check_batch_seconds("rollout.batch_seconds", self.batch_seconds)
+        _check_batch_seconds("rollout.batch_seconds", self.batch_seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -385,62 +111,6 @@ class EvaluationRecipe:
 
 
 @dataclass(frozen=True, slots=True)
-class GateRecipe:
-    """What a stage may cost: a held-out accuracy that falls by more than `fall` stops it."""
-
-    member: str = key("all", "of the mixture, or all of it together")
-    fall: float = key(0.03, "the most that its accuracy may fall below the stage's beginning")
-
-
-@dataclass(frozen=True, slots=True)
-class RewardModelRecipe:
-    """A reward model that is trained as a stage begins, and pays the episodes of one member then.
-
-    The policy that the stage starts from plays `episodes` of the member's training tasks, the
-    member's own rubric says which are right, and a classifier that starts from the policy's weights
-    learns to tell. The member's environment takes its folder as `reward_model`. Evaluation goes on
-    by the rubric.
-    """
-
-    member: str = key("", "of the mixture; its environment takes a reward_model")
-    checkpoint: str | None = key(None, "what it starts from; unsaid: the stage's own policy")
-    episodes: int = key(2048, "episodes that it is trained on", positive=True)
-    steps: int = key(300, "supervised steps", positive=True)
-    batch: int = key(64, "answers a step", positive=True)
-    learning_rate: float = key(1e-3, "the highest learning rate", positive=True)
-    heldout: float = key(0.125, "share of the tasks that it is only tested on")
-
-
-@dataclass(frozen=True, slots=True)
-class StageRecipe:
-    """A part of a run: it reads one sealed policy and writes one, in a folder of its own.
-
-    Its recipe is the whole one with what stands here in place of it. `source` is "policy" (what
-    `policy` says, cold start and all), a stage before, or the folder of a sealed policy or of a
-    checkpoint. Cold start and evaluation are in all members of the `environment`; `mixture` says
-    which of them are trained on, by share. It may bring members of its own
-    (`{id: ..., weight: ...}`), which then belong to all.
-    """
-
-    name: str = key("", "its folder below stages/")
-    source: str | None = key(None, "unsaid: the stage before it, and for the first the policy")
-    steps: int | None = key(None, "optimizer steps; unsaid: grpo.steps", positive=True)
-    mixture: dict[str, Any] | None = key(None, "members to train on, and the share of each")
-    curriculum: dict[str, Any] | None = key(None, "when members of several difficulties go up")
-    dynamic: float | None = key(None, "as grpo.dynamic")
-    evaluation: dict[str, Any] = key(dict, "keys of evaluation, such as {every: 20}")
-    gates: list[GateRecipe] = key(list, "what ends it with an error")
-    reward_model: RewardModelRecipe | None = key(None, "trained first, and paid by then")
-    overrides: dict[str, Any] = key(dict, "any other keys, such as {grpo: {learning_rate: 1e-4}}")
-
-    def __post_init__(self) -> None:
-        if self.name in (".", "..", "policy") or not re.fullmatch(r"[^/\\\0]{1,100}", self.name):
-            raise UsageError(
-                f"recipe: stages: name: {brief(self.name)}; expected that of a folder, not 'policy'"
-            )
-
-
-@dataclass(frozen=True, slots=True)
 class Recipe:
     """A whole run; `name` is its folder below `runs/`."""
 
@@ -459,35 +129,17 @@ class Recipe:
     report_to: list[str] = key(list, "trackers: trackio, wandb, tensorboard")
 
     def __post_init__(self) -> None:
-        if self.name in (".", "..") or not re.fullmatch(r"[^/\\\0]{1,100}", self.name):
-            raise UsageError(f"recipe: name: {brief(self.name)}; expected the name of one folder")
+        check_name("recipe: name", self.name)
         for name in self.report_to:
             if name not in TRACKERS:
                 raise unknown("report_to", name, TRACKERS)
         if self.seed >= 2**32:
             raise UsageError(f"recipe: seed: {self.seed}; expected less than 2**32")
-        cluster, policy = self.cluster, self.policy
-        if policy.sampler == "transformers" and cluster.sharded:
-            raise UsageError(
-                f"cluster.strategy: {cluster.strategy!r} leaves no process a whole model to sample"
-                " from; expected policy.sampler=vllm"
-            )
-        if policy.sampler == "vllm" and self.rollout.staleness:
-            raise UsageError(
-                f"rollout.staleness: {self.rollout.staleness}; expected 0 with policy.sampler=vllm,"
-                " whose weights are pushed before each step"
-            )
-        if (policy.sampler == "vllm") != bool(cluster.serve) and cluster.gpus:
-            raise UsageError(
-                f"cluster.serve: {cluster.serve}; expected GPUs that serve with"
-                " policy.sampler=vllm, and none without"
-            )
-        if cluster.sharded and policy.checkpoint == "tiny":
-            raise UsageError(f"cluster.strategy: {cluster.strategy!r}; expected ddp for 'tiny'")
+        _check_sampler(self)
         _check_cold_start(self)
-        check_limits(self)
-        world = cluster.train or 1
-        if cluster.gpus and self.grpo.episodes % (world * self.grpo.group):
+        _check_limits(self)
+        world = self.cluster.train or 1
+        if self.cluster.gpus and self.grpo.episodes % (world * self.grpo.group):
             raise UsageError(
                 f"grpo.episodes: {self.grpo.episodes}; expected a multiple of grpo.group"
                 f" ({self.grpo.group}) times the GPUs that train ({world})"
@@ -499,6 +151,53 @@ class Recipe:
         """How many supervised steps there are, said or not."""
         said = self.cold_start.steps
         return said if said is not None else _TINY_COLD_STEPS * (self.policy.checkpoint == "tiny")
+
+    @property
+    def episode_seconds(self) -> float | None:
+        """Wall time of an episode, None for no bound."""
+        said = self.limits.episode
+        return self.environment.seconds if said is None else said
+
+    @property
+    def batch_seconds(self) -> float:
+        """Wall time for the episodes of one training step."""
+        said = self.limits.batch
+        return self.rollout.batch_seconds if said is None else said
+
+    @property
+    def request_seconds(self) -> float:
+        """Wall time of one turn on a server."""
+        said = self.limits.request
+        return self.batch_seconds + _BEYOND_A_TURN if said is None else said
+
+    @property
+    def patience(self) -> int:
+        """Seconds that processes wait for each other; more than any batch may take."""
+        said = self.limits.ddp
+        derived = max(self.batch_seconds + _BEYOND_A_BATCH, self.request_seconds + 60)
+        return math.ceil(derived if said is None else said)
+
+
+def _check_sampler(recipe: Recipe) -> None:
+    """Raise `UsageError` for a sampler that the GPUs, or the policy, rule out."""
+    cluster, policy = recipe.cluster, recipe.policy
+    if policy.sampler == "transformers" and cluster.sharded:
+        raise UsageError(
+            f"cluster.strategy: {cluster.strategy!r} leaves no process a whole model to sample"
+            " from; expected policy.sampler=vllm"
+        )
+    if policy.sampler == "vllm" and recipe.rollout.staleness:
+        raise UsageError(
+            f"rollout.staleness: {recipe.rollout.staleness}; expected 0 with policy.sampler=vllm,"
+            " whose weights are pushed before each step"
+        )
+    if (policy.sampler == "vllm") != bool(cluster.serve) and cluster.gpus:
+        raise UsageError(
+            f"cluster.serve: {cluster.serve}; expected GPUs that serve with"
+            " policy.sampler=vllm, and none without"
+        )
+    if cluster.sharded and policy.checkpoint == "tiny":
+        raise UsageError(f"cluster.strategy: {cluster.strategy!r}; expected ddp for 'tiny'")
 
 
 def _check_cold_start(recipe: Recipe) -> None:
@@ -525,44 +224,19 @@ def _check_cold_start(recipe: Recipe) -> None:
         )
 
 
-def batch_seconds(recipe: Recipe) -> float:
-    """Return the wall time for the episodes of one training step."""
-    said = recipe.limits.batch
-    return recipe.rollout.batch_seconds if said is None else said
-
-
-def episode_seconds(recipe: Recipe) -> float | None:
-    """Return the wall time of an episode, None for no bound."""
-    said = recipe.limits.episode
-    return recipe.environment.seconds if said is None else said
-
-
-def request_seconds(recipe: Recipe) -> float:
-    """Return the wall time of one turn on a server."""
-    said = recipe.limits.request
-    return batch_seconds(recipe) + _BEYOND_A_TURN if said is None else said
-
-
-def patience(recipe: Recipe) -> int:
-    """Return the seconds that processes wait for each other; more than any batch may take."""
-    said = recipe.limits.ddp
-    derived = max(batch_seconds(recipe) + _BEYOND_A_BATCH, request_seconds(recipe) + 60)
-    return math.ceil(derived if said is None else said)
-
-
-def check_limits(recipe: Recipe) -> None:
+def _check_limits(recipe: Recipe) -> None:
     """Raise `UsageError` for the first limit that ends after the one it lies in."""
-    check_batch_seconds("limits.batch", batch_seconds(recipe))
+    _check_batch_seconds("limits.batch", recipe.batch_seconds)
     limits = WallLimits(
         episode=recipe.limits.episode,
-        batch=batch_seconds(recipe),
-        request=request_seconds(recipe),
-        ddp=float(patience(recipe)),
+        batch=recipe.batch_seconds,
+        request=recipe.request_seconds,
+        ddp=float(recipe.patience),
     )
     check_order(limits, ("tool", "limits.episode", "limits.batch", "limits.request", "limits.ddp"))
 
 
-def check_batch_seconds(name: str, seconds: float) -> None:
+def _check_batch_seconds(where: str, seconds: float) -> None:
     """Raise `UsageError` for more than a week."""
     if seconds > _WEEK:
-        raise UsageError(f"{name}: {seconds:g}; expected at most {_WEEK}, a week")
+        raise UsageError(f"{where}: {seconds:g}; expected at most {_WEEK}, a week")

@@ -75,17 +75,18 @@ def stages_of(recipe: Recipe, root: Path, only: str | None = None) -> list[Stage
     return [stages[only]]
 
 
-def check_sources(stages: Sequence[Stage]) -> None:
+def check_sources(stages: Sequence[Stage], *, read: bool = True) -> None:
     """Raise `UsageError` for a stage to be run whose source is not sealed, nor made before it.
 
-    Digests are read, so that a stage starts from what was sealed and nothing else.
+    Digests are `read`, so that a stage starts from what was sealed and nothing else; that takes as
+    long as reading the weights.
     """
     made: set[Path] = set()
     for stage in stages:
         if stage.sealed:
             continue
         source = stage.checked
-        wrong = None if source is None or source in made else broken(source, read=True)
+        wrong = None if source is None or source in made else broken(source, read=read)
         if wrong is not None:
             raise UsageError(f"stages.{stage.name}.source: {source} {wrong}")
         made.add(stage.policy)

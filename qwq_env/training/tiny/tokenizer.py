@@ -28,18 +28,19 @@ MARKUP_TOKENS = (
     "<tool_response>",
     "</tool_response>",
 )
+_PHRASES = 256
 
 
-def build_tiny_tokenizer(samples: Sequence[Transcript], *, phrases: int = 256) -> Any:
+def build_tiny_tokenizer(samples: Sequence[Transcript]) -> Any:
     """Return a tokenizer whose vocabulary holds what is constant in `samples` as single tokens.
 
     `samples` are episodes as they will be (some hundreds, on different tasks). Any other Unicode
-    text is encoded byte by byte, without loss. At most `phrases` tokens stand beside the 256
-    bytes and the control tokens.
+    text is encoded byte by byte, without loss. At most 256 such tokens stand beside the bytes and
+    the control tokens.
     """
     control = (*SPECIAL_TOKENS, *MARKUP_TOKENS)
     texts = [[text_of(part.pieces) for part in sample.parts] for sample in samples]
-    found = constant_phrases(texts, control, phrases)
+    found = constant_phrases(texts, control, _PHRASES)
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {token: index for index, token in enumerate([*alphabet, *found])}
     tokenizer = Qwen2Tokenizer(

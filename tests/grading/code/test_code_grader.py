@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from qwq_env.errors import UsageError
 from qwq_env.grading.code import CallTest, CodeGrader, CodeProblem, StdinTest, grade_row
-from qwq_env.grading.code.problem import equals, same
+from qwq_env.grading.code.problem import Equals, same
 from qwq_env.sandbox import (
     ExecutionResult,
     Limits,
@@ -24,7 +24,7 @@ BATTERY = sorted((Path(__file__).parents[2] / "sandbox" / "hostile").glob("grade
 HOSTILE = Path(__file__).parents[4] / "shared" / "hostile"
 SUM = CodeProblem((StdinTest("1 2\n", "3\n"), StdinTest("5 5\n", "10\n"), StdinTest("0 0\n", "0")))
 ADD = CodeProblem(
-    tuple(CallTest("add", pair, equals(sum(pair))) for pair in [(2, 3), (-1, 1), (10, 20), (7, 8)])
+    tuple(CallTest("add", pair, Equals(sum(pair))) for pair in [(2, 3), (-1, 1), (10, 20), (7, 8)])
 )
 RIGHT = "print(sum(map(int, input().split())))"
 
@@ -87,7 +87,7 @@ class Watched:
 
 def adds(count: int, **options) -> CodeProblem:
     return CodeProblem(
-        tuple(CallTest("add", (n, 1), equals(n + 1)) for n in range(count)), **options
+        tuple(CallTest("add", (n, 1), Equals(n + 1)) for n in range(count)), **options
     )
 
 
@@ -124,7 +124,7 @@ async def test_every_test_counts_towards_a_fraction(sandbox):
 
 
 async def test_the_first_failure_is_told_where_functions_take_turns(grader):
-    tests = [CallTest(("one", "two")[n % 2], (), equals(n // 4)) for n in range(8)]
+    tests = [CallTest(("one", "two")[n % 2], (), Equals(n // 4)) for n in range(8)]
     score = await grader.grade(
         CodeProblem(tuple(tests)), fenced("def one(): return 0\ndef two(): return 0")
     )

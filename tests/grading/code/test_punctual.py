@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from qwq_env.grading.code import CallTest, CodeGrader, CodeProblem, StdinTest
-from qwq_env.grading.code.problem import equals
+from qwq_env.grading.code.problem import Equals
 from qwq_env.grading.code.punctual import CONTROL
 from qwq_env.sandbox import CallResult, ExecutionResult
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 PRINTS = CodeProblem((StdinTest("", "5"),), seconds=1.0)
-RETURNS = CodeProblem((CallTest("f", (), equals(5)),), seconds=1.0)
+RETURNS = CodeProblem((CallTest("f", (), Equals(5)),), seconds=1.0)
 RESPONSE = "```python\ndef f(): return 5\nprint(f())\n```"
 
 

@@ -1,14 +1,18 @@
-"""Samples of older weights: which weights they are of, and what the corrections make of them."""
+"""Samples of a copy: which weights they are of, and what the corrections make of them."""
 
 from __future__ import annotations
+
+import copy
 
 import pytest
 import torch
 
+from qwq_env.dialect.codec import TokenCodec
 from qwq_env.errors import UsageError
+from qwq_env.rollout.transformers_policy import TransformersPolicy
+from qwq_env.training.copied_weights import CopiedWeights, copied_weights, copy_of
 from qwq_env.training.recipe import load_recipe
 from qwq_env.training.rollouts import Rollouts
-from qwq_env.training.staleness import StaleWeights
 from qwq_env.training.tiny.model import build_tiny_model
 from qwq_env.training.trainer import bounded_means
 
@@ -54,11 +58,11 @@ def test_what_cannot_be_is_told(overrides, told):
         load_recipe("recipes/tiny-async.yaml", overrides)
 
 
-class Watched(StaleWeights):
+class Watched(CopiedWeights):
     """Keeps what the trainer has at each step, and what the sampler is given."""
 
-    def __init__(self, steps):
-        super().__init__(steps)
+    def __init__(self, behind):
+        super().__init__(behind=behind)
         self.trained, self.sampled = [], []
 
     def push(self, trainer):
@@ -119,7 +123,7 @@ def test_each_step_is_played_by_the_weights_of_so_many_before(lagging):
 def test_a_checkpoint_keeps_what_is_behind(lagging, tmp_path):
     weights, trainer, _ = lagging
     weights.write(tmp_path)
-    resumed = StaleWeights(2)
+    resumed = CopiedWeights(behind=2)
     resumed.read(tmp_path)
     resumed.policy(trainer)
     trained = one_weight(trainer.accelerator.unwrap_model(trainer.model))
@@ -129,3 +133,93 @@ def test_a_checkpoint_keeps_what_is_behind(lagging, tmp_path):
     assert not torch.equal(trained, weights.trained[3])
     with pytest.raises(UsageError, match=r"stale_weights\.pt: No such file"):
         resumed.read(tmp_path / "none")
+
+
+def of_another_model(model, tokenizer):
+    other = TransformersPolicy(copy.deepcopy(model), TokenCodec(tokenizer))
+    return {"policy": lambda trainer: other}
+
+
+def of_a_half_copy(model, tokenizer):
+    weights = CopiedWeights(dtype=torch.bfloat16)
+    return {"policy": weights.policy, "weights": weights}
+
+
+def of_the_model(model, tokenizer):
+    own = TransformersPolicy(model, TokenCodec(tokenizer))
+    return {"policy": lambda trainer: own}
+
+
+@pytest.mark.parametrize(
+    ("sampled", "corrected"),
+    [(of_the_model, False), (of_another_model, True), (of_a_half_copy, True)],
+)
+def test_whatever_is_not_the_trained_model_itself_is_corrected_for(
+    tokenizer, tmp_path, sampled, corrected
+):
+    model = build_tiny_model(tokenizer, hidden=16, layers=1, heads=2)
+    rollouts = EverySecond(environment(), tokenizer, context=4000, **sampled(model, tokenizer))
+    trainer = train(
+        model, tokenizer, tmp_path, rollouts, kind=ToolRecorder, max_completion_length=16
+    )
+
+    assert ("importance_sampling_ratio" in trainer.batch) == corrected
+    if sampled is of_a_half_copy:
+        [row] = [row for row in trainer.state.log_history if "rollout/lag" in row]
+        assert row["rollout/lag"] == 0
+        assert row["sampling/sampling_logp_difference/mean"] > 1e-5
+
+
+def test_a_copy_has_the_weights_after_each_push_and_positions_as_they_were(tokenizer):
+    model = build_tiny_model(tokenizer, hidden=16, layers=1, heads=2)
+
+    class Trainer:
+        accelerator = type("A", (), {"unwrap_model": staticmethod(lambda model: model)})
+        state = type("S", (), {"global_step": 3})
+        processing_class = tokenizer
+
+    Trainer.model = model
+    weights = CopiedWeights(dtype=torch.bfloat16)
+    weights.policy(Trainer)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(1)
+    pushed = weights.push(Trainer)
+    half = weights._model
+
+    assert pushed.version == 3 and pushed.bytes == 2 * sum(w.numel() for w in model.parameters())
+    assert all(torch.equal(new.to(torch.bfloat16), own)
+               for new, own in zip(model.parameters(), half.parameters(), strict=True))  # fmt: skip
+    assert not any(weight.requires_grad for weight in half.parameters())
+    assert all(map(torch.equal, model.buffers(), half.buffers()))
+
+
+def test_a_copy_does_as_its_own_weights_do_where_the_trainer_replaced_forward(tokenizer):
+    model = build_tiny_model(tokenizer, hidden=16, layers=1, heads=2).eval()
+    whole = model.forward
+    model.forward = lambda *given, **named: whole(*given, **named)
+    copied = copy_of(model)
+    with torch.no_grad():
+        model.lm_head.weight.zero_()
+    ids = torch.tensor([[1, 2]])
+
+    assert not model(input_ids=ids).logits.any() and copied(input_ids=ids).logits.any()
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ([], None),
+        (["policy.sampling_dtype=computed"], None),
+        (["rollout.staleness=3"], (None, 3)),
+        (["policy.sampling_dtype=computed", "policy.dtype=bfloat16"], (torch.bfloat16, 0)),
+        (
+            ["policy.sampling_dtype=computed", "policy.dtype=bfloat16", "rollout.staleness=3"],
+            (torch.bfloat16, 3),
+        ),
+    ],
+)
+def test_a_recipe_says_what_the_copy_is_of(said, expected):
+    copied = copied_weights(load_recipe("recipes/tiny.yaml", ["policy.dtype=float32", *said]))
+
+    assert (copied and (copied.dtype, copied.behind)) == expected

@@ -1,0 +1,49 @@
+"""What all phases of a stage have in common: its recipe, its folder, who runs it, who is told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from accelerate import PartialState
+
+from qwq_env.rollout.checkpoint import load_checkpoint
+from qwq_env.rollout.store import place_of
+from qwq_env.training.phase_seconds import PhaseSeconds
+from qwq_env.training.placement import loading
+from qwq_env.training.progress import Phase, Reporter
+from qwq_env.training.run_folder import RunFolder
+from qwq_env.training.stages.stage import Stage
+from qwq_env.trajectory import Trajectory
+
+
+class StageContext:
+    """A stage under way on one of several `processes`; the first, `rank` 0, writes and speaks."""
+
+    def __init__(self, stage: Stage, processes: PartialState, reporter: Reporter) -> None:
+        self.stage, self.recipe = stage, stage.recipe
+        self.processes, self.reporter = processes, reporter
+        self.rank, self.world = processes.process_index, processes.num_processes
+        self.folder = RunFolder(stage.folder, self.rank)
+        self.seconds = PhaseSeconds(self.folder)
+
+    @contextmanager
+    def phase(self, name: str, title: str, total: int, unit: str) -> Iterator[Phase]:
+        """Show a phase, and count its seconds under `name`."""
+        shown = self.reporter.phase(title, total, unit, self.seconds.tick)
+        with self.seconds.phase(name), shown:
+            yield shown
+
+    def forget(self, *phases: str) -> None:
+        """Take out the episodes of phases that begin anew, with another policy."""
+        self.folder.forget_rows(self.folder.episodes, lambda row: row["phase"] in phases)
+
+    def stores(self, trajectory: Trajectory, first: int) -> bool:
+        """Whether text and tokens of an episode are stored; of a sample, those of the `first`."""
+        wanted = self.recipe.rollout.store
+        return wanted == "all" or (wanted == "sample" and place_of(trajectory.episode) < first)
+
+    def load(self, path: str) -> tuple[Any, Any]:
+        """Return a checkpoint's model and tokenizer, as the recipe wants them."""
+        return load_checkpoint(path, device=self.processes.device, **loading(self.recipe))

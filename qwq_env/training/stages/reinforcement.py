@@ -1,0 +1,198 @@
+"""GRPO of a stage, as one phase: it goes on from the trainer's last checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from qwq_env import portal
+from qwq_env.dialect.codec import TokenCodec
+from qwq_env.env import ToolEnv
+from qwq_env.errors import InfrastructureError, UsageError
+from qwq_env.evaluation.heldout import Result
+from qwq_env.rollout.store import EpisodeStore
+from qwq_env.training.cold_policy import freeze
+from qwq_env.training.copied_weights import copied_weights
+from qwq_env.training.curriculum import read_progress
+from qwq_env.training.grpo import make_trainer, write_model_card
+from qwq_env.training.placement import cast_state, computed_in
+from qwq_env.training.playing import training_engine
+from qwq_env.training.rollouts import PolicyFactory, Rollouts
+from qwq_env.training.served import servers_of
+from qwq_env.training.stages.context import StageContext
+from qwq_env.training.stages.evaluations import Evaluations
+from qwq_env.training.stages.gates import GateClosed, closed
+from qwq_env.training.stages.watch import HeldOut
+from qwq_env.training.summary import step_name
+from qwq_env.training.weights.adapter import merge_adapter, save_adapter, trained_state
+from qwq_env.training.weights.base import WeightSync
+
+
+class Reinforcement:
+    """What samples in a stage's training, and the training itself."""
+
+    def __init__(self, context: StageContext, evaluations: Evaluations) -> None:
+        """Raises `UsageError` where the recipe wants servers and names none."""
+        self._context, self._evaluations = context, evaluations
+        recipe = context.recipe
+        self._servers = servers_of(recipe.policy, seconds=recipe.request_seconds)
+        self._copied = copied_weights(recipe)
+
+    def run(self, env: ToolEnv, model: Any, tokenizer: Any, cold: Result) -> Any:
+        """Train; return the trained model, None if it is sharded: the servers have it then."""
+        context, recipe = self._context, self._context.recipe
+        if context.folder.done("grpo"):
+            if recipe.cluster.sharded:
+                raise UsageError(
+                    f"run: GRPO of {context.folder.path} has ended; start servers on its policy/"
+                    " and evaluate it with qwq eval"
+                )
+            return context.load(str(context.folder.policy))[0]
+        checkpoint, begin = context.folder.last_checkpoint() or (None, 0)
+        if checkpoint is not None:
+            read_progress(env, checkpoint)
+            if self._copied is not None:
+                self._copied.read(checkpoint)
+            self._check_gates(begin, cold)
+        self._forget_after(begin)
+        if model is not None and recipe.policy.lora is None:
+            freeze(model, recipe.cold_start.frozen_layers)
+        trainer = self._train(env, model, tokenizer, cold, checkpoint, begin)
+        self._close_servers(trainer)
+        trained = save_policy(context, trainer, tokenizer)
+        context.folder.mark_done("grpo", {"steps": recipe.grpo.steps})
+        return None if recipe.cluster.sharded else trained
+
+    def _train(
+        self,
+        env: ToolEnv,
+        model: Any,
+        tokenizer: Any,
+        cold: Result,
+        checkpoint: Path | None,
+        begin: int,
+    ) -> Any:
+        """Return the trainer after its last step. Raises `GateClosed` where a gate closed."""
+        context, recipe = self._context, self._context.recipe
+        name, steps, gates = context.stage.name, recipe.grpo.steps, context.stage.part.gates
+        with (
+            context.phase("grpo", "GRPO", steps, "steps") as phase,
+            EpisodeStore(context.folder.episodes, TokenCodec(tokenizer)) as store,
+        ):
+            phase.advance(begin)
+            rollouts = self._rollouts(env, tokenizer, store)
+            trainer = make_trainer(
+                model, tokenizer, rollouts, recipe, context.folder, world=context.world,
+                phase=phase, copied=self._copied,
+            )  # fmt: skip
+            watch = HeldOut(
+                recipe.evaluation.every,
+                lambda step: self._evaluate_step(step, trainer, rollouts, store),
+                lambda result: closed(gates, cold, result),
+            )
+            trainer.add_callback(watch)
+            trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+        if watch.reason is not None:
+            raise GateClosed(f"stages.{name}: {watch.reason}")
+        if trainer.state.global_step < steps:
+            raise InfrastructureError(
+                f"GRPO: the trainer ended after {trainer.state.global_step} of {steps} steps"
+            )
+        return trainer
+
+    def _rollouts(self, env: ToolEnv, tokenizer: Any, store: EpisodeStore) -> Rollouts:
+        """Return what plays the episodes of training, by the model, its copy or the servers."""
+        context, recipe, servers = self._context, self._context.recipe, self._servers
+        policy: PolicyFactory | None = None
+        weights: WeightSync | None = None
+        if self._copied is not None:
+            policy, weights = self._copied.policy, self._copied
+        elif servers is not None:
+            policy, weights = lambda trainer: servers[0], servers[1]
+        return Rollouts(
+            env,
+            tokenizer,
+            size=recipe.grpo.steps * recipe.grpo.episodes // recipe.grpo.group,
+            seed=recipe.seed,
+            context=recipe.grpo.context,
+            thinking=recipe.rollout.thinking,
+            engine=training_engine(recipe),
+            correction=None if recipe.grpo.correction == "none" else recipe.grpo.correction,
+            policy=policy,
+            weights=weights,
+            on_episode=lambda t, step: store.append(
+                t, whole=context.stores(t, recipe.grpo.group), phase="grpo", step=step
+            ),
+            dynamic=recipe.grpo.dynamic,
+        )
+
+    def _evaluate_step(
+        self, step: int, trainer: Any, rollouts: Rollouts, store: EpisodeStore
+    ) -> Result:
+        """Evaluate what a step of the training has made; servers get it first."""
+        model = None
+        if self._context.recipe.cluster.sharded:
+            rollouts.push_weights(trainer)
+        else:
+            model = trainer.accelerator.unwrap_model(trainer.model)
+        return self._evaluations.after_step(step, model, rollouts.codec, store)
+
+    def _check_gates(self, step: int, cold: Result) -> None:
+        """Raise `GateClosed` where a run that goes on stopped at a gate that is still closed."""
+        stage = self._context.stage
+        done = self._context.folder.done(step_name(step))
+        found = done and closed(stage.part.gates, cold, Result(**done))
+        if found:
+            raise GateClosed(f"stages.{stage.name}: step {step}: {found}")
+
+    def _forget_after(self, begin: int) -> None:
+        """Take out what was written after the step that the training goes on from."""
+        context, folder = self._context, self._context.folder
+        anew = {step_name(step) for step in range(begin + 1, context.recipe.grpo.steps)}
+        folder.forget_rows(
+            folder.episodes,
+            lambda row: row["phase"] in anew or (row["phase"] == "grpo" and row["step"] >= begin),
+        )
+        context.forget("trained", "greedy")
+        if context.rank == 0:
+            folder.forget_rows(folder.metrics, lambda row: row["step"] > begin)
+
+    def _close_servers(self, trainer: Any) -> None:
+        """Let go of the servers; they get what the last step made if they are evaluated by."""
+        if self._servers is None:
+            return
+        policy, weights = self._servers
+        if self._context.recipe.cluster.sharded:
+            if weights is not None:
+                weights.push(trainer)
+            else:
+                trainer.vllm_generation.sync_weights()
+        portal.run(policy.aclose())
+
+
+def save_policy(context: StageContext, trainer: Any, tokenizer: Any) -> Any:
+    """Write the trained policy and return it; all processes gather it, the first writes."""
+    recipe, folder = context.recipe, context.folder
+    trained = trainer.accelerator.unwrap_model(trainer.model)
+    adapters = recipe.policy.lora is not None
+    if adapters:
+        state = trained_state(trained)
+    else:
+        state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+    if context.rank != 0:
+        return trained
+    if adapters and context.stage.part.name:
+        # Whoever starts from a stage reads whole weights.
+        save_adapter(trained, state, folder.adapter)
+        merge_adapter(
+            recipe.policy.checkpoint, folder.adapter, folder.policy, computed_in(recipe)
+        )  # fmt: skip
+    elif adapters:
+        save_adapter(trained, state, folder.policy)
+    else:
+        # The masters were for learning; whoever serves it reads what it is computed in.
+        state = cast_state(state, computed_in(recipe))
+        trained.save_pretrained(folder.policy, state_dict=state)
+    tokenizer.save_pretrained(folder.policy)
+    write_model_card(folder.policy, recipe)
+    return trained
