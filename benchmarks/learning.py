@@ -1,6 +1,7 @@
 """The main job under three seeds, and its control: the same with rewards drawn by lot.
 
-    qwq bench learning [key=value ...] [--seeds 0 1 2] [--runs DIR] [--json] [--out FILE]
+    qwq bench learning [key=value ...] [--seeds 0 1 2] [--no-control] [--runs DIR] [--json]
+                       [--out FILE]
 
 Each is `qwq train recipes/tiny.yaml` in a process of its own, one after the other, so that the
 minutes are those of a machine that does nothing else. What rises under random rewards was not
@@ -40,6 +41,7 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="qwq bench learning", description=__doc__)
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="of the recipe")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--no-control", action="store_true")
     parser.add_argument("--runs", type=Path, help="where the runs' folders are kept")
     result = run(parser, argv, measure, table)
     return 0 if all(holds(name, found) for name, found in result["runs"].items()) else 1
@@ -47,18 +49,23 @@ def main(argv: list[str]) -> int:
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """Run each seed, and the first once more as control."""
-    asked = {f"seed {seed}": (seed, *arguments.overrides) for seed in arguments.seeds}
-    first = arguments.seeds[0]
-    asked[f"control, seed {first}"] = (first, "grpo.reward=random", *arguments.overrides)
     result: dict[str, Any] = {"runs": {}}
     with tempfile.TemporaryDirectory() as folder:
-        for name, (seed, *overrides) in asked.items():
+        for name, (seed, *overrides) in asked(arguments).items():
             summary, seconds = train(arguments.runs or Path(folder), name, seed, overrides)
             figures = {key: summary[key] for key in KEYS}
             result["versions"] = summary["versions"]
             result["runs"][name] = {**figures, "minutes": round(seconds / 60, 2)}
             write(result, arguments)
     return result
+
+
+def asked(arguments: argparse.Namespace) -> dict[str, tuple[Any, ...]]:
+    """Return the seed and the overrides of each run by its name."""
+    runs = {f"seed {seed}": (seed, *arguments.overrides) for seed in arguments.seeds}
+    first = arguments.seeds[0]
+    control = {f"control, seed {first}": (first, "grpo.reward=random", *arguments.overrides)}
+    return runs | ({} if arguments.no_control else control)
 
 
 def table(result: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import runpy
 from pathlib import Path
@@ -19,19 +20,31 @@ SMALL = [
 
 
 @pytest.mark.slow
-def test_seeds_and_control_are_written_with_their_minutes(tmp_path, capsys):
+def test_a_run_is_written_with_its_minutes(tmp_path, capsys):
     out = tmp_path / "learning.json"
-    code = main(["bench", "learning", *SMALL, "--seeds", "3", "--json", "--out", str(out)])
+    command = ["bench", "learning", *SMALL, "--seeds", "3", "--no-control", "--json"]
+    code = main([*command, "--out", str(out)])
 
     result = json.loads(out.read_text())
     assert code == 1
     assert json.loads(capsys.readouterr().out) == result
-    assert list(result["runs"]) == ["seed 3", "control, seed 3"]
-    for run in result["runs"].values():
-        assert run["steps"] == 1
-        assert run["minutes"] * 60 > sum(run["seconds"].values())
-        assert {"accuracy_cold", "accuracy_trained", "accuracy_trained_greedy"} <= run.keys()
+    [(name, run)] = result["runs"].items()
+    assert name == "seed 3"
+    assert run["steps"] == 1
+    assert run["minutes"] * 60 > sum(run["seconds"].values())
+    assert {"accuracy_cold", "accuracy_trained", "accuracy_trained_greedy"} <= run.keys()
     assert "torch" in result["versions"]
+
+
+def test_the_control_is_the_first_seed_with_rewards_by_lot():
+    asked = runpy.run_path(str(BENCHMARK))["asked"]
+    given = argparse.Namespace(seeds=[3, 5], overrides=["grpo.steps=1"], no_control=False)
+
+    assert asked(given) == {
+        "seed 3": (3, "grpo.steps=1"),
+        "seed 5": (5, "grpo.steps=1"),
+        "control, seed 3": (3, "grpo.reward=random", "grpo.steps=1"),
+    }
 
 
 @pytest.mark.parametrize(
