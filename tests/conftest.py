@@ -31,9 +31,10 @@ VLLM = Path(__file__).resolve().parents[1] / ".venv-vllm" / "bin" / "python"
 
 # A busy machine is no fault of an example. `benchmarks/properties.py` asks for many more of them.
 EXAMPLES = int(os.environ.get("QWQ_EXAMPLES", "50"))
-settings.register_profile(
-    "busy", deadline=None, max_examples=EXAMPLES, suppress_health_check=[HealthCheck.too_slow]
-)
+for name, count in (("busy", EXAMPLES), ("quick", 10)):
+    settings.register_profile(
+        name, deadline=None, max_examples=count, suppress_health_check=[HealthCheck.too_slow]
+    )
 settings.load_profile("busy")
 
 _SHARED = {
@@ -63,9 +64,13 @@ _NOT_QUICK = (
     "test_documentation.py", "test_public_names.py", "test_versions.py", "viewer/test_browser.py",
     "viewer/test_page_build.py", "interop",
 )  # fmt: skip
-"""What is left out with `--quick`, beside the files that import what trains: whoever works there
+"""What is left out with `--quick`, beside the files that import torch or what is on it: whoever works there
 runs that folder."""
-_HEAVY = re.compile(r"^(?:from|import) (?:trl|accelerate|qwq_env\.training)\b", re.MULTILINE)
+_HEAVY = re.compile(
+    r"^(?:from|import) (?:torch|transformers|trl|accelerate|datasets|qwq_env\.training"
+    r"|qwq_env\.rollout\.transformers_policy)\b",
+    re.MULTILINE,
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -75,6 +80,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="leave out the tests marked slow, and those of training and of real servers",
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """With `--quick`, fewer examples of a property."""
+    if config.getoption("quick", False):
+        settings.load_profile("quick")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
