@@ -105,7 +105,7 @@ def copy_of(model: Any, dtype: torch.dtype | None = None) -> Any:
     """Return a copy of a model in evaluation mode, its weights as `dtype` and without gradients.
 
     Buffers stay in their type: the frequencies of rotary positions, rounded to bfloat16, would turn
-    a token at position 1000 by up to half a circle.
+    a token at position 1000 by up to 2 radians.
     """
     copied = copy.deepcopy(model).eval().requires_grad_(False)
     for part in copied.modules():

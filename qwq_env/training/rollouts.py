@@ -350,9 +350,11 @@ class Rollouts:
             ddp=arguments.ddp_timeout if ranks > 1 else None,
         )
         bounds = replace(self._engine_settings, batch_seconds=batch_seconds(limits))
-        differs = policy.differs_from(trainer.accelerator.unwrap_model(trainer.model))
-        corrects = differs and trainer.vllm_importance_sampling_correction
-        if corrects and self._correction is not None:
+        if (
+            self._correction is not None
+            and policy.differs_from(trainer.model)
+            and trainer.vllm_importance_sampling_correction
+        ):
             correct_importance(trainer, self._correction)
         if not getattr(trainer, "weighs_rows", False) and _rank(trainer) == 0:
             _warn_of_stock(trainer, self.thinking)

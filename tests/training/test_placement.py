@@ -21,6 +21,8 @@ from qwq_env.training.placement import (
 )
 from qwq_env.training.recipe import load_recipe
 from qwq_env.training.run_folder import RunFolder
+from qwq_env.training.stages.evaluations import sampler
+from qwq_env.training.weights.adapter import ADAPTER
 
 TINY = Path(__file__).parents[2] / "recipes" / "tiny.yaml"
 SMALL = [
@@ -119,6 +121,15 @@ def test_adapters_need_peft(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"^policy\.lora: peft is not installed; pip install"):
         check_placement(load_recipe(TINY, ["policy.lora.rank=4"]), 1)
+
+
+@pytest.mark.parametrize(("trained", "asked"), [(False, None), (True, ADAPTER)])
+def test_servers_are_asked_for_the_adapter_once_there_is_one(trained, asked):
+    recipe = load_recipe(
+        TINY.with_name("qwq-32b-lora.yaml"), ["policy.servers=[http://127.0.0.1:1]"]
+    )
+    with sampler(None, None, recipe, trained=trained) as policy:
+        assert policy._adapter == asked
 
 
 def test_a_run_goes_on_with_servers_at_other_addresses(tmp_path):
