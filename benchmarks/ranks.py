@@ -91,24 +91,11 @@ def run_ranks(
 ) -> list[dict[str, Any]] | str:
     """Run a module's `main` as so many ranks; return what each wrote, or how they failed.
 
-    The processes are started here, with the variables that torchrun sets, so that those of a run
-    that hangs can be ended by whoever started them.
+    Those of a run that hangs are ended.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        shared = {
-            "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()),
-            "WORLD_SIZE": str(ranks), "LOCAL_WORLD_SIZE": str(ranks), "GLOO_SOCKET_IFNAME": "lo",
-        }  # fmt: skip
-        logs = [Path(folder, f"log-{rank}") for rank in range(ranks)]
-        processes = [
-            start(
-                module,
-                (*arguments, Path(folder)),
-                {**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-                logs[rank],
-            )
-            for rank in range(ranks)
-        ]
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        processes = start_ranks(module, ranks, arguments, folder)
         try:
             failure = _wait(processes, deadline)
         finally:
@@ -116,9 +103,32 @@ def run_ranks(
                 process.kill()
                 process.join()
         if failure:
-            texts = [_last_line(log) for log in logs]
+            texts = [_last_line(folder / f"log-{rank}") for rank in range(ranks)]
             return f"{failure}; " + "; ".join(f"rank {i}: {t}" for i, t in enumerate(texts) if t)
-        return [json.loads(Path(folder, f"rank-{rank}.json").read_text()) for rank in range(ranks)]
+        return [json.loads((folder / f"rank-{rank}.json").read_text()) for rank in range(ranks)]
+
+
+def start_ranks(
+    module: str, ranks: int, arguments: tuple[Any, ...], folder: Path
+) -> list[BaseProcess]:
+    """Begin a module's `main(*arguments, folder)` as so many ranks, which log to `folder`.
+
+    The processes are started here, with the variables that torchrun sets, so that those of a run
+    that hangs can be ended by whoever started them.
+    """
+    shared = {
+        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()),
+        "WORLD_SIZE": str(ranks), "LOCAL_WORLD_SIZE": str(ranks), "GLOO_SOCKET_IFNAME": "lo",
+    }  # fmt: skip
+    return [
+        start(
+            module,
+            (*arguments, folder),
+            {**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            folder / f"log-{rank}",
+        )
+        for rank in range(ranks)
+    ]
 
 
 def _wait(processes: Sequence[BaseProcess], deadline: float) -> str:

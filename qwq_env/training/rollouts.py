@@ -223,10 +223,12 @@ class Rollouts:
         return dataset_of(self.env, given)
 
     def _assignments(self, tasks: Sequence[Task], trainer: Any) -> list[Assignment]:
-        """Return what to play; an episode's seed is its own among steps, calls, ranks and prompts.
+        """Return what to play; an episode's seed is its own among steps, calls and prompts.
 
-        Calls are counted within the step, and an evaluation's apart: a run that goes on, or is
-        evaluated in between, then draws as one that never was.
+        It hangs on the prompt's place in the batch of all ranks, each of which has one part of it
+        after the other: however many there are, they draw what one would. Calls are counted within
+        the step, and an evaluation's apart: a run that goes on, or is evaluated in between, then
+        draws as one that never was.
         """
         step, rank, training = trainer.state.global_step, _rank(trainer), trainer.model.training
         last, call = self._calls.get(training, (None, 0))
@@ -237,7 +239,7 @@ class Rollouts:
             Assignment(
                 task,
                 f"{name}-{call}.{rank}.{i}",
-                hash((self.seed, drawn, call, rank, i)) & 0x7FFF_FFFF,
+                hash((self.seed, drawn, call, 0, rank * len(tasks) + i)) & 0x7FFF_FFFF,
             )
             for i, task in enumerate(tasks)
         ]

@@ -206,6 +206,19 @@ def test_no_two_episodes_draw_alike(tokenizer, trainer):
     assert len(set(drawn)) == len(drawn) == 2 * 3 * 4
 
 
+def test_several_ranks_draw_what_one_would(tokenizer, trainer):
+    drawn = []
+    for ranks, count in ((1, 4), (2, 2)):
+        seeds = []
+        for rank in range(ranks):
+            rollouts = scripted(tokenizer, answer_at_once)
+            rollouts(prompts(rollouts, count), trainer(rollouts, rank))
+            seeds += [trajectory.seed for trajectory in rollouts.last]
+        drawn.append(seeds)
+
+    assert drawn[0] == drawn[1]
+
+
 def test_the_sampler_has_the_weights_of_the_step_before_it_samples(tokenizer, trainer):
     seen = []
 
