@@ -44,9 +44,10 @@ from qwq_env.training.cold_policy import (
 )
 from qwq_env.training.curriculum import read_progress
 from qwq_env.training.environments import environments, environments_of
-from qwq_env.training.grpo import make_trainer, write_model_card
+from qwq_env.training.grpo import make_trainer
 from qwq_env.training.half_copy import sampler_in_process, sampling_from
 from qwq_env.training.limits import WallLimits, check_order
+from qwq_env.training.model_card import write_model_card
 from qwq_env.training.phase_seconds import PhaseSeconds
 from qwq_env.training.placement import (
     cast_state,
@@ -89,7 +90,7 @@ from qwq_env.training.weights.adapter import (
     trained_state,
 )
 from qwq_env.training.weights.base import WeightSync
-from qwq_env.trajectory import Trajectory
+from qwq_env.trajectory import Trajectory, step_of
 from qwq_env.versions import check_versions
 
 _PLAYED = ("tool", "environment.seconds", "rollout.batch_seconds", "request", "ddp")
@@ -208,6 +209,8 @@ class Run:
             write_whole(self.folder.summary, json.dumps(summary, indent=1))
             draw_curve(read_metrics(self.folder.metrics), summary, self.folder.curve)
             self._print(codec, summary)
+            for folder in (self.folder.path, self.folder.policy):
+                write_model_card(folder, self.folder, self.recipe)
             self._seal()
         self.processes.wait_for_everyone()
         return summary
@@ -425,7 +428,7 @@ class Run:
         anew = {step_name(step) for step in range(begin + 1, self.recipe.grpo.steps)}
         self.folder.forget_rows(
             self.folder.episodes,
-            lambda row: row["phase"] in anew or (row["phase"] == "grpo" and row["step"] >= begin),
+            lambda row: row["phase"] in anew or (row["phase"] == "grpo" and step_of(row) > begin),
         )
         self._forget("trained", "greedy")
         if self.rank == 0:
@@ -516,7 +519,6 @@ class Run:
             state = cast_state(state, computed_in(self.recipe))
             trained.save_pretrained(self.folder.policy, state_dict=state)
         tokenizer.save_pretrained(self.folder.policy)
-        write_model_card(self.folder.policy, self.recipe)
         return trained
 
     def _forget(self, *phases: str) -> None:
