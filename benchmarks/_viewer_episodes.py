@@ -61,7 +61,7 @@ def episodes(
         group = random.Random(f"{seed} {index // GROUP}")
         question = " ".join(group.choices(sentences(), k=3))
         rng = random.Random(f"{seed} {index} {tokens}")
-        yield _episode(index, question, tokens, vocabulary, rng), index // PER_STEP
+        yield _episode(index, question, tokens, vocabulary, rng), index // PER_STEP + 1
 
 
 def _episode(
@@ -98,7 +98,8 @@ def _episode(
     failed = sum(s.status != "" for b in blocks for s in b.segments)
     calls = sum(s.kind == "call" for b in blocks for s in b.segments)
     return Trajectory(
-        task_id=f"manual/{index // GROUP}", episode=f"{index // PER_STEP}-0.0.{index % PER_STEP}",
+        task_id=f"manual/{index // GROUP}",
+        episode=f"{index // PER_STEP + 1}-0.0.{index % PER_STEP}",
         seed=index, ids=ids, prompt_length=prompt, mask=mask, logprobs=logprobs, spans=spans,
         outcome=outcome, reward=reward, answer=f"The answer is \\boxed{{{number}}}",
         reference=str(number if right else number + 1), scores={"accuracy": reward},

@@ -16,8 +16,8 @@ env = ToolEnv(tasks, [capital], Rubric([Component("right", right)]))
 prompt, info = env.reset(seed=0)
 ```
 
-Importing the package registers its environments with Gymnasium and does nothing else; a name is
-loaded when it is first asked for.
+Importing the package registers its environments with Gymnasium, whichever of the two comes first,
+and does nothing else; a name is loaded when it is first asked for.
 
 **What is stable.** The public API is what `__all__` lists, here and in the packages below, with the
 arguments and fields that their docstrings name; the `qwq` command and its options; the keys of
@@ -40,9 +40,7 @@ names may be imported, and may change at any time.
 
 from typing import TYPE_CHECKING
 
-import gymnasium
-
-from qwq_env._lazy import lazy_exports
+from qwq_env._lazy import lazy_exports, when_imported
 from qwq_env._version import __version__ as __version__
 
 if TYPE_CHECKING:
@@ -66,7 +64,6 @@ if TYPE_CHECKING:
     from qwq_env.errors import EpisodeError as EpisodeError
     from qwq_env.errors import InfrastructureError as InfrastructureError
     from qwq_env.errors import QwqError as QwqError
-    from qwq_env.errors import ResetNeeded as ResetNeeded
     from qwq_env.errors import ServersGone as ServersGone
     from qwq_env.errors import ToolError as ToolError
     from qwq_env.errors import UsageError as UsageError
@@ -76,6 +73,7 @@ if TYPE_CHECKING:
     from qwq_env.outcome import EpisodeLimits as EpisodeLimits
     from qwq_env.outcome import Outcome as Outcome
     from qwq_env.registry import make_environment as make_environment
+    from qwq_env.reset_needed import ResetNeeded as ResetNeeded
     from qwq_env.rollout.engine import Assignment as Assignment
     from qwq_env.rollout.engine import Engine as Engine
     from qwq_env.rollout.engine import EngineSettings as EngineSettings
@@ -124,8 +122,9 @@ else:
             "episode": "Episode",
             "outcome": "EpisodeLimits Outcome",
             "turn": "Turn ToolCall MalformedCall CallResult",
-            "errors": "QwqError UsageError InfrastructureError ServersGone EpisodeError ResetNeeded"
+            "errors": "QwqError UsageError InfrastructureError ServersGone EpisodeError"
             " EnvironmentClosed ToolError",
+            "reset_needed": "ResetNeeded",
             "registry": "make_environment",
             "vector": "ToolVectorEnv vector_of",
             "dialect.base": "Dialect",
@@ -145,9 +144,7 @@ else:
         },
     )
 
-# Gymnasium's passive checker is left out: after a reset that raised it fails at every later step,
-# and it warns of the NaN that marks a lost episode. The tests hold every id to `check_env`.
-for _name, _module, _class in (
+_IDS = (
     ("MathTool", "math", "MathToolEnv"),
     ("CodeTool", "code", "CodeToolEnv"),
     ("SearchTool", "search", "SearchToolEnv"),
@@ -158,10 +155,21 @@ for _name, _module, _class in (
     ("Reasoning", "reasoning", "ReasoningEnv"),
     ("WordGame", "word_game", "WordGameEnv"),
     ("Mixture", "mixture", "MixtureEnv"),
-):
-    gymnasium.register(
-        id=f"qwq/{_name}-v0",
-        entry_point=f"qwq_env.envs.{_module}:{_class}",
-        vector_entry_point=f"qwq_env.envs.{_module}:make_vector",
-        disable_env_checker=True,
-    )
+)
+
+
+def _register() -> None:
+    import gymnasium  # noqa: PLC0415 - half a second on a busy machine, which `qwq show` has no use for
+
+    # Its passive checker is left out: after a reset that raised it fails at every later step, and
+    # it warns of the NaN that marks a lost episode. The tests hold every id to `check_env`.
+    for name, module, kind in _IDS:
+        gymnasium.register(
+            id=f"qwq/{name}-v0",
+            entry_point=f"qwq_env.envs.{module}:{kind}",
+            vector_entry_point=f"qwq_env.envs.{module}:make_vector",
+            disable_env_checker=True,
+        )
+
+
+when_imported("gymnasium", _register)

@@ -16,7 +16,10 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -55,3 +58,39 @@ def lazy_exports(package: str, modules: Mapping[str, str]) -> Exports:
 
     own.__class__ = Package
     return Exports(list(sources), load, lambda: sorted({*vars(own), *sources}))
+
+
+def when_imported(name: str, then: Callable[[], None]) -> None:
+    """Call `then` once the module `name` is imported: at once if it is.
+
+    So something can be registered with a package that takes long to import, and that who asks for
+    nothing of it shall not wait for.
+    """
+    if name in sys.modules:
+        then()
+    else:
+        sys.meta_path.insert(0, _Waiting(name, then))
+
+
+class _Waiting(MetaPathFinder):
+    """Finds one module by those that stand behind it, and calls `then` when that has been run."""
+
+    def __init__(self, name: str, then: Callable[[], None]) -> None:
+        self._name, self._then = name, then
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname != self._name:
+            return None
+        sys.meta_path.remove(self)
+        spec = find_spec(fullname)
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+
+            def exec_module(module: ModuleType) -> None:
+                execute(module)
+                self._then()
+
+            spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+        return spec

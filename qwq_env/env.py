@@ -43,13 +43,13 @@ from qwq_env.episode import Episode, EpisodeSettings, Said, Step
 from qwq_env.errors import (
     EnvironmentClosed,
     InfrastructureError,
-    ResetNeeded,
     UsageError,
     brief,
     unknown,
 )
 from qwq_env.messages import new_messages, read_assistant
 from qwq_env.outcome import EpisodeLimits
+from qwq_env.reset_needed import ResetNeeded
 from qwq_env.rubric import Rubric, wrapped
 from qwq_env.spaces import TextSpace, TurnSpace
 from qwq_env.task import Task, TaskSet

@@ -20,7 +20,6 @@ from qwq_env.dialect.base import Dialect, Message, Piece, text_of
 from qwq_env.errors import (
     InfrastructureError,
     QwqError,
-    ResetNeeded,
     ToolError,
     UsageError,
     brief,
@@ -30,6 +29,7 @@ from qwq_env.journal import AttemptJournal, Interrupted
 from qwq_env.live_set import StateError
 from qwq_env.messages import read_reply
 from qwq_env.outcome import WALL_TIME, EpisodeLimits, Limit, Outcome
+from qwq_env.reset_needed import ResetNeeded
 from qwq_env.rubric import FinalTurn, Reward, Rubric
 from qwq_env.task import Task
 from qwq_env.text.truncation import Tokenizer

@@ -6,7 +6,7 @@ QwqError                  everything this library raises on purpose
 ├── InfrastructureError   our machinery failed (server, sandbox, network); never the policy's fault
 ├── ServersGone           no server of a policy is left; ends the run, which can be resumed
 ├── EpisodeError          an environment was driven out of order
-│   ├── ResetNeeded       step before reset, or after the episode's end
+│   ├── ResetNeeded       step before reset, or after the episode's end (`reset_needed.py`)
 │   └── EnvironmentClosed reset or step after close
 └── ToolError             raised by a tool; its message is shown to the model
     └── BadArguments      the arguments fit the schema, and make no value of the declared type
@@ -25,8 +25,6 @@ import reprlib
 from collections.abc import Iterable
 from itertools import islice
 from typing import Any, Final
-
-import gymnasium.error
 
 
 class QwqError(Exception):
@@ -51,10 +49,6 @@ class ServersGone(QwqError, RuntimeError):
 
 class EpisodeError(QwqError, RuntimeError):
     """An environment was driven out of order."""
-
-
-class ResetNeeded(EpisodeError, gymnasium.error.ResetNeeded):
-    """`step` was called before `reset`, or after the episode had ended."""
 
 
 class EnvironmentClosed(EpisodeError):

@@ -5,13 +5,14 @@ mask 1 exactly on the ids that the policy sampled, with the log-probability they
 with; mask 0 and log-probability 0.0 on what the environment wrote. Nothing in `ids` was ever
 rendered twice, so what is trained on is what was sampled.
 
-The stored row (`to_json`), schema 2, is one JSON object. What a table of episodes shows comes
+The stored row (`to_json`), schema 3, is one JSON object. What a table of episodes shows comes
 first, so that it can be read without the rest; a key whose value is its default is left out.
 
 | key | value |
 | --- | --- |
-| `schema` | 2 |
-| what the writer added | such as `phase` (`cold`, `grpo`, `trained`, `greedy`) and `step` |
+| `schema` | 3 |
+| what the writer added | such as `phase` (`cold`, `grpo`, `trained`, `greedy`) |
+| `step` | if the writer added it: the training step, from 1 as in `metrics.jsonl` |
 | `task_id`, `episode`, `seed` | see `Trajectory` |
 | `environment` | the id or class of the environment; of a mixture the member's name |
 | `outcome` | `{"kind", "reason", "detail"}` |
@@ -27,7 +28,8 @@ first, so that it can be read without the rest; a key whose value is its default
 | `ids`, `logprobs`, `mask` | columns, see `qwq_env.columns`; `logprobs` of sampled ids only |
 | `earlier` | rows before the last, each `{"ids", "prompt_length", "logprobs", "mask"}` |
 
-Rows without a schema (version 1) hold lists of numbers and no text; they are read as well.
+Rows of version 2 count their `step` from 0. Rows without a schema (version 1) do, too, and hold
+lists of numbers and no text. Both are read as well.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from itertools import compress
 from operator import not_
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from qwq_env.checks import is_number
 from qwq_env.columns import (
@@ -48,15 +50,26 @@ from qwq_env.columns import (
     unpack_ids,
     unpack_mask,
 )  # fmt: skip
-from qwq_env.episode import Author
 from qwq_env.errors import brief
 from qwq_env.outcome import Outcome
 from qwq_env.segments import Block
 
-SCHEMA: Final = 2
+if TYPE_CHECKING:
+    from qwq_env.episode import Author  # it brings all that an episode is played with
+
+SCHEMA: Final = 3
 """The version of the stored row."""
 HEAD_ENDS: Final = "transcript"
 """The first key behind what a table shows."""
+
+
+def step_of(row: Mapping[str, Any]) -> Any:
+    """Return the training step of a stored row, from 1; None if it has none.
+
+    It is the step that `metrics.jsonl` tells of, which was made of this episode.
+    """
+    step = row.get("step")
+    return step + 1 if row.get("schema", 1) in (1, 2) and type(step) is int else step
 
 
 class Span(NamedTuple):

@@ -20,8 +20,9 @@ from gymnasium.vector.utils import batch_space
 from qwq_env import portal
 from qwq_env.checks import check_whole
 from qwq_env.env import Action, ToolEnv
-from qwq_env.errors import InfrastructureError, ResetNeeded, UsageError
+from qwq_env.errors import InfrastructureError, UsageError
 from qwq_env.outcome import Outcome
+from qwq_env.reset_needed import ResetNeeded
 
 Texts = tuple[str, ...]
 

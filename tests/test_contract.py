@@ -13,10 +13,11 @@ from qwq_env.chat_model import ChatModel, ChatReply
 from qwq_env.checked_tools import checked_tools
 from qwq_env.env import ToolEnv
 from qwq_env.episode import Episode
-from qwq_env.errors import InfrastructureError, ResetNeeded, UsageError
+from qwq_env.errors import InfrastructureError, UsageError
 from qwq_env.evaluation.cheats import audit_rewards
 from qwq_env.evaluation.heldout import evaluate
 from qwq_env.outcome import EpisodeLimits
+from qwq_env.reset_needed import ResetNeeded
 from qwq_env.rollout.engine import Assignment, Engine
 from qwq_env.rollout.play import PlaySettings
 from qwq_env.rollout.scripted import ScriptedPolicy

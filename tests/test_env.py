@@ -14,12 +14,12 @@ from qwq_env.env import ToolEnv
 from qwq_env.errors import (
     EnvironmentClosed,
     InfrastructureError,
-    ResetNeeded,
     ToolError,
     UsageError,
 )
 from qwq_env.grading.score import Score
 from qwq_env.outcome import EpisodeLimits
+from qwq_env.reset_needed import ResetNeeded
 from qwq_env.rubric import Component, FinalTurn, Rubric
 from qwq_env.task import ListTaskSet, Task
 from qwq_env.tool import Tool, tool

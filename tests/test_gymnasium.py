@@ -19,7 +19,8 @@ import pytest
 import qwq_env  # noqa: F401 - registers the environments
 from qwq_env.env import ToolEnv
 from qwq_env.envs.math import MathToolEnv
-from qwq_env.errors import InfrastructureError, ResetNeeded, UsageError
+from qwq_env.errors import InfrastructureError, UsageError
+from qwq_env.reset_needed import ResetNeeded
 from qwq_env.rubric import Component, Rubric
 from qwq_env.spaces import TextSpace
 from qwq_env.task import ListTaskSet, Task

@@ -76,6 +76,31 @@ def test_importing_loads_nothing_more_than_gymnasium_does() -> None:
     assert not set(lines[1].split()) & HEAVY
 
 
+IMPORTS = [
+    "import qwq_env, gymnasium",
+    "import gymnasium, qwq_env",
+    "import qwq_env; from gymnasium.envs.registration import registry; import gymnasium",
+    "import qwq_env.cli.show; import qwq_env, gymnasium.error",
+    "import qwq_env; import importlib; gymnasium = importlib.import_module('gymnasium')",
+]
+
+
+@pytest.mark.parametrize("imports", IMPORTS)
+def test_the_environments_are_registered_whichever_is_imported_first(imports: str) -> None:
+    program = f"{imports}; print('qwq/MathTool-v0' in gymnasium.registry, qwq_env.__version__)"
+    said = subprocess.check_output([sys.executable, "-c", program], text=True)
+
+    assert said.startswith("True ")
+
+
+@pytest.mark.parametrize("verb", ["show", "watch", "export"])
+def test_what_only_reads_waits_for_nothing_large(verb: str) -> None:
+    program = f"import sys, qwq_env.cli.{verb}; print(*sys.modules)"
+    loaded = subprocess.check_output([sys.executable, "-c", program], text=True).split()
+
+    assert not {*HEAVY, "gymnasium", "numpy", "jsonschema", "asyncio"} & {*loaded}
+
+
 SHOP = """
 from qwq_env._lazy import lazy_exports
 __all__, __getattr__, __dir__ = lazy_exports(__name__, {"tool": "tool Tool", "other": "Other"})

@@ -102,6 +102,41 @@ def test_the_episodes_that_are_asked_for_are_shown(run, capsys, words):
     assert [row["episode"] for row in shown(capsys, run, *words.split())] == CONDITIONS[words]
 
 
+WITHOUT = """
+import sys
+class Gone:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {gone!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Gone())
+from qwq_env.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+WHAT_TRAINS = (
+    "torch", "transformers", "trl", "accelerate", "datasets", "pyarrow", "matplotlib", "peft",
+    "tokenizers", "safetensors", "huggingface_hub", "psutil", "packaging",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("verb", ["show --json", "show", "view", "watch --once", "export"])
+def test_a_run_is_looked_at_without_what_trains(run, tmp_path, verb):
+    """Where `pip install qwq-env` was all: neither PyYAML nor anything of the extra `train`."""
+    words = {"view": ["--out", "v.html"], "export": ["--format", "inspect"]}.get(verb, [])
+    gone = (*WHAT_TRAINS, "yaml")
+    name, *options = verb.split()
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT.format(gone=gone), name, str(run), *options, *words],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    if verb != "watch --once":
+        assert "PyYAML is not installed" in done.stderr
+    if verb == "show --json":
+        rows = [json.loads(line) for line in done.stdout.splitlines()]
+        assert len(rows) == 11 and {row["advantage"] for row in rows} == {None}
+
+
 def test_a_script_gets_all_that_a_person_sees(run, capsys):
     [row] = shown(capsys, run, "--step", 1, "--worst", 1)
     call = next(segment for segment in row["segments"] if segment["kind"] == "call")

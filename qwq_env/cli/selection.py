@@ -20,7 +20,7 @@ def add_selection(parser: argparse.ArgumentParser) -> None:
         "target", type=Path, metavar="RUN|FILE", help="a run's folder, or a file of episodes"
     )
     parser.add_argument("--phase", help="such as cold, grpo, trained, greedy")
-    parser.add_argument("--step", type=int, help="the training step they were played for")
+    parser.add_argument("--step", type=int, help="the training step, as in metrics.jsonl: from 1")
     parser.add_argument("--task", help="a task's id, or a pattern such as 'gsm8k/*'")
     parser.add_argument("--reward", help="a number, a comparison such as '<0.5', or none: lost")
     parser.add_argument("--failure", help="such as truncated, tokens, failed, tool_error")
@@ -36,7 +36,9 @@ def selection_of(arguments: argparse.Namespace) -> Selection:
 
 
 def name_damaged(stored: StoredRun) -> None:
-    """Say on standard error which rows were passed over."""
+    """Say on standard error which rows were passed over, and what else could not be read."""
+    for note in stored.notes:
+        print(printable(f"qwq: {note}", lines=False), file=sys.stderr)
     for file, line, reason in stored.damaged[:_MOST_NAMED]:
         told = printable(f"qwq: {file}:{line}: passed over: {reason}", lines=False)
         print(told, file=sys.stderr)

@@ -40,8 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
 
         from qwq_env.cli.dashboard import Dashboard  # noqa: PLC0415 - likewise
     except ModuleNotFoundError as error:
-        missing = f"{error.name} is not installed; pip install 'qwq-env[train]'"
-        raise UsageError(f"watch: {missing}") from None
+        raise UsageError(f"watch: {error.name} is not installed; pip install rich") from None
     dashboard = Dashboard(stored)
     dashboard.refresh()
     console = Console(file=drawing_stream(sys.stdout))

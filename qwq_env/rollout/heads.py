@@ -15,13 +15,13 @@ from typing import Any, Final
 
 from qwq_env.errors import UsageError, brief
 from qwq_env.files.jsonl import read_object
-from qwq_env.trajectory import HEAD_ENDS, SCHEMA
+from qwq_env.trajectory import HEAD_ENDS, SCHEMA, step_of
 
 _TAIL: Final = f',"{HEAD_ENDS}":'.encode()
 _LENGTH: Final = re.compile(rb'"tail":([0-9]{1,12})\Z')
-OURS: Final = b'{"schema":2,'
-"""How a row begins that is as `EpisodeStore` wrote it."""
-_USUAL_HEAD: Final = 4096
+OURS: Final = b'{"schema":%d,' % SCHEMA
+"""How a row begins that is as `EpisodeStore` writes it."""
+_USUAL_HEAD: Final = 1024
 _LONGEST_HEAD: Final = 1 << 20
 
 
@@ -89,6 +89,8 @@ def read_head(line: bytes) -> dict[str, Any]:
     for key, (expected, holds) in _FORMS.items():
         if not holds(head.get(key)):
             raise UsageError(f"not an episode: {key} {brief(head.get(key))}; expected {expected}")
+    if "step" in head:
+        head["step"] = step_of(head)
     return head
 
 

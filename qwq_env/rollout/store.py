@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 from qwq_env.errors import UsageError, describe_error
 from qwq_env.files.jsonl import read_objects
 from qwq_env.rollout.lexicon import Lexicon, TokenTexts
-from qwq_env.trajectory import HEAD_ENDS, Trajectory
+from qwq_env.trajectory import HEAD_ENDS, Trajectory, step_of
 
 
 class EpisodeStore:
@@ -77,10 +77,9 @@ class EpisodeStore:
         among them: it is missing, too. Raises `UsageError` naming the line of a bad row.
         """
         found: dict[str, Trajectory] = {}
-        for number, row in read_objects(self.path, constants=True):
-            if all(row.get(key) == value for key, value in extra.items()):
-                trajectory = _trajectory(self.path, number, row, self._lexicon)
-                found[trajectory.episode] = trajectory
+        for number, row in _rows_with(self.path, extra):
+            trajectory = _trajectory(self.path, number, row, self._lexicon)
+            found[trajectory.episode] = trajectory
         return {name: t for name, t in found.items() if not t.outcome.failed}
 
     def close(self) -> None:
@@ -102,9 +101,16 @@ def read_episodes(path: str | Path, **extra: Any) -> Iterator[Trajectory]:
     Raises `UsageError` naming the line of a bad row.
     """
     lexicon = Lexicon.beside(Path(path)).read()
-    for number, row in read_objects(Path(path), constants=True):
-        if all(row.get(key) == value for key, value in extra.items()):
-            yield _trajectory(path, number, row, lexicon)
+    for number, row in _rows_with(Path(path), extra):
+        yield _trajectory(path, number, row, lexicon)
+
+
+def _rows_with(path: Path, extra: Mapping[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield line numbers and the rows that were written with these further keys."""
+    for number, row in read_objects(path, constants=True):
+        known = row | {"step": step_of(row)}
+        if all(known.get(key) == value for key, value in extra.items()):
+            yield number, row
 
 
 def place_of(episode: str) -> int:

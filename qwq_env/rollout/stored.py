@@ -131,6 +131,14 @@ class StoredEpisode:
         return finite(self.head.get("reward"))
 
     @property
+    def right(self) -> bool | None:
+        """Whether it counts as right, see `Trajectory.is_right`; None for one that was lost."""
+        reward, right = self.reward, self.head.get("right")
+        if reward is None:
+            return None
+        return right if isinstance(right, bool) else reward >= 1.0
+
+    @property
     def outcome(self) -> Outcome:
         """How it ended."""
         return Outcome.from_json(self.head["outcome"])
@@ -232,12 +240,14 @@ class StoredRun:
     """A run's folder, an evaluation's, or one file of episodes.
 
     `kind` says which. `recipe`, `settings` and `summary` are what lies in the folder, `{}` where
-    nothing does; `metrics` the rows of the training steps. `damaged` grows while episodes are read.
+    nothing does; `metrics` the rows of the training steps. `damaged` grows while episodes are read,
+    and `notes` hold what else a reader should know.
     """
 
     def __init__(self, path: Path, kind: str, files: Sequence[Path]) -> None:
         self.path, self.kind, self.files = path, kind, list(files)
         self.damaged: list[Damaged] = []
+        self.notes: list[str] = []
         self._reached: dict[Path, tuple[int, int]] = {}
         self._listed: list[StoredEpisode] = []
 
@@ -267,11 +277,15 @@ class StoredRun:
 
     @cached_property
     def recipe(self) -> dict[str, Any]:
-        """The recipe as it was run."""
-        import yaml  # noqa: PLC0415 - files of episodes are read without it
-
+        """The recipe as it was run; `{}` with a note where what reads it is not installed."""
         file = self.path / "recipe.yaml"
         if self.kind != "run":
+            return {}
+        try:
+            import yaml  # noqa: PLC0415 - an extra has it
+        except ModuleNotFoundError:
+            lacks = "no advantages, and not what was trained (pip install pyyaml)"
+            self.notes.append(f"{file}: PyYAML is not installed, so there are {lacks}")
             return {}
         try:
             recipe = yaml.safe_load(file.read_text(encoding="utf-8"))
@@ -351,7 +365,7 @@ class StoredRun:
         wanted = [f'"{key}":{json.dumps(value)},'.encode() for key, value in extra.items()]
         for number, place, line in lines_of(file, *begin):
             self._reached[file] = sum(place), number
-            if line.startswith(OURS) and not all(one in line for one in wanted):
+            if line.startswith(OURS) and not all(map(line.__contains__, wanted)):
                 continue
             try:
                 head = read_head(line)

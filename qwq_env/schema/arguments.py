@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -31,6 +32,8 @@ _MOST_NAME_CHARACTERS = 1_000
 _MOST_BITS = 14_000
 """Of a whole number: Python writes at most 4300 digits."""
 _LONG_NAME = f"a name of more than {_MOST_NAME_CHARACTERS} characters"
+_HALF_A_PAIR = re.compile("[\ud800-\udfff]")
+_NO_TEXT = "half of a surrogate pair (\\ud800 to \\udfff) is no text; write the whole character"
 _NONE: frozenset[str] = frozenset()
 _TYPES: Mapping[type, str] = {
     str: "string",
@@ -61,12 +64,16 @@ def measure(arguments: Any) -> Measure:
                 characters += 2 + sum(map(len, value))
                 if any(len(name) > _MOST_NAME_CHARACTERS for name in value):
                     return Measure(characters, _LONG_NAME)
+                if not all(map(_is_text, value)):
+                    return Measure(characters, _NO_TEXT)
                 inner += value.values()
             elif isinstance(value, list):
                 characters += 2
                 inner += value
             elif isinstance(value, str):
                 characters += len(value)
+                if not _is_text(value):
+                    return Measure(characters, _NO_TEXT)
             elif isinstance(value, float) and not math.isfinite(value):
                 return Measure(characters, f"{value} is not a number in JSON")
             elif isinstance(value, int) and value.bit_length() > _MOST_BITS:
@@ -77,6 +84,11 @@ def measure(arguments: Any) -> Measure:
             return Measure(characters)
         level = inner
     return Measure(characters, f"nested deeper than {_MAX_DEPTH} levels")
+
+
+def _is_text(value: str) -> bool:
+    """Whether files, databases, programs and the network can be given it: UTF-8 can write it."""
+    return value.isascii() or _HALF_A_PAIR.search(value) is None
 
 
 class ArgumentError(NamedTuple):

@@ -130,10 +130,6 @@ class ToolConformance(Conformance):
         """Become observations."""
         self._bad("control characters")
 
-    def test_lone_surrogates(self) -> None:
-        """Become observations."""
-        self._bad("lone surrogates")
-
     def test_output_is_not_boundless(self) -> None:
         """A tool cuts what it gives: the cap of an episode comes after it was all in memory."""
         for name, given in self._script(random.Random(0)):

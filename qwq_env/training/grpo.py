@@ -15,13 +15,13 @@ from trl import GRPOConfig
 
 from qwq_env.env import ToolEnv
 from qwq_env.errors import UsageError
-from qwq_env.files.atomic import write_whole
 from qwq_env.training.checkpoint_seal import seal
 from qwq_env.training.copied_weights import CopiedWeights
 from qwq_env.training.curriculum import write_progress
+from qwq_env.training.model_card import write_model_card
 from qwq_env.training.placement import autocast, loading, lora_config, weights_in
 from qwq_env.training.progress import Phase
-from qwq_env.training.recipe import Recipe, dump_recipe
+from qwq_env.training.recipe import Recipe
 from qwq_env.training.rollouts import Rollouts
 from qwq_env.training.run_folder import RunFolder
 from qwq_env.training.trackers import Trackers
@@ -67,7 +67,7 @@ def make_trainer(
             Trackers(recipe, folder.path),
         ],
     )
-    trainer.recipe = recipe
+    trainer.recipe, trainer.folder = recipe, folder
     # Its rows go to metrics.jsonl and the newest to the progress bar; on the screen they bury it.
     trainer.remove_callback(PrinterCallback)
     return trainer
@@ -77,26 +77,12 @@ class _Trainer(ToolGRPOTrainer):
     """The trainer with a model card that says what was run; it writes one at each checkpoint."""
 
     recipe: Recipe
+    folder: RunFolder
 
     def create_model_card(self, *names: Any, **rest: Any) -> None:
         """Write the card beside the checkpoints."""
         if self.is_world_process_zero():
-            write_model_card(Path(self.args.output_dir), self.recipe)
-
-
-def write_model_card(folder: Path, recipe: Recipe) -> None:
-    """Write `README.md` of a policy: what it is, what it was trained in, and by what recipe."""
-    tiny = recipe.policy.checkpoint == "tiny"
-    base = "a policy made from nothing" if tiny else f"`{recipe.policy.checkpoint}`"
-    tasks = recipe.environment.tasks or "the environment's own"
-    folder.mkdir(parents=True, exist_ok=True)
-    write_whole(
-        folder / "README.md",
-        f"# {recipe.name}\n\nTrained with qwq-env: GRPO of TRL on {base}, in the environment"
-        f" `{recipe.environment.id}` (tasks: {tasks}), {recipe.grpo.steps} steps of"
-        f" {recipe.grpo.episodes} episodes in groups of {recipe.grpo.group}, seed {recipe.seed}."
-        f"\n\n```yaml\n{dump_recipe(recipe)}```\n",
-    )
+            write_model_card(Path(self.args.output_dir), self.folder, self.recipe)
 
 
 def grpo_config(recipe: Recipe, output: Path, *, world: int) -> GRPOConfig:

@@ -73,7 +73,9 @@ PolicyFactory = Callable[[Any], Policy]
 """Makes the policy that samples, given the trainer; called once, at the first rollout."""
 
 OnEpisode = Callable[[Trajectory, int], None]
-"""Called with each finished episode and the training step it was played for."""
+"""Called with each finished episode and the training step it was played for, from 1 as TRL logs it.
+
+Of an evaluation it is the step that was made last, 0 before the first."""
 
 
 class Rollouts:
@@ -234,7 +236,7 @@ class Rollouts:
         last, call = self._calls.get(training, (None, 0))
         call = call + 1 if last == step else 0
         self._calls[training] = (step, call)
-        name, drawn = (f"{step}", step) if training else (f"evaluation.{step}", -1)
+        name, drawn = (f"{step + 1}", step) if training else (f"evaluation.{step}", -1)
         return [
             Assignment(
                 task,
@@ -260,7 +262,7 @@ class Rollouts:
                 task = self.env.tasks.task(draws.randrange(_ENDLESS if size is None else size))
                 for _ in range(group):
                     seed = random.Random(f"{self.seed}/{step}/{rank}/{drawn}").getrandbits(31)
-                    found.append(Assignment(task, f"{step}-other.{rank}.{drawn}", seed))
+                    found.append(Assignment(task, f"{step + 1}-other.{rank}.{drawn}", seed))
                     drawn += 1
             return found
 
@@ -425,7 +427,8 @@ class Rollouts:
 
     def _batch(self, engine: Engine, assignments: Sequence[Assignment], trainer: Any) -> Filled:
         """Play a batch, and other tasks in place of the groups that teach nothing."""
-        step, training = trainer.state.global_step, trainer.model.training
+        training = trainer.model.training
+        step = trainer.state.global_step + training
         told_to = self._on_episode if training else self._on_evaluation
         report = None if told_to is None else (lambda trajectory: told_to(trajectory, step))
 

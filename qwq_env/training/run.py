@@ -31,6 +31,7 @@ from qwq_env.training.checkpoint_seal import seal
 from qwq_env.training.cold_policy import Rejection, TranscriptSource, make_cold, teacher_of
 from qwq_env.training.environments import environments, environments_of
 from qwq_env.training.limits import WallLimits, check_order
+from qwq_env.training.model_card import write_model_card
 from qwq_env.training.placement import check_placement, slow_type
 from qwq_env.training.progress import Reporter
 from qwq_env.training.recipe import Recipe
@@ -194,6 +195,8 @@ class Run:
             f"written to {folder.path}/: curve.png and metrics.jsonl (the reward by step),"
             " summary.json, episodes.jsonl, policy/"
         )
+        for place in (folder.path, folder.policy):
+            write_model_card(place, folder, self._recipe)
         _seal(folder)
 
 

@@ -10,7 +10,7 @@ runs/<name>/
   cold/  policy/   the checkpoint before and after reinforcement learning; the latter is sealed
   adapter/  reward_model/  what a stage has besides, where it has any
   checkpoints/     the trainer's own
-  curve.png  summary.json
+  curve.png  summary.json  README.md (the model card, which is in policy/, too)
 ```
 """
 

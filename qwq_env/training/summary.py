@@ -70,7 +70,7 @@ def summary_of_stage(
         "seconds": seconds,
         "episodes_lost": sum(result.lost for result in results),
         "processes": processes,
-        "versions": {"python": platform.python_version(), **_versions()},
+        "versions": versions(),
     }
 
 
@@ -90,8 +90,9 @@ def _while_it_trained(recipe: Recipe, folder: RunFolder) -> dict[str, Any]:
     return {"accuracy_by_step": found} if found else {}
 
 
-def _versions() -> dict[str, str]:
-    return {name: _version(name) for name in _PACKAGES}
+def versions() -> dict[str, str]:
+    """Return the versions of what a run stands on."""
+    return {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}}
 
 
 def _version(name: str) -> str:

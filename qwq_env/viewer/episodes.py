@@ -81,6 +81,8 @@ def read_source(
         stage = f"{run.name}/" if len(source.runs) > 1 else ""
         episodes, bases = run.episodes(), dict[int, int]()
         damaged += run.damaged
+        if run.advantages == {}:  # asked for first: then it is known what they lack
+            reading.notes += run.notes
         for stored in episodes[-limit:] if limit else episodes:
             group = (run.path, stored.phase, stored.step, stored.task)
             number = groups.setdefault(group, len(groups))

@@ -22,7 +22,7 @@ from qwq_env.rollout.play import PlaySettings
 from qwq_env.rollout.scripted import ScriptedPolicy
 from qwq_env.rollout.store import EpisodeStore, read_episodes
 from qwq_env.rollout.stored import StoredRun
-from qwq_env.trajectory import Span, TrainingRow, Trajectory
+from qwq_env.trajectory import Span, TrainingRow, Trajectory, step_of
 
 
 @tool
@@ -250,6 +250,25 @@ def test_a_head_says_why_the_reward_was_what_it_was(stored):
     assert stored.episodes(step=5) == []
 
 
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_a_step_has_the_number_that_it_has_in_the_metrics(codec, tmp_path, version):
+    """Rows of versions 1 and 2 were counted from 0."""
+    path, trajectory = tmp_path / "episodes.jsonl", played(codec)
+    row = {"phase": "grpo", "step": 4, **trajectory.to_json(), "schema": version}
+    if version == 1:
+        del row["schema"]
+    path.write_text(json.dumps(row) + "\n")
+    step = 4 if version == 3 else 5
+
+    assert step_of(row) == step
+    assert [e.head["step"] for e in StoredRun.open(path).episodes(step=step)] == [step]
+    assert StoredRun.open(path).episodes(step=9 - step) == []
+    assert [*read_episodes(path, step=step)] == [trajectory]
+    assert [*read_episodes(path, step=9 - step)] == []
+    with EpisodeStore(path) as store:
+        assert [*store.played(step=step)] == ["0-0.0.0"]
+
+
 def test_an_opening_that_comes_again_is_written_once(codec, tmp_path):
     trajectory = played(codec)
     path = tmp_path / "episodes.jsonl"
@@ -348,8 +367,8 @@ BROKEN = {
     "text": (b"no JSON\n", "not JSON"),
     "array": (b"[1]\n", "a JSON array"),
     "another object": (b'{"a": 1}\n', "not an episode: outcome None"),
-    "a newer version": (b'{"schema":3,"x":1}\n', "schema 3; expected 2 at most"),
-    "a version that is none": (b'{"schema":"x","task_id":1}\n', "schema 'x'; expected 2"),
+    "a newer version": (b'{"schema":4,"x":1}\n', "schema 4; expected 3 at most"),
+    "a version that is none": (b'{"schema":"x","task_id":1}\n', "schema 'x'; expected 3"),
     "scores that are none": (
         b'{"schema":2,"task_id":"t","episode":"e","outcome":{"kind":"a",'
         b'"reason":"b"},"scores":[1]}\n',
@@ -418,7 +437,7 @@ def test_a_row_that_is_being_written_is_left_out(codec, tmp_path):
 def test_where_no_row_can_be_read_the_first_is_told(tmp_path):
     (tmp_path / "episodes.jsonl").write_text('{"schema":9}\n')
 
-    with pytest.raises(UsageError, match=r"episodes.jsonl:1: schema 9; expected 2 at most"):
+    with pytest.raises(UsageError, match=r"episodes.jsonl:1: schema 9; expected 3 at most"):
         StoredRun.open(tmp_path).episodes()
 
 

@@ -461,6 +461,22 @@ def test_what_is_taken_satisfies_the_schema(arguments: Any) -> None:
     assert problem is not None or jsonschema.Draft202012Validator(FORECAST).is_valid(taken)
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"a": "\ud800"}, {"a": ["é", {"b": "x\udfff"}]}, {"\udc80": 1}, {"a": {"\ud83d": "é"}},
+        '{"a": "\\ud83d"}', '{"a": "\ud83d"}',
+    ],
+)  # fmt: skip
+def test_half_a_letter_reaches_no_tool(given: Any) -> None:
+    taken, problem = check_arguments({"type": "object"}, given)
+
+    assert taken == {} and problem is not None
+    assert problem.kind == "wrong_type" and "write the whole character" in problem.message
+    assert check_arguments({"type": "object"}, {"a": "é😀\ue000\ufffd"})[1] is None
+    assert check_arguments({"type": "object"}, '{"a": "\\ud83d\\ude00"}')[0] == {"a": "😀"}
+
+
 def test_nesting_is_measured_without_recursion() -> None:
     deep: Any = "x"
     for _ in range(100_000):

@@ -203,10 +203,6 @@ class Anything(Unknown):
         return "x" + arguments.get("no_such_argument", "x").lower()
 
 
-def _surrogate(text: str) -> bool:
-    return any("\ud800" <= letter <= "\udfff" for letter in text)
-
-
 def _is_text(value: object) -> bool:
     return isinstance(value, str)
 
@@ -217,7 +213,6 @@ CRASHES = {
     "no number": lambda text: text == "NaN",
     "nested deep": lambda text: "((((" in text,
     "control characters": lambda text: "\x00" in text,
-    "lone surrogates": _surrogate,
 }
 
 
@@ -340,7 +335,6 @@ TOOLS = {
     "numbers_that_are_none": lambda: Crashing("no number"),
     "arguments_nested_deep": lambda: Crashing("nested deep"),
     "control_characters": lambda: Crashing("control characters"),
-    "lone_surrogates": lambda: Crashing("lone surrogates"),
     "output_is_not_boundless": lambda: floods,
     "a_call_ends_at_its_deadline": lambda: hangs,
     "a_call_that_is_cancelled_ends": lambda: goes_on,

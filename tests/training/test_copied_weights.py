@@ -108,7 +108,7 @@ def test_each_step_is_played_by_the_weights_of_so_many_before(lagging):
     logs = [row for row in trainer.state.log_history if "rollout/lag" in row]
 
     assert [row["rollout/lag"] for row in logs] == [0, 1, 2, 2, 2]
-    assert versions == {0: 0, 1: 0, 2: 0, 3: 1, 4: 2}
+    assert versions == {1: 0, 2: 0, 3: 0, 4: 1, 5: 2}
     for step, sampled in enumerate(weights.sampled):
         assert torch.equal(sampled, weights.trained[max(0, step - 2)]), step
     assert not torch.equal(weights.trained[4], weights.trained[3])

@@ -28,7 +28,7 @@ def mixture(level: int = 0) -> MixtureEnv:
 
 
 def test_the_tasks_of_a_step_follow_what_the_last_one_was_paid(tokenizer, tmp_path):
-    env, seen = mixture(level=2), {0: set(), 1: set()}
+    env, seen = mixture(level=2), {1: set(), 2: set()}
     rollouts = Rollouts(
         env,
         tokenizer,
@@ -40,7 +40,7 @@ def test_the_tasks_of_a_step_follow_what_the_last_one_was_paid(tokenizer, tmp_pa
     model = build_tiny_model(tokenizer, hidden=32)
     train(model, tokenizer, tmp_path, rollouts, max_steps=2)
 
-    assert seen == {0: {"3"}, 1: {"2"}}
+    assert seen == {1: {"3"}, 2: {"2"}}
     assert env.progress() == {"math": {"level": 0, "recent": []}}
     assert len({trajectory.task_id for trajectory in rollouts.last}) == 2  # one for each group
 

@@ -50,6 +50,7 @@ def test_tasks_held_out_are_evaluated_while_it_trains(model, tokenizer, tmp_path
         return sorted(episodes), evaluations, trainer.state.log_history
 
     with_it, evaluations, logs = run(True)
+    assert {(step, name.partition("-")[0]) for step, name, _ in with_it} == {(1, "1"), (2, "2")}
     without, none, _ = run(False)
 
     assert with_it == without

@@ -94,8 +94,8 @@ def test_a_search_finds_what_was_said_and_its_link_leads_back(browser, folder):
         ("reward=%3C1", lambda e: e.reward is not None and e.reward < 1),
         ("reward=none", lambda e: e.reward is None),
         ("task=manual%2F1", lambda e: e.task_id == "manual/1"),
-        ("step=0", lambda e: True),
-        ("step=1-9", lambda e: False),
+        ("step=1", lambda e: True),
+        ("step=2-9", lambda e: False),
         ("outcome=tokens", lambda e: e.outcome.reason == "tokens"),
         ("reward=%5B", lambda e: False),
     ],
@@ -114,9 +114,9 @@ def test_keys_lead_through_the_page(browser, folder):
     browser.key("j")
     browser.key("k")
     browser.key("Enter")
-    browser.until("location.hash === '#/episode/0-0.0.1' && document.querySelector('.part')")
+    browser.until("location.hash === '#/episode/1-0.0.1' && document.querySelector('.part')")
     browser.key("j")
-    browser.until("location.hash === '#/episode/0-0.0.2'")
+    browser.until("location.hash === '#/episode/1-0.0.2'")
     browser.key("2")
     browser.until("document.querySelector('.flow span')")
     browser.key("3")
@@ -170,7 +170,7 @@ def test_a_token_is_shown_as_the_trainer_has_it(browser, folder):
 
 
 def test_a_group_stands_side_by_side_with_its_advantages(browser, folder):
-    opened(browser, folder, "#/group/0-0.0.8")
+    opened(browser, folder, "#/group/1-0.0.8")
     browser.until("document.querySelectorAll('article .part.task').length >= 4")
 
     signs = browser.value(
@@ -263,7 +263,7 @@ def test_a_long_episode_puts_little_into_the_document(browser, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "place", ["", "#/episode/0-0.0.2", "#/episode/0-0.0.2?tab=tokens", "#/curves", "#/tools"]
+    "place", ["", "#/episode/1-0.0.2", "#/episode/1-0.0.2?tab=tokens", "#/curves", "#/tools"]
 )
 def test_a_phone_scrolls_no_page_sideways(browser, folder, place):
     browser.look(width=360, height=740, phone=True)

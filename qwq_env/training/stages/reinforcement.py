@@ -14,7 +14,7 @@ from qwq_env.rollout.store import EpisodeStore
 from qwq_env.training.cold_policy import freeze
 from qwq_env.training.copied_weights import copied_weights
 from qwq_env.training.curriculum import read_progress
-from qwq_env.training.grpo import make_trainer, write_model_card
+from qwq_env.training.grpo import make_trainer
 from qwq_env.training.placement import cast_state, computed_in
 from qwq_env.training.playing import training_engine
 from qwq_env.training.rollouts import PolicyFactory, Rollouts
@@ -26,6 +26,7 @@ from qwq_env.training.stages.watch import HeldOut
 from qwq_env.training.summary import step_name
 from qwq_env.training.weights.adapter import merge_adapter, save_adapter, trained_state
 from qwq_env.training.weights.base import WeightSync
+from qwq_env.trajectory import step_of
 
 
 class Reinforcement:
@@ -151,7 +152,7 @@ class Reinforcement:
         anew = {step_name(step) for step in range(begin + 1, context.recipe.grpo.steps)}
         folder.forget_rows(
             folder.episodes,
-            lambda row: row["phase"] in anew or (row["phase"] == "grpo" and row["step"] >= begin),
+            lambda row: row["phase"] in anew or (row["phase"] == "grpo" and step_of(row) > begin),
         )
         context.forget("trained", "greedy")
         if context.rank == 0:
@@ -192,5 +193,4 @@ def save_policy(context: StageContext, trainer: Any, tokenizer: Any) -> Any:
         state = cast_state(state, computed_in(recipe))
         trained.save_pretrained(folder.policy, state_dict=state)
     tokenizer.save_pretrained(folder.policy)
-    write_model_card(folder.policy, recipe)
     return trained
