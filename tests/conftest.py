@@ -64,8 +64,8 @@ _NOT_QUICK = (
     "test_documentation.py", "test_public_names.py", "test_versions.py", "viewer/test_browser.py",
     "viewer/test_page_build.py", "interop",
 )  # fmt: skip
-"""What is left out with `--quick`, beside the files that import torch or what is on it: whoever works
-there runs that folder."""
+"""What is left out with `--quick`, beside the files that import torch or what is on it: whoever
+works there runs that folder."""
 _HEAVY = re.compile(
     r"^(?:from|import) (?:torch|transformers|trl|accelerate|datasets|qwq_env\.training"
     r"|qwq_env\.rollout\.transformers_policy)\b",
