@@ -159,8 +159,9 @@ class Run:
         """Return the policy that reinforcement learning starts from; made once, by one process."""
         context, folder = self._context, self._context.folder
         if self._teacher is None:
-            given = self._recipe.policy.checkpoint
-            context.reporter.say(f"cold start: none of {given}; say cold_start.steps for one")
+            if not context.stage.part.name:
+                given = self._recipe.policy.checkpoint
+                context.reporter.say(f"cold start: none of {given}; say cold_start.steps for one")
             return self._given
         begins = folder.done("cold_start") is None
         if begins:
