@@ -166,8 +166,7 @@ class Toolbox:
 
         Raises `StateError` where one cannot say it.
         """
-        told = {name: live for name, live in self._sets.items() if "state" in live.hooks}
-        return self.states({name: await live.state() for name, live in told.items()})
+        return self.states({name: await live.state() for name, live in self._sets.items()})
 
     def states(self, known: Mapping[str, Any]) -> EndStates:
         """Return what the sets said in an episode that was journaled."""
