@@ -102,7 +102,7 @@ def read_episodes(path: str | Path, **extra: Any) -> Iterator[Trajectory]:
     Raises `UsageError` naming the line of a bad row.
     """
     lexicon = Lexicon.beside(Path(path)).read()
-    for number, row in read_objects(Path(path), constants=True):
+    for number, row in read_objects(Path(path), constants=True, appended=True):
         if all(row.get(key) == value for key, value in extra.items()):
             yield _trajectory(path, number, row, lexicon)
 
