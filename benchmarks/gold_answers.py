@@ -1,11 +1,13 @@
 """Gold answers and empty ones through `qwq eval`: the judges pay the first in full, the second not.
 
-    qwq bench gold_answers [--data DIR] [--benchmarks humaneval mbpp math500 bfcl livebench ifeval]
+    qwq bench gold_answers [--data DIR] [--benchmarks aime24 gsm8k bfcl ...]
 
-`DIR` holds a file or folder as published for each benchmark, under its name; without it the rows
-that the tests have are judged. Gold is what the rows
-have: a solution, an answer, the calls. IFEval and LiveBench's instruction_following publish
-none, so of those only the empty answers are judged. Names each task whose gold is not paid.
+`DIR` holds a file or folder as published for each benchmark, under its name (`gsm8k/`,
+`aime24.jsonl`); without it the rows that the tests have are judged. Gold is what the rows have: a
+solution, an answer, the calls. IFEval and LiveBench's instruction_following publish none, so of
+those only the empty answers are judged; LiveCodeBench has its own, `livecodebench_agreement`. No
+judge of mathematics reads the problem, so a file without the problems may have anything for them.
+Names each task whose gold is not paid.
 """
 
 from __future__ import annotations
@@ -32,16 +34,21 @@ from qwq_env.registry import make_environment
 from qwq_env.rollout.store import read_episodes
 from qwq_env.task import Task
 
-NAMES = ("humaneval", "mbpp", "math500", "bfcl", "ifeval", "livebench")
 _TESTS = Path(__file__).parents[1] / "tests" / "data"
 SAMPLES = {
+    "aime24": _TESTS / "math" / "aime24.jsonl",
+    "aime25": _TESTS / "math" / "aime25.jsonl",
+    "amc23": _TESTS / "math" / "amc23.jsonl",
+    "gsm8k": _TESTS / "published" / "gsm8k.jsonl",
     "humaneval": _TESTS / "code" / "humaneval.jsonl",
     "mbpp": _TESTS / "code" / "mbpp_sanitized.jsonl",
     "math500": _TESTS / "math" / "math500.jsonl",
     "bfcl": _TESTS / "published" / "bfcl",
     "ifeval": _TESTS / "published" / "ifeval.jsonl",
     "livebench": _TESTS / "published" / "livebench" / "questions.jsonl",
+    "retail": _TESTS / "published" / "tau2_retail",
 }
+NAMES = tuple(SAMPLES)
 NO_GOLD = ("ifeval", "livebench/instruction_following")
 
 
@@ -51,11 +58,17 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--benchmarks", nargs="+", default=list(NAMES))
     found = run(parser, argv, lambda options: {
-        name: measure(name, options.data / name if options.data else SAMPLES[name])
+        name: measure(name, place_of(options.data, name) if options.data else SAMPLES[name])
         for name in options.benchmarks
     })  # fmt: skip
     rows = [found[name] for name in found if name in NAMES]
     return int(any(row["unpaid"] or row["paid_for_nothing"] for row in rows))
+
+
+def place_of(data: Path, benchmark: str) -> Path:
+    """Return the file or the folder of a benchmark in `data`."""
+    file = data / f"{benchmark}.jsonl"
+    return file if file.exists() else data / benchmark
 
 
 def measure(name: str, data: Path) -> dict[str, Any]:

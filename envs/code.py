@@ -58,6 +58,7 @@ from qwq_env.episode import Episode
 from qwq_env.errors import ToolError, UsageError, brief, unknown
 from qwq_env.grading.code.fences import program_of
 from qwq_env.grading.code.grader import CodeGrader
+from qwq_env.grading.code.output import NUMBER_RULES, NumberRule
 from qwq_env.grading.code.problem import CodeProblem
 from qwq_env.grading.code.public import read_public
 from qwq_env.grading.code.report import Report, report
@@ -88,6 +89,8 @@ class CodeToolEnv(ToolEnv):
     and told of; `strict` refuses the file instead. `tools` are names, `"run_tests"` among them, or
     whatever else `ToolEnv` takes. `sandbox` is one of your own, such as `RemoteSandbox(url)`, for
     the model's programs and the tests; without it a pool of this process serves them.
+    `numbers="livecodebench"` compares as that benchmark's own judge does, for figures and not for
+    training.
     """
 
     def __init__(
@@ -102,16 +105,19 @@ class CodeToolEnv(ToolEnv):
         feedback: bool = False,
         attempts: int = 3,
         sandbox: Sandbox | None = None,
+        numbers: NumberRule = "tolerance",
         **options: Unpack[EnvironmentOptions],
     ) -> None:
         check_whole("attempts", attempts)
+        if numbers not in NUMBER_RULES:
+            raise unknown("numbers", numbers, NUMBER_RULES)
         if not isinstance(feedback, bool):
             raise UsageError(f"feedback: {brief(feedback)}; expected True or False")
         self.feedback, self.attempts, self.sandbox = feedback, attempts, sandbox
         super().__init__(
             code_tasks(tasks, difficulty=difficulty, split=split, seed=task_seed, strict=strict),
             code_tools(tools, sandbox),
-            Rubric([Component("tests", HiddenTests(sandbox))]),
+            Rubric([Component("tests", HiddenTests(sandbox, numbers))]),
             **options,
         )
         if not feedback and type(self).reply is CodeToolEnv.reply:
@@ -184,10 +190,14 @@ class PublicTests(ToolSet):
 
 
 class HiddenTests:
-    """The reward: 1.0 for a final answer whose program passes every test of its task."""
+    """The reward: 1.0 for a final answer whose program passes every test of its task.
 
-    def __init__(self, sandbox: Sandbox | None = None) -> None:
-        self._grader = None if sandbox is None else CodeGrader(sandbox)
+    `numbers` says how what it prints and returns is compared, see `CodeGrader`.
+    """
+
+    def __init__(self, sandbox: Sandbox | None = None, numbers: NumberRule = "tolerance") -> None:
+        self._numbers: NumberRule = numbers
+        self._grader = None if sandbox is None else CodeGrader(sandbox, numbers=numbers)
 
     async def __call__(self, final: FinalTurn) -> Score:
         """Score the last Python block of the final answer."""
@@ -195,7 +205,7 @@ class HiddenTests:
         problem = await asyncio.to_thread(read_problem, final.task.metadata)
         if self._grader is not None:
             return await self._grader.grade(problem, final.answer)
-        return await portal.reach(_graded(problem, final.answer))
+        return await portal.reach(_graded(problem, final.answer, self._numbers))
 
 
 def code_tasks(
@@ -249,14 +259,14 @@ async def _report(sandbox: Sandbox | None, problem: CodeProblem, program: str) -
     return await portal.reach(on_own_loop())
 
 
-async def _graded(problem: CodeProblem, answer: str) -> Score:
-    return await _shared_grader(shared_sandbox()).grade(problem, answer)
+async def _graded(problem: CodeProblem, answer: str, numbers: NumberRule) -> Score:
+    return await _shared_grader(shared_sandbox(), numbers).grade(problem, answer)
 
 
-@functools.lru_cache(maxsize=1)
-def _shared_grader(sandbox: Sandbox) -> CodeGrader:
+@functools.lru_cache(maxsize=len(NUMBER_RULES))
+def _shared_grader(sandbox: Sandbox, numbers: NumberRule) -> CodeGrader:
     """Return the grader of the process's sandbox: of another one after a fork."""
-    return CodeGrader(sandbox)
+    return CodeGrader(sandbox, numbers=numbers)
 
 
 make_vector = vector_of(CodeToolEnv)

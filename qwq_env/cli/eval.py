@@ -77,7 +77,11 @@ def _add_policy(parser: argparse.ArgumentParser) -> None:
         help=f"a chat endpoint, http://host:port/v1, or {', '.join(ENDPOINTS)}",
     )
     policy.add_argument("--model", help="the name to ask for (vLLM: by default the first it has)")
-    policy.add_argument("--checkpoint", metavar="DIR", help="the folder of a checkpoint")
+    policy.add_argument(
+        "--checkpoint",
+        metavar="DIR|ID",
+        help="the folder of a checkpoint; without --vllm also a model of the hub's, owner/name",
+    )
     policy.add_argument(
         "--answers", metavar="FILE", help='stored answers: rows {"task_id" or "prompt", "response"}'
     )
@@ -203,13 +207,9 @@ def _evaluate(
 ) -> int:
     # What is loaded from here on takes seconds.
     try:
+        from qwq_env.evaluation.player import Place, make_player  # noqa: PLC0415
         from qwq_env.evaluation.report import write_report  # noqa: PLC0415
-        from qwq_env.evaluation.run import (  # noqa: PLC0415
-            Place,
-            description,
-            make_player,
-            run_evaluation,
-        )
+        from qwq_env.evaluation.run import description, run_evaluation  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise missing_extra(error, "train") from None
     prices = prices_of(arguments.price)
@@ -242,7 +242,7 @@ def _tell_stopped(
     what = "interrupted" if interrupted else f"failed: {error}"
     with EpisodeStore(folder.episodes) as store:
         stored = len(store.played())
-    total = ((env.tasks.size if request.size is None else request.size) or 0) * request.samples
+    total = request.tasks_in(env) * request.samples
     told = f"qwq: {what}; {stored} of {total} episodes are stored in {folder.path}"
     print(f"{told}; the same command with --resume goes on", file=sys.stderr)
     return 130 if interrupted else 1

@@ -1,4 +1,11 @@
-"""Looking at environments and policies from outside: audits, benchmarks, reports."""
+"""Looking at environments and policies from outside: benchmarks, reports, comparisons, audits.
+
+An evaluation goes from file to file: `request` (what is asked) → `benchmarks` (its protocol and its
+data) → `player` (the policy) → `run` (plays what is missing in a `folder`; `meter` counts,
+`progress` tells) → `summary` (by `statistics`) → `report`. `comparison` and `regrade` read such
+folders. `cheats` and `numerics` audit rewards and log-probabilities, `heldout` is what a training
+run evaluates itself with.
+"""
 
 from typing import TYPE_CHECKING
 

@@ -109,7 +109,7 @@ def read_result(folder: Path) -> RunResult:
     last: dict[str, tuple[str, Any, str]] = {}
     groups: dict[str, str] = {}
     path = folder / "episodes.jsonl"
-    for number, row in read_objects(path, constants=True):
+    for number, row in read_objects(path, constants=True, appended=True):
         task, episode, outcome = row.get("task_id"), row.get("episode"), row.get("outcome")
         reason = outcome.get("reason") if isinstance(outcome, dict) else None
         if not (isinstance(task, str) and isinstance(episode, str) and isinstance(reason, str)):

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from qwq_env.evaluation.comparison import Comparison, Pair, RunResult
+from qwq_env.evaluation.html_parts import details, page, scale, section, table, text
 from qwq_env.evaluation.published import PUBLISHED
-from qwq_env.evaluation.report_page import details, page, scale, section, table, text
 from qwq_env.evaluation.statistics import Flip
 
 

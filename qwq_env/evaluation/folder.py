@@ -40,7 +40,9 @@ class EvaluationFolder:
         command given again. Raises `UsageError` for a folder that holds something and is not to be
         resumed, that holds no evaluation, or one of other settings, of which it names the first.
         """
-        if not self.path.exists() or (self.path.is_dir() and not any(self.path.iterdir())):
+        if not self.path.exists():
+            return
+        if self.path.is_dir() and not any(map(_is_kept, self.path.iterdir())):
             return
         if not self.settings.is_file():
             raise UsageError(f"out: {self.path} is not empty and holds no evaluation; name another")
@@ -69,3 +71,8 @@ class EvaluationFolder:
     def _is_empty(self) -> bool:
         files = (self.episodes, self.journal)
         return not any(file.exists() and file.stat().st_size for file in files)
+
+
+def _is_kept(file: Path) -> bool:
+    """Say whether a file is more than what a kill left half-written."""
+    return file.suffix != ".part"

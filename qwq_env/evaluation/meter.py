@@ -179,7 +179,7 @@ class _MeteredPolicy(Policy):
 def stored_usage(path: Path) -> Counter[str]:
     """Return what all rows of an evaluation's episodes have used, those of lost ones included."""
     total: Counter[str] = Counter()
-    for _, row in read_objects(path, constants=True) if path.exists() else ():
+    for _, row in read_objects(path, constants=True, appended=True) if path.exists() else ():
         usage: Any = row.get("usage")
         if isinstance(usage, dict):
             total.update({name: count for name, count in usage.items() if type(count) is int})

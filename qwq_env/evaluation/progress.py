@@ -39,7 +39,7 @@ class Progress:
         used: Callable[[], Mapping[str, int]],
         prices: Prices | None = None,
     ) -> None:
-        self.done = self.stored = self.lost = 0
+        self.done = self.lost = 0
         self._title, self._total = printable(title, lines=False), total
         self._value, self._used, self._prices = value, used, prices
         self._values: defaultdict[str, list[float]] = defaultdict(list)
@@ -66,7 +66,6 @@ class Progress:
         """Take account of an episode that ended now, or in a run before this one."""
         self.done += 1
         self._earlier += earlier
-        self.stored += not trajectory.outcome.failed
         self.lost += trajectory.outcome.failed
         if trajectory.reward is not None:
             self._values[trajectory.task_id].append(self._value(trajectory))

@@ -17,7 +17,7 @@ from typing import Any, Final
 from qwq_env._version import __version__
 from qwq_env.dialect.codec import TokenCodec
 from qwq_env.evaluation.folder import EvaluationFolder
-from qwq_env.evaluation.report_page import (
+from qwq_env.evaluation.html_parts import (
     details,
     histogram,
     page,

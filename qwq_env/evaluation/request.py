@@ -6,10 +6,11 @@ that was interrupted may go on elsewhere.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from qwq_env.chat_model import Sampling
 from qwq_env.checks import check_whole
@@ -20,18 +21,20 @@ from qwq_env.evaluation.benchmarks.data import BenchmarkData, digest, load_data
 from qwq_env.registry import make_environment
 from qwq_env.rollout.play import PlaySettings
 
+_HUB_ID: Final = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+
 
 @dataclass(frozen=True, slots=True)
 class EvaluationRequest:
     """The first `size` of `tasks`, `samples` episodes each, in an environment with a policy.
 
     `policy` "vllm" is asked with token ids and needs the folder of its tokenizer in `checkpoint`;
-    "chat" is asked with messages for `model`; "transformers" is the `checkpoint` itself, "answers"
-    the file that `answers` names. What is None is the environment's own. `seeded` sends a server a
-    seed with each request, `extra` further settings. The thinking is bounded as `PlaySettings`
-    says; that of a chat endpoint by what `extra` holds, as far as the server keeps to it. Of a
-    `benchmark`, played as `preset` says, tasks and environment are known: `data` names a file or a
-    folder of it, None the hub.
+    "chat" is asked with messages for `model`; "transformers" is the `checkpoint` itself, a folder
+    or a model of the hub's (`owner/name`), "answers" the file that `answers` names. What is None is
+    the environment's own. `seeded` sends a server a seed with each request, `extra` further
+    settings. The thinking is bounded as `PlaySettings` says; that of a chat endpoint by what
+    `extra` holds, as far as the server keeps to it. Of a `benchmark`, played as `preset` says,
+    tasks and environment are known: `data` names a file or a folder of it, None the hub.
     """
 
     environment: str
@@ -85,7 +88,9 @@ class EvaluationRequest:
         if self.policy in ("vllm", "transformers") and self.checkpoint is None:
             raise UsageError("checkpoint: none; expected the folder of the policy's tokenizer")
         if self.checkpoint is not None and not Path(self.checkpoint).is_dir():
-            raise UsageError(f"checkpoint: {self.checkpoint!r} is no folder")
+            named = self.policy == "transformers" and _HUB_ID.fullmatch(self.checkpoint)
+            if not named:
+                raise UsageError(f"checkpoint: {self.checkpoint!r} is no folder")
         for name in ("tasks", "data", "answers"):
             path = getattr(self, name)
             if path is not None and Path(path).suffix and not Path(path).exists():
@@ -158,3 +163,8 @@ class EvaluationRequest:
             rubric = replace(rubric, components=(*rubric.components, *beside))
         env.settings = replace(env.settings, limits=limits, rubric=rubric)
         return env
+
+    def tasks_in(self, env: ToolEnv) -> int:
+        """Return how many tasks of `env`, which this made, are played."""
+        sizes = [size for size in (self.size, env.tasks.size) if size is not None]
+        return min(sizes)

@@ -3,107 +3,31 @@
 from __future__ import annotations
 
 import json
-import logging
-import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from itertools import islice
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from qwq_env import portal
 from qwq_env.chat_model import ChatModel
-from qwq_env.dialect.codec import TokenCodec
-from qwq_env.dialect.load_tokenizer import load_tokenizer
 from qwq_env.env import ToolEnv
-from qwq_env.evaluation.answers import StoredAnswers, match_answers, read_answers
 from qwq_env.evaluation.benchmarks import about, find_benchmark
 from qwq_env.evaluation.benchmarks.data import BenchmarkData
 from qwq_env.evaluation.folder import EvaluationFolder
-from qwq_env.evaluation.heldout import assignments_of, evaluate
+from qwq_env.evaluation.heldout import evaluate
 from qwq_env.evaluation.meter import Meter, Prices, odd_replies, stored_usage
+from qwq_env.evaluation.player import Place, Player
 from qwq_env.evaluation.progress import Progress
 from qwq_env.evaluation.request import EvaluationRequest
 from qwq_env.evaluation.summary import Reading, Summary, summarize_evaluation
 from qwq_env.files.atomic import write_whole
 from qwq_env.journal import Journal
 from qwq_env.rollout.engine import EngineSettings
-from qwq_env.rollout.openai_chat import OpenAIChat
 from qwq_env.rollout.policy import Policy
 from qwq_env.rollout.store import EpisodeStore
-from qwq_env.rollout.vllm_policy import HttpSettings, VllmPolicy
 from qwq_env.trajectory import Trajectory
-
-_log = logging.getLogger(__name__)
-
-
-class Place(NamedTuple):
-    """Where the policy is asked: `urls` of its servers, and how many episodes at a time.
-
-    Servers that were not reached for `grace` seconds are gone (`ServersGone`). A chat endpoint's
-    key is in the environment variable `key_variable`, vLLM's in VLLM_API_KEY.
-    """
-
-    urls: Sequence[str] = ()
-    key_variable: str = "OPENAI_API_KEY"
-    concurrency: int = 64
-    grace: float = 5.0
-
-
-class Player(NamedTuple):
-    """A policy, and the codec that one on token ids needs."""
-
-    policy: Policy | ChatModel
-    codec: TokenCodec | None
-
-
-def make_player(request: EvaluationRequest, place: Place, env: ToolEnv) -> Player:
-    """Make the policy. Raises `UsageError` for what cannot be one, and for a file of answers none
-    of which is to a task of `env`."""
-    if request.policy == "answers":
-        assert request.answers is not None
-        episodes = assignments_of(
-            env, size=_size(request, env), samples=request.samples, seed=request.seed
-        )
-        matched = match_answers(read_answers(Path(request.answers)), episodes)
-        if matched.of_no_task:
-            told = "%d stored answers are to none of the tasks that are played"
-            _log.warning(told, matched.of_no_task)
-        return Player(StoredAnswers(matched.turns), None)
-    if request.policy == "chat":
-        assert request.model is not None
-        chat = OpenAIChat(
-            place.urls[0],
-            request.model,
-            api_key_variable=place.key_variable,
-            in_flight=place.concurrency,
-            native_tools=request.native_tools,
-            seeded=request.seeded,
-            grace=place.grace,
-            extra=request.extra,
-        )
-        return Player(chat, None)
-    assert request.checkpoint is not None
-    if request.policy == "vllm":
-        codec = TokenCodec(load_tokenizer(Path(request.checkpoint), field="checkpoint"))
-        api_key = os.environ.get("VLLM_API_KEY") or None
-        served = VllmPolicy(
-            place.urls,
-            model=request.model,
-            settings=HttpSettings(grace=place.grace),
-            api_key=api_key,
-            seeded=request.seeded,
-        )
-        return Player(served, codec)
-    # Loading torch takes seconds, and so does ending with it; a served policy needs neither.
-    from qwq_env.rollout.checkpoint import load_checkpoint  # noqa: PLC0415
-    from qwq_env.rollout.transformers_policy import TransformersPolicy  # noqa: PLC0415
-
-    model, tokenizer = load_checkpoint(request.checkpoint, field="checkpoint")
-    codec = TokenCodec(tokenizer)
-    return Player(TransformersPolicy(model.eval(), codec, slots=place.concurrency), codec)
 
 
 class Evaluated(NamedTuple):
@@ -132,16 +56,21 @@ def run_evaluation(
     until then is stored.
     """
     began = time.perf_counter()
-    size = _size(request, env)
-    reading = reading_of(request, env, size)
+    reading = reading_of(request, env, request.tasks_in(env))
     meter = Meter(stored=request.policy == "answers")
-    before = stored_usage(folder.episodes)
-    progress = Progress(
-        request.benchmark or request.environment, size * request.samples, reading.value,
-        lambda: before + meter.total, prices,
-    )  # fmt: skip
-    with progress:
-        trajectories = _play(request, env, player, place, folder, meter, progress, reading, journal)
+    keeps = journal or folder.journal.exists()
+    # The store, once open, has cut what a kill has torn: nothing reads the file before.
+    with (
+        EpisodeStore(folder.episodes, player.codec) as store,
+        Journal(folder.journal) if keeps else nullcontext() as kept,
+    ):
+        before = stored_usage(store.path)
+        progress = Progress(
+            request.benchmark or request.environment, request.tasks_in(env) * request.samples,
+            reading.value, lambda: before + meter.total, prices,
+        )  # fmt: skip
+        with progress:
+            trajectories = _play(request, env, player, place, store, kept, meter, progress, reading)
     used = before + meter.total
     summary = replace(
         summarize_evaluation(trajectories, env.members, reading),
@@ -156,8 +85,8 @@ def run_evaluation(
 
 
 def _play(
-    request: EvaluationRequest, env: ToolEnv, player: Player, place: Place,
-    folder: EvaluationFolder, meter: Meter, progress: Progress, reading: Reading, journal: bool,
+    request: EvaluationRequest, env: ToolEnv, player: Player, place: Place, store: EpisodeStore,
+    journal: Journal | None, meter: Meter, progress: Progress, reading: Reading,
 ) -> list[Trajectory]:  # fmt: skip
     """Play what is missing, and store each episode with what it used as it ends."""
     policy = (
@@ -166,35 +95,24 @@ def _play(
         else player.policy
     )
     policy = meter.chat(policy) if isinstance(policy, ChatModel) else policy
-    keeps = journal or folder.journal.exists()
-    with (
-        EpisodeStore(folder.episodes, player.codec) as store,
-        Journal(folder.journal) if keeps else nullcontext() as kept,
-    ):
-        played = store.played()
-        for trajectory in played.values():
-            progress.count(trajectory, earlier=True)
+    played = store.played()
+    for trajectory in played.values():
+        progress.count(trajectory, earlier=True)
 
-        def keep(trajectory: Trajectory) -> None:
-            group = reading.groups.get(trajectory.task_id)
-            of_group: dict[str, Any] = {} if group is None else {"group": group}
-            store.append(trajectory, usage=meter.take(trajectory.seed), **of_group)
-            progress.count(trajectory)
+    def keep(trajectory: Trajectory) -> None:
+        group = reading.groups.get(trajectory.task_id)
+        of_group: dict[str, Any] = {} if group is None else {"group": group}
+        store.append(trajectory, usage=meter.take(trajectory.seed), **of_group)
+        progress.count(trajectory)
 
-        try:
-            return evaluate(
-                env, policy, player.codec, size=_size(request, env), samples=request.samples,
-                play=request.play_settings(), settings=EngineSettings(place.concurrency),
-                seed=request.seed, on_episode=keep, played=played, journal=kept,
-            )  # fmt: skip
-        finally:
-            portal.run(player.policy.aclose())
-
-
-def _size(request: EvaluationRequest, env: ToolEnv) -> int:
-    size = request.size if request.size is not None else env.tasks.size
-    assert size is not None
-    return size
+    try:
+        return evaluate(
+            env, policy, player.codec, size=request.tasks_in(env), samples=request.samples,
+            play=request.play_settings(), settings=EngineSettings(place.concurrency),
+            seed=request.seed, on_episode=keep, played=played, journal=journal,
+        )  # fmt: skip
+    finally:
+        portal.run(player.policy.aclose())
 
 
 def reading_of(request: EvaluationRequest, env: ToolEnv, size: int) -> Reading:
@@ -224,7 +142,7 @@ def description(request: EvaluationRequest, env: ToolEnv, data: BenchmarkData) -
         "thinking_tokens": (None, request.thinking_tokens),
         "forced_answer": (None, request.forced_answer),
         "extra": (None, request.extra),
-        "tasks": (env.tasks.size, request.size or env.tasks.size),
+        "tasks": (env.tasks.size, request.tasks_in(env)),
     }
     # How stored answers were sampled is not known here.
     known = ("samples", "tasks") if request.policy == "answers" else tuple(asked)

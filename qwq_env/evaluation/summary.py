@@ -39,7 +39,10 @@ class Reading(NamedTuple):
 
     def mean(self, scored: Sequence[Trajectory]) -> Mean | None:
         """Return the mean of these episodes, as the benchmark takes it."""
-        values, tasks = [self.value(t) for t in scored], [t.task_id for t in scored]
+        return self.mean_of([self.value(t) for t in scored], [t.task_id for t in scored])
+
+    def mean_of(self, values: Sequence[float], tasks: Sequence[str]) -> Mean | None:
+        """Return the mean of these values (n,), each of one of the `tasks` (n,), taken so."""
         if not self.balanced:
             return clustered_mean(values, tasks)
         return balanced_mean(values, tasks, [self.groups.get(task, "") for task in tasks])
@@ -119,7 +122,7 @@ def summarize_evaluation(
         interval=_interval(accuracy, len(samples)),
         undecided=[_told(t) for t in undecided],
         lost_episodes=[_told(t) for t in lost[:_MOST_NAMED]],
-        average=_average(samples),
+        average=_average(samples, reading),
         passes=_passes(samples),
         consensus=None if reading.vote is None else _consensus(samples, reading.vote),
         measures={name: _measure(name, scored) for name in reading.measures},
@@ -143,9 +146,10 @@ def _by_task(scored: Sequence[Trajectory]) -> _Samples:
     return tasks
 
 
-def _average(samples: _Samples) -> Mean | None:
-    means = [sum(t.is_right for t in each) / len(each) for each in samples.values()]
-    return clustered_mean(means, list(samples))
+def _average(samples: _Samples, reading: Reading) -> Mean | None:
+    """Return the mean of the tasks' means, in which a task with fewer samples counts as much."""
+    means = [math.fsum(map(reading.value, each)) / len(each) for each in samples.values()]
+    return reading.mean_of(means, list(samples))
 
 
 def _passes(samples: _Samples) -> dict[int, Mean]:

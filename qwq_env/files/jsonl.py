@@ -29,13 +29,15 @@ _MAY_BE_HALF_A_PAIR: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 def read_objects(
-    path: Path, *, field: str = "file", constants: bool = False
+    path: Path, *, field: str = "file", constants: bool = False, appended: bool = False
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield line numbers (from 1) and objects; blank lines are passed over.
 
     What is not JSON, or no text, but stands in files that Python wrote (NaN, the infinities, half
-    a surrogate pair) is refused unless `constants`. Raises `UsageError`, `FILE:LINE` in front, for
-    a line that holds no object, and, `field` in front, for a file that cannot be read.
+    a surrogate pair) is refused unless `constants`. Of a file that is `appended` to, half a line
+    at the end is passed over: it is being written, or a kill has torn it. Raises `UsageError`,
+    `FILE:LINE` in front, for a line that holds no object, and, `field` in front, for a file that
+    cannot be read.
     """
     try:
         lines = path.open("rb")
@@ -52,6 +54,8 @@ def read_objects(
             try:
                 yield number, read_object(line, constants=constants)
             except UsageError as error:
+                if appended and not line.endswith(b"\n"):
+                    return
                 raise UsageError(f"{path}:{number}: {error}") from None
 
 

@@ -107,7 +107,7 @@ def read_episodes(path: str | Path, **extra: Any) -> Iterator[Trajectory]:
 
 def _rows_with(path: Path, extra: Mapping[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield line numbers and the rows that were written with these further keys."""
-    for number, row in read_objects(path, constants=True):
+    for number, row in read_objects(path, constants=True, appended=True):
         known = row | {"step": step_of(row)}
         if all(known.get(key) == value for key, value in extra.items()):
             yield number, row

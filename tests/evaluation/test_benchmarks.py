@@ -194,6 +194,24 @@ def test_gold_is_paid_and_silence_is_not(name, tmp_path, capsys):
     assert nothing["accuracy"][0] == 0.0 and nothing["lost"] == {}
 
 
+@pytest.mark.parametrize(
+    ("printed", "expected", "passed"),
+    [("1.0000001", "1", False), ("0.30000001", "0.3", False), ("1e3", "1000", True),
+     ("0010", "10", True)],
+)  # fmt: skip
+def test_livecodebench_is_compared_as_its_own_judge_does(
+    printed, expected, passed, tmp_path, capsys
+):
+    tests = json.dumps([{"input": "1", "output": expected, "testtype": "stdin"}])
+    rows = [LIVE | {"public_test_cases": tests, "private_test_cases": tests}]
+    data = write_rows(tmp_path / "test.jsonl", rows)
+    said = f"```python\nprint({printed!r})\n```"
+    answers = [{"task_id": "abc_a", "response": said}]
+    told = evaluate("livecodebench", data, answers, tmp_path, capsys)
+
+    assert told["accuracy"][0] == passed
+
+
 WRONG_DATA = {
     "of another benchmark": ("aime24", [HUMANEVAL], "rows of humaneval look so"),
     "of one that reads files": ("bfcl", [HUMANEVAL], "rows of humaneval look so"),

@@ -61,6 +61,14 @@ def test_json_and_markdown(runs, capsys, tmp_path):
     assert file.read_text().startswith("| accuracy, %")
 
 
+def test_a_run_that_was_killed_while_it_wrote_is_read(runs, capsys):
+    with (Path(runs[1]) / "episodes.jsonl").open("ab") as episodes:
+        episodes.write(b'{"task_id": "t0", "epi')
+
+    assert main(["compare", *runs]) == 0
+    assert "68.4 ± 11.0 (1 lost)" in capsys.readouterr().out
+
+
 def test_bars_are_drawn(runs, tmp_path):
     file = tmp_path / "bars.png"
     assert main(["compare", *runs, "--bars", str(file)]) == 0

@@ -128,6 +128,13 @@ def test_first_tasks_only(stub, checkpoint, tmp_path):
     assert len(stub.bodies) == 5
 
 
+def test_more_tasks_than_there_are_is_all_of_them(stub, checkpoint, tmp_path, capsys):
+    assert evaluate(stub, checkpoint, tmp_path / "out", "--tasks", "99", "--samples", "2") == 0
+
+    assert len(stub.bodies) == 16
+    assert "  16/16  " in capsys.readouterr().err.splitlines()[-1]
+
+
 def test_folder_is_not_taken_twice(stub, checkpoint, tmp_path, capsys):
     out = tmp_path / "out"
     assert evaluate(stub, checkpoint, out) == 0
@@ -162,6 +169,15 @@ def test_mistake_before_the_first_episode_leaves_the_folder_free(tmp_path, more)
         assert main([*arguments, server.url, *more]) == 0
 
     assert len((tmp_path / "out" / "episodes.jsonl").read_text().splitlines()) == 8
+
+
+@pytest.mark.parametrize("more", [(), ("--resume",)])
+def test_killed_while_the_settings_were_written_has_not_begun(stub, checkpoint, tmp_path, more):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "settings.json.part").write_text('{"sam')
+
+    assert evaluate(stub, checkpoint, out, "--tasks", "1", *more) == 0
 
 
 def test_tasks_that_were_changed_are_others(stub, checkpoint, tmp_path, capsys):
@@ -228,6 +244,14 @@ WRONG = {
     "no model": (["--endpoint", "http://a/v1"], "model: none"),
     "no tokenizer": (["--vllm", "http://a"], "checkpoint: none"),
     "no such checkpoint": (["--checkpoint", "missing"], "checkpoint: 'missing' is no folder"),
+    "no such checkpoint of a server's": (
+        ["--vllm", "http://a", "--checkpoint", "no/model"],
+        "checkpoint: 'no/model' is no folder",
+    ),
+    "no such model on the hub": (
+        ["--checkpoint", "no/model"],
+        "checkpoint: 'no/model' is not a checkpoint: ",
+    ),
     "no such tasks": (
         ["--endpoint", "http://a/v1", "--model", "m", "--tasks", "no.jsonl"],
         "tasks: 'no.jsonl' does not exist",
@@ -284,6 +308,22 @@ def test_errors_of_samples_that_hang_together():
     assert together.error == pytest.approx((4 / 3 * 2.5) ** 0.5 / 6)
     assert clustered_mean(values, ["a"] * 6).error is None
     assert clustered_mean([], []) is None
+
+
+@pytest.mark.parametrize("file", ["episodes.jsonl", "episodes.texts"])
+def test_a_line_that_a_kill_has_torn_is_played_again(stub, checkpoint, tmp_path, file):
+    out = tmp_path / "out"
+    evaluate(stub, checkpoint, out)
+    kept = (out / "episodes.jsonl").read_bytes().splitlines(keepends=True)
+    (out / "episodes.jsonl").write_bytes(b"".join(kept[:-1]))
+    with (out / file).open("ab") as torn:
+        torn.write(kept[-1][:100] if file == "episodes.jsonl" else b'{"text": "Say')
+    (out / "summary.json").unlink()
+    stub.bodies.clear()
+
+    assert evaluate(stub, checkpoint, out, "--resume") == 0
+    assert len(stub.bodies) == 1
+    assert len((out / "episodes.jsonl").read_text().splitlines()) == 8
 
 
 def test_with_a_journal_no_turn_is_sampled_twice(stub, checkpoint, tmp_path):

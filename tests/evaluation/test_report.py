@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from qwq_env.cli import main
-from qwq_env.evaluation.report_page import page, text
+from qwq_env.evaluation.html_parts import page, text
 from qwq_env.evaluation.telling import telling_episodes
 from qwq_env.outcome import Outcome
 from qwq_env.trajectory import Trajectory

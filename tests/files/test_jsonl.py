@@ -88,3 +88,12 @@ def test_megabytes_of_brackets_are_refused_at_once(tmp_path):
         rows(tmp_path, b'{"a": ' + b"[" * 5_000_000)
 
     assert time.process_time() - began < 2.0
+
+
+@pytest.mark.parametrize("half", [b"{", b'{"a": "\xc3', b'{"a": 1}', b'{"a": tru'])
+def test_of_a_file_that_is_appended_to_half_a_line_is_passed_over(tmp_path, half):
+    whole = [{"a": 1}, *([{"a": 1}] if half == b'{"a": 1}' else [])]
+
+    assert rows(tmp_path, GOOD + half, appended=True) == whole
+    with pytest.raises(UsageError, match=r"rows\.jsonl:2"):
+        rows(tmp_path, GOOD + b"{\n", appended=True)

@@ -11,16 +11,18 @@ from dataclasses import replace
 from typing import Any, Final
 
 from qwq_env.evaluation.benchmarks.programs import PROGRAM
-from qwq_env.evaluation.benchmarks.protocol import Benchmark, Hub
+from qwq_env.evaluation.benchmarks.protocol import BARE, Benchmark, Hub
 from qwq_env.task import Task
 
 _FIRST, _LAST = "2024-08-01", "2025-02-01"
 _QWQ: Final = replace(
     PROGRAM,
     prompt="the problem and its starter code; the program is handed in whole, in one block",
-    judge="qwq/CodeTool-v0: public and private tests, all of them, in the sandbox",
+    judge="qwq/CodeTool-v0: public and private tests, all of them, in the sandbox; what is printed"
+    " and returned is compared as LiveCodeBench's own judge does",
     metric="avg@8: the mean over 8 samples a problem",
     samples=8,
+    arguments={**BARE, "numbers": "livecodebench"},
 )
 
 
