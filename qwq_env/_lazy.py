@@ -17,11 +17,11 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec
-from importlib.util import find_spec
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
 
 
 class Exports(NamedTuple):
@@ -72,7 +72,7 @@ def when_imported(name: str, then: Callable[[], None]) -> None:
         sys.meta_path.insert(0, _Waiting(name, then))
 
 
-class _Waiting(MetaPathFinder):
+class _Waiting:
     """Finds one module by those that stand behind it, and calls `then` when that has been run."""
 
     def __init__(self, name: str, then: Callable[[], None]) -> None:
@@ -84,7 +84,8 @@ class _Waiting(MetaPathFinder):
         if fullname != self._name:
             return None
         sys.meta_path.remove(self)
-        spec = find_spec(fullname)
+        found = (finder.find_spec(fullname, path, target) for finder in sys.meta_path)
+        spec = next(filter(None, found), None)
         if spec is not None and spec.loader is not None:
             execute = spec.loader.exec_module
 

@@ -13,7 +13,7 @@ import functools
 import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 
@@ -126,6 +126,8 @@ class Toolbox:
             for maker in checked.sets:
                 self._sets[maker.name] = maker.begin(seed, self.limits.seconds)
                 self._tools |= maker.tools
+            # In the order in which the model is shown them.
+            self._tools = {each.name: self._tools[each.name] for each in checked}
         except BaseException:
             self._abandon()
             raise
@@ -259,11 +261,7 @@ class Toolbox:
         name = request.name[:_NAME_CHARACTERS]
         tool = self._tools.get(request.name)
         if tool is None:
-            hint = did_you_mean(name, self._tools)
-            known = ", ".join(self._tools) or "none"
-            return _policy_error(
-                name, "unknown_tool", f"no tool named {name!r}{hint}; tools: {known}"
-            )
+            return _policy_error(name, "unknown_tool", no_such_tool(name, self._tools))
         arguments, problem = check_arguments(
             tool.parameters, request.arguments, characters=self.limits.argument_characters
         )
@@ -429,6 +427,12 @@ async def _cancel(task: asyncio.Task[Any], name: str) -> None:
     await asyncio.wait({task}, timeout=_GRACE_SECONDS)
     if not task.done():
         _log.warning("tool %s: does not stop when it is cancelled; left to itself", name)
+
+
+def no_such_tool(name: str, tools: Collection[str]) -> str:
+    """Say that none of `tools` is called so, to who may mend it."""
+    hint, known = did_you_mean(name, tools), ", ".join(tools) or "none"
+    return f"no tool named {name[:_NAME_CHARACTERS]!r}{hint}; tools: {known}"
 
 
 def _policy_error(name: str, kind: str, message: str) -> CallResult:

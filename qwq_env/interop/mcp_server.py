@@ -24,7 +24,8 @@ asyncio.run(main())
 The protocol is spoken by its official SDK; every call goes through a `Toolbox`, so deadlines,
 output caps and the checks of arguments hold. What the model can mend, and what a tool says of its
 own failure, is a result with `isError`, which clients show to their model; a tool that there is
-not, and machinery that failed, is an error of the protocol.
+not, and machinery that failed, is an error of the protocol; the latter says so in its `data`, by
+which our own client (`qwq_env.tools.McpServer`) counts the episode as lost.
 
 Tools with a state have one for each session: the process over stdio, and over HTTP a session of
 the protocol up to 2025-11-25. That of 2026-07-28 has no sessions: it serves tools without state,
@@ -43,11 +44,12 @@ from typing import Any, Final
 from qwq_env._version import __version__
 from qwq_env.checked_tools import ToolLike, checked_tools
 from qwq_env.checks import check_positive, check_whole
-from qwq_env.errors import InfrastructureError, UsageError, brief, did_you_mean
+from qwq_env.errors import InfrastructureError, UsageError, brief
 from qwq_env.interop.extra import extra
 from qwq_env.task import Task
 from qwq_env.tool import Tool
-from qwq_env.toolbox import Toolbox, ToolLimits
+from qwq_env.toolbox import Toolbox, ToolLimits, no_such_tool
+from qwq_env.tools.mcp.answers import MACHINERY
 from qwq_env.turn import ToolCall
 
 with extra("mcp"):
@@ -100,8 +102,8 @@ def mcp_server(
     async def call_tool(context: Any, call: types.CallToolRequestParams) -> types.CallToolResult:
         key = _session(context, stateful)
         if call.name not in {tool.name for tool in checked}:
-            hint = did_you_mean(call.name, [tool.name for tool in checked])
-            raise MCPError(types.INVALID_PARAMS, f"no tool named {brief(call.name)}{hint}")
+            told = no_such_tool(call.name, [tool.name for tool in checked])
+            raise MCPError(types.INVALID_PARAMS, told)
         return await _run(server.table, key, ToolCall(call.name, call.arguments or {}))
 
     async def discover(context: Any, parameters: Any) -> Any:
@@ -164,7 +166,7 @@ async def _run(table: ToolboxTable, key: str, call: ToolCall) -> types.CallToolR
         async with table.use(key) as toolbox:
             [result] = await toolbox.run([call])
     except (InfrastructureError, UsageError) as error:
-        raise MCPError(types.INTERNAL_ERROR, str(error)) from None
+        raise MCPError(types.INTERNAL_ERROR, str(error), MACHINERY) from None
     content = [types.TextContent(type="text", text=result.content)]
     return types.CallToolResult(content=content, is_error=result.status != "ok")
 
@@ -197,10 +199,10 @@ class ToolboxTable:
         if held is None:
             if key in self._silent:
                 message = f"the tools were closed after {self._idle_seconds:g} seconds of silence"
-                raise MCPError(_GONE, f"{message}; begin a new session")
+                raise MCPError(_GONE, f"{message}; begin a new session", MACHINERY)
             if len(self._held) >= self._capacity:
                 message = f"all {self._capacity} sessions are in use; try again later"
-                raise MCPError(_BUSY, message)
+                raise MCPError(_BUSY, message, MACHINERY)
             held = self._held[key] = _Held(self._make())
         if held.calls >= _AT_A_TIME:
             raise MCPError(_BUSY, f"{held.calls} calls of this session are running; wait for one")

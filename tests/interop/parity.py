@@ -71,13 +71,17 @@ def right(final: FinalTurn) -> float:
 class ParityEnv(ToolEnv):
     """Add 2 to a number, and say so."""
 
-    def __init__(self, render_mode: str | None = None) -> None:
+    def __init__(
+        self, render_mode: str | None = None, *, tools: Sequence[Any] = (),
+        rubric: Rubric | None = None,
+    ) -> None:  # fmt: skip
         tasks = [
             Task(f"t{n}", f"Add 2 to {n}.", n + 2, metadata={"from": n})
             for n in range(len(SCRIPTS))
         ]
         super().__init__(
-            ListTaskSet(tasks), [Tally, look], Rubric([Component("right", right)]),
+            ListTaskSet(tasks), tools or [Tally, look],
+            rubric or Rubric([Component("right", right)]),
             limits=EpisodeLimits(turns=3), render_mode=render_mode,
         )  # fmt: skip
 
@@ -158,9 +162,9 @@ class ScriptedChat(ChatModel):
         return ChatReply(said.thinking, said.words, requests, native)
 
 
-async def by_ids(codec: Any, number: int, seed: int) -> Trajectory:
+async def by_ids(codec: Any, number: int, seed: int, env: ToolEnv | None = None) -> Trajectory:
     """The engine's own episode of a task, on tokens."""
-    env = ParityEnv()
+    env = env or ParityEnv()
     turns = [said.text for said in list(SCRIPTS.values())[number]]
     engine = Engine(env, ScriptedPolicy(codec, turns), codec, settings=EngineSettings(attempts=1))
     [played] = await engine.run([Assignment(env.tasks.task(number), f"e{number}", seed)])

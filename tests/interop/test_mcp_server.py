@@ -13,12 +13,22 @@ import pytest
 
 from qwq_env.cli import main
 from qwq_env.errors import InfrastructureError, UsageError
+from qwq_env.rubric import Component, FinalTurn, Rubric
 from qwq_env.tool import ToolError, tool
 from qwq_env.tool_set import ToolSet
 from qwq_env.toolbox import ToolLimits
 from qwq_env.tools import Calculator, McpServer
 
-from .parity import run_snippet
+from .parity import (
+    SCRIPTS,
+    ParityEnv,
+    Tally,
+    by_ids,
+    by_messages,
+    kind_of,
+    look,
+    run_snippet,
+)
 
 mcp = pytest.importorskip("mcp", reason="the extra `mcp` is not installed")
 import httpx2  # noqa: E402
@@ -68,12 +78,12 @@ def text(answer) -> str:
 
 
 @contextlib.asynccontextmanager
-async def served(*tools, key=None, **bounds) -> AsyncIterator[tuple[str, object]]:
+async def served(*tools, key=None, task=None, **bounds) -> AsyncIterator[tuple[str, object]]:
     """The tools over HTTP, on a real socket: the URL, and the server."""
-    server = mcp_server(tools, **bounds)
+    server = mcp_server(tools, task=task, **bounds)
     config = uvicorn.Config(http_app(server, key=key, **bounds), port=0, log_level="error")
     running = uvicorn.Server(config)
-    task = asyncio.create_task(running.serve())
+    serving = asyncio.create_task(running.serve())
     while not running.started:
         await asyncio.sleep(0.005)
     port = running.servers[0].sockets[0].getsockname()[1]
@@ -81,7 +91,50 @@ async def served(*tools, key=None, **bounds) -> AsyncIterator[tuple[str, object]
         yield f"http://127.0.0.1:{port}/mcp", server
     finally:
         running.should_exit = True
-        await task
+        await serving
+
+
+@pytest.mark.parametrize("number", range(len(SCRIPTS)), ids=SCRIPTS)
+async def test_a_client_reads_what_the_engine_lets_a_model_read(number):
+    """The protocol carries results alone: those of an episode's calls, one after the other."""
+    heard, task = [], ParityEnv().tasks.task(number)
+    async with mcp.Client(mcp_server([Tally, look], task=task)) as client:
+        for name, arguments in (c for said in list(SCRIPTS.values())[number] for c in said.calls):
+            try:
+                heard.append(text(await client.call_tool(name, arguments)))
+            except MCPError as error:
+                heard.append(f"Error: {error.error.message}")
+
+    came = await by_messages(number, 0)
+    read = [message[2] for message in came.messages if message[0] == "tool"]
+    assert heard[: len(read)] == read
+    assert came.reward is not None or heard == ["Error: the machinery is gone"]
+
+
+class Behind(ParityEnv):
+    """The environment, paid by what its tools said: their state stays behind a server."""
+
+    def __init__(self, tools=(Tally, look)) -> None:
+        super().__init__(tools=tools, rubric=Rubric([Component("said", said_right)]))
+
+
+def said_right(final: FinalTurn) -> float:
+    counted = any(r.content.startswith(f"{final.task.answer}, ") for r in final.results)
+    return 0.5 * counted + 0.5 * (final.answer == "Done.")
+
+
+@pytest.mark.parametrize("number", range(len(SCRIPTS)), ids=SCRIPTS)
+async def test_an_environment_of_served_tools_comes_to_the_same(number, codec):
+    async with served(Tally, look, task=ParityEnv().tasks.task(number)) as (url, _):
+        remote = McpServer(url)
+        env = Behind(await asyncio.to_thread(remote.tools))
+        came = await by_ids(codec, number, 0, env)
+        await asyncio.to_thread(remote.close)
+
+    played = await by_ids(codec, number, 0, Behind())
+    assert (came.reward is None) == (list(SCRIPTS)[number] == "lost")
+    assert (came.ids, came.mask, came.reward) == (played.ids, played.mask, played.reward)
+    assert kind_of(came.outcome.to_json()) == kind_of(played.outcome.to_json())
 
 
 async def test_a_client_sees_each_tool_as_a_model_would():

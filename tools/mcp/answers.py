@@ -11,6 +11,10 @@ from qwq_env.errors import InfrastructureError, ToolError
 from qwq_env.text.shown import shown
 from qwq_env.tool import ToolResult
 
+MACHINERY: Final = {"qwq_env": "infrastructure"}
+"""The `data` of an error by which a server of ours says that its machinery failed.
+
+No other error counts as lost: a server may answer so to what only the model did."""
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9_-]+")
 _MOST_NAME: Final = 64
@@ -43,7 +47,9 @@ def parameters_of(schema: Any) -> Any:
     kind = schema.get("type", "object")
     if isinstance(kind, list) and "object" in kind:
         kind = "object"
-    return _readable({"properties": {}, **schema, "type": kind})
+    # In the order of our own: what a model is shown does not go by how a server writes its JSON.
+    first = {"type": kind, "properties": {}}
+    return _readable({**first, **schema, "type": kind})
 
 
 def _readable(part: Any) -> Any:
@@ -87,7 +93,8 @@ def result_of(answer: Any, server: str) -> ToolResult:
         texts.append(shown(answer["structuredContent"]))
     text = "\n".join(texts)
     if answer.get("isError") is True:
-        raise ToolError(text or "the tool failed and did not say why")
+        # An observation begins with that word, too.
+        raise ToolError(text.removeprefix("Error: ") or "the tool failed and did not say why")
     return ToolResult(text)
 
 

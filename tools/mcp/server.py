@@ -30,7 +30,7 @@ from qwq_env.errors import InfrastructureError, ToolError, UsageError
 from qwq_env.http.api_key import ApiKey
 from qwq_env.schema.validator import check_parameters
 from qwq_env.tool import Tool, ToolResult
-from qwq_env.tools.mcp.answers import parameters_of, result_of, safe_name
+from qwq_env.tools.mcp.answers import MACHINERY, parameters_of, result_of, safe_name
 from qwq_env.tools.mcp.connection import Connection, RemoteError
 from qwq_env.tools.mcp.era import MODERN, Session, open_session
 from qwq_env.tools.mcp.http_connection import (
@@ -161,6 +161,8 @@ class McpServer:
         try:
             answer = await self._ask("tools/call", params, headers)
         except RemoteError as error:
+            if error.data == MACHINERY:
+                raise InfrastructureError(f"MCP server {self.name}: {error}") from None
             raise ToolError(str(error)) from None
         return result_of(answer, f"MCP server {self.name}")
 
