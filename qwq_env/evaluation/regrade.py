@@ -176,7 +176,6 @@ class _NotStored:
         return self.get
 
     __getitem__ = __iter__ = __len__ = __contains__ = __bool__ = __eq__ = _refuse
-    __hash__ = None  # type: ignore[assignment]  # nothing equals it
 
 
 def _judge(env: ToolEnv, name: str) -> Judge:
