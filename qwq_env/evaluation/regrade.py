@@ -169,14 +169,10 @@ class _NotStored:
     Empty in its place, it would be judged: no call failed, nothing was left in the accounts.
     """
 
-    def __getattr__(self, name: str) -> Any:
+    def _refuse(self, *_given: object) -> Any:
         raise _Missing("it looks at what is not stored: calls, what they got, the state of tools")
 
-    def _refuse(self, *_given: object) -> Any:
-        return self.get
-
-    __getitem__ = __iter__ = __len__ = __contains__ = __bool__ = __eq__ = _refuse
-    __hash__ = None  # type: ignore[assignment]  # nothing equals it
+    __getattr__ = __getitem__ = __iter__ = __len__ = __contains__ = __bool__ = __eq__ = _refuse
 
 
 def _judge(env: ToolEnv, name: str) -> Judge:
