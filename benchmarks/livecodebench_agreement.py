@@ -99,6 +99,7 @@ _RETURNED = {
     "a tuple": ("(1, 2)", [1, 2]),
     "tuples within": ("[(1, 2)]", [[1, 2]]),
     "a set": ("{1}", [1]),
+    "an item for a list": ("3", [3]),
     "True for 1": ("True", 1),
     "a whole float": ("3.0", 3),
     "nearly": ("0.1 + 0.2", 0.3),

@@ -144,9 +144,25 @@ def call(names: dict[str, Any], path: str, *arguments: Any) -> Any:
     """Call a function and return its value as exact builtin types where it is plain at all."""
     value = find(names, path)(*arguments)
     try:
-        return decode(encode(value))
-    except (NotPlain, TypeError, ValueError, RecursionError):
+        return decode(_with_floats(encode(value)))
+    except (NotPlain, TypeError, ValueError, OverflowError, RecursionError):
         return value
+
+
+def _with_floats(data: Any) -> Any:
+    """Return an encoded value with a float, or an integer, for each fraction and decimal that is
+    equal to one: published values know no others."""
+    if isinstance(data, list):
+        return [_with_floats(each) for each in data]
+    if not isinstance(data, dict):
+        return data
+    ((tag, content),) = data.items()
+    if tag not in _WRITTEN.values():
+        return {tag: _with_floats(content)}
+    number = decode(data)
+    if number == number.__trunc__():
+        return encode(number.__trunc__())
+    return float(number) if float(number) == number else data
 
 
 def answer(names: dict[str, Any], question: str) -> str:

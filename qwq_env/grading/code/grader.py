@@ -11,7 +11,7 @@ from typing import Any, Literal
 from qwq_env.errors import UsageError
 from qwq_env.grading.code.fences import program_of
 from qwq_env.grading.code.output import NUMBER_RULES, NumberRule, same_output
-from qwq_env.grading.code.prelude import with_prelude
+from qwq_env.grading.code.prelude import with_prelude, without_exit_code
 from qwq_env.grading.code.problem import CallTest, CodeProblem, Equals, Script, StdinTest
 from qwq_env.grading.code.punctual import OurLoad, PunctualSandbox
 from qwq_env.grading.code.script import ScriptRunner, UnusableTests, with_callee
@@ -137,6 +137,8 @@ class CodeGrader:
         self, program: str, tests: Sequence[StdinTest], limits: Limits, stop_early: bool
     ) -> list[tuple[str, int]]:
         failures: list[tuple[str, int]] = []
+        if self._numbers == "livecodebench":
+            program = without_exit_code(program)
         for begin in range(0, len(tests), _AT_ONCE):
             chunk = tests[begin : begin + _AT_ONCE]
             results = await asyncio.gather(

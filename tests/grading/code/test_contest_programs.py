@@ -131,7 +131,13 @@ async def test_a_method_comes_before_a_helper_of_its_name(grader):
         ("[float('nan')]", [1.0], 0.0, 0.0),
         ("True", 1, 0.0, 1.0),
         ("10**5000", 5, 0.0, 0.0),
-        ("{1: 2}", {"1": 2}, 1.0, 1.0),
+        ("{1: 2}", {"1": 2}, 1.0, 0.0),
+        ("__import__('fractions').Fraction(1, 2)", 0.5, 1.0, 1.0),
+        ("[__import__('decimal').Decimal('4.0')]", [4], 1.0, 1.0),
+        ("__import__('fractions').Fraction(1, 3)", 1 / 3, 0.0, 0.0),
+        ("__import__('decimal').Decimal('nan')", 0.5, 0.0, 0.0),
+        ("3", [3], 0.0, 0.0),
+        ("[3]", [[3]], 0.0, 0.0),
     ],
 )
 async def test_returned_values_by_both_rules(grader, parity, value, expected, tolerant, official):
@@ -150,3 +156,23 @@ async def test_printed_floats_by_both_rules(sandbox, grader, parity):
     assert (await parity.grade(problem, fenced("print(0.333333)"))).value == 0.0
     with pytest.raises(UsageError, match="numbers: 'exact'"):
         CodeGrader(sandbox, numbers="exact")
+
+
+@pytest.mark.parametrize(
+    ("program", "official"),
+    [
+        ("print(5); raise SystemExit(3)", 1.0),
+        ("import sys\nprint(5)\nsys.exit('done')", 1.0),
+        ("print(5)\nexit(2)\nprint(6)", 1.0),
+        ("print(4); raise SystemExit(3)", 0.0),
+        ("print(5); raise ValueError", 0.0),
+        ("print(5); import os; os._exit(3)", 0.0),
+        ("from __future__ import annotations\nif __name__ == '__main__':\n    print(5)", 1.0),
+    ],
+)
+async def test_livecodebench_looks_at_no_exit_code(grader, parity, program, official):
+    problem = CodeProblem((StdinTest("1\n", "5\n"),))
+    exits = "xit(" in program or "SystemExit" in program
+
+    assert (await parity.grade(problem, fenced(program))).value == official
+    assert (await grader.grade(problem, fenced(program))).value == (0.0 if exits else official)
