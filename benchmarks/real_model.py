@@ -209,22 +209,33 @@ def told(episode: Any, codec: Any) -> str:
 
 
 def compared(played: Mapping[str, Sequence[tuple[Any, str]]]) -> dict[str, Any]:
-    """Return each policy's rates, and what GRPO gained over the cold start, task by task."""
+    """Return each policy's rates, and what GRPO gained over the cold start, task by task.
+
+    Episodes that were lost are in no rate; a policy that lost all of them has none.
+    """
     rows: dict[str, Any] = {}
     for name, episodes in played.items():
-        right = [float(episode.is_right) for episode, _ in episodes]
-        called = [bool(episode.counts.get("ok")) for episode, _ in episodes]
+        ended = [episode for episode, _ in episodes if not episode.outcome.failed]
+        if not ended:
+            raise SystemExit(f"{name}: all episodes were lost: {episodes[0][0].outcome.detail}")
+        right = [float(episode.is_right) for episode in ended]
+        called = [bool(episode.counts.get("ok")) for episode in ended]
         rate = statistics.fmean(right)
         rows[name] = {
             "accuracy": round(rate, 4),
             "standard_error": round(math.sqrt(rate * (1 - rate) / len(right)), 4),
             "tool_call_rate": round(statistics.fmean(called), 4),
             "tasks": len(right),
+            "lost": len(episodes) - len(right),
         }
     if not played.keys() >= {"GRPO", "cold start"}:
         return rows
     pairs = zip(played["GRPO"], played["cold start"], strict=True)
-    gains = [float(new.is_right) - float(old.is_right) for (new, _), (old, _) in pairs]
+    gains = [
+        float(new.is_right) - float(old.is_right)
+        for (new, _), (old, _) in pairs
+        if not new.outcome.failed and not old.outcome.failed
+    ]
     error = statistics.stdev(gains) / math.sqrt(len(gains))
     rows["gain"] = {
         "accuracy": round(statistics.fmean(gains), 4),
