@@ -88,7 +88,7 @@ from qwq_env.training.weights.adapter import (
     save_adapter,
     trained_state,
 )
-from qwq_env.training.weights.base import WeightSync
+from qwq_env.training.weights.base import WeightSync, on_first_rank
 from qwq_env.trajectory import Trajectory
 from qwq_env.versions import check_versions
 
@@ -375,10 +375,8 @@ class Run:
         """Train; return the trained model, None if it is sharded: the servers have it then."""
         if self.folder.done("grpo"):
             if self.recipe.cluster.sharded:
-                raise UsageError(
-                    f"run: GRPO of {self.folder.path} has ended; start servers on its policy/ and"
-                    " evaluate it with qwq eval"
-                )
+                self._bring_again()
+                return None
             return self._load(str(self.folder.policy))[0]
         checkpoint, begin = self.folder.last_checkpoint() or (None, 0)
         if checkpoint is not None:
@@ -491,6 +489,16 @@ class Run:
             self._servers[1].push(trainer)
         else:
             trainer.vllm_generation.sync_weights()
+
+    def _bring_again(self) -> None:
+        """Let the servers, which began with the checkpoint, have what the training ended with."""
+        weights = None if self._servers is None else self._servers[1]
+        if weights is None:
+            raise UsageError(
+                f"run: GRPO of {self.folder.path} has ended, and policy.weights='nccl' leaves"
+                " servers nothing to read; start some on its policy/ and evaluate it with qwq eval"
+            )
+        on_first_rank(self.processes, lambda: weights.bring(self.recipe.grpo.steps))
 
     def _save(self, trainer: Any, tokenizer: Any) -> Any:
         """Write the trained policy and return it; all processes gather it, the first writes."""
