@@ -82,7 +82,7 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="qwq bench many_ranks", description=__doc__)
     parser.add_argument("--only", nargs="+", choices=FAMILIES, default=list(FAMILIES))
     parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--cold", type=int, default=120, help="supervised steps before them")
+    parser.add_argument("--cold", type=int, default=250, help="supervised steps before them")
     parser.add_argument("--runs", type=Path, help="where the runs' folders are kept")
     result = run(parser, argv, measure, table)
     return int(
@@ -123,7 +123,7 @@ def cold_start(runs: Path, steps: int) -> Path:
     if not (place / "summary.json").exists():
         shutil.rmtree(place, ignore_errors=True)
         asked = [
-            *RECIPE, f"cold_start.steps={steps}", "cold_start.batch=32", "grpo.steps=1",
+            *RECIPE, f"cold_start.steps={steps}", "grpo.steps=1",
             "cold_start.teacher={guess: 0.4, call: 0.5, slip: 0.1}", "evaluation.tasks=8",
         ]  # fmt: skip
         failure = start(Case(1), place, asked)
@@ -197,7 +197,8 @@ def compare(runs: Mapping[str, Any], family: str, case: Case, folder: Path) -> N
     curves = [alone[one.name]["mean_reward"] for one in IN_PROCESS[:3] if one.name in alone]
     if len(curves) == 3:
         middle, spread = statistics.fmean(curves), statistics.stdev(curves)
-        row["deviations"] = round((row["mean_reward"] - middle) / spread, 2)
+        # Three that are alike by chance are no measure.
+        row["deviations"] = round((row["mean_reward"] - middle) / max(spread, 1e-3), 2)
     row["right"] = abs(row.get("deviations", 0.0)) <= NOISE
     if family in ("weights", "lora") and case.ranks > 1:
         names = ("1process-seed0", f"ddp-{case.ranks}ranks")
