@@ -84,14 +84,15 @@ class CpuServers:
         context: int = 1024,
         seeds: bool = False,
         lora_rank: int | None = None,
+        dtype: str = "float32",
         seconds: float = 600.0,
     ) -> Iterator[str]:
         """Serve the checkpoint in `directory` as the model `policy`; gives the server's address.
 
-        The server computes in fp32, returns the processed log-probabilities, and is in development
-        mode, so that `DiskWeightSync` can reach it. It listens on this machine only, and is gone at
-        the end with every process it started; also if we are killed. vLLM on CPU needs heads of 32
-        dimensions or more.
+        The server computes in `dtype`, returns the processed log-probabilities, and is in
+        development mode, so that `DiskWeightSync` can reach it. It listens on this machine only,
+        and is gone at the end with every process it started; also if we are killed. vLLM on CPU
+        needs heads of 32 dimensions or more.
 
         With `seeds`, requests may carry one: no prompt is read in parts then, for a CPU's generator
         cannot be wound back as vLLM does after a part, and the engine would die of it.
@@ -107,9 +108,8 @@ class CpuServers:
         life, ours = os.pipe()
         with tempfile.TemporaryFile() as log, os.fdopen(ours, "wb", 0):
             with os.fdopen(life, "rb", 0):
-                process = self._fork(
-                    _arguments(directory, port, context, seeds, lora_rank), log, life, deadline
-                )
+                arguments = _arguments(directory, port, context, seeds, lora_rank, dtype)
+                process = self._fork(arguments, log, life, deadline)
             try:
                 url = f"http://127.0.0.1:{port}"
                 if not _ready(process, url, str(directory), deadline):
@@ -139,14 +139,14 @@ def _not_started(log: IO[bytes]) -> InfrastructureError:
 
 
 def _arguments(
-    directory: str | Path, port: int, context: int, seeds: bool, lora_rank: int | None
+    directory: str | Path, port: int, context: int, seeds: bool, lora_rank: int | None, dtype: str
 ) -> list[str]:
     options = {
         "model": str(directory),
         "served-model-name": "policy",
         "host": "127.0.0.1",
         "port": str(port),
-        "dtype": "float32",
+        "dtype": dtype,
         "max-model-len": str(context),
         "logprobs-mode": "processed_logprobs",
         # What a turn adds to a block that was not full is read again in the next turn.

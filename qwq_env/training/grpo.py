@@ -91,12 +91,14 @@ def grpo_config(recipe: Recipe, output: Path, *, world: int) -> GRPOConfig:
     cuda = torch.cuda.is_available()
     rows = grpo.rows(world)
     batches = grpo.episodes // world // rows
+    added = grpo.accumulation or batches
+    learned = batches // added * int(grpo.trl.get("num_iterations", 1))
     try:
         return GRPOConfig(
             output_dir=str(output),
             max_steps=grpo.steps,
             per_device_train_batch_size=rows,
-            gradient_accumulation_steps=grpo.accumulation or batches,
+            gradient_accumulation_steps=added,
             steps_per_generation=batches,
             num_generations=grpo.group,
             max_completion_length=grpo.max_completion_tokens,
@@ -112,7 +114,8 @@ def grpo_config(recipe: Recipe, output: Path, *, world: int) -> GRPOConfig:
             data_seed=recipe.seed,
             logging_steps=1,
             save_strategy="steps",
-            save_steps=grpo.save_steps,
+            # A run that goes on plays a new batch: a checkpoint lies between two of them.
+            save_steps=-(-grpo.save_steps // learned) * learned,
             save_total_limit=2,
             ddp_timeout=recipe.patience,
             report_to=[],

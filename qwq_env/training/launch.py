@@ -214,12 +214,14 @@ def check_job(processes: Sequence[Process], recipe: Recipe, *, ports: bool) -> l
     grpo, world = recipe.grpo, max(recipe.cluster.train, 1)
     rows = grpo.rows(world)
     batches = grpo.episodes // world // rows
+    length = ", which is each server's --max-model-len"
+    served = f"servers: {len(urls)}, each with an address of its own{' that is free' * ports}"
     return [
         f"GPUs: {len(held)} of {recipe.cluster.nodes * recipe.cluster.gpus}, none twice",
-        f"servers: {len(urls)}, each with an address of its own{' that is free' * ports}",
+        served if urls else "servers: none is started here",
         f"batch: {grpo.episodes} episodes = {grpo.episodes // grpo.group} groups of {grpo.group}"
         f" = {world} processes × {batches} micro-batches × {rows} rows",
-        f"context: {grpo.context} tokens, which is each server's --max-model-len",
+        f"context: {grpo.context} tokens{length * bool(urls)}",
         f"limits: a request ends within {recipe.request_seconds:g} seconds, in order",
     ]
 

@@ -83,6 +83,18 @@ def test_adapter_is_loaded_in_the_place_of_the_one_before(tmp_path, weight_serve
     ]
 
 
+def test_a_version_that_was_pushed_is_brought_again(tmp_path, weight_server):
+    sync = AdapterWeightSync(tmp_path / "adapters", weight_server.url)
+    sync.push(trainer(Adapted(), 2))
+    asked = list(weight_server.seen)
+    weight_server.seen.clear()
+
+    assert sync.bring(2) == (weight_server.url,)
+    assert weight_server.seen == asked
+    with pytest.raises(UsageError, match=r"v000003 is not there"):
+        sync.bring(3)
+
+
 def test_server_that_takes_no_adapters_is_named(tmp_path, weight_server):
     del weight_server.answers["/v1/load_lora_adapter"]
     with pytest.raises(InfrastructureError, match="expected vLLM with --enable-lora, VLLM_ALL"):

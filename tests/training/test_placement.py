@@ -73,6 +73,20 @@ def test_a_batch_is_cut_into_micro_batches(overrides, world, rows, added, a_batc
     assert made.generation_batch_size == rows * a_batch  # of one process, as here
 
 
+@pytest.mark.parametrize(
+    ("settings", "saved"),
+    [
+        ([], 50),
+        (["grpo.micro_batch=8"], 50),
+        (["grpo.micro_batch=8", "grpo.accumulation=2"], 52),
+        (["grpo.trl.num_iterations=3"], 51),
+        (["grpo.micro_batch=8", "grpo.accumulation=4", "grpo.trl.num_iterations=3"], 54),
+    ],
+)
+def test_checkpoints_lie_between_two_batches(settings, saved):
+    assert config(*settings).save_steps == saved
+
+
 def test_what_trl_is_told_besides():
     made = config("grpo.trl.epsilon_high=0.28", "grpo.trl.loss_type=bnpo",
                   "grpo.gradient_checkpointing=true", "limits.ddp=9999")  # fmt: skip

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from accelerate import Accelerator
+from accelerate.utils import DistributedType
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
@@ -17,6 +18,7 @@ from qwq_env.training.served import servers_of
 from qwq_env.training.tiny.model import build_tiny_model
 from qwq_env.training.weights import versions
 from qwq_env.training.weights.disk import DiskWeightSync, prepare_served
+from qwq_env.training.weights.shares import owners_of
 
 from .weight_server import free_address, weight_server_at
 
@@ -68,6 +70,18 @@ def test_folder_holds_the_new_weights_and_the_server_is_told(model, served, weig
     assert "secret" not in repr(sync)
 
 
+def test_a_version_that_was_pushed_is_brought_again(model, served, weight_server):
+    sync = DiskWeightSync(served, weight_server.url)
+    sync.push(trainer(model))
+    asked = list(weight_server.seen)
+    weight_server.seen.clear()
+
+    assert DiskWeightSync(served, weight_server.url).bring(3) == (weight_server.url,)
+    assert weight_server.seen == asked
+    with pytest.raises(UsageError, match=r"v000004 is not there"):
+        sync.bring(4)
+
+
 def test_server_that_can_pause_is_paused_and_goes_on_whatever_happens(model, served, weight_server):
     weight_server.answers["/pause?mode=wait"] = weight_server.answers["/resume"] = (200, {})
     sync = DiskWeightSync(served, weight_server.url)
@@ -96,6 +110,19 @@ def test_versions_are_whole_checkpoints_of_which_two_stay(model, served, weight_
     assert DiskWeightSync(served, weight_server.url).urls == (weight_server.url,)
 
 
+@pytest.mark.parametrize("writers", [[0], [0, 1], [0, 2, 3], list(range(40))])
+def test_weights_are_shared_out_evenly_and_a_layer_stays_together(writers):
+    sizes = {"embed": 60, **{f"layers.{i}.{part}": 10 for i in range(24) for part in "abc"}}
+    sizes["head"] = 60
+    owners = owners_of(sizes, writers)
+    shares = {rank: sum(sizes[name] for name in sizes if owners[name] == rank) for rank in writers}
+
+    assert owners.keys() == sizes.keys()
+    assert [*owners.values()] == sorted(owners.values())
+    assert all(len({owners[f"layers.{i}.{part}"] for part in "abc"}) == 1 for i in range(24))
+    assert max(shares.values()) <= sum(sizes.values()) / len(writers) + max(sizes.values())
+
+
 @pytest.mark.parametrize(
     ("precision", "asked", "written"),
     [
@@ -113,7 +140,7 @@ def test_what_is_written_is_what_the_trainer_computes_in(
         mixed_precision=precision,
         is_main_process=True,
         unwrap_model=lambda model: model,
-        get_state_dict=lambda model: dict(model.state_dict()),
+        distributed_type=DistributedType.NO,
     )
     DiskWeightSync(served, weight_server.url, dtype=asked).push(its)
 
@@ -132,7 +159,7 @@ def test_what_a_killed_run_left_half_written_is_seen_by_nobody(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(versions, "_to_disk", killed)
+        patch.setattr(versions, "to_disk", killed)
         with pytest.raises(KeyboardInterrupt):
             sync.push(trainer(model))
     assert (served / "model.safetensors").read_bytes() == before

@@ -1,4 +1,4 @@
-"""Two ranks: one pushes, and neither goes on alone."""
+"""Two ranks: both write, one tells the servers, and neither goes on alone."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
 
 from qwq_env.training.tiny.model import build_tiny_model
 from qwq_env.training.weights.disk import prepare_served
@@ -27,14 +28,18 @@ def push(tokenizer, path: Path, url: str, kind: str = "ddp") -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["ddp", "fsdp2"])
-def test_one_rank_pushes_for_both(tokenizer, tmp_path, weight_server, kind):
+def test_both_ranks_write_and_one_tells_the_server(tokenizer, tmp_path, weight_server, kind):
     pushed = push(tokenizer, tmp_path, weight_server.url, kind)
 
     before = build_tiny_model(tokenizer, hidden=16, heads=2, layers=1).state_dict()
-    after = load_file(tmp_path / "served" / "model.safetensors")
+    shares = [load_file(path) for path in sorted((tmp_path / "served").glob("*.safetensors"))]
+    after = {name: weight for share in shares for name, weight in share.items()}
+    version = AutoModelForCausalLM.from_pretrained(tmp_path / "served" / "v000007")
     assert pushed == ["pushed 7 to 1", "pushed 7 to 1"]
     assert [path for path, *_ in weight_server.seen].count("/collective_rpc") == 1
+    assert [len(share) > 0 for share in shares] == [True, True]
     assert after.keys() == before.keys()
+    assert torch.equal(version.lm_head.weight, after["lm_head.weight"])
     assert all(torch.equal(after[name], before[name] + 1) for name in before)
 
 

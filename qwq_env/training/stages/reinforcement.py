@@ -25,7 +25,7 @@ from qwq_env.training.stages.gates import GateClosed, closed
 from qwq_env.training.stages.watch import HeldOut
 from qwq_env.training.summary import step_name
 from qwq_env.training.weights.adapter import merge_adapter, save_adapter, trained_state
-from qwq_env.training.weights.base import WeightSync
+from qwq_env.training.weights.base import WeightSync, on_first_rank
 from qwq_env.trajectory import step_of
 
 
@@ -44,10 +44,8 @@ class Reinforcement:
         context, recipe = self._context, self._context.recipe
         if context.folder.done("grpo"):
             if recipe.cluster.sharded:
-                raise UsageError(
-                    f"run: GRPO of {context.folder.path} has ended; start servers on its policy/"
-                    " and evaluate it with qwq eval"
-                )
+                self._bring_again()
+                return None
             return context.load(str(context.folder.policy))[0]
         checkpoint, begin = context.folder.last_checkpoint() or (None, 0)
         if checkpoint is not None:
@@ -169,6 +167,17 @@ class Reinforcement:
             else:
                 trainer.vllm_generation.sync_weights()
         portal.run(policy.aclose())
+
+    def _bring_again(self) -> None:
+        """Let the servers, which began with the checkpoint, have what the training ended with."""
+        context = self._context
+        weights = None if self._servers is None else self._servers[1]
+        if weights is None:
+            raise UsageError(
+                f"run: GRPO of {context.folder.path} has ended, and policy.weights='nccl' leaves"
+                " servers nothing to read; start some on its policy/ and evaluate it with qwq eval"
+            )
+        on_first_rank(context.processes, lambda: weights.bring(context.recipe.grpo.steps))
 
 
 def save_policy(context: StageContext, trainer: Any, tokenizer: Any) -> Any:

@@ -30,7 +30,8 @@ from qwq_env import portal
 from qwq_env.errors import UsageError
 from qwq_env.training.weights.base import Pushed, WeightSync, on_first_rank
 from qwq_env.training.weights.servers import Update, WeightServers
-from qwq_env.training.weights.versions import keep_newest, size_of, write_version
+from qwq_env.training.weights.shares import whole_of
+from qwq_env.training.weights.versions import keep_newest, size_of, version_at, write_version
 
 ADAPTER: Final = "adapter"
 """The name that servers know the newest version by; requests must ask for it."""
@@ -88,15 +89,20 @@ class AdapterWeightSync(WeightSync):
 
         def write_and_tell() -> Pushed:
             folder = write_version(self.directory, version, write)
-            # PEFT writes one that is not called "default" into a folder of its name.
-            below = folder / active
-            servers = self._tell(below if below.is_dir() else folder)
+            servers = self._tell(folder)
             keep_newest(self.directory, folder)
             return Pushed(version, time.perf_counter() - began, size_of(folder), servers)
 
         return on_first_rank(accelerator, write_and_tell)
 
-    def _tell(self, folder: Path) -> tuple[str, ...]:
+    def bring(self, version: int) -> tuple[str, ...]:
+        """Let servers have a version that was pushed before; see `WeightSync`."""
+        return self._tell(version_at(self.directory, version))
+
+    def _tell(self, version: Path) -> tuple[str, ...]:
+        # PEFT writes one that is not called "default" into a folder of its name.
+        found = next(version.rglob("adapter_config.json"), None)
+        folder = version if found is None else found.parent
         # Not by `load_inplace`: vLLM keeps that with the adapter, and reads it from the disk again
         # in each step of the engine (LRUCacheWorkerLoRAManager.add_adapter, 0.32).
         update = Update(
@@ -142,22 +148,10 @@ def trained_state(model: Any, *, keep: bool = True) -> dict[str, torch.Tensor]:
     state = {}
     for name, weight in model.named_parameters():
         if weight.requires_grad:
-            whole = _whole(weight)
+            whole = whole_of(weight)
             if keep:
                 state[name] = whole.detach().to("cpu", copy=True)
     return state
-
-
-def _whole(weight: Any) -> torch.Tensor:
-    if hasattr(weight, "ds_id"):
-        # A weight of its own is here, so it is installed.
-        import deepspeed  # type: ignore[import-not-found]  # noqa: PLC0415
-
-        with deepspeed.zero.GatheredParameters([weight]):
-            gathered: torch.Tensor = weight.detach().clone()
-        return gathered
-    whole: torch.Tensor = weight.full_tensor() if hasattr(weight, "full_tensor") else weight
-    return whole
 
 
 def _active_adapter(model: Any) -> str:

@@ -20,7 +20,14 @@ from qwq_env import portal
 from qwq_env.errors import UsageError, brief
 from qwq_env.training.weights.base import Pushed, WeightSync, on_first_rank
 from qwq_env.training.weights.servers import Update, WeightServers
-from qwq_env.training.weights.versions import keep_newest, size_of, write_version
+from qwq_env.training.weights.shares import join_shares, write_shares
+from qwq_env.training.weights.versions import (
+    begin_version,
+    end_version,
+    keep_newest,
+    size_of,
+    version_at,
+)
 
 _WEIGHTS: Final = "*.safetensors*"
 _CURRENT: Final = "current"
@@ -39,7 +46,8 @@ class DiskWeightSync(WeightSync):
     become links to the newest version, switched in one move, so that a server that is started anew
     begins with it. All servers at `urls` see the folder under the same path, and run with
     `VLLM_SERVER_DEV_MODE=1`, which opens the routes that this needs; keep them off public networks.
-    Takes as long as writing and reading the whole model. Adapters (PEFT) are refused: see
+    All ranks that see the folder write, each a share. Takes as long as that, and as reading the
+    whole model. Adapters (PEFT) are refused: see
     `AdapterWeightSync`.
     """
 
@@ -75,7 +83,7 @@ class DiskWeightSync(WeightSync):
         return self._servers.urls
 
     def push(self, trainer: Any) -> Pushed:
-        """Write and reload; rank 0 does it, the others wait for how it went.
+        """Write and reload: all ranks write, each a share of the weights, and rank 0 does the rest.
 
         Raises `InfrastructureError`, of the same text on every rank, for whatever went wrong.
         """
@@ -84,17 +92,27 @@ class DiskWeightSync(WeightSync):
         model = accelerator.unwrap_model(trainer.model)
         if hasattr(model, "peft_config"):
             raise UsageError("weights: the model has adapters; expected AdapterWeightSync for them")
-        # Sharded weights are gathered here, so every rank takes part.
-        state = accelerator.get_state_dict(trainer.model_wrapped)
         version = int(trainer.state.global_step)
-        dtype = self._dtype or _COMPUTED_IN.get(accelerator.mixed_precision)
+        name = self._dtype or _COMPUTED_IN.get(accelerator.mixed_precision)
+        dtype = None if name is None else getattr(torch, name)
+        part = on_first_rank(accelerator, lambda: begin_version(self.directory, version))
 
-        def write_and_tell() -> Pushed:
-            folder = self._write(model, state, version, dtype)
+        def finish_and_tell(files: Sequence[Path]) -> Pushed:
+            folder = self._finish(part, files)
             servers = self._tell(folder)
             return Pushed(version, time.perf_counter() - began, size_of(folder), servers)
 
-        return on_first_rank(accelerator, write_and_tell)
+        try:
+            files = write_shares(trainer, part, dtype)
+            return on_first_rank(accelerator, lambda: finish_and_tell(files))
+        except BaseException:
+            if accelerator.is_main_process:
+                shutil.rmtree(part, ignore_errors=True)
+            raise
+
+    def bring(self, version: int) -> tuple[str, ...]:
+        """Let servers have a version that was pushed before; see `WeightSync`."""
+        return self._tell(version_at(self.directory, version))
 
     def _tell(self, folder: Path) -> tuple[str, ...]:
         # The path is given each time: a server goes on with the last one that it was told.
@@ -106,20 +124,17 @@ class DiskWeightSync(WeightSync):
         )
         return portal.run(self._servers.update(lambda url: update))
 
-    def _write(self, model: Any, state: dict[str, Any], version: int, dtype: str | None) -> Path:
-        """Write a version, and let the folder's own names stand for it."""
-
-        def write(folder: Path) -> None:
-            _save_untied(model, state, folder, dtype)
-            if (names := _tensor_names(folder)) != self._names:
-                odd = ", ".join(sorted(names ^ self._names)[:3])
-                raise UsageError(f"weights: {self.directory} holds another model: {odd}")
-            for path in self.directory.iterdir():
-                # Configuration and tokenizer are those that the servers were started with.
-                if path.is_file() and not path.match(_WEIGHTS):
-                    shutil.copy(path, folder)
-
-        folder = write_version(self.directory, version, write)
+    def _finish(self, part: Path, files: Sequence[Path]) -> Path:
+        """Make a version of what the ranks wrote, and let the folder's own names stand for it."""
+        join_shares(part, files)
+        if (names := _tensor_names(part)) != self._names:
+            odd = ", ".join(sorted(names ^ self._names)[:3])
+            raise UsageError(f"weights: {self.directory} holds another model: {odd}")
+        for path in self.directory.iterdir():
+            # Configuration and tokenizer are those that the servers were started with.
+            if path.is_file() and not path.match(_WEIGHTS):
+                shutil.copy(path, part)
+        folder = end_version(part)
         _let_stand_for(self.directory, folder)
         keep_newest(self.directory, folder)
         return folder
