@@ -312,7 +312,7 @@ def test_a_correction_that_is_switched_off_by_name_stays_off(tokenizer, tmp_path
 def test_the_log_says_how_the_episodes_ended(tokenizer, tmp_path, caplog):
     """By their outcomes, and without the prompt and completion of one that was lost."""
     model = build_tiny_model(tokenizer, hidden=16, layers=1, heads=2)
-    turns = itertools.cycle(["</think>1<|im_end|>", "</think>000<|im_end|>", "x" * 500,
+    turns = itertools.cycle(["</think>1<|im_end|>", "</think>000", "x" * 500,
                              "</think>?<|im_end|>"])  # fmt: skip
     lost = Score.undecided("timeout")
     rubric = Rubric([Component("match", lambda f: lost if f.answer == "?" else f.answer == "1")])
