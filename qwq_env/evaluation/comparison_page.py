@@ -20,7 +20,7 @@ def comparison_page(comparison: Comparison, *, published: bool = True) -> str:
         rows = [_row(run.name, run.results[name]) for run in comparison.runs if name in run.results]
         if published:
             rows += _published(name)
-        scores = table(("", "%", "± error", "tasks", "in no mean", ""), rows)
+        scores = table(("", "%", "± error", "tasks", "in no mean; source", ""), rows)
         differences = "".join(_pair(pair) for pair in comparison.pairs if pair.benchmark == name)
         parts.append(section(name, scores + differences))
     return page("comparison", parts)
@@ -53,7 +53,10 @@ def _pair(pair: Pair) -> str:
     reach = "" if span is None else f" (95 %: {100 * span.low:+.1f} to {100 * span.high:+.1f})"
     told = f"{names}: {100 * found.value:+.1f} points{reach}, McNemar p = {found.p_value:.3g}"
     flips = "".join(
-        details(f"{len(each)} tasks {what}", f"<p>{', '.join(map(_flip, each))}</p>")
+        details(
+            f"{len(each)} task{'s' * (len(each) > 1)} {what}",
+            f"<p>{', '.join(map(_flip, each))}</p>",
+        )
         for what, each in (("gained", found.gained), ("lost", found.lost))
         if each
     )

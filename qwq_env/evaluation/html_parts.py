@@ -32,7 +32,9 @@ header p { margin: .2rem 0; color: var(--soft); }
 table { border-collapse: collapse; width: 100%; } td, th { text-align: left; padding: .25rem .6rem;
   border-bottom: 1px solid var(--line); vertical-align: top; font-variant-numeric: tabular-nums; }
 th { color: var(--soft); font-weight: 500; } svg { display: block; }
-th, .short { white-space: nowrap; }
+th, .short { white-space: nowrap; } section { overflow-x: auto; }
+.bars { width: 100%; max-width: 450px; }
+@media (max-width: 40rem) { .scale { display: none; } .short { white-space: normal; } }
 details td:first-child { width: 9rem; }
 details { border: 1px solid var(--line); border-radius: 6px;
   margin: .4rem 0; padding: .4rem .8rem; }
@@ -100,7 +102,7 @@ def scale(value: float, span: Interval | None) -> str:
         bar += ' height="6" rx="3" fill="var(--accent)" opacity=".35"/>'
     at = 200 * min(max(value, 0.0), 1.0)
     return (
-        '<svg width="210" height="16" viewBox="-5 0 210 16" role="img">'
+        '<svg class=scale width="210" height="16" viewBox="-5 0 210 16" role="img">'
         f'<line x2="200" y1="8" y2="8" stroke="var(--line)"/>{bar}'
         f'<circle cx="{at:.1f}" cy="8" r="4" fill="var(--accent)"/></svg>'
     )
@@ -125,7 +127,7 @@ def histogram(title: str, sides: Mapping[str, Sequence[float]]) -> str:
             for i, count in enumerate(each)
         )
         line = '<line x2="448" y1="61" y2="61" stroke="var(--line)"/>'
-        picture = f'<svg width="450" height="62" viewBox="0 0 450 62" role="img">{bars}{line}</svg>'
+        picture = f'<svg class=bars viewBox="0 0 450 62" role="img">{bars}{line}</svg>'
         rows.append([text(name), picture])
     axis = [["", f"{text(title)}, 0 to {width * _BINS:,}; {width:,} a bar"]]
     return table((), [*rows, *axis])

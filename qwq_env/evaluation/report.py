@@ -8,6 +8,7 @@ is text on it, whatever it spells. The page has no script and loads nothing.
 from __future__ import annotations
 
 import json
+import math
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
@@ -75,7 +76,7 @@ def _headline(title: str, summary: Summary, told: Mapping[str, Any] | None) -> s
         f"{sampled:,} tokens" if sampled else "",
         "" if summary.cost is None else f"cost {summary.cost:,.2f}",
     ]  # fmt: skip
-    whose = "" if told is None else f"{told['title']}, preset {told['preset']}; {told['metric']}"
+    whose = "" if told is None else _protocol(told)
     return (
         f"<header><h1>{text(title)}</h1><p>{text(whose)}</p>"
         f"<p class=figure><b>{text(value)}</b> <span>{text(reach)}</span></p>"
@@ -83,18 +84,32 @@ def _headline(title: str, summary: Summary, told: Mapping[str, Any] | None) -> s
     )
 
 
+def _protocol(told: Mapping[str, Any]) -> str:
+    """Say how it was played: as the preset has it, but for what was set otherwise."""
+    other = ", ".join(f"{name} {value}" for name, value in told["other_than_preset"].items())
+    but_for = f", but for {other}" if other else ""
+    return f"{told['title']}, preset {told['preset']}{but_for}; {told['metric']}"
+
+
 def _scores(summary: Summary) -> str:
-    tasks = summary.tasks
+    tasks, accuracy = summary.tasks, summary.accuracy
     named: list[tuple[str, Mean | None]] = [
-        ("accuracy", summary.accuracy),
-        ("avg over tasks", summary.average if summary.passes else None),
+        ("accuracy", accuracy),
+        ("avg over tasks", _other_than(accuracy, summary.average)),
         *((f"pass@{k}", mean) for k, mean in summary.passes.items()),
         (f"cons@{max(summary.passes, default=1)}", summary.consensus if summary.passes else None),
         *summary.measures.items(),
-        ("reward", summary.reward),
+        ("reward", _other_than(accuracy, summary.reward)),
     ]
     rows = [_score_row(name, mean, tasks) for name, mean in named if mean is not None]
     return table(("", "mean", "± error", "95 %", ""), rows)
+
+
+def _other_than(accuracy: Mean | None, mean: Mean | None) -> Mean | None:
+    """Return a mean, None where it says what the accuracy says already."""
+    if accuracy is None or mean is None:
+        return mean
+    return None if math.isclose(mean.value, accuracy.value, abs_tol=1e-9) else mean
 
 
 def _parts(summary: Summary) -> str:

@@ -97,7 +97,7 @@ def test_with_tools_and_without_in_one_report(aime, tmp_path, capsys):
     assert "are unlike in tools: [] and ['calculator']" in told
     assert {path.parent.name for path in out.rglob("report.html")} == {"bare", "tools", "out"}
     page = (out / "report.html").read_text()
-    assert "tools - bare: +25.0 points" in page and "1 tasks gained" in page
+    assert "tools - bare: +25.0 points" in page and "1 task gained" in page
     assert main(command(aime, "http://a/v1", out / "x", "--and-bare")) == 2
     assert "and_bare: without --tools" in capsys.readouterr().err
 

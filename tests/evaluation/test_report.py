@@ -59,7 +59,8 @@ def test_what_others_wrote_is_text(shown):
     "words",
     ["25.0 %", "pass@4", "cons@4", "qwq_judge", "Right and wrong", "sampled tokens",
      "goes both ways: 1 of 4 samples are right", "no stored answer to this task", "lost: 4",
-     "temperature", "sha256", "qwq-env", "AIME 2024 I and II", "empty: 1"],
+     "temperature", "sha256", "qwq-env", "empty: 1",
+     "AIME 2024 I and II, preset qwq, but for samples 4; avg@64"],
 )  # fmt: skip
 def test_it_says_all_that_one_asks(shown, words):
     assert words.replace("lost: 4", "refused: 4") in shown.words
