@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-LEFT_OUT = ("gpu", "real_model", "two_stages")
+LEFT_OUT = ("gpu", "kills", "many_ranks", "numerics", "real_model", "two_stages")
 
 
 def main(argv: list[str]) -> int:
