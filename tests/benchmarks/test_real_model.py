@@ -13,7 +13,16 @@ BENCH = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "real_mode
 
 
 def played(*right):
-    return [(SimpleNamespace(is_right=bool(r), counts={"ok": 1}), "") for r in right]
+    """Episodes that were right or not; None is one that was lost."""
+    return [
+        (
+            SimpleNamespace(
+                is_right=bool(each), counts={"ok": 1}, outcome=SimpleNamespace(failed=each is None)
+            ),
+            "",
+        )
+        for each in right
+    ]
 
 
 def test_a_gain_is_counted_task_by_task():
@@ -24,6 +33,14 @@ def test_a_gain_is_counted_task_by_task():
     assert rows["gain"]["accuracy"] == 0.5
     assert rows["gain"]["standard_error"] == pytest.approx((1 / 12) ** 0.5, abs=1e-4)
     assert rows["gain"]["in_standard_errors"] == pytest.approx(0.5 * 12**0.5, abs=0.01)
+
+
+def test_what_was_lost_is_in_no_rate():
+    rows = BENCH["compared"]({"cold start": played(0, None, 1, 0), "GRPO": played(1, 0, None, 1)})
+
+    assert rows["GRPO"]["accuracy"] == pytest.approx(2 / 3, abs=1e-4)
+    assert (rows["GRPO"]["tasks"], rows["GRPO"]["lost"]) == (3, 1)
+    assert rows["gain"]["accuracy"] == 1.0
 
 
 def test_a_run_that_was_cut_is_measured_by_its_last_checkpoint(tmp_path):

@@ -170,7 +170,7 @@ def test_what_was_not_sampled_ends_the_training(tokenizer, trainer, part):
 
     rollouts = scripted(tokenizer, answer_at_once, on_episode=spoil)
 
-    with pytest.raises(AuditError, match=r"^episode 0-0\.0\.0: "):
+    with pytest.raises(AuditError, match=r"^episode 1-0\.0\.0: "):
         rollouts(prompts(rollouts), trainer(rollouts))
 
 
