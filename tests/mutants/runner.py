@@ -88,7 +88,8 @@ def _put_in(fault: Fault, copy: Path):
 def _tested(copy: Path, tests: list[str], seconds: float) -> tuple[int, str]:
     """The exit code of pytest and what it printed; -SIGKILL where it had to be ended."""
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-rfE", "-p", "no:cacheprovider", *tests]
-    environment = {**os.environ, "PYTHONPATH": str(copy)}
+    # A fault of the same length in the same second would be taken for the bytecode that is there.
+    environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
     with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(
             command, cwd=copy, env=environment, stdout=output, stderr=output, start_new_session=True
