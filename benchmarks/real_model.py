@@ -188,9 +188,9 @@ def play(path: Path, tasks: Any, recipe: Any) -> list[tuple[Any, str]]:
     from qwq_env.evaluation.heldout import evaluate
     from qwq_env.rollout.checkpoint import load_checkpoint, load_tokenizer_of
     from qwq_env.rollout.transformers_policy import TransformersPolicy
-    from qwq_env.training.cold_policy import play_settings
     from qwq_env.training.environments import environments
     from qwq_env.training.placement import computed_in
+    from qwq_env.training.playing import play_settings
 
     torch.set_num_threads(recipe.threads)
     model, _ = load_checkpoint(str(path), dtype=computed_in(recipe))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -353,7 +354,17 @@ def test_a_log_of_inspect_has_a_sample_an_episode(run, tmp_path, capsys):
     assert samples[0]["scores"]["accuracy"]["answer"] == "3"
     assert samples[-1]["limit"]["type"] == "token"
     assert samples[-2]["error"]["message"] == "infrastructure: no server"
-    assert "11 episodes written" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "11 episodes written" in said and "once it is called" in said
+
+
+def test_a_log_of_inspect_has_a_name_that_its_viewer_lists(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", str(run), "--format", "inspect"]) == 0
+    [file] = tmp_path.glob("*.json")
+
+    assert re.match(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d_", file.name)
+    assert "once it is called" not in capsys.readouterr().out
 
 
 def test_a_dataset_is_loaded_by_the_library_itself(run, tmp_path, capsys):

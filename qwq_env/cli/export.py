@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from qwq_env.cli.selection import add_selection, name_damaged, selection_of
 from qwq_env.errors import UsageError
 from qwq_env.export.folder import check_free, new_file, new_folder
+from qwq_env.export.inspect_log import is_listed, log_name, write_inspect
 from qwq_env.rollout.stored import RowError, StoredEpisode, StoredRun
 from qwq_env.text.characters import printable
 
@@ -26,7 +27,7 @@ class Format(NamedTuple):
 
 FORMATS: Final = {
     "hf": Format("-hf", "datasets.load_dataset('{out}')"),
-    "inspect": Format(".inspect.json", "inspect view --log-dir {folder}"),
+    "inspect": Format(".json", "inspect view --log-dir {folder}"),
     "atif": Format("-atif", "one document an episode in {out}"),
 }
 
@@ -42,7 +43,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     add_selection(parser)
     parser.add_argument("--format", required=True, choices=FORMATS, help="which form")
-    parser.add_argument("--out", type=Path, help="where to (a new name; by default RUN's with -hf)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="where to (a new name; by default RUN's with -hf or -atif, or behind a time)",
+    )
     parser.set_defaults(run=run)
 
 
@@ -51,7 +56,10 @@ def run(arguments: argparse.Namespace) -> int:
     stored = StoredRun.open(arguments.target)
     form = FORMATS[arguments.format]
     name = stored.path.stem if stored.kind == "file" else stored.name
-    out: Path = arguments.out or Path(f"{name}{form.suffix}")
+    default = f"{name}{form.suffix}"
+    if arguments.format == "inspect":
+        default = log_name(stored, name)
+    out: Path = arguments.out or Path(default)
     check_free(out)
     write = _writer(arguments.format)
     episodes = selection_of(arguments).of(stored)
@@ -63,6 +71,8 @@ def run(arguments: argparse.Namespace) -> int:
         count = write(stored, _whole(stored, episodes), part)
     name_damaged(stored)
     opened = form.opened.format(out=out, folder=out.parent)
+    if arguments.format == "inspect" and not is_listed(out):
+        opened += f", once it is called {log_name(stored, name)}: others it does not list"
     print(printable(f"{count} episodes written to {out}: {opened}", lines=False))
     return 0
 
@@ -76,7 +86,6 @@ def _writer(name: str) -> Write:
             raise UsageError(f"format: {missing}") from None
         return write_huggingface
     from qwq_env.export.atif import write_atif  # noqa: PLC0415 - the one that is asked for
-    from qwq_env.export.inspect_log import write_inspect  # noqa: PLC0415 - likewise
 
     return write_inspect if name == "inspect" else write_atif
 

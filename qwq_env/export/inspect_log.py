@@ -7,6 +7,7 @@ scorer, and `reward` is one too. Inspect itself is not needed to write it.
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -20,6 +21,16 @@ from qwq_env.rollout.stored import ScoredComponent, StoredEpisode, StoredRun
 
 _LIMITS: Final = {"turns": "message", "tool_calls": "message", "tokens": "token",
                   "seconds": "time", "batch_deadline": "time"}  # fmt: skip
+
+
+def log_name(run: StoredRun, name: str) -> str:
+    """Return the file name under which Inspect's viewer lists a log: it begins with a time."""
+    return f"{_made(run).strftime('%Y-%m-%dT%H-%M-%S')}_{name}.json"
+
+
+def is_listed(file: Path) -> bool:
+    """Say whether Inspect's viewer lists a JSON file of this name."""
+    return re.match(r"\d{4}-\d\d-\d\dT\d\d[:-]\d\d[:-]\d\d.*\.json$", file.name) is not None
 
 
 def write_inspect(run: StoredRun, episodes: Iterable[StoredEpisode], file: Path) -> int:
@@ -48,9 +59,13 @@ def _write(out: TextIO, sample: dict[str, Any]) -> None:
     json.dump(sample, out, default=str)
 
 
-def _header(run: StoredRun, episodes: Sequence[StoredEpisode]) -> dict[str, Any]:
+def _made(run: StoredRun) -> datetime:
     when = min((file.stat().st_mtime for file in run.files), default=0.0)
-    created = datetime.fromtimestamp(when, UTC).isoformat(timespec="seconds")
+    return datetime.fromtimestamp(when, UTC)
+
+
+def _header(run: StoredRun, episodes: Sequence[StoredEpisode]) -> dict[str, Any]:
+    created = _made(run).isoformat(timespec="seconds")
     tasks = list(dict.fromkeys(episode.task for episode in episodes))
     known = sorted({episode.environment for episode in episodes if episode.environment})
     counts = Counter(episode.task for episode in episodes)
