@@ -207,6 +207,17 @@ def test_folder_that_is_prepared_again_leaves_the_versions_of_the_run_before(
     assert torch.equal(head, model.lm_head.weight)
 
 
+def test_a_folder_of_several_parts_that_is_prepared_holds_one_checkpoint(
+    model, tokenizer, tmp_path
+):
+    """vLLM reads the files that an index names, and no other."""
+    model.save_pretrained(tmp_path, max_shard_size="10KB")
+    assert (tmp_path / "model.safetensors.index.json").exists()
+    prepare_served(model, tokenizer, tmp_path)
+
+    assert [path.name for path in tmp_path.glob("*.safetensors*")] == ["model.safetensors"]
+
+
 def test_parts_of_an_older_checkpoint_go(model, tokenizer, tmp_path, weight_server):
     served = tmp_path / "served"
     prepare_served(model, tokenizer, served)

@@ -19,7 +19,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -185,7 +185,12 @@ class SequenceClassifier(RewardModel):
         return [_scored(logit) for logit in logits]
 
 
+_DIGITS: Final = 4
+"""Of a logit. In which company an answer is scored changes the seventh in float32, and, were that
+paid, how a run goes on after a kill."""
+
+
 def _scored(logit: float) -> Score:
     if not math.isfinite(logit):
         return Score.undecided("infra", f"the reward model gave {logit}")
-    return Score.partial(logit, "scored")
+    return Score.partial(round(logit, _DIGITS), "scored")
