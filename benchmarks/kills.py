@@ -172,12 +172,12 @@ def episodes_of(place: Path, step: int) -> int:
 
 def plays(step: int, place: Path) -> bool:
     """Whether some episodes of the step after `step` are written, and not all."""
-    return steps(place) == step and 0 < episodes_of(place, step) < EPISODES
+    return steps(place) == step and 0 < episodes_of(place, step + 1) < EPISODES
 
 
 def learns(step: int, place: Path) -> bool:
     """Whether a step's episodes are all there, and what it came to is not."""
-    return steps(place) == step and episodes_of(place, step) >= EPISODES
+    return steps(place) == step and episodes_of(place, step + 1) >= EPISODES
 
 
 def saves(place: Path) -> bool:
