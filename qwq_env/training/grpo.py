@@ -49,6 +49,9 @@ def make_trainer(
     check_trainer(ToolGRPOTrainer)
     paid = recipe.grpo.reward == "environment"
     arguments = grpo_config(recipe, folder.checkpoints, world=world)
+    if arguments.device.type == "cpu" and arguments.device.index is not None:
+        # Accelerate numbers it by rank; torch reads no optimizer's state to a CPU with a number.
+        vars(arguments)["_setup_devices"] = torch.device("cpu")
     if model is None:
         # By name, for the arguments are written as JSON.
         dtype = str(weights_in(recipe)).removeprefix("torch.")
