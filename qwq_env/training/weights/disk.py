@@ -20,7 +20,7 @@ from qwq_env import portal
 from qwq_env.errors import UsageError, brief
 from qwq_env.training.weights.base import Pushed, WeightSync, on_first_rank
 from qwq_env.training.weights.servers import Update, WeightServers
-from qwq_env.training.weights.shares import join_shares, write_shares
+from qwq_env.training.weights.shares import in_dtype, join_shares, write_shares
 from qwq_env.training.weights.versions import (
     begin_version,
     end_version,
@@ -192,8 +192,9 @@ def prepare_served(
     """
     path = Path(directory)
     for old in path.glob(_WEIGHTS):
-        old.unlink()  # Of a run before they may be links, and would be written through.
-    _save_untied(model, model.state_dict(), path, dtype)
+        old.unlink()  # Links of a run before, and an index, which names parts that go.
+    written = None if dtype is None else getattr(torch, dtype)
+    _save_untied(model, model.state_dict(), path, written)
     tokenizer.save_pretrained(path)
     config = json.loads((path / "config.json").read_text(encoding="utf-8"))
     config["tie_word_embeddings"] = False
@@ -203,7 +204,7 @@ def prepare_served(
 
 
 def _save_untied(
-    model: Any, state: dict[str, Any], directory: Path, dtype: str | None = None
+    model: Any, state: dict[str, Any], directory: Path, dtype: torch.dtype | None
 ) -> None:
     """Write a model whose head is no tensor of its own so that it is one.
 
@@ -211,7 +212,7 @@ def _save_untied(
     copy of the whole may not fit.
     """
     for name, tensor in state.items():
-        state[name] = _in_dtype(tensor, dtype)
+        state[name] = in_dtype(tensor, dtype)
     head, embeddings = model.get_output_embeddings(), model.get_input_embeddings()
     if head is not None and head.weight is embeddings.weight:
         modules = {id(module): name for name, module in model.named_modules()}
@@ -220,13 +221,6 @@ def _save_untied(
         state[f"{modules[id(head)]}.weight"] = source.detach().clone()
     with _quietly():
         model.save_pretrained(directory, state_dict=state, max_shard_size=_SHARD)
-
-
-def _in_dtype(tensor: torch.Tensor, dtype: str | None) -> torch.Tensor:
-    """Return a tensor in `dtype`; what is no fraction stays as it is."""
-    if dtype is None or not tensor.is_floating_point():
-        return tensor
-    return tensor.to(getattr(torch, dtype))
 
 
 def _check_served(directory: Path) -> set[str]:

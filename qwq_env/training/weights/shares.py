@@ -105,9 +105,9 @@ def whole_of(weight: Any, dtype: torch.dtype | None = None) -> torch.Tensor:
 
         with deepspeed.zero.GatheredParameters([weight]):
             gathered = weight.detach().clone()
-        return _cast(gathered, dtype)
+        return in_dtype(gathered, dtype)
     # Before it travels: half as much then.
-    cast: Any = _cast(weight.detach(), dtype)
+    cast: Any = in_dtype(weight.detach(), dtype)
     whole: torch.Tensor = cast.full_tensor() if _is_sharded(weight) else cast
     return whole
 
@@ -117,7 +117,8 @@ def _is_sharded(weight: Any) -> bool:
     return hasattr(weight, "full_tensor") or hasattr(weight, "ds_id")
 
 
-def _cast(tensor: torch.Tensor, dtype: torch.dtype | None) -> torch.Tensor:
+def in_dtype(tensor: torch.Tensor, dtype: torch.dtype | None) -> torch.Tensor:
+    """Return a tensor in `dtype`; what is no fraction stays as it is."""
     return tensor if dtype is None or not tensor.is_floating_point() else tensor.to(dtype)
 
 
