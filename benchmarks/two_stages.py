@@ -7,8 +7,8 @@ controls: the same stages with rewards drawn by lot, at a tenth of the learning 
 one the policy is soon dead, which shows less), and as many more steps of the cold start as both
 stages have of GRPO. The result is drawn into results/two_stages.png and written after each run;
 what lies in `--runs` and is sealed is not run again. A run that does not end, as when a gate stops
-it, is named under `stopped`, and the next begins. Exit code 1 if one is, or unless stage 1 raises math and
-code and stage 2 instructions by 0.2, while math and code fall by less than 0.03.
+it, is named under `stopped`, and the next begins. Exit code 1 if one is, or unless stage 1 raises
+math and code and stage 2 instructions by 0.2, while math and code fall by less than 0.03.
 """
 
 from __future__ import annotations
