@@ -86,8 +86,9 @@ class Teacher:
         names_operation: bool = False,
         seed: int = 0,
     ) -> None:
-        """With `names_operation` the thought before a call says what it does, for a language model
-        to carry over: it knows what "I divide" means before it knows the form of a call.
+        """With `names_operation` each thought says what is to be done, be it called or guessed, for
+        a language model to carry over: it knows what "I divide" means before it knows the form of
+        a call.
 
         Raises `UsageError` if the calculator is wanted and not among the tools, and for a
         dialect that does not read the calls that the teacher writes."""
@@ -157,7 +158,7 @@ class _Lesson:
     async def give(self, way: str, opening: tuple[Piece, ...]) -> Transcript:
         self._parts.append(Part(opening, "task"))
         if way == "guess":
-            self._answer("I can do this in my head.", self._guess())
+            self._answer(self._plan("I can do this in my head."), self._guess())
         elif way == "call":
             self._answer("That is the answer.", await self._work_out(lambda step, last: step))
         elif way == "slip":
@@ -170,6 +171,11 @@ class _Lesson:
             await self._work_out(lambda step, last: step)
             self._answer("I would rather trust my head.", self._guess())
         return Transcript(tuple(self._parts))
+
+    def _plan(self, thought: str) -> str:
+        """Put before a thought, if they are to be named, the operations of the task."""
+        named = [_OPERATIONS[_operator(step)] for step in self._task.steps if self._names_operation]
+        return " ".join([*named, thought])
 
     async def _work_out(self, alter: Callable[[str, bool], str]) -> str:
         """Call the calculator for each step as `alter` writes it; return the last result."""
