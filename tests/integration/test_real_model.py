@@ -1,7 +1,7 @@
-"""A real pretrained model on a real server, as many episodes at a time as in real use.
+"""A real pretrained model on a real server, more episodes at a time than fit into one of its steps.
 
 Short prompts and few requests at a time hide what real ones meet: prompts that are read in several
-parts, since more of them come than fit into one step. Two short turns an episode show it;
+parts. Two short turns an episode show it;
 `benchmarks/real_server.py` plays whole ones, and with a server of such a model that dies.
 """
 
@@ -25,7 +25,8 @@ from qwq_env.rollout.vllm_policy import VllmPolicy
 
 from ..smollm2 import smollm2
 
-AT_A_TIME = 24
+AT_A_TIME = 10
+"""Of 440 tokens each, where a step of the server reads 2,048."""
 CONTEXT = 2048
 
 

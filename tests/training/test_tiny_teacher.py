@@ -7,7 +7,7 @@ import pytest
 from qwq_env.dialect.base import text_of
 from qwq_env.dialect.qwq import QwqDialect
 from qwq_env.envs import arithmetic
-from qwq_env.envs.arithmetic import ArithmeticTaskSet
+from qwq_env.envs.arithmetic import ArithmeticTaskSet, StoryTaskSet
 from qwq_env.envs.math import MathToolEnv
 from qwq_env.envs.word_problems import LEVELS, Range
 from qwq_env.errors import UsageError
@@ -78,6 +78,22 @@ def test_a_broken_call_is_answered_with_advice() -> None:
 
     assert turn.errors and not turn.calls
     assert "Error" in text_of(parts[2].pieces)
+
+
+@pytest.mark.parametrize("way", ["guess", "call", "slip", "malformed", "ignore"])
+def test_every_way_names_the_operation_first(way: str) -> None:
+    """Whoever guesses learns, too, what is to be computed."""
+    named = {"+": "I add", "-": "I take the difference", "*": "I multiply", "/": "I divide"}
+    tasks = StoryTaskSet()
+    mix = TeacherMix(**(ONLY | {way: 1.0}))
+    lessons = Teacher(tasks, [Calculator()], QwqDialect(), mix=mix, names_operation=True)
+
+    for index, transcript in enumerate(lessons.transcripts(20)):
+        [step] = tasks.task(index).steps
+        sign = next(sign for sign in step if sign in named)
+        if way != "slip":
+            assert turns_of(transcript)[0].startswith(named[sign])
+        assert turns_of(transcript)[0].startswith(tuple(named.values()))
 
 
 def test_the_fractions_are_kept() -> None:

@@ -165,16 +165,20 @@ class _Lesson:
             result = await self._work_out(lambda step, last: self._slip(step) if last else step)
             self._answer("That is the answer.", result)
         elif way == "malformed":
-            await self._call(self._break(_call_of(self._task.steps[0])), _THOUGHT)
+            [first, *_] = self._task.steps
+            await self._call(self._break(_call_of(first)), self._thought(first))
             self._answer("Then I do it in my head.", self._guess())
         else:
             await self._work_out(lambda step, last: step)
             self._answer("I would rather trust my head.", self._guess())
         return Transcript(tuple(self._parts))
 
+    def _thought(self, expression: str) -> str:
+        return _OPERATIONS[_operator(expression)] if self._names_operation else _THOUGHT
+
     def _plan(self, thought: str) -> str:
         """Put before a thought, if they are to be named, the operations of the task."""
-        named = [_OPERATIONS[_operator(step)] for step in self._task.steps if self._names_operation]
+        named = map(self._thought, self._task.steps) if self._names_operation else ()
         return " ".join([*named, thought])
 
     async def _work_out(self, alter: Callable[[str, bool], str]) -> str:
@@ -183,8 +187,7 @@ class _Lesson:
         steps = self._task.steps
         for number, step in enumerate(steps, start=1):
             expression = alter(step, number == len(steps)).format(*results)
-            thought = _OPERATIONS[_operator(expression)] if self._names_operation else _THOUGHT
-            content = await self._call(_call_of(expression), thought)
+            content = await self._call(_call_of(expression), self._thought(expression))
             value = content.split()[0]
             if content.startswith("Error"):
                 value = self._guess()
