@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "ranks.py"
-TRIALS = 4
+TRIALS = 2
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ from qwq_env.rollout.vllm_policy import VllmPolicy
 
 from ..smollm2 import smollm2
 
-AT_A_TIME = 10
+AT_A_TIME = 6
 """Of 440 tokens each, where a step of the server reads 2,048."""
 CONTEXT = 2048
 

@@ -10,7 +10,7 @@ from qwq_env.sandbox.jail.removal import remove_tree
 
 
 def test_deeper_than_any_recursion_or_path(tmp_path):
-    here = os.open(tmp_path, os.O_RDONLY)
+    here = os.open(".", os.O_RDONLY)
     folder = tmp_path / "deep"
     folder.mkdir()
     os.chdir(folder)

@@ -13,7 +13,7 @@ SOAK = Path(__file__).resolve().parents[2] / "benchmarks" / "sandbox_soak.py"
 
 @pytest.mark.slow
 def test_nothing_is_wrong_and_nothing_leaks():
-    seconds = os.environ.get("QWQ_SOAK_SECONDS", "4")
+    seconds = os.environ.get("QWQ_SOAK_SECONDS", "2")
 
     done = subprocess.run(
         [sys.executable, str(SOAK), "--json", "--seconds", seconds, "--callers", "64"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 
 import pytest
 import torch
@@ -18,6 +19,8 @@ from qwq_env.training.trainer import bounded_means
 
 from .stock_trainer import ToolRecorder, train
 from .test_rollouts import environment
+
+RECIPES = Path(__file__).parents[2] / "recipes"
 
 RATIOS = torch.tensor([[2.0, 0.5, 9.0], [1.21, 1.0, 1.0], [0.0, 1.0, 1.0]])
 MASK = torch.tensor([[True, True, False], [True, True, False], [True, True, True]])
@@ -55,7 +58,7 @@ def test_an_episode_weighs_the_geometric_mean_of_its_tokens_whatever_its_length(
 )
 def test_what_cannot_be_is_told(overrides, told):
     with pytest.raises(UsageError, match=told):
-        load_recipe("recipes/tiny-async.yaml", overrides)
+        load_recipe(RECIPES / "tiny-async.yaml", overrides)
 
 
 class Watched(CopiedWeights):
@@ -220,6 +223,6 @@ def test_a_copy_does_as_its_own_weights_do_where_the_trainer_replaced_forward(to
     ],
 )
 def test_a_recipe_says_what_the_copy_is_of(said, expected):
-    copied = copied_weights(load_recipe("recipes/tiny.yaml", ["policy.dtype=float32", *said]))
+    copied = copied_weights(load_recipe(RECIPES / "tiny.yaml", ["policy.dtype=float32", *said]))
 
     assert (copied and (copied.dtype, copied.behind)) == expected
