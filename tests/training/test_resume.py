@@ -6,7 +6,7 @@ import json
 import logging
 import shutil
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -106,6 +106,13 @@ def test_a_killed_run_goes_on_from_the_last_whole_checkpoint(tmp_path, caplog):
     assert len({e.seed for e in episodes}) == len(episodes) == STEPS * 8
     assert spent["grpo"] > taken["grpo"] > 0
     assert spent["cold_start"] == taken["cold_start"]
+    lines = [json.loads(line) for line in (run / "ratios.jsonl").read_text().splitlines()]
+    told = Counter((line["step"], line["episode"]) for line in lines)
+    # Where all are paid alike nothing is learned.
+    learned = [step for step, reward in after.items() if 0 < reward < 1]
+    assert set(told.values()) == {1}
+    assert Counter(step for step, _ in told) == dict.fromkeys(learned, 8)
+    assert {episode for _, episode in told} <= {e.episode for e in episodes}
 
 
 SMALL = [*SETTINGS, "grpo.steps=1", "rollout.attempts=2"]

@@ -51,7 +51,7 @@ class Evaluations:
             phase.advance(len(played))
 
             def keep(trajectory: Trajectory) -> None:
-                whole = context.stores(trajectory, wanted.samples)
+                whole = context.stores(trajectory.episode, wanted.samples)
                 store.append(trajectory, whole=whole, phase=name)
                 phase.advance()
 
