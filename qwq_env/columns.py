@@ -24,6 +24,8 @@ from itertools import groupby
 from typing import Any, Final
 
 _CODES: Final = {"i4": "i", "f2": "e", "f4": "f", "f8": "d"}
+_LITTLE: Final = 4096
+"""Bytes of a column that take no time."""
 _LARGEST_HALF: Final = 65504.0
 _MOST_BYTES: Final = 1 << 30
 """Of one column: 256 million tokens. A damaged row shall not fill the memory."""
@@ -88,8 +90,9 @@ def _packed(form: str, numbers: Sequence[float]) -> str:
     raw = struct.pack(f"<{len(numbers)}{_CODES[form]}", *numbers)
     width = struct.calcsize(_CODES[form])
     planes = b"".join(raw[byte::width] for byte in range(width))
-    # The fastest: more effort takes 1 % off and twice the time.
-    return f"{form}:{base64.b64encode(zlib.compress(planes, 1)).decode('ascii')}"
+    # The fastest, but for little: there more effort takes 5 % off, and else 1 % for twice the time.
+    squeezed = zlib.compress(planes, 6 if len(planes) < _LITTLE else 1)
+    return f"{form}:{base64.b64encode(squeezed).decode('ascii')}"
 
 
 def _unpacked(column: str, forms: Sequence[str]) -> tuple[Any, ...]:

@@ -22,6 +22,7 @@ from typing import Any, BinaryIO
 from qwq_env.errors import UsageError, describe_error
 from qwq_env.files.jsonl import cut_torn_line, read_objects
 from qwq_env.rollout.lexicon import Lexicon, TokenTexts
+from qwq_env.rollout.short_rows import in_full, shortened
 from qwq_env.trajectory import HEAD_ENDS, Trajectory, step_of
 
 
@@ -48,7 +49,7 @@ class EpisodeStore:
 
         Without `whole` its numbers alone are kept: neither text nor tokens.
         """
-        row = trajectory.to_json(whole=whole)
+        row = shortened(trajectory.to_json(whole=whole))
         if whole:
             self._share(trajectory, row)
         # What further keys a row has comes first, where a reader looks for them.
@@ -122,8 +123,9 @@ def _trajectory(
     path: str | Path, number: int, row: Mapping[str, Any], lexicon: Lexicon
 ) -> Trajectory:
     try:
-        lexicon.restore(row)
-        return Trajectory.from_json(row)
+        full = in_full(row)
+        lexicon.restore(full)
+        return Trajectory.from_json(full)
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         reason = describe_error(error)
         raise UsageError(f"{path}:{number}: not an episode: {reason}") from None

@@ -32,6 +32,7 @@ from qwq_env.rollout.heads import OURS, lines_of, read_head
 from qwq_env.rollout.lexicon import Lexicon
 from qwq_env.rollout.placed import PlacedSegment, placed_segments
 from qwq_env.rollout.ratios import Ratios, StoredRatios, ratios_beside
+from qwq_env.rollout.short_rows import in_full
 from qwq_env.segments import Block
 from qwq_env.trajectory import PhaseSeconds, Trajectory
 
@@ -198,9 +199,9 @@ class StoredEpisode:
                 row = read_object(file.read(self.place[1]), constants=True)
             if row.get("episode") != self.head["episode"]:
                 raise UsageError("was written anew meanwhile; open the run again")
-            row.setdefault("transcript", [])
-            self.lexicon.read().restore(row)
-            return made(row)
+            full = {"transcript": [], **in_full(row)}
+            self.lexicon.read().restore(full)
+            return made(full)
         except UsageError as error:
             raise RowError(self, str(error)) from None
         except _BROKEN as error:

@@ -28,7 +28,6 @@ from qwq_env.training.grpo import RandomReward
 from qwq_env.training.phase_seconds import PhaseSeconds
 from qwq_env.training.recipe import Recipe, load_recipe
 from qwq_env.training.run_folder import RunFolder
-from qwq_env.trajectory import Trajectory
 
 from ..ranks import run_training, start
 
@@ -142,7 +141,9 @@ def test_what_is_evaluated_is_held_out_and_greed_is_greedy(small):
     split = {name: {row["task_id"].split("/")[2] for row in phases[name]} for name in phases}
     assert split.pop("grpo") == {"train"}
     assert split == {"cold": {"heldout"}, "trained": {"heldout"}, "greedy": {"heldout"}}
-    played = {n: [Trajectory.from_json(row).ids for row in phases[n]] for n in phases}
+    file = small / "episodes.jsonl"
+    stored = {n: {t.episode: t.ids for t in read_episodes(file, phase=n)} for n in phases}
+    played = {name: [ids for _, ids in sorted(found.items())] for name, found in stored.items()}
     assert played["greedy"] == [episode.ids for episode in greedy]
     assert played["trained"] != played["greedy"]
 
