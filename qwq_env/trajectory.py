@@ -5,12 +5,13 @@ mask 1 exactly on the ids that the policy sampled, with the log-probability they
 with; mask 0 and log-probability 0.0 on what the environment wrote. Nothing in `ids` was ever
 rendered twice, so what is trained on is what was sampled.
 
-The stored row (`to_json`), schema 3, is one JSON object. What a table of episodes shows comes
-first, so that it can be read without the rest; a key whose value is its default is left out.
+The row (`to_json`), schema 4, is one JSON object. What a table of episodes shows comes first, so
+that it can be read without the rest; a key whose value is its default is left out. In a file it
+stands shorter, see `qwq_env.rollout.short_rows`, and shares texts, see `qwq_env.rollout.lexicon`.
 
 | key | value |
 | --- | --- |
-| `schema` | 3 |
+| `schema` | 4 |
 | what the writer added | such as `phase` (`cold`, `grpo`, `trained`, `greedy`) |
 | `step` | if the writer added it: the training step, from 1 as in `metrics.jsonl` |
 | `task_id`, `episode`, `seed` | see `Trajectory` |
@@ -28,8 +29,12 @@ first, so that it can be read without the rest; a key whose value is its default
 | `ids`, `logprobs`, `mask` | columns, see `qwq_env.columns`; `logprobs` of sampled ids only |
 | `earlier` | rows before the last, each `{"ids", "prompt_length", "logprobs", "mask"}` |
 
-Rows of version 2 count their `step` from 0. Rows without a schema (version 1) do, too, and hold
-lists of numbers and no text. Both are read as well.
+What the trainer makes of the sampled ids comes later, and lies in a file of its own: see
+`qwq_env.rollout.ratios`.
+
+Rows of version 3 stand in full in their file. Those of version 2 do, too, and count their `step`
+from 0; so do rows without a schema (version 1), which hold lists of numbers and no text. All of
+them are read as well.
 """
 
 from __future__ import annotations
@@ -57,7 +62,7 @@ from qwq_env.segments import Block
 if TYPE_CHECKING:
     from qwq_env.episode import Author  # it brings all that an episode is played with
 
-SCHEMA: Final = 3
+SCHEMA: Final = 4
 """The version of the stored row."""
 HEAD_ENDS: Final = "transcript"
 """The first key behind what a table shows."""

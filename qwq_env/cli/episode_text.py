@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from math import isnan
+from statistics import fmean
 from typing import Any, Final, NamedTuple
 
 from qwq_env.rollout.placed import PlacedSegment
@@ -35,6 +37,8 @@ def episode_text(episode: StoredEpisode, *, everything: bool = False) -> Iterato
     trajectory = episode.trajectory
     yield Styled(_line(_title(episode)) + "\n", "bold reverse")
     yield Styled(_line(_numbers(episode)) + "\n", "dim")
+    if learned := _learned(episode):
+        yield Styled(learned + "\n", "dim")
     for component in episode.components:
         yield Styled(_line(_component(component)) + "\n", "dim")
     if trajectory.reference is not None:
@@ -68,6 +72,19 @@ def _numbers(episode: StoredEpisode) -> str:
         f"tokens: {tokens}" if tokens else "", seconds, episode.outcome.detail,
     ]  # fmt: skip
     return "; ".join(filter(None, parts))
+
+
+def _learned(episode: StoredEpisode) -> str:
+    """Say what the trainer made of the sampled tokens; nothing where that is not known."""
+    rows = [found for row in range(len(episode.trajectory.rows)) if (found := episode.ratios(row))]
+    ratios = [ratio for found in rows for ratio in found.ratios if not isnan(ratio)]
+    entropies = [entropy for found in rows for entropy in found.entropies if not isnan(entropy)]
+    if not ratios or not entropies:
+        return ""
+    return (
+        f"  the trainer's ratios {min(ratios):.3g} to {max(ratios):.3g}, on average"
+        f" {fmean(ratios):.3g}; entropy {fmean(entropies):.3g}"
+    )
 
 
 def _component(component: ScoredComponent) -> str:

@@ -16,7 +16,7 @@ from qwq_env.cli.episode_text import Styled, episode_text
 from qwq_env.cli.selection import add_selection, name_damaged, selection_of
 from qwq_env.errors import UsageError
 from qwq_env.rollout.placed import PlacedSegment
-from qwq_env.rollout.stored import RowError, StoredEpisode, StoredRun
+from qwq_env.rollout.stored import RowError, StoredEpisode, StoredRun, finite
 from qwq_env.text.terminal import drawing_stream
 
 
@@ -74,10 +74,21 @@ def as_json(episode: StoredEpisode, segments: list[PlacedSegment]) -> dict[str, 
             {k: v for k, v in segment._asdict().items() if v not in (None, "", 0.0) or k == "text"}
             for segment in segments
         ],
+        **({"trainer": learned} if (learned := _learned(episode)) else {}),
         **({"messages": trajectory.messages} if trajectory.messages else {}),
         "file": str(episode.file),
         "line": episode.line,
     }
+
+
+def _learned(episode: StoredEpisode) -> list[dict[str, Any]]:
+    """Return the trainer's ratios and entropies of the rows of which they are known."""
+    rows = [(row, episode.ratios(row)) for row in range(len(episode.trajectory.rows))]
+    return [
+        {"row": row, **{name: [*map(finite, values)] for name, values in found._asdict().items()}}
+        for row, found in rows
+        if found is not None
+    ]
 
 
 def _whole(

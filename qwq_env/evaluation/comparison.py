@@ -26,6 +26,7 @@ from qwq_env.evaluation.statistics import (
     paired_difference,
 )
 from qwq_env.files.jsonl import read_objects
+from qwq_env.rollout.short_rows import head_in_full
 
 
 class RunResult(NamedTuple):
@@ -109,7 +110,8 @@ def read_result(folder: Path) -> RunResult:
     last: dict[str, tuple[str, Any, str]] = {}
     groups: dict[str, str] = {}
     path = folder / "episodes.jsonl"
-    for number, row in read_objects(path, constants=True, appended=True):
+    for number, written in read_objects(path, constants=True, appended=True):
+        row = head_in_full(written)
         task, episode, outcome = row.get("task_id"), row.get("episode"), row.get("outcome")
         reason = outcome.get("reason") if isinstance(outcome, dict) else None
         if not (isinstance(task, str) and isinstance(episode, str) and isinstance(reason, str)):

@@ -94,6 +94,18 @@ def read_object(line: bytes, *, constants: bool = False) -> dict[str, Any]:
     return value
 
 
+def cut_torn_line(path: Path) -> None:
+    """Cut half a line off a file's end, which a kill has left; the file need not exist."""
+    if not path.exists() or path.stat().st_size == 0:
+        return
+    with path.open("rb+") as file:
+        file.seek(-1, 2)
+        if file.read(1) == b"\n":
+            return
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)
+
+
 def _parsed(line: bytes, constants: bool) -> Any:
     finite = not constants and _MAY_BE_INFINITE.search(line)
     try:

@@ -15,11 +15,12 @@ from typing import Any, Final
 
 from qwq_env.errors import UsageError, brief
 from qwq_env.files.jsonl import read_object
-from qwq_env.trajectory import HEAD_ENDS, SCHEMA, step_of
+from qwq_env.rollout.short_rows import head_in_full
+from qwq_env.trajectory import HEAD_ENDS, SCHEMA
 
 _TAIL: Final = f',"{HEAD_ENDS}":'.encode()
 _LENGTH: Final = re.compile(rb'"tail":([0-9]{1,12})\Z')
-OURS: Final = b'{"schema":%d,' % SCHEMA
+OURS: Final = tuple(b'{"schema":%d,' % version for version in (3, SCHEMA))
 """How a row begins that is as `EpisodeStore` writes it."""
 _USUAL_HEAD: Final = 1024
 _LONGEST_HEAD: Final = 1 << 20
@@ -86,11 +87,10 @@ def read_head(line: bytes) -> dict[str, Any]:
     version = head.get("schema", 1)
     if not isinstance(version, int) or not 1 <= version <= SCHEMA:
         raise UsageError(f"schema {brief(version)}; expected {SCHEMA} at most: another version")
+    head = head_in_full(head)
     for key, (expected, holds) in _FORMS.items():
         if not holds(head.get(key)):
             raise UsageError(f"not an episode: {key} {brief(head.get(key))}; expected {expected}")
-    if "step" in head:
-        head["step"] = step_of(head)
     return head
 
 

@@ -5,16 +5,19 @@ Beside `episodes.jsonl` stands `episodes.texts`, one JSON object a line, only ev
 ```
 {"tokens": {"1782": " the", "147": [226, 136]}}      a token's text; its bytes where it is no text
 {"text": ["9f86d081884c", "# Tools\\n\\nYou may ..."]}   a long stretch of an opening, by its digest
+{"text": [40961, "<|im_end|>\\n<|im_start|>user\\n"]}   the dialect's marks, by a short digest
 ```
 
-So a row shows its tokens one by one without a tokenizer, and the tools' description is not written
-again with each episode. Only tokens that occurred are in it.
+So a row shows its tokens one by one without a tokenizer, and neither the tools' description nor the
+marks between all that is said are written again with each episode. Only tokens that occurred are in
+it.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -23,6 +26,10 @@ from qwq_env.files.jsonl import read_object
 
 _SHARED_FROM: Final = 120
 """Characters of a stretch that is worth a line of its own."""
+_SHARED_MARKS: Final = range(8, 200)
+"""Characters of markup that is."""
+_MOST_MARKS: Final = 256
+"""A dialect has a dozen; a policy that makes up more shall not fill the memory."""
 
 
 class TokenTexts(Protocol):
@@ -39,8 +46,8 @@ class Lexicon:
         """Nothing is read of `path`, which need not exist, until `read`."""
         self.path = path
         self.tokens: dict[int, bytes] = {}
-        self.texts: dict[str, str] = {}
-        self._size = 0
+        self.texts: dict[str | int, str] = {}
+        self._size = self._marks = 0
 
     def read(self) -> Lexicon:
         """Read what the file holds, unless it is as long as before; returns itself.
@@ -67,7 +74,9 @@ class Lexicon:
                 self.tokens[int(token)] = text.encode() if isinstance(text, str) else bytes(text)
             if "text" in entry:
                 key, text = entry["text"]
-                self.texts[key] = text
+                if isinstance(text, str):
+                    self._marks += isinstance(key, int) and key not in self.texts
+                    self.texts[key] = text
         except (UsageError, ValueError, TypeError, AttributeError):
             return
 
@@ -83,28 +92,45 @@ class Lexicon:
 
         Raises `ValueError`, `TypeError` or `IndexError` for what is no transcript.
         """
-        for _, segments in row.get("transcript", ())[:1]:
-            for segment in segments:
-                if isinstance(segment, list) and isinstance(segment[1], dict):
+        for _, segments in row.get("transcript", ()):
+            for place, segment in enumerate(segments):
+                if isinstance(segment, int):
+                    segments[place] = self.texts.get(segment, "")
+                elif isinstance(segment, list) and isinstance(segment[1], dict):
                     segment[1] = self.texts.get(segment[1].get("text", ""), "")
 
-    def share(self, row: dict[str, Any]) -> list[list[str]]:
-        """Put digests for the long stretches of the opening of `row`; return what is new."""
-        new = []
-        for by, segments in row.get("transcript", ())[:1]:
-            for segment in segments if by == "task" else ():
-                # Markup is a text by itself, and short.
-                if segment[0] == "system" and len(text := segment[1]) >= _SHARED_FROM:
-                    key = _digest(text)
-                    if key not in self.texts:
-                        self.texts[key] = text
-                        new.append([key, text])
+    def share(self, row: dict[str, Any]) -> list[list[str | int]]:
+        """Put digests for marks, and for the long stretches of the opening of `row`; return what is
+        new."""
+        known = len(self.texts)
+        for number, (by, segments) in enumerate(row.get("transcript", ())):
+            for place, segment in enumerate(segments):
+                if isinstance(segment, str):
+                    segments[place] = self._mark(segment)
+                elif number or by != "task" or segment[0] != "system":
+                    continue
+                elif len(text := segment[1]) >= _SHARED_FROM:
+                    key = _digest(text, 6).hex()
+                    self.texts.setdefault(key, text)
                     segment[1] = {"text": key}
-        return new
+        return [[key, text] for key, text in islice(self.texts.items(), known, None)]
+
+    def _mark(self, text: str) -> str | int:
+        """Return the number of a mark, or itself where it gets none."""
+        if len(text) not in _SHARED_MARKS:
+            return text
+        key = int.from_bytes(_digest(text, 2), "big")
+        if key not in self.texts:
+            if self._marks >= _MOST_MARKS:
+                return text
+            self._marks += 1
+            self.texts[key] = text
+        # So few digits may stand for another one already.
+        return key if self.texts[key] == text else text
 
 
-def _digest(text: str) -> str:
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
+def _digest(text: str, size: int) -> bytes:
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=size).digest()
 
 
 def _text(written: bytes) -> str | list[int]:

@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from qwq_env.errors import UsageError, describe_error
-from qwq_env.files.jsonl import read_objects
+from qwq_env.files.jsonl import cut_torn_line, read_objects
 from qwq_env.rollout.lexicon import Lexicon, TokenTexts
+from qwq_env.rollout.short_rows import in_full, shortened
 from qwq_env.trajectory import HEAD_ENDS, Trajectory, step_of
 
 
@@ -35,10 +36,10 @@ class EpisodeStore:
         """
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        _cut_torn_line(self.path)
+        cut_torn_line(self.path)
         self._tokens = tokens
         self._lexicon = Lexicon.beside(self.path)
-        _cut_torn_line(self._lexicon.path)
+        cut_torn_line(self._lexicon.path)
         self._lexicon.read()
         self._file = self.path.open("ab")
         self._shared: BinaryIO | None = None
@@ -48,7 +49,7 @@ class EpisodeStore:
 
         Without `whole` its numbers alone are kept: neither text nor tokens.
         """
-        row = trajectory.to_json(whole=whole)
+        row = shortened(trajectory.to_json(whole=whole))
         if whole:
             self._share(trajectory, row)
         # What further keys a row has comes first, where a reader looks for them.
@@ -122,8 +123,9 @@ def _trajectory(
     path: str | Path, number: int, row: Mapping[str, Any], lexicon: Lexicon
 ) -> Trajectory:
     try:
-        lexicon.restore(row)
-        return Trajectory.from_json(row)
+        full = in_full(row)
+        lexicon.restore(full)
+        return Trajectory.from_json(full)
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         reason = describe_error(error)
         raise UsageError(f"{path}:{number}: not an episode: {reason}") from None
@@ -143,14 +145,3 @@ def _line(value: Mapping[str, Any]) -> bytes:
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
     # A chat server may send half of a surrogate pair; written out, it is JSON's own escape.
     return text.encode("utf-8", "backslashreplace") + b"\n"
-
-
-def _cut_torn_line(path: Path) -> None:
-    if not path.exists() or path.stat().st_size == 0:
-        return
-    with path.open("rb+") as file:
-        file.seek(-1, 2)
-        if file.read(1) == b"\n":
-            return
-        file.seek(0)
-        file.truncate(file.read().rfind(b"\n") + 1)

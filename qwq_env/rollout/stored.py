@@ -19,6 +19,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import repeat
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -30,6 +31,8 @@ from qwq_env.rollout.advantages import advantages_of
 from qwq_env.rollout.heads import OURS, lines_of, read_head
 from qwq_env.rollout.lexicon import Lexicon
 from qwq_env.rollout.placed import PlacedSegment, placed_segments
+from qwq_env.rollout.ratios import Ratios, StoredRatios, ratios_beside
+from qwq_env.rollout.short_rows import in_full
 from qwq_env.segments import Block
 from qwq_env.trajectory import PhaseSeconds, Trajectory
 
@@ -63,13 +66,17 @@ class ScoredComponent(NamedTuple):
 class StoredToken(NamedTuple):
     """A token of a row. `text` is None where it is not known; half a letter is `<E2><82>`.
 
-    `logprob` is None where the policy did not sample it.
+    `logprob` is None where the policy did not sample it. `ratio`, the trainer's probability over
+    the sampler's, and `entropy`, the trainer's in nats, are also None where it is not known what
+    the trainer made of the row.
     """
 
     id: int
     text: str | None
     sampled: bool
     logprob: float | None
+    ratio: float | None = None
+    entropy: float | None = None
 
 
 class RowError(UsageError):
@@ -192,9 +199,9 @@ class StoredEpisode:
                 row = read_object(file.read(self.place[1]), constants=True)
             if row.get("episode") != self.head["episode"]:
                 raise UsageError("was written anew meanwhile; open the run again")
-            row.setdefault("transcript", [])
-            self.lexicon.read().restore(row)
-            return made(row)
+            full = {"transcript": [], **in_full(row)}
+            self.lexicon.read().restore(full)
+            return made(full)
         except UsageError as error:
             raise RowError(self, str(error)) from None
         except _BROKEN as error:
@@ -216,10 +223,25 @@ class StoredEpisode:
         mask = [0] * before + columns.mask
         logprobs = [0.0] * before + columns.logprobs
         known = self.lexicon.read().tokens
+        learned = self.ratios(row)
+        seen = repeat((None, None)) if learned is None else zip(*learned, strict=True)
         return [
-            StoredToken(token, _shown(known.get(token)), bool(one), logprob if one else None)
+            StoredToken(token, _shown(known.get(token)), True, logprob, *next(seen))
+            if one
+            else StoredToken(token, _shown(known.get(token)), False, None)
             for token, one, logprob in zip(columns.ids, mask, logprobs, strict=False)
         ]
+
+    def ratios(self, row: int = -1) -> Ratios | None:
+        """Return what the trainer made of a row of `trajectory.rows`; None where it is not known.
+
+        Lines that are damaged are told of in `run.damaged`.
+        """
+        if self.run is None or self.step is None:
+            return None
+        rows = self.trajectory.rows
+        place, sampled = range(len(rows))[row], sum(rows[row].mask)
+        return self.run.ratios_beside(self.file).of(self.step, self.name, place, sampled)
 
 
 def finite(value: Any) -> float | None:
@@ -250,6 +272,7 @@ class StoredRun:
         self.notes: list[str] = []
         self._reached: dict[Path, tuple[int, int]] = {}
         self._listed: list[StoredEpisode] = []
+        self._ratios: dict[Path, StoredRatios] = {}
 
     @classmethod
     def open(cls, path: str | Path) -> StoredRun:
@@ -337,6 +360,7 @@ class StoredRun:
         and none can be read.
         """
         self.damaged = []
+        self._ratios.clear()
         self.__dict__.pop("advantages", None)
         found: dict[tuple[Any, ...], StoredEpisode] = {}
         for file in self.files:
@@ -347,6 +371,15 @@ class StoredRun:
             first = self.damaged[0]
             raise UsageError(f"{first.file}:{first.line}: {first.reason}")
         return [each for each in self._listed if keep is None or keep(each.head)]
+
+    def ratios_beside(self, file: Path) -> StoredRatios:
+        """Return what the trainer made of the tokens of a file's episodes."""
+        if file not in self._ratios:
+            path = ratios_beside(file)
+            self._ratios[file] = StoredRatios(
+                path, lambda line, reason: self.damaged.append(Damaged(path, line, reason))
+            )
+        return self._ratios[file]
 
     @cached_property
     def advantages(self) -> Mapping[StoredEpisode, float | None]:

@@ -7,6 +7,7 @@ runs/<name>/
   metrics.jsonl    one object a training step
   episodes.jsonl   every episode, text and tokens (other ranks': episodes-rank1.jsonl, ...)
   episodes.texts   what its rows share: tokens' texts, openings (episodes-rank1.texts, ...)
+  ratios.jsonl     what the trainer made of their tokens (ratios-rank1.jsonl, ...)
   cold/  policy/   the checkpoint before and after reinforcement learning; the latter is sealed
   adapter/  reward_model/  what a stage has besides, where it has any
   checkpoints/     the trainer's own

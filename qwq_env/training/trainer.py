@@ -16,10 +16,13 @@ stock trainer on the same `Rollouts`:
   model: their part of the gradient is 0. What the loss divides by counts them as TRL does.
 - The log has the effective share of the samples after importance correction, and of the episodes
   cut what their outcomes say.
+- Who wants to look at them is told the ratios and entropies that the loss computes (`on_learned`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import torch
@@ -28,8 +31,16 @@ from trl import GRPOTrainer
 
 from qwq_env.training.importance import Correction
 
+_PLAYED: Final = "played"
+"""In a batch: the step, the name and the row of the episode that each row is of."""
+
 BY_TOKENS: Final = frozenset({"dapo", "bnpo", "cispo", "vespo"})
 """Losses that divide by tokens; the others (grpo, sapo, dr_grpo, luspo) divide by rows."""
+
+
+OnLearned = Callable[[int, str, int, Sequence[float], Sequence[float]], None]
+"""Called with the step and the name of an episode, its row, and of each id sampled in it the
+trainer's log-probability less the sampler's, and the trainer's entropy in nats."""
 
 
 class ToolGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # its package is read without types
@@ -42,6 +53,13 @@ class ToolGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # its package is read
     weighs_rows: Final = True
     """Says to `Rollouts` that nothing of the above is missing."""
 
+    on_learned: OnLearned | None = None
+    """Told of each row the first time that it is learned from, in the process that played it.
+
+    Rows that do not go through the model are not told of."""
+
+    _read: _Read | None = None
+    """What a forward pass of the loss gives, while somebody wants to know."""
     _idle: torch.Tensor | None = None
     """(rows,), True for what the loss of a micro-batch need not compute; None outside a loss."""
     _idle_logps: torch.Tensor | None = None
@@ -62,6 +80,7 @@ class ToolGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # its package is read
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         """Play and score a generation batch as TRL does; weigh its rows, log its correction."""
+        step = self.state.global_step + 1
         batch: dict[str, Any] = super()._generate_and_score_completions(inputs)
         mode = "train" if self.model.training else "eval"
         metrics = self._metrics[mode]
@@ -76,9 +95,40 @@ class ToolGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # its package is read
                 batch["importance_sampling_ratio"] = ratio
             for name, value in self._correction(ratio, loss_mask(batch)).items():
                 metrics[f"sampling/{name}"].append(value)
+        if self.on_learned is not None and inputs and "episode_name" in inputs[0]:
+            # TRL shuffles and splits lists as it does tensors.
+            batch[_PLAYED] = [(step, row["episode_name"], row["episode_row"]) for row in inputs]
         return batch
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+        """Return TRL's loss of a micro-batch, and tell of its rows what was computed for it."""
+        # Taken out: a batch that is learned from again comes without.
+        played = inputs.pop(_PLAYED, None)
+        if played is None or self.on_learned is None or not self.model.training:
+            return self._loss(model, inputs)
+        self._read = read = _Read()
+        try:
+            loss = self._loss(model, inputs)
+        finally:
+            self._read = None
+        self._tell(read, played, inputs)
+        return loss
+
+    def _tell(self, read: _Read, played: list[tuple[int, str, int]], batch: dict[str, Any]) -> None:
+        """Tell `on_learned` of the rows of a micro-batch that went through the model."""
+        sampled = batch.get("sampling_per_token_logps")
+        if sampled is None or read.logps is None or read.entropies is None:
+            return
+        mask = loss_mask(batch)
+        rows = torch.arange(len(mask), device=mask.device) if read.rows is None else read.rows
+        ratios, entropies = read.logps - sampled[rows], read.entropies
+        found = torch.stack([ratios.float(), entropies.float()]).cpu()
+        for number, (place, own) in enumerate(zip(rows.tolist(), mask[rows].cpu(), strict=True)):
+            if own.any():
+                assert self.on_learned is not None
+                self.on_learned(*played[place], *found[:, number, own].tolist())
+
+    def _loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
         """Return TRL's loss of a micro-batch, computed on the rows that have a part in it.
 
         Where the loss has terms that do not hang on the advantage, all rows are.
@@ -176,13 +226,13 @@ class ToolGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # its package is read
             again = (0, cut.right)
             entropy = None if entropy is None else pad(entropy, again)
             parts.append((pad(logps, again), entropy, loss))
+        logps = torch.cat([part[0] for part in parts])
         entropies = [part[1] for part in parts if part[1] is not None]
         losses = [part[2] for part in parts if part[2] is not None]
-        return (
-            torch.cat([part[0] for part in parts]),
-            torch.cat(entropies) if entropies else None,
-            torch.stack(losses).mean() if losses else None,
-        )
+        entropy = torch.cat(entropies) if entropies else None
+        if self._read is not None and entropy is not None:
+            self._read.logps, self._read.entropies = logps.detach(), entropy.detach()
+        return logps, entropy, torch.stack(losses).mean() if losses else None
 
     def _of_live_rows(
         self,
@@ -205,6 +255,8 @@ class ToolGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # its package is read
         none = not live.any()
         if none:
             live[attention_mask.sum(1).argmin()] = True
+        if self._read is not None:
+            self._read.rows = live.nonzero().flatten()
         logps, entropy, _ = self._get_per_token_logps_and_entropies(
             model, input_ids[live], attention_mask[live], logits_to_keep, **rest
         )
@@ -219,6 +271,16 @@ class ToolGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # its package is read
         entropies = mean.to(entropy.dtype).expand(shape).clone()
         entropies[live] = entropy
         return filled, entropies, None
+
+
+@dataclass(slots=True)
+class _Read:
+    """What a forward pass gave: `logps` and `entropies` (rows read, tokens), and which `rows` of
+    the micro-batch those are, None for all of them."""
+
+    logps: torch.Tensor | None = None
+    entropies: torch.Tensor | None = None
+    rows: torch.Tensor | None = None
 
 
 class Cut(NamedTuple):

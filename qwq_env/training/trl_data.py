@@ -47,21 +47,26 @@ def to_trl(
 
     `episode_rows` and `episode_tokens` are how many rows the episode has, and how many sampled ids
     in all of them (0 where it is masked); `ToolGRPOTrainer` weighs the drawn row by them.
+    `episode_name` and `episode_row` say which row of which episode was drawn.
     """
     filler = codec.eos_token_id if codec.eos_token_id is not None else 0
     columns: dict[str, list[Any]] = {
         "prompt_ids": [], "completion_ids": [], "logprobs": [], "env_mask": [],
         "episode_reward": [], "episode_rows": [], "episode_tokens": [],
+        "episode_name": [], "episode_row": [],
     }  # fmt: skip
     for trajectory in trajectories:
         masked = trajectory.reward is None or (mask_truncated and trajectory.outcome.truncated)
-        row = random.Random(trajectory.seed).choice(trajectory.rows)
+        drawn = random.Random(trajectory.seed).choice(range(len(trajectory.rows)))
+        row = trajectory.rows[drawn]
         columns["prompt_ids"].append(row.prompt_ids)
         columns["completion_ids"].append(row.completion_ids or [filler])
         columns["logprobs"].append(row.logprobs or [0.0])
         mask = row.mask or [0]
         columns["env_mask"].append([0] * len(mask) if masked else mask)
         columns["episode_reward"].append(trajectory.reward)
+        columns["episode_name"].append(trajectory.episode)
+        columns["episode_row"].append(drawn)
         columns["episode_rows"].append(len(trajectory.rows))
         sampled = sum(sum(each.mask) for each in trajectory.rows)
         columns["episode_tokens"].append(0 if masked else sampled)

@@ -80,7 +80,6 @@ def read_source(
     for run in source.runs:
         stage = f"{run.name}/" if len(source.runs) > 1 else ""
         episodes, bases = run.episodes(), dict[int, int]()
-        damaged += run.damaged
         if run.advantages == {}:  # asked for first: then it is known what they lack
             reading.notes += run.notes
         for stored in episodes[-limit:] if limit else episodes:
@@ -96,6 +95,7 @@ def read_source(
                 damaged.append(error.damaged)
                 continue
             tell(len(reading.episodes))
+        damaged += run.damaged
     reading.notes += _notes(damaged, reading.episodes)
     if not reading.episodes:
         first = f"; {reading.notes[0]}" if reading.notes else ""
@@ -134,15 +134,19 @@ def _notes(damaged: Sequence[Damaged], episodes: Sequence[Seen]) -> list[str]:
 def _seen(stored: StoredEpisode, phase: str, group: int, base: int) -> Seen:
     """Read a row whole. Raises `RowError` that says what is wrong with it."""
     trajectory = stored.trajectory
-    stored.forget()
     try:
-        rows = [_tokens(each, base, [], {}) for each in trajectory.earlier]
+        count = len(trajectory.earlier)
+        rows = [_tokens(row, base, [], _learned(stored, number))
+                for number, row in enumerate(trajectory.earlier)]  # fmt: skip
         if trajectory.ids:
             spans = [(span.start, span.end, span.author) for span in trajectory.spans]
-            rows.append(_tokens(trajectory.last_row, base, spans, _values(stored.head)))
+            values = _values(stored.head) | _learned(stored, count)
+            rows.append(_tokens(trajectory.last_row, base, spans, values))
         said, joined = _said(trajectory, stored.lexicon)
     except (ValueError, TypeError, OverflowError) as error:
         raise RowError(stored, f"not an episode: {describe_error(error)}") from None
+    finally:
+        stored.forget()
     return Seen(stored, phase, _without_tokens(trajectory), rows, said, joined, group)
 
 
@@ -156,6 +160,12 @@ def _without_tokens(trajectory: Trajectory) -> Trajectory:
 def _values(head: Mapping[str, Any]) -> dict[str, Sequence[float]]:
     given = {name: head[key] for name, key in _KEYS.items() if key in head}
     return {n: unpack_floats(v) if isinstance(v, str) else v for n, v in given.items()}
+
+
+def _learned(stored: StoredEpisode, row: int) -> dict[str, Sequence[float]]:
+    """Return what the trainer made of a row, where that is known."""
+    found = stored.ratios(row)
+    return {} if found is None else {"ratio": found.ratios, "entropy": found.entropies}
 
 
 def _tokens(

@@ -7,8 +7,10 @@ import itertools
 import json
 import math
 import random
+import re
 from array import array
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -22,7 +24,10 @@ from qwq_env.rollout.play import PlaySettings
 from qwq_env.rollout.scripted import ScriptedPolicy
 from qwq_env.rollout.store import EpisodeStore, read_episodes
 from qwq_env.rollout.stored import StoredRun
-from qwq_env.trajectory import Span, TrainingRow, Trajectory, step_of
+from qwq_env.segments import Block, Segment
+from qwq_env.trajectory import PhaseSeconds, Span, TrainingRow, Trajectory, step_of
+
+VERSION_3 = Path(__file__).parents[1] / "data" / "rows-of-version-3"
 
 
 @tool
@@ -151,6 +156,103 @@ def test_a_row_takes_less_than_twenty_bytes_a_token(codec, tmp_path):
     assert (tmp_path / "episodes.jsonl").stat().st_size < 20 * count
 
 
+ODD = {
+    "as most are": {},
+    "with a detail": {"outcome": Outcome.answered("late")},
+    "cut": {"outcome": Outcome.cut("tokens"), "answer": "", "reward": 0.0, "right": False},
+    "lost": {"outcome": Outcome.lost("gone"), "reward": None, "right": False},
+    "paid in part": {"reward": 0.5, "right": True},
+    "paid, and wrong": {"reward": 1.0, "right": False},
+    "nobody asked": {"right": None},
+    "another answer": {"answer": "4"},
+    "no answer": {"answer": ""},
+    "nobody spoke": {"transcript": [], "answer": "It is 3."},
+    "no seconds": {"seconds": PhaseSeconds()},
+    "a user's seconds": {"seconds": PhaseSeconds(user=1.5)},
+    "no tokens": {"tokens": {}},
+    "a user's tokens": {"tokens": {"user": 3}},
+    "none of a tool": {"tokens": {"policy": 3, "tool": 0}},
+    "tokens of others": {"tokens": {"judge": 3}},
+    "no spans": {"spans": []},
+}
+
+
+@pytest.mark.parametrize("changes", ODD.values(), ids=ODD)
+def test_what_a_row_leaves_out_comes_back(codec, tmp_path, changes):
+    """Whether or not it is what most rows have."""
+    trajectory = replace(played(codec), **changes)
+    path = tmp_path / "episodes.jsonl"
+    with EpisodeStore(path, codec) as store:
+        store.append(trajectory)
+    [episode] = StoredRun.open(path).episodes()
+    head = {k: v for k, v in trajectory.to_json().items() if k in episode.head}
+
+    assert [*read_episodes(path)] == [episode.trajectory] == [trajectory]
+    assert {key: episode.head[key] for key in head} == head
+    assert (episode.right, episode.outcome) == (
+        None if trajectory.reward is None else trajectory.is_right, trajectory.outcome,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "spans",
+    [
+        [Span(0, 1, "task"), Span(1, 4, "answer")],  # not as the mask has it
+        [Span(0, 2, "task"), Span(2, 4, "tool")],  # the prompt is shorter
+        [Span(0, 1, "task"), Span(2, 4, "tool")],  # with a gap
+        [Span(0, 1, "tool"), Span(1, 3, "user"), Span(3, 4, "thinking")],
+        [Span(0, 1, "judge")],
+    ],
+)
+def test_a_mask_that_the_spans_do_not_tell_comes_back(tmp_path, spans):
+    odd = replace(bare([1, 2, 3, 4], [0, 0, 1], [0.0, 0.0, -0.5]), spans=spans)
+    with EpisodeStore(tmp_path / "episodes.jsonl") as store:
+        store.append(odd)
+
+    assert [*read_episodes(tmp_path / "episodes.jsonl")] == [odd]
+
+
+@pytest.mark.parametrize("spans", ["p", "1x", "29p2h ", "-1p"])
+def test_spans_that_are_none_are_damage(codec, tmp_path, spans):
+    path = rows_of(codec, tmp_path, count=1)
+    path.write_text(re.sub(r'"spans":"\w+"', f'"spans":"{spans}"', path.read_text()))
+    [episode] = StoredRun.open(tmp_path).episodes()
+
+    with pytest.raises(UsageError, match=r"episodes.jsonl:1: not an episode: ValueError: spans '"):
+        _ = episode.trajectory
+
+
+def test_a_policy_that_makes_up_marks_fills_no_memory(codec, tmp_path):
+    """What is no mark of the dialect's stands in its row, once there are too many."""
+    marks = [Segment("markup", f"<mark number {n}>") for n in range(600)]
+    odd = replace(played(codec), transcript=[Block("model", tuple(marks))], answer="")
+    path = tmp_path / "episodes.jsonl"
+    with EpisodeStore(path) as store:
+        store.append(odd)
+        store.append(odd)
+
+    assert 200 <= len(path.with_suffix(".texts").read_text().splitlines()) <= 256
+    assert [*read_episodes(path)] == [odd, odd]
+
+
+def test_rows_of_version_3_are_read_beside_new_ones(tmp_path):
+    """As they were written then; so a run goes on that was begun before."""
+    path = tmp_path / "episodes.jsonl"
+    for file in VERSION_3.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    before = [*read_episodes(path)]
+    with EpisodeStore(path) as store:
+        for trajectory in before:
+            store.append(trajectory, phase="trained")
+    old, new = (StoredRun.open(path).episodes(phase=phase) for phase in ("grpo", "trained"))
+
+    assert [e.trajectory.answer[-8:] for e in old] == ["ed{1094}", "_call>8}", ""]
+    assert [e.failure for e in old] == ["", "tokens", "infrastructure"]
+    assert [e.trajectory for e in new] == [e.trajectory for e in old] == before
+    assert [[*e.segments] for e in new] == [[*e.segments] for e in old]
+    assert {s.text for e in old for s in e.segments} >= {"I should use the calculator.", "1094"}
+
+
 def test_rows_of_version_1_are_read(codec, tmp_path):
     trajectory = replace(played(codec), transcript=[], reasons={}, environment="")
     row = {name: getattr(trajectory, name) for name in trajectory.__dataclass_fields__}
@@ -250,7 +352,7 @@ def test_a_head_says_why_the_reward_was_what_it_was(stored):
     assert stored.episodes(step=5) == []
 
 
-@pytest.mark.parametrize("version", [1, 2, 3])
+@pytest.mark.parametrize("version", [1, 2, 3, 4])
 def test_a_step_has_the_number_that_it_has_in_the_metrics(codec, tmp_path, version):
     """Rows of versions 1 and 2 were counted from 0."""
     path, trajectory = tmp_path / "episodes.jsonl", played(codec)
@@ -258,7 +360,7 @@ def test_a_step_has_the_number_that_it_has_in_the_metrics(codec, tmp_path, versi
     if version == 1:
         del row["schema"]
     path.write_text(json.dumps(row) + "\n")
-    step = 4 if version == 3 else 5
+    step = 4 if version >= 3 else 5
 
     assert step_of(row) == step
     assert [e.head["step"] for e in StoredRun.open(path).episodes(step=step)] == [step]
@@ -267,6 +369,23 @@ def test_a_step_has_the_number_that_it_has_in_the_metrics(codec, tmp_path, versi
     assert [*read_episodes(path, step=9 - step)] == []
     with EpisodeStore(path) as store:
         assert [*store.played(step=step)] == ["0-0.0.0"]
+
+
+def test_a_short_episode_takes_less_than_twenty_bytes_a_token(tmp_path):
+    """Those of the tiny recipe, whose words are most of its rows; of three hundred of them also
+    with what they share."""
+    old, *_ = read_episodes(VERSION_3 / "episodes.jsonl")
+    path = tmp_path / "episodes.jsonl"
+    with EpisodeStore(path) as store:
+        for place in range(300):
+            store.append(replace(old, episode=f"2-0.0.{place}"), phase="grpo", step=2)
+    tokens = 300 * len(old.ids)
+
+    assert len(old.ids) == 71
+    assert path.stat().st_size < 19.5 * tokens
+    assert path.stat().st_size + path.with_suffix(".texts").stat().st_size < 20 * tokens
+    size = (VERSION_3 / "episodes.jsonl").read_bytes().index(b"\n")
+    assert size > 24 * len(old.ids)
 
 
 def test_an_opening_that_comes_again_is_written_once(codec, tmp_path):
@@ -367,8 +486,8 @@ BROKEN = {
     "text": (b"no JSON\n", "not JSON"),
     "array": (b"[1]\n", "a JSON array"),
     "another object": (b'{"a": 1}\n', "not an episode: outcome None"),
-    "a newer version": (b'{"schema":4,"x":1}\n', "schema 4; expected 3 at most"),
-    "a version that is none": (b'{"schema":"x","task_id":1}\n', "schema 'x'; expected 3"),
+    "a newer version": (b'{"schema":5,"x":1}\n', "schema 5; expected 4 at most"),
+    "a version that is none": (b'{"schema":"x","task_id":1}\n', "schema 'x'; expected 4"),
     "scores that are none": (
         b'{"schema":2,"task_id":"t","episode":"e","outcome":{"kind":"a",'
         b'"reason":"b"},"scores":[1]}\n',
@@ -437,7 +556,7 @@ def test_a_row_that_is_being_written_is_left_out(codec, tmp_path):
 def test_where_no_row_can_be_read_the_first_is_told(tmp_path):
     (tmp_path / "episodes.jsonl").write_text('{"schema":9}\n')
 
-    with pytest.raises(UsageError, match=r"episodes.jsonl:1: schema 9; expected 3 at most"):
+    with pytest.raises(UsageError, match=r"episodes.jsonl:1: schema 9; expected 4 at most"):
         StoredRun.open(tmp_path).episodes()
 
 

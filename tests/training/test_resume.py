@@ -6,7 +6,7 @@ import json
 import logging
 import shutil
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -28,7 +28,6 @@ from qwq_env.training.grpo import RandomReward
 from qwq_env.training.phase_seconds import PhaseSeconds
 from qwq_env.training.recipe import Recipe, load_recipe
 from qwq_env.training.run_folder import RunFolder
-from qwq_env.trajectory import Trajectory
 
 from ..ranks import run_training, start
 
@@ -106,6 +105,13 @@ def test_a_killed_run_goes_on_from_the_last_whole_checkpoint(tmp_path, caplog):
     assert len({e.seed for e in episodes}) == len(episodes) == STEPS * 8
     assert spent["grpo"] > taken["grpo"] > 0
     assert spent["cold_start"] == taken["cold_start"]
+    lines = [json.loads(line) for line in (run / "ratios.jsonl").read_text().splitlines()]
+    told = Counter((line["step"], line["episode"]) for line in lines)
+    # Where all are paid alike nothing is learned.
+    learned = [step for step, reward in after.items() if 0 < reward < 1]
+    assert set(told.values()) == {1}
+    assert Counter(step for step, _ in told) == dict.fromkeys(learned, 8)
+    assert {episode for _, episode in told} <= {e.episode for e in episodes}
 
 
 SMALL = [*SETTINGS, "grpo.steps=1", "rollout.attempts=2"]
@@ -135,7 +141,9 @@ def test_what_is_evaluated_is_held_out_and_greed_is_greedy(small):
     split = {name: {row["task_id"].split("/")[2] for row in phases[name]} for name in phases}
     assert split.pop("grpo") == {"train"}
     assert split == {"cold": {"heldout"}, "trained": {"heldout"}, "greedy": {"heldout"}}
-    played = {n: [Trajectory.from_json(row).ids for row in phases[n]] for n in phases}
+    file = small / "episodes.jsonl"
+    stored = {n: {t.episode: t.ids for t in read_episodes(file, phase=n)} for n in phases}
+    played = {name: [ids for _, ids in sorted(found.items())] for name, found in stored.items()}
     assert played["greedy"] == [episode.ids for episode in greedy]
     assert played["trained"] != played["greedy"]
 

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from qwq_env.registry import make_environment
 from qwq_env.rollout.audit import audit
 from qwq_env.rollout.engine import EngineSettings
 from qwq_env.rollout.store import read_episodes
+from qwq_env.rollout.stored import StoredRun
 from qwq_env.training.grpo import grpo_config
 from qwq_env.training.playing import evaluation_engine, training_engine
 from qwq_env.training.recipe import Recipe, RolloutRecipe, load_recipe
@@ -143,7 +145,9 @@ def test_real_problems_run_through(tmp_path):
 
 @pytest.mark.slow
 def test_two_processes_play_their_own_episodes(tmp_path):
-    run_ranks(run_training, str(RECIPE), "--runs", str(tmp_path), *SMALL, folder=tmp_path)
+    """By lot, so that there is something to learn; each keeps what it made of its own tokens."""
+    settings = [*SMALL, "grpo.reward=random"]
+    run_ranks(run_training, str(RECIPE), "--runs", str(tmp_path), *settings, folder=tmp_path)
 
     run = tmp_path / "tiny"
     summary = json.loads((run / "summary.json").read_text())
@@ -153,6 +157,15 @@ def test_two_processes_play_their_own_episodes(tmp_path):
     assert summary["processes"] == 2
     assert len(first) == len(second) == 3 * 4 + 2 * 8
     assert {e.seed for e in first}.isdisjoint(e.seed for e in second)
+    learned = [e for e in StoredRun.open(run).episodes(phase="grpo") if e.ratios() is not None]
+    assert Counter(e.file.name for e in learned) == {
+        "episodes.jsonl": 16,
+        "episodes-rank1.jsonl": 16,
+    }
+    for episode in learned:
+        assert episode.ratios().ratios == pytest.approx(
+            [1.0] * sum(episode.trajectory.mask), abs=0.01
+        )
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,6 @@ def test_event_files_of_tensorboard_hold_the_metrics(tmp_path):
 )
 def test_of_a_sample_the_first_group_of_each_step_is_stored(store, kept):
     recipe = SimpleNamespace(recipe=Recipe(rollout=RolloutRecipe(store=store)))
-    episodes = [SimpleNamespace(episode=f"7-0.1.{place}") for place in range(4)]
+    episodes = [f"7-0.1.{place}" for place in range(4)]
 
     assert [i for i, e in enumerate(episodes) if StageContext.stores(recipe, e, 2)] == kept

@@ -15,7 +15,6 @@ from qwq_env.training.placement import loading
 from qwq_env.training.progress import Phase, Reporter
 from qwq_env.training.run_folder import RunFolder
 from qwq_env.training.stages.stage import Stage
-from qwq_env.trajectory import Trajectory
 
 
 class StageContext:
@@ -39,10 +38,10 @@ class StageContext:
         """Take out the episodes of phases that begin anew, with another policy."""
         self.folder.forget_rows(self.folder.episodes, lambda row: row["phase"] in phases)
 
-    def stores(self, trajectory: Trajectory, first: int) -> bool:
+    def stores(self, episode: str, first: int) -> bool:
         """Whether text and tokens of an episode are stored; of a sample, those of the `first`."""
         wanted = self.recipe.rollout.store
-        return wanted == "all" or (wanted == "sample" and place_of(trajectory.episode) < first)
+        return wanted == "all" or (wanted == "sample" and place_of(episode) < first)
 
     def load(self, path: str) -> tuple[Any, Any]:
         """Return a checkpoint's model and tokenizer, as the recipe wants them."""

@@ -14,6 +14,7 @@ from qwq_env.dialect.codec import TokenCodec
 from qwq_env.env import ToolEnv
 from qwq_env.evaluation.heldout import Result, evaluate, summarize
 from qwq_env.rollout.policy import Policy
+from qwq_env.rollout.short_rows import head_in_full
 from qwq_env.rollout.store import EpisodeStore
 from qwq_env.training.copied_weights import sampling_from
 from qwq_env.training.playing import evaluation_engine, play_settings
@@ -39,7 +40,7 @@ class Evaluations:
         # What was lost may be had now; the rest of an interrupted evaluation stays.
         folder.forget_rows(
             folder.episodes,
-            lambda row: row["phase"] == name and row["outcome"]["kind"] == "failed",
+            lambda row: row["phase"] == name and head_in_full(row)["outcome"]["kind"] == "failed",
         )
         wanted = context.recipe.evaluation
         own = wanted.tasks // context.world
@@ -51,7 +52,7 @@ class Evaluations:
             phase.advance(len(played))
 
             def keep(trajectory: Trajectory) -> None:
-                whole = context.stores(trajectory, wanted.samples)
+                whole = context.stores(trajectory.episode, wanted.samples)
                 store.append(trajectory, whole=whole, phase=name)
                 phase.advance()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from qwq_env.dialect.codec import TokenCodec
 from qwq_env.env import ToolEnv
 from qwq_env.errors import InfrastructureError, UsageError
 from qwq_env.evaluation.heldout import Result
+from qwq_env.rollout.ratios import RatioStore, ratios_beside
 from qwq_env.rollout.store import EpisodeStore
 from qwq_env.training.cold_policy import freeze
 from qwq_env.training.copied_weights import copied_weights
@@ -24,6 +26,7 @@ from qwq_env.training.stages.evaluations import Evaluations
 from qwq_env.training.stages.gates import GateClosed, closed
 from qwq_env.training.stages.watch import HeldOut
 from qwq_env.training.summary import step_name
+from qwq_env.training.trainer import OnLearned
 from qwq_env.training.weights.adapter import merge_adapter, save_adapter, trained_state
 from qwq_env.training.weights.base import WeightSync, on_first_rank
 from qwq_env.trajectory import step_of
@@ -77,6 +80,7 @@ class Reinforcement:
         with (
             context.phase("grpo", "GRPO", steps, "steps") as phase,
             EpisodeStore(context.folder.episodes, TokenCodec(tokenizer)) as store,
+            RatioStore(context.folder.episodes) as ratios,
         ):
             phase.advance(begin)
             rollouts = self._rollouts(env, tokenizer, store)
@@ -90,6 +94,8 @@ class Reinforcement:
                 lambda result: closed(gates, cold, result),
             )
             trainer.add_callback(watch)
+            if recipe.rollout.store != "none":
+                trainer.on_learned = self._keep_stored(ratios)
             trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
         if watch.reason is not None:
             raise GateClosed(f"stages.{name}: {watch.reason}")
@@ -120,10 +126,20 @@ class Reinforcement:
             policy=policy,
             weights=weights,
             on_episode=lambda t, step: store.append(
-                t, whole=context.stores(t, recipe.grpo.group), phase="grpo", step=step
+                t, whole=context.stores(t.episode, recipe.grpo.group), phase="grpo", step=step
             ),
             dynamic=recipe.grpo.dynamic,
         )
+
+    def _keep_stored(self, ratios: RatioStore) -> OnLearned:
+        """Return what keeps what the trainer makes of the episodes whose tokens are stored."""
+        context, group = self._context, self._context.recipe.grpo.group
+
+        def keep(step: int, episode: str, row: int, *columns: Sequence[float]) -> None:
+            if context.stores(episode, group):
+                ratios.append(step, episode, row, *columns)
+
+        return keep
 
     def _evaluate_step(
         self, step: int, trainer: Any, rollouts: Rollouts, store: EpisodeStore
@@ -152,6 +168,7 @@ class Reinforcement:
             folder.episodes,
             lambda row: row["phase"] in anew or (row["phase"] == "grpo" and step_of(row) > begin),
         )
+        folder.forget_rows(ratios_beside(folder.episodes), lambda row: row["step"] > begin)
         context.forget("trained", "greedy")
         if context.rank == 0:
             folder.forget_rows(folder.metrics, lambda row: row["step"] > begin)
