@@ -30,9 +30,8 @@ from typing import Any, Unpack
 from qwq_env.env import ToolEnv
 from qwq_env.envs.instruction import RulesFollowed, check_rules
 from qwq_env.envs.instruction_tasks import InstructionTaskSet
-from qwq_env.envs.reward_models import make_reward_model
+from qwq_env.envs.reward_models import RewardModelLike, make_reward_model
 from qwq_env.errors import UsageError, brief
-from qwq_env.grading.reward.model import RewardModel
 from qwq_env.options import EnvironmentOptions
 from qwq_env.rubric import Component, Rubric, by_reward_model
 from qwq_env.task import Task, TaskSet, prompted_row
@@ -49,9 +48,11 @@ class GeneralEnv(ToolEnv):
     or `"heldout"`), a path to a JSONL file of rows that `general_row` reads, a Hugging Face dataset
     id with its `split`, or a `TaskSet`.
 
-    `reward_model` is a `RewardModel` or a name that `make_reward_model` knows; an unbounded one
-    is squashed into 0..1. `weight` is λ. `reference` shows a judge the task's `answer` too.
-    `loose` forgives a preamble, a closing line and asterisks, as IFEval's loose count does.
+    `reward_model` is a `RewardModel` or plain data that `make_reward_model` knows, such as
+    `"judge:http://host:8000/v1:qwq"` or `{"endpoint": ..., "model": ..., "api_key_variable": ...}`;
+    an unbounded one is squashed into 0..1. `weight` is λ. `reference` shows a judge the task's
+    `answer` too. `loose` forgives a preamble, a closing line and asterisks, as IFEval's loose count
+    does.
 
     Raises `UsageError` for a task without any rule where there is no reward model: nothing could
     be paid for it, or everything.
@@ -62,7 +63,7 @@ class GeneralEnv(ToolEnv):
         tasks: str | Path | TaskSet = "instructions",
         tools: Sequence[str | Tool] = (),
         *,
-        reward_model: RewardModel | str | Path | None = None,
+        reward_model: RewardModelLike | None = None,
         weight: float = 0.5,
         reference: bool = False,
         loose: bool = False,
