@@ -76,11 +76,11 @@ def make_user(user: UserLike, instructions: str | Callable[[Task], str]) -> User
 
 def _served_user(served: Served, instructions: str | Callable[[Task], str]) -> User:
     said = served.settings
-    chat = {name: said[name] for name in _CHAT if name in said}
-    # A run goes on without an episode whose user was not reached; what is lost can be played again.
-    chat = {"seeded": True, "seconds": _SECONDS, **chat, "grace": math.inf}
+    chat: dict[str, Any] = {"seeded": True, "seconds": _SECONDS}
+    chat |= {name: said[name] for name in _CHAT if name in said}
     sampling = Sampling(**{name: said[name] for name in _SAMPLING if name in said})
-    model = OpenAIChat(served.url, served.model, **chat)
+    # A run goes on without an episode whose user was not reached; what is lost can be played again.
+    model = OpenAIChat(served.url, served.model, grace=math.inf, **chat)
     own = {name: said[name] for name in _USER if name in said}
     return ChatUser(model, instructions, sampling=sampling, **own)
 

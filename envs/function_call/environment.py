@@ -25,8 +25,8 @@ request the services are as the gold calls leave them, and all that those got ha
 nothing is to be called: all of a file of irrelevance alone (mix it), 16 of 100 of BFCL's
 single-turn files together, 1 of 25 procedural tasks. One text for all is paid in 15 of 100 rows of
 `live_irrelevance`, where many offer one function; the audit says so. Saying nothing is paid
-nowhere. Reading more than was asked
-costs nothing in multi-turn tasks.
+nowhere. Reading more than was asked costs nothing in multi-turn tasks, nor does, as in BFCL, what
+is done rightly a turn before it is said how: a parameter may be guessed.
 
 **An episode** (difficulty 2):
 
