@@ -8,7 +8,11 @@ or a Hugging Face dataset has prompts, with IFEval's rules or without any.
 
 **Reward.** rules × (1 + λ · reward model), at the episode's end: an answer that breaks one of its
 rules earns nothing, however much the reward model likes it. Without a reward model the rules alone
-pay 1.0 or 0.0.
+pay 1.0 or 0.0. A judge is named by plain data, as a recipe holds them:
+
+    gym.make("qwq/General-v0", reward_model="judge:http://127.0.0.1:8000/v1:some-model")
+    gym.make("qwq/General-v0", reward_model={"endpoint": "http://127.0.0.1:8000/v1",
+             "model": "some-model", "api_key_variable": "JUDGE_KEY", "max_tokens": 2048})
 
 **An episode.**
 ```

@@ -7,19 +7,20 @@ or a folder as the Berkeley Function-Calling Leaderboard publishes them gives it
 `live_` kin, and multi_turn: base, long contexts, missing parameters, missing functions. Multi-turn
 rows of BFCL need its services: `pip install --no-deps bfcl-eval mpmath`.
 
-**Tools.** Single-turn: the functions of the row. Nothing runs; the first turn with calls is the
-last, as BFCL judges. Multi-turn: the functions of the services involved (a file system, a travel
-agency, ...; in the procedural tasks a stock room), which do what they say on a state that begins
-anew for each episode. A turn without a call ends a request, and the user's next one follows. With
-it functions may come that were missing: their documents stand in front of what the user says, and a
-chat server is told of them as of the others.
+**Tools.** The functions that the task brings. Single-turn: nothing runs; the first turn with calls
+is the last, as BFCL judges. Multi-turn: the functions of the services involved (a file system, a
+travel agency, ...; in the procedural tasks a stock room), which do what they say on a state that
+begins anew for each episode. A turn without a call ends a request, and the user's next one follows.
+With it functions may come that were missing: their documents stand in front of what the user says,
+and a chat server is told of them as of the others.
 
-**Reward.** 1.0 or 0.0. Single-turn: the calls are the possible answers, in any order, no fewer and
-no more (`grading.calls.match_calls`). Where nothing is to be called: no call in any form, and an
-answer whose last line is `NO FUNCTION: ` and the name of a function that was offered (which comes
-nearest is not judged); `statement=False` pays any answer, as BFCL does. Multi-turn: after each
-request the services are as the gold calls leave them, and all that those got has been got
-(`grading.calls.EpisodeCheck`). What the model says about it is not judged.
+**Reward.** 1.0 if the calls do what was asked for, else 0.0. Single-turn: they are the possible
+answers, in any order, no fewer and no more (`grading.calls.match_calls`). Where nothing is to be
+called: no call in any form, and an answer whose last line is `NO FUNCTION: ` and the name of a
+function that was offered (which comes nearest is not judged); `statement=False` pays any answer, as
+BFCL does. Multi-turn: after each request the services are as the gold calls leave them, and all
+that those got has been got (`grading.calls.EpisodeCheck`). What the model says about it is not
+judged.
 
 **What can be gamed.** Who declines everything in the form above is paid the share of tasks in which
 nothing is to be called: all of a file of irrelevance alone (mix it), 16 of 100 of BFCL's

@@ -6,16 +6,15 @@ yes for it, and does it. `tasks="shop"` is procedural: seeded, endless, in three
 a scripted customer, and needs no data. A folder as tau2-bench publishes its retail domain (db.json,
 policy.md, tasks.json, split_tasks.json) gives those tasks.
 
-**Tools.** The sixteen of tau2-bench's retail domain, its calculator included, with their effects:
-`RetailTools`.
+**Tools.** `RetailTools`, the sixteen of tau2-bench's retail domain, with their effects.
 
-**Reward.** 1.0 if the records end as the gold actions leave them and the model's answers hold what
-had to be said (`communicate_info`), else 0.0. In the shop also only if the customer was looked up,
-and nothing was changed without its yes. What tau2-bench has a model judge (`nl_assertions`) is not
-judged, nor is `communicate_info` left out where its `reward_basis` does not name it. Records are
-compared by what was done: money to the cent, items by their ids. Of its 114 tasks seven are paid to
-a model that does nothing, as they are there: their gold actions change nothing, and nothing has to
-be said.
+**Reward.** 1.0 if the records end as they should and all was said, else 0.0: as the gold actions
+leave them, and in the model's answers what had to be said (`communicate_info`). In the shop also
+only if the customer was looked up, and nothing was changed without its yes. What tau2-bench has a
+model judge (`nl_assertions`) is not judged, nor is `communicate_info` left out where its
+`reward_basis` does not name it. Records are compared by what was done: money to the cent, items by
+their ids. Of its 114 tasks seven are paid to a model that does nothing, as they are there: their
+gold actions change nothing, and nothing has to be said.
 
 **Customer.** In the shop a script (`customer`); in tau2-bench's tasks nobody: all that the customer
 would say stands in the first message, and the first turn without a call is the last. For either,
