@@ -10,8 +10,8 @@ import sys
 from _side import answer
 
 from qwq_env.env import ToolEnv
+from qwq_env.http.openai_chat import OpenAIChat
 from qwq_env.rollout.engine import Assignment, Engine, EngineSettings
-from qwq_env.rollout.openai_chat import OpenAIChat
 from qwq_env.rubric import Component, FinalTurn, Rubric
 from qwq_env.task import ListTaskSet, Task
 from qwq_env.tool import tool

@@ -32,6 +32,9 @@ CATEGORIES = (
     "simple_python", "multiple", "parallel", "parallel_multiple", "live_simple", "live_multiple",
     "live_parallel", "live_parallel_multiple", "simple_java", "simple_javascript",
 )  # fmt: skip
+EPISODES = tuple(
+    f"multi_turn_{name}" for name in ("base", "long_context", "miss_func", "miss_param")
+)
 Row = dict[str, Any]
 
 EXPLAINED = {
@@ -42,6 +45,8 @@ EXPLAINED = {
     "optional list",
     "gold_allows_nothing": "two published rows allow no value at all: BFCL lets nobody pass them, "
     "we take the empty list",
+    "undone_at_the_end": "one row of each multi-turn file ends with a turn for which there are no "
+    "gold calls: BFCL takes whatever is done in it, we want the state as it was",
     "elements_read": "BFCL keeps the quotes of the elements of a Java String[], takes numbers in a "
     "list of 'any' for text, and loses nested JavaScript: right source fails; we read the literals",
 }
@@ -128,7 +133,7 @@ def _as_source(calls: list[Row], row: Row) -> list[Row]:
 
 def _episodes(data: Path, seed: int) -> Iterator[Row]:
     rng = random.Random(seed)
-    for row in _joined(data, "multi_turn_base"):
+    for row in (row for category in EPISODES for row in _joined(data, category)):
         gold = row["ground_truth"]
         yield {**row, "kind": "gold", "turns": gold}
         for kind, change in _EPISODE_MUTATIONS.items():
@@ -136,6 +141,15 @@ def _episodes(data: Path, seed: int) -> Iterator[Row]:
             place = rng.choice([i for i, turn in enumerate(turns) if turn])
             turns[place] = change(turns[place], rng)
             yield {**row, "kind": f"episode_{kind}", "turns": turns}
+        for place in range(1, len(gold)):
+            if not gold[place - 1] and gold[place]:
+                turns = [*gold[: place - 1], gold[place], ["pwd()"], *gold[place + 1 :]]
+                yield {**row, "kind": "episode_done_early", "turns": turns}
+                turns = [*gold[: place - 1], gold[place], *gold[place:]]
+                yield {**row, "kind": "episode_done_twice", "turns": turns}
+        if not gold[-1]:
+            turns = [*gold[:-1], [call for turn in gold for call in turn]]
+            yield {**row, "kind": "episode_done_at_the_end", "turns": turns}
 
 
 def _change_argument(turn: list[str], rng: random.Random) -> list[str]:
@@ -178,6 +192,7 @@ def _why(row: Row, mine: bool | None, official: Any) -> str | None:
             "string_blank": "blank_for_optional",
             "empty_list": "empty_list_for_optional",
             "list_item_dropped": "empty_list_for_optional",
+            "episode_done_at_the_end": "undone_at_the_end",
         }.get(kind)
     if kind == "gold" and row["language"] != "python":
         return "elements_read"

@@ -8,7 +8,11 @@ or a Hugging Face dataset has prompts, with IFEval's rules or without any.
 
 **Reward.** rules × (1 + λ · reward model), at the episode's end: an answer that breaks one of its
 rules earns nothing, however much the reward model likes it. Without a reward model the rules alone
-pay 1.0 or 0.0.
+pay 1.0 or 0.0. A judge is named by plain data, as a recipe holds them:
+
+    gym.make("qwq/General-v0", reward_model="judge:http://127.0.0.1:8000/v1:some-model")
+    gym.make("qwq/General-v0", reward_model={"endpoint": "http://127.0.0.1:8000/v1",
+             "model": "some-model", "api_key_variable": "JUDGE_KEY", "max_tokens": 2048})
 
 **An episode.**
 ```
@@ -30,9 +34,8 @@ from typing import Any, Unpack
 from qwq_env.env import ToolEnv
 from qwq_env.envs.instruction import RulesFollowed, check_rules
 from qwq_env.envs.instruction_tasks import InstructionTaskSet
-from qwq_env.envs.reward_models import make_reward_model
+from qwq_env.envs.reward_models import RewardModelLike, make_reward_model
 from qwq_env.errors import UsageError, brief
-from qwq_env.grading.reward.model import RewardModel
 from qwq_env.options import EnvironmentOptions
 from qwq_env.rubric import Component, Rubric, by_reward_model
 from qwq_env.task import Task, TaskSet, prompted_row
@@ -49,9 +52,11 @@ class GeneralEnv(ToolEnv):
     or `"heldout"`), a path to a JSONL file of rows that `general_row` reads, a Hugging Face dataset
     id with its `split`, or a `TaskSet`.
 
-    `reward_model` is a `RewardModel` or a name that `make_reward_model` knows; an unbounded one
-    is squashed into 0..1. `weight` is λ. `reference` shows a judge the task's `answer` too.
-    `loose` forgives a preamble, a closing line and asterisks, as IFEval's loose count does.
+    `reward_model` is a `RewardModel` or plain data that `make_reward_model` knows, such as
+    `"judge:http://host:8000/v1:qwq"` or `{"endpoint": ..., "model": ..., "api_key_variable": ...}`;
+    an unbounded one is squashed into 0..1. `weight` is λ. `reference` shows a judge the task's
+    `answer` too. `loose` forgives a preamble, a closing line and asterisks, as IFEval's loose count
+    does.
 
     Raises `UsageError` for a task without any rule where there is no reward model: nothing could
     be paid for it, or everything.
@@ -62,7 +67,7 @@ class GeneralEnv(ToolEnv):
         tasks: str | Path | TaskSet = "instructions",
         tools: Sequence[str | Tool] = (),
         *,
-        reward_model: RewardModel | str | Path | None = None,
+        reward_model: RewardModelLike | None = None,
         weight: float = 0.5,
         reference: bool = False,
         loose: bool = False,

@@ -5,8 +5,8 @@ member comes when is decided by `task_seed` and the index alone, in shares as th
 `reset` draws by weight too. By default a third each of `qwq/MathTool-v0`, `qwq/CodeTool-v0` and
 `qwq/Retail-v0`, whose tasks are procedural.
 
-**Tools.** The member's own, and so are its reward, its replies and its limits. One dialect is
-spoken in all.
+**Tools.** The member's own. So are its reward, its replies and its limits; one dialect is spoken in
+all.
 
 **Reward.** What the member pays. Its components are named after it: `math/accuracy`.
 

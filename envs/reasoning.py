@@ -10,9 +10,9 @@ are refused and why, is told in `qwq_env.envs.reasoning_gym`.
 
 **Tools.** `python`; `tools` may name others, or none.
 
-**Reward.** The answer is what the last `<answer>...</answer>` or the last box after the thinking
-holds. It is paid 1.0 if it is the task's, without regard to case and space, else 0.0, at the
-episode's end. Where reasoning-gym allows several answers its scorer decides, in a process that can
+**Reward.** 1.0 if the answer is the task's, without regard to case and space, else 0.0, at the
+episode's end. The answer is what the last `<answer>...</answer>` or the last box after the thinking
+holds. Where reasoning-gym allows several answers its scorer decides, in a process that can
 be killed; 0.99 and more counts, partial credit is not paid. No model-written text is evaluated.
 
 **What can be gamed.** Data sets with few possible answers (yes or no, small numbers) pay a guess:

@@ -1,45 +1,58 @@
-"""Reward models by name, for command lines and recipes.
+"""Reward models as plain data, for command lines and recipes.
 
 - `judge:URL:MODEL`: a judge behind an OpenAI-compatible endpoint, `judge:http://host:8000/v1:qwq`
+- `{"endpoint": URL, "model": MODEL, ...}`: the same with settings, see `qwq_env.http.served`
 - `vllm:URL:FOLDER`: a classifier behind a vLLM server, and the folder with its tokenizer
 - anything else: the folder of a Transformers sequence classifier, loaded into this process
 """
 
 from __future__ import annotations
 
-import re
+import json
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Any, Final
 
+from qwq_env.checks import is_number
 from qwq_env.dialect.codec import TokenCodec
-from qwq_env.errors import UsageError
+from qwq_env.errors import UsageError, brief
 from qwq_env.grading.reward.conversation import ConversationEncoder
 from qwq_env.grading.reward.examiner import Examiner
 from qwq_env.grading.reward.judge import Judge
 from qwq_env.grading.reward.model import RewardModel, Squashed
 from qwq_env.grading.reward.pooling import VllmPooling
+from qwq_env.http.served import in_field, read_served, split_served
 
-_SERVED = re.compile(
-    r"(?P<kind>judge|vllm):(?P<url>https?://(?:\[[^\]]*\]|[^:/]+)(?::\d+)?+(?:/[^:]*)?):(?P<name>.*[^:])"
-)
+RewardModelLike = RewardModel | Mapping[str, Any] | str | Path
+
+_EXAMINER: Final = (
+    "api_key_variable", "max_tokens", "max_characters", "seconds", "in_flight", "attempts", "extra"
+)  # fmt: skip
+_JUDGE: Final = ("rubric", "low", "high")
 
 
-def make_reward_model(model: RewardModel | str | Path) -> RewardModel:
+def make_reward_model(model: RewardModelLike) -> RewardModel:
     """Return the reward model that `model` names, its scores within 0..1.
 
-    A name gives the same object each time: the environments of a process share its weights and
-    its connections. Raises `UsageError` for a name that is none.
+    The same data give the same object each time: the environments of a process share its weights
+    and its connections. Raises `UsageError` for what names none.
     """
-    made = model if isinstance(model, RewardModel) else _named(str(model))
+    if isinstance(model, RewardModel):
+        made = model
+    elif isinstance(model, Mapping):
+        made = _described(_as_json(model))
+    else:
+        made = _named(str(model))
     return made if made.bounded else Squashed(made)
 
 
 @lru_cache(maxsize=8)
 def _named(name: str) -> RewardModel:
-    if found := _SERVED.fullmatch(name):
-        if found["kind"] == "judge":
-            return Judge(Examiner(found["url"], found["name"]))
-        return VllmPooling(found["url"], _encoder(found["name"]))
+    found = split_served(name)
+    if found is not None and found[0] in ("judge", "vllm"):
+        kind, (url, model, _) = found
+        return Judge(Examiner(url, model)) if kind == "judge" else VllmPooling(url, _encoder(model))
     if not (Path(name) / "config.json").is_file():
         raise UsageError(
             f"reward_model: {name!r}; expected judge:URL:MODEL, vllm:URL:FOLDER or a folder"
@@ -49,6 +62,26 @@ def _named(name: str) -> RewardModel:
     )
 
     return SequenceClassifier.load(name, codec=TokenCodec)
+
+
+@lru_cache(maxsize=8)
+def _described(written: str) -> RewardModel:
+    with in_field("reward_model"):
+        url, model, said = read_served(json.loads(written), (*_EXAMINER, *_JUDGE))
+        scale = {name: said.pop(name) for name in _JUDGE if name in said}
+        if not isinstance(rubric := scale.get("rubric", ""), str):
+            raise UsageError(f"rubric: {brief(rubric)}; expected a text")
+        for name in ("low", "high"):
+            if not is_number(scale.get(name, 0)):
+                raise UsageError(f"{name}: {brief(scale[name])}; expected a number")
+        return Judge(Examiner(url, model, **said), **scale)
+
+
+def _as_json(model: Mapping[str, Any]) -> str:
+    try:
+        return json.dumps(dict(model), sort_keys=True)
+    except (TypeError, ValueError):
+        raise UsageError(f"reward_model: {brief(model)}; expected plain data") from None
 
 
 def _encoder(folder: str) -> ConversationEncoder:

@@ -8,8 +8,9 @@ MuSiQue, NQ-open, TriviaQA, PopQA, SQuAD, FlashRAG, Search-R1.
 
 **Tools.** `search(query)`: the best `count` passages, each with its title. It searches the world of
 the task, the passages that a row brings (HotpotQA's ten), or `corpus`: a JSONL file of passages, as
-`LocalIndex` reads it, or any `SearchBackend`, such as `LocalIndex(path, folder=...)`, which keeps
-the index of a large one, `RetrieveServer(url)` or `CachedSearch(Serper(key))`.
+`LocalIndex` reads it, the address of a server that speaks Search-R1's protocol, or any
+`SearchBackend`, such as `LocalIndex(path, folder=...)`, which keeps the index of a large one, or
+`CachedSearch(Serper(key))`.
 
 **Reward.** 1.0 if the answer is one of the accepted ones, but for case, punctuation and articles,
 else 0.0; with `reward="f1"` the share of words in common. The answer is what stands in the last
@@ -21,7 +22,7 @@ in the system message; `dialect="search_r1"` says nothing of its own, and asks i
 prompts, so that its data and checkpoints run as they are:
 
     gym.make("qwq/SearchTool-v0", tasks="train.parquet", dialect="search_r1",
-             corpus=RetrieveServer("http://127.0.0.1:8000"))
+             corpus="http://127.0.0.1:8000")
 
 **An episode** (difficulty 2):
 
@@ -60,6 +61,7 @@ from qwq_env.tools import TOOLS, make_tool
 from qwq_env.tools.search import Passage, SearchBackend, SearchTool
 from qwq_env.tools.search.index import LocalIndex, check_corpus
 from qwq_env.tools.search.memory import MemoryIndex
+from qwq_env.tools.search.servers import RetrieveServer
 from qwq_env.vector import vector_of
 
 INSTRUCTION: Final = (
@@ -215,7 +217,7 @@ def corpus_of(task: Task) -> SearchBackend:
 def check_corpus_of(task: Task) -> None:
     """Raise `UsageError` for a task that has nothing to be searched in."""
     if not (task.metadata.get("world") or task.metadata.get("passages")):
-        expected = "expected corpus= a .jsonl file of passages or a SearchBackend"
+        expected = "expected corpus= a .jsonl file, a server's address or a SearchBackend"
         where = brief(task.id)[1:-1]
         raise UsageError(f"corpus: none given, and task {where} brings no passages; {expected}")
 
@@ -234,8 +236,10 @@ class _TaskSearch(SearchTool):
 def _opened(corpus: object) -> SearchBackend | None:
     if corpus is None or isinstance(corpus, SearchBackend):
         return corpus
+    if isinstance(corpus, str) and corpus.startswith(("http://", "https://")):
+        return RetrieveServer(corpus)
     if not isinstance(corpus, str | Path):
-        expected = "a .jsonl file of passages or a SearchBackend"
+        expected = "a .jsonl file of passages, a server's address or a SearchBackend"
         raise UsageError(f"corpus: {brief(corpus)}; expected {expected}")
     check_corpus(Path(corpus))
     return LocalIndex(corpus)

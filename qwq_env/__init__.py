@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from qwq_env.errors import ToolError as ToolError
     from qwq_env.errors import UsageError as UsageError
     from qwq_env.grading.score import Score as Score
+    from qwq_env.http.openai_chat import OpenAIChat as OpenAIChat
     from qwq_env.journal import Journal as Journal
     from qwq_env.options import EnvironmentOptions as EnvironmentOptions
     from qwq_env.outcome import EpisodeLimits as EpisodeLimits
@@ -77,7 +78,6 @@ if TYPE_CHECKING:
     from qwq_env.rollout.engine import Assignment as Assignment
     from qwq_env.rollout.engine import Engine as Engine
     from qwq_env.rollout.engine import EngineSettings as EngineSettings
-    from qwq_env.rollout.openai_chat import OpenAIChat as OpenAIChat
     from qwq_env.rollout.play import PlaySettings as PlaySettings
     from qwq_env.rollout.policy import Policy as Policy
     from qwq_env.rollout.scripted import ScriptedPolicy as ScriptedPolicy
@@ -104,6 +104,7 @@ if TYPE_CHECKING:
     from qwq_env.turn import Turn as Turn
     from qwq_env.users import ChatUser as ChatUser
     from qwq_env.users import ScriptedUser as ScriptedUser
+    from qwq_env.users import make_user as make_user
     from qwq_env.vector import ToolVectorEnv as ToolVectorEnv
     from qwq_env.vector import vector_of as vector_of
 else:
@@ -115,7 +116,7 @@ else:
             "task": "Task TaskSet ListTaskSet",
             "tool": "tool Tool ToolResult",
             "tool_set": "ToolSet",
-            "users": "ScriptedUser ChatUser",
+            "users": "ScriptedUser ChatUser make_user",
             "toolbox": "Toolbox ToolLimits",
             "rubric": "Rubric Component FinalTurn Reward",
             "grading.score": "Score",
@@ -133,7 +134,7 @@ else:
             "rollout.play": "PlaySettings",
             "rollout.policy": "Policy",
             "chat_model": "ChatModel ChatReply Sampling",
-            "rollout.openai_chat": "OpenAIChat",
+            "http.openai_chat": "OpenAIChat",
             "rollout.vllm_policy": "VllmPolicy",
             "rollout.transformers_policy": "TransformersPolicy",
             "rollout.scripted": "ScriptedPolicy",

@@ -36,8 +36,9 @@ def lazy_exports(package: str, modules: Mapping[str, str]) -> Exports:
     """Return `__all__`, `__getattr__` and `__dir__` of `package`.
 
     `modules` maps a module inside it to the names that it gives, parted by spaces; those of `""`
-    are modules themselves. A function may have a submodule's name (`tool`): then the package's
-    attribute is the function, also after the submodule was imported.
+    are modules themselves, and a dot in front stands for the package around it. A function may
+    have a submodule's name (`tool`): then the package's attribute is the function, also after the
+    submodule was imported.
     """
     sources = {name: module for module, names in modules.items() for name in names.split()}
     own = sys.modules[package]
@@ -51,7 +52,7 @@ def lazy_exports(package: str, modules: Mapping[str, str]) -> Exports:
     def load(name: str) -> Any:
         if name not in sources:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        module = importlib.import_module(f"{package}.{sources[name] or name}")
+        module = importlib.import_module(f".{sources[name] or name}", package)
         value = getattr(module, name) if sources[name] else module
         setattr(own, name, value)
         return value

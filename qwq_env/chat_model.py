@@ -1,7 +1,7 @@
 """The contract of a chat model: messages in, a reply out.
 
 One that is evaluated is a policy of the engine; one that plays a user (`qwq_env.users.ChatUser`)
-is part of an environment. `qwq_env.rollout.openai_chat.OpenAIChat` is one.
+is part of an environment. `qwq_env.http.openai_chat.OpenAIChat` is one.
 """
 
 from __future__ import annotations

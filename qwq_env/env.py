@@ -141,8 +141,9 @@ class ToolEnv(KnowsItsArguments, gym.Env[str, Action]):
         """Say what a user, a game or a test answers to a turn without a call; may be async.
 
         None ends the episode: its outcome is decided, and graded. A text goes on as a user's, and
-        so do messages of role user or system. `episode.turns` and `episode.said` hold what was said
-        so far, and `episode.memory` what the user keeps in mind. Not asked of a turn that was cut,
+        so do messages of role user or system, which may offer tools that were held back (see
+        `Said`). `episode.turns` and `episode.said` hold what was said so far, and `episode.memory`
+        what the user keeps in mind. Not asked of a turn that was cut,
         or that never ends its thinking.
 
         Raises `InfrastructureError` where machinery failed: the episode is tried again, or masked.
@@ -197,7 +198,7 @@ class ToolEnv(KnowsItsArguments, gym.Env[str, Action]):
         episode.count_with(self._count_tokens)
         self.episode = episode
         prompt = text_of(episode.open())
-        schemas = [tool.schema() for tool in episode.settings.tools]
+        schemas = [tool.schema() for tool in episode.tools]
         messages = episode.conversation()
         if self.render_mode == "human":
             self._show()
@@ -211,12 +212,13 @@ class ToolEnv(KnowsItsArguments, gym.Env[str, Action]):
         and the arguments of whose calls a text or an object.
 
         `info` holds `results` (what each call got), `errors` (failed requests counted by kind),
-        `messages` (the new ones in OpenAI form: the turn's own, its results, a user's reply), and
-        at the end `outcome`, `answer`, `reward_components` and `limits`. An episode that the
-        machinery of a tool or a reward lost, or whose reward function raised, ends with a reward of
-        NaN and a `failed` outcome; nothing is raised. `UsageError` is for what the operator must
-        mend, and for an action that is neither: then the episode has not been stepped. A
-        step that is interrupted ends the episode: a turn is never taken twice.
+        `messages` (the new ones in OpenAI form: the turn's own, its results, a user's reply),
+        `tools` where a reply has offered some (all that there are by then), and at the end
+        `outcome`, `answer`, `reward_components` and `limits`. An episode that the machinery of a
+        tool or a reward lost, or whose reward function raised, ends with a reward of NaN and a
+        `failed` outcome; nothing is raised. `UsageError` is for what the operator must mend, and
+        for an action that is neither: then the episode has not been stepped. A step that is
+        interrupted ends the episode: a turn is never taken twice.
         """
         if self._closed:
             raise EnvironmentClosed("the environment was closed; make a new one")
@@ -247,6 +249,8 @@ class ToolEnv(KnowsItsArguments, gym.Env[str, Action]):
         five[-1]["messages"] = new_messages(
             self.episode.turns[-1], step.results, step.messages, given=given, number=calls_before
         )
+        if any("tools" in message for message in step.messages):
+            five[-1]["tools"] = [tool.schema() for tool in self.episode.tools]
         return five
 
     def render(self) -> str | None:

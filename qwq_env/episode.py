@@ -12,7 +12,7 @@ import inspect
 import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -27,7 +27,7 @@ from qwq_env.errors import (
 )
 from qwq_env.journal import AttemptJournal, Interrupted
 from qwq_env.live_set import StateError
-from qwq_env.messages import read_reply
+from qwq_env.messages import read_reply, spelled_out
 from qwq_env.outcome import WALL_TIME, EpisodeLimits, Limit, Outcome
 from qwq_env.reset_needed import ResetNeeded
 from qwq_env.rubric import FinalTurn, Reward, Rubric
@@ -43,7 +43,10 @@ Author = Literal["task", "thinking", "answer", "tool", "user"]
 Spender = Literal["policy", "tool", "user"]
 
 Said = str | Sequence[Message] | None
-"""What `ToolEnv.reply` gives: a user's text, messages of role user or system, or None."""
+"""What `ToolEnv.reply` gives: a user's text, messages of role user or system, or None.
+
+A message may offer tools that were held back, by their names in `"tools"`.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,7 @@ class EpisodeSettings:
     """What every episode of an environment shares. `reply` is `ToolEnv.reply`, where overridden.
 
     `calls_decide` says that the first turn with calls is the last: they are run, and graded.
+    `held_back` names tools that are neither shown nor run until a reply offers them (`Said`).
     """
 
     tools: Sequence[Tool]
@@ -62,14 +66,16 @@ class EpisodeSettings:
     tokenizer: Tokenizer | None = None
     reply: Callable[[Episode], Said | Awaitable[Said]] | None = None
     calls_decide: bool = False
+    held_back: frozenset[str] = frozenset()
 
 
 class Step(NamedTuple):
     """What a turn led to. `outcome` is None while the episode goes on.
 
     `pieces` render what the model reads next (empty at the end): the `results` of its calls, or the
-    `messages` with which a user went on. `reward` is None while the episode goes on, and for one
-    that was lost.
+    `messages` with which a user went on; one that offers tools has their schemas in `"tools"`, and
+    the pieces have them written out before its text. `reward` is None while the episode goes on,
+    and for one that was lost.
     """
 
     pieces: list[Piece]
@@ -136,7 +142,7 @@ class Episode:
         self.journal: AttemptJournal | None = None
         self.toolbox = Toolbox(
             settings.tools, task=task, seed=seed, limits=settings.tool_limits,
-            tokenizer=settings.tokenizer,
+            tokenizer=settings.tokenizer, held_back=settings.held_back,
         )  # fmt: skip
         self._count: Callable[[str], int] | None = None
         self._started = time.perf_counter()
@@ -155,6 +161,11 @@ class Episode:
         """
         self.journal = journal
         self.toolbox.keep(journal)
+
+    @property
+    def tools(self) -> list[Tool]:
+        """The tools that the model has been shown so far."""
+        return _shown(self.settings.tools, self.toolbox.held_back)
 
     def conversation(self) -> list[Message]:
         """Return the opening messages."""
@@ -300,7 +311,7 @@ class Episode:
         self.said.append({"role": "assistant", "content": turn.answer})
         start = time.perf_counter()
         try:
-            messages = await self._asked(reply)
+            messages = self._offered(await self._asked(reply))
         except QwqError as error:
             if not isinstance(error, ToolError):
                 raise
@@ -315,7 +326,8 @@ class Episode:
         if self._was_last_turn():
             return await self._cut("turns")
         self.said += messages
-        pieces = self.settings.dialect.render_reply(messages, closed=turn.closed)
+        told = [*map(spelled_out, messages)]
+        pieces = self.settings.dialect.render_reply(told, closed=turn.closed)
         return await self._observe(Step(pieces, (), None, None, messages))
 
     async def _asked(
@@ -329,6 +341,15 @@ class Episode:
         if journal is not None:
             journal.write("reply", number, messages=messages)
         return messages
+
+    def _offered(self, messages: list[Message] | None) -> list[Message] | None:
+        """Return a reply with the schemas of the tools that it offers, which can be called now."""
+        return messages and [
+            {**message, "tools": [tool.schema() for tool in self.toolbox.offer(message["tools"])]}
+            if "tools" in message
+            else message
+            for message in messages
+        ]
 
     async def _reply_failed(self, error: BaseException) -> Step:
         kind = (getattr(self.settings.reply, "__qualname__", "reply"), type(error))
@@ -401,8 +422,12 @@ _told: set[tuple[str, type[BaseException]]] = set()
 
 def render_prompt(task: Task, settings: EpisodeSettings) -> list[Piece]:
     """Render what an episode of `task` opens with; no tool is made for it."""
-    schemas = [tool.schema() for tool in settings.tools]
+    schemas = [tool.schema() for tool in _shown(settings.tools, settings.held_back)]
     return settings.dialect.render(task.conversation(settings.system_prompt), schemas)
+
+
+def _shown(tools: Sequence[Tool], held_back: Collection[str]) -> list[Tool]:
+    return [tool for tool in tools if tool.name not in held_back]
 
 
 def _undecided(reward: Reward) -> str:

@@ -18,7 +18,7 @@ def read_reply(given: Any) -> list[Message] | None:
     """Return what `ToolEnv.reply` gave as messages, None for None.
 
     Raises `TypeError` for what is neither a text that is not blank, nor messages of role user or
-    system with one.
+    system with one; and for `"tools"` that are no list of names.
     """
     if given is None:
         return None
@@ -35,8 +35,24 @@ def read_reply(given: Any) -> list[Message] | None:
             raise TypeError(f"a reply of {brief(content)}; expected a text, not blank")
         # Unpaired surrogates cannot be encoded for any tokenizer or server.
         clean = content.encode("utf-8", "replace").decode("utf-8")
-        read.append({"role": role, "content": clean})
+        names = message.get("tools", [])
+        if not isinstance(names, list | tuple) or not all(isinstance(n, str) for n in names):
+            raise TypeError(f"a reply that offers {brief(names)}; expected names of tools")
+        read.append({"role": role, "content": clean} | ({"tools": [*names]} if names else {}))
     return read
+
+
+def spelled_out(message: Message) -> Message:
+    """Return a message with the schemas in its `"tools"` written out before its text, a line each.
+
+    The prompt has been rendered by then, and nothing is rendered twice: this is how tools appear in
+    the middle of an episode. Another message is returned as it is.
+    """
+    if "tools" not in message:
+        return message
+    schemas = [json.dumps(schema, ensure_ascii=False) for schema in message["tools"]]
+    text = "\n".join([*schemas, message["content"]])
+    return {"role": message["role"], "content": text}
 
 
 def turn_of(
@@ -114,7 +130,7 @@ def new_messages(
         {"role": "tool", "tool_call_id": call["id"], "name": result.name, "content": result.content}
         for call, result in zip(calls, results, strict=False)
     ]
-    return [own, *answers, *(dict(reply) for reply in replies)]
+    return [own, *answers, *(dict(spelled_out(reply)) for reply in replies)]
 
 
 def _assistant(turn: Turn) -> dict[str, Any]:

@@ -93,6 +93,7 @@ class Toolbox:
     Raises `UsageError` for tools that are none, and `InfrastructureError` for one whose instance
     for this episode could not be made; those made before it are closed (`close_abandoned` waits).
 
+    Of tools that are `held_back`, by name, the model does not know, and none is run before `offer`.
     `counts` tallies every request by outcome: `ok`, and each error's kind.
     """
 
@@ -104,6 +105,7 @@ class Toolbox:
         seed: int = 0,
         limits: ToolLimits | None = None,
         tokenizer: Tokenizer | None = None,
+        held_back: Collection[str] = (),
     ) -> None:
         self.limits = limits or ToolLimits()
         if self.limits.tokens is not None and tokenizer is None:
@@ -120,6 +122,9 @@ class Toolbox:
         self._closed = False
         self._closing: asyncio.Task[None] | None = None
         checked = checked_tools(tools)
+        self.held_back = set(held_back)
+        for name in self.held_back - {tool.name for tool in checked}:
+            raise UsageError(f"held_back: {no_such_tool(name, [tool.name for tool in checked])}")
         try:
             for tool in checked.single:
                 self._tools[tool.name] = _begun(tool, task, seed)
@@ -162,6 +167,18 @@ class Toolbox:
         self.journal = journal
         if not journal.offline:
             check_replay(self._tools.values(), self._sets.values())
+
+    def offer(self, names: Collection[str]) -> list[Tool]:
+        """Have tools run that were held back, and return them.
+
+        Raises `TypeError` for a name of none.
+        """
+        for name in names:
+            if name not in self.held_back:
+                known = ", ".join(sorted(self.held_back)) or "none"
+                raise TypeError(f"a reply that offers {name!r:.100}; held back are {known}")
+        self.held_back.difference_update(names)
+        return [self._tools[name] for name in names]
 
     async def state(self) -> EndStates:
         """Return what each tool set that has `state` says, by the name of its class.
@@ -252,16 +269,20 @@ class Toolbox:
 
     def _is_instant(self, request: ToolCall | MalformedCall) -> bool:
         """Say whether a request is answered without waiting for anything."""
-        tool = self._tools.get(request.name) if isinstance(request, ToolCall) else None
+        tool = self._known(request.name) if isinstance(request, ToolCall) else None
         return tool is None or tool.instant
+
+    def _known(self, name: str) -> Tool | None:
+        return None if name in self.held_back else self._tools.get(name)
 
     async def _run_one(self, request: ToolCall | MalformedCall, number: int) -> CallResult:
         if isinstance(request, MalformedCall):
             return _policy_error("", request.kind, request.message)
         name = request.name[:_NAME_CHARACTERS]
-        tool = self._tools.get(request.name)
+        tool = self._known(request.name)
         if tool is None:
-            return _policy_error(name, "unknown_tool", no_such_tool(name, self._tools))
+            shown = [each for each in self._tools if each not in self.held_back]
+            return _policy_error(name, "unknown_tool", no_such_tool(name, shown))
         arguments, problem = check_arguments(
             tool.parameters, request.arguments, characters=self.limits.argument_characters
         )

@@ -6,26 +6,83 @@ class Desk(ToolEnv):
         return self.user.reply(episode)
 ```
 
+`make_user(user, instructions)` makes the one that plain data describe, as a recipe holds them:
+`{"endpoint": "http://127.0.0.1:8000/v1", "model": "qwq", "temperature": 0.7}`.
+
 A user knows what was said to it, and nothing else: the answers of turns without a call, never the
 model's thinking, its calls or what they got.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Final
+import math
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final, Protocol, runtime_checkable
 
-from qwq_env.chat_model import ChatModel, ChatReply, Sampling, Unwanted
+from qwq_env.chat_model import ChatModel, ChatReply, Sampling
 from qwq_env.checks import check_whole
 from qwq_env.dialect.base import Message
 from qwq_env.dialect.chatml import END_THINK, THINK
-from qwq_env.episode import Episode
-from qwq_env.errors import InfrastructureError, UsageError, brief
+from qwq_env.episode import Episode, Said
+from qwq_env.errors import InfrastructureError, ServersGone, UsageError, brief
+from qwq_env.http.openai_chat import OpenAIChat
+from qwq_env.http.served import Served, in_field, read_served, split_served
 from qwq_env.task import Task
 from qwq_env.text.sendable import NO_TEXT, sendable_text, without_control
 
 _TURNED: Final = {"user": "assistant", "assistant": "user"}
 _GREETING: Final = "Hello, how can I help you?"
+_CHAT: Final = ("api_key_variable", "seeded", "in_flight", "attempts", "seconds", "extra")
+_SAMPLING: Final = ("temperature", "top_p", "top_k")
+_USER: Final = ("stop", "greeting", "max_tokens")
+_SECONDS: Final = 600.0
+_EXPECTED: Final = "one with reply, chat:URL:MODEL, or an object with endpoint, model and settings"
+
+
+@runtime_checkable
+class User(Protocol):
+    """Whoever answers the model."""
+
+    def reply(self, episode: Episode) -> Said | Awaitable[Said]:
+        """Say what the user answers; None ends the episode. See `ToolEnv.reply`."""
+        ...
+
+
+UserLike = User | ChatModel | Mapping[str, Any] | str
+"""A user, or what `make_user` makes one of."""
+
+
+def make_user(user: UserLike, instructions: str | Callable[[Task], str]) -> User:
+    """Return the user that `user` names: itself, or a `ChatUser` of a model or behind a server.
+
+    Data are `"chat:URL:MODEL"`, or an object: `endpoint` (an address, or a name that `qwq eval
+    --endpoint` knows) and `model`; and if they are said `temperature`, `top_p`, `top_k`,
+    `max_tokens`, `api_key_variable` (the environment variable that holds the key), `seeded` (true:
+    each request carries a seed), `seconds` (600), `attempts`, `in_flight` and `extra` as of
+    `OpenAIChat`, `stop` and `greeting` as of `ChatUser`. Raises `UsageError` for anything else.
+    """
+    if isinstance(user, ChatModel):
+        return ChatUser(user, instructions)
+    if isinstance(user, User) and not isinstance(user, type):
+        return user
+    with in_field("user"):
+        if isinstance(user, Mapping):
+            return _served_user(read_served(user, (*_CHAT, *_SAMPLING, *_USER)), instructions)
+        found = split_served(user) if isinstance(user, str) else None
+        if found is not None and found[0] == "chat":
+            return _served_user(found[1], instructions)
+    raise UsageError(f"user: {brief(user)}; expected {_EXPECTED}")
+
+
+def _served_user(served: Served, instructions: str | Callable[[Task], str]) -> User:
+    said = served.settings
+    chat: dict[str, Any] = {"seeded": True, "seconds": _SECONDS}
+    chat |= {name: said[name] for name in _CHAT if name in said}
+    sampling = Sampling(**{name: said[name] for name in _SAMPLING if name in said})
+    # A run goes on without an episode whose user was not reached; what is lost can be played again.
+    model = OpenAIChat(served.url, served.model, grace=math.inf, **chat)
+    own = {name: said[name] for name in _USER if name in said}
+    return ChatUser(model, instructions, sampling=sampling, **own)
 
 
 class ScriptedUser:
@@ -96,8 +153,9 @@ class ChatUser:
                 reply = await self.model.reply(
                     messages, (), max_tokens=self.max_tokens, sampling=self.sampling, seed=seed
                 )
-            except Unwanted as error:
-                # It is the policy's conversation that a policy's server may refuse; this is ours.
+            except (InfrastructureError, ServersGone) as error:
+                # The servers without which a run ends are the policy's, and so are the
+                # conversations that a server may turn down; this one is ours.
                 raise InfrastructureError(f"user: {error}") from None
             said = _said(reply)
             if said is not None and self.stop in said:

@@ -4,27 +4,30 @@
 `tasks="library"` is procedural: seeded, endless, in three difficulties, and needs no data. A file
 or a folder as the Berkeley Function-Calling Leaderboard publishes them gives its rows
 (`function_call.rows` says which): simple, multiple, parallel, parallel_multiple, irrelevance, their
-`live_` kin, and multi_turn with long contexts and missing parameters. Multi-turn rows of BFCL need
-its services: `pip install --no-deps bfcl-eval mpmath`.
+`live_` kin, and multi_turn: base, long contexts, missing parameters, missing functions. Multi-turn
+rows of BFCL need its services: `pip install --no-deps bfcl-eval mpmath`.
 
-**Tools.** Single-turn: the functions of the row. Nothing runs; the first turn with calls is the
-last, as BFCL judges. Multi-turn: the functions of the services involved (a file system, a travel
-agency, ...; in the procedural tasks a stock room), which do what they say on a state that begins
-anew for each episode. A turn without a call ends a request, and the user's next one follows.
+**Tools.** The functions that the task brings. Single-turn: nothing runs; the first turn with calls
+is the last, as BFCL judges. Multi-turn: the functions of the services involved (a file system, a
+travel agency, ...; in the procedural tasks a stock room), which do what they say on a state that
+begins anew for each episode. A turn without a call ends a request, and the user's next one follows.
+With it functions may come that were missing: their documents stand in front of what the user says,
+and a chat server is told of them as of the others.
 
-**Reward.** 1.0 or 0.0. Single-turn: the calls are the possible answers, in any order, no fewer and
-no more (`grading.calls.match_calls`). Where nothing is to be called: no call in any form, and an
-answer whose last line is `NO FUNCTION: ` and the name of a function that was offered (which comes
-nearest is not judged); `statement=False` pays any answer, as BFCL does. Multi-turn: after each
-request the services are as the gold calls leave them, and all that those got has been got
-(`grading.calls.EpisodeCheck`). What the model says about it is not judged.
+**Reward.** 1.0 if the calls do what was asked for, else 0.0. Single-turn: they are the possible
+answers, in any order, no fewer and no more (`grading.calls.match_calls`). Where nothing is to be
+called: no call in any form, and an answer whose last line is `NO FUNCTION: ` and the name of a
+function that was offered (which comes nearest is not judged); `statement=False` pays any answer, as
+BFCL does. Multi-turn: after each request the services are as the gold calls leave them, and all
+that those got has been got (`grading.calls.EpisodeCheck`). What the model says about it is not
+judged.
 
 **What can be gamed.** Who declines everything in the form above is paid the share of tasks in which
 nothing is to be called: all of a file of irrelevance alone (mix it), 16 of 100 of BFCL's
 single-turn files together, 1 of 25 procedural tasks. One text for all is paid in 15 of 100 rows of
 `live_irrelevance`, where many offer one function; the audit says so. Saying nothing is paid
-nowhere. Reading more than was asked
-costs nothing in multi-turn tasks.
+nowhere. Reading more than was asked costs nothing in multi-turn tasks, nor does, as in BFCL, what
+is done rightly a turn before it is said how: a parameter may be guessed.
 
 **An episode** (difficulty 2):
 
@@ -68,7 +71,7 @@ from qwq_env.envs.function_call.gold import (
     saying,
 )
 from qwq_env.envs.function_call.procedural import FunctionCallTaskSet
-from qwq_env.envs.function_call.rows import bfcl_tasks, check_task
+from qwq_env.envs.function_call.rows import bfcl_tasks, check_task, held_back
 from qwq_env.envs.function_call.services import OWN
 from qwq_env.envs.function_call.tools import offered_names, recorded, services_of
 from qwq_env.episode import Episode, Said
@@ -99,7 +102,8 @@ If no function does what is asked, or what one needs is not said, call none, and
 with a line of `{STATEMENT}` and the name of the function that comes nearest."""
 _STEP_BY_STEP: Final = """\
 Do what the user asks with the functions, and no more. When it is done, say so in a turn without a \
-call; then the next request may follow."""
+call; then the next request may follow. Where no function does it, or what one needs is not said, \
+say that instead."""
 
 
 class FunctionCallEnv(ToolEnv):
@@ -156,6 +160,7 @@ class FunctionCallEnv(ToolEnv):
                 tools=tools,
                 system_prompt="\n\n".join(prompts),
                 calls_decide="involved_classes" not in row,
+                held_back=frozenset(held_back(row)),
             ),
             seed=seed,
         )

@@ -9,9 +9,13 @@ their `ground_truth` themselves need none, nor do those of `irrelevance`, where 
 | single-turn | `question`, `function` (documents)                 | a call for each entry  |
 | multi-turn  | `question`, `involved_classes`, `initial_config`   | the calls of each turn |
 
+A multi-turn row may have functions in `missed_function`, by the turn in which they are shown. Until
+then the model is not told of them, and they do not run. That turn is empty in `question`: the user
+says that they are there, in a message that begins with them. Rows of `multi_turn_miss_param` need
+nothing of the kind: what a turn leaves out, the next one says.
+
 Left out, and told of: `live_relevance`, which has no answers; Java and JavaScript, whose arguments
-are source; `multi_turn_miss_func`, whose functions come later than the prompt; memory and web
-search, which have neither form.
+are source; memory and web search, which have neither form.
 """
 
 from __future__ import annotations
@@ -45,6 +49,9 @@ _FORMS: Final[Mapping[str, tuple[str, ...]]] = {
     "multi-turn": ("id", "question", "involved_classes", "initial_config"),
     "answers": ("id", "ground_truth"),
 }
+_OFFER: Final = (
+    "Functions that were missing can be called from now on. Please do now what I asked for."
+)
 _SOURCE: Final = ("simple_java", "java", "simple_javascript", "javascript")
 
 
@@ -149,18 +156,55 @@ def _episode(
     turns: Sequence[list[dict[str, Any]]],
     gold: list[Any],
 ) -> Task:
-    if row.get("missed_function") or not all(turns):
-        raise UsageError(
-            f"{category}: functions that are shown later on; expected them all at once"
-        )
     if len(turns) != len(gold):
         raise UsageError(f"ground_truth: {len(gold)} turns; expected {len(turns)}, as in question")
     kept = ("involved_classes", "initial_config", "excluded_function")
     metadata = {name: row[name] for name in kept if row.get(name)}
-    metadata |= {"category": category, "ground_truth": gold, "follow_ups": turns[1:]}
+    follow_ups = _with_offers(turns, _missed(row, gold))[1:]
+    metadata |= {"category": category, "ground_truth": gold, "follow_ups": follow_ups}
     metadata.setdefault("initial_config", {})
     metadata["loose_arguments"] = _check_episode(identity, metadata)
     return _task(identity, turns[0], "; ".join(call for turn in gold for call in turn), metadata)
+
+
+def _missed(row: Mapping[str, Any], gold: Sequence[Any]) -> dict[int, list[str]]:
+    """Return the functions that are shown in a later turn, by that turn.
+
+    One that a gold call before it needs (of BFCL's rows one has such) is there from the beginning.
+    """
+    given = row.get("missed_function") or {}
+    turns = {str(turn): turn for turn in range(1, len(gold))}
+    if not isinstance(given, dict) or not given.keys() <= turns.keys():
+        expected = f'names of functions by their turn, "1" to "{len(gold) - 1}"'
+        raise UsageError(f"missed_function: {brief(given)}; expected {expected}")
+    found = {}
+    for key, names in given.items():
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise UsageError(f"missed_function, {key}: {brief(names)}; expected a list of names")
+        earlier = chain.from_iterable(gold[: turns[key]])
+        needed = {str(call).partition("(")[0].strip() for call in earlier}
+        found[turns[key]] = [name for name in names if name not in needed]
+    return found
+
+
+def _with_offers(
+    turns: Sequence[list[dict[str, Any]]], missed: Mapping[int, Sequence[str]]
+) -> list[list[dict[str, Any]]]:
+    """Return the turns; in those that show functions, published empty, the user says so."""
+    made = []
+    for place, messages in enumerate(turns):
+        if bool(messages) == (place in missed):
+            what = "a message, and functions are shown" if messages else "no message"
+            raise UsageError(f"question, turn {place}: {what}; expected one, or missed_function")
+        offer = {"role": "user", "content": _OFFER, "tools": [*missed.get(place, ())]}
+        made.append(messages or [offer])
+    return made
+
+
+def held_back(row: Mapping[str, Any]) -> list[str]:
+    """Return the functions that are not there before one of the user's `follow_ups` offers them."""
+    messages = chain.from_iterable(row.get("follow_ups", ()))
+    return [name for message in messages for name in message.get("tools", ())]
 
 
 def _check_episode(identity: str, row: Mapping[str, Any]) -> list[list[str]]:
@@ -171,6 +215,9 @@ def _check_episode(identity: str, row: Mapping[str, Any]) -> list[list[str]]:
     """
     documents = EpisodeCheck({**row, "id": identity}, row["ground_truth"], OWN).services.documents
     tools = {tool.name: tool for tool in services_of(row, OWN)}
+    for name in held_back(row):
+        if name not in tools:
+            raise UsageError(f"missed_function: {brief(name)} is no function of the row")
     loose = []
     for call in chain.from_iterable(episode_calls(row["ground_truth"], documents)):
         if call.name not in tools:

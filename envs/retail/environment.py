@@ -6,22 +6,22 @@ yes for it, and does it. `tasks="shop"` is procedural: seeded, endless, in three
 a scripted customer, and needs no data. A folder as tau2-bench publishes its retail domain (db.json,
 policy.md, tasks.json, split_tasks.json) gives those tasks.
 
-**Tools.** The sixteen of tau2-bench's retail domain, its calculator included, with their effects:
-`RetailTools`.
+**Tools.** `RetailTools`, the sixteen of tau2-bench's retail domain, with their effects.
 
-**Reward.** 1.0 if the records end as the gold actions leave them and the model's answers hold what
-had to be said (`communicate_info`), else 0.0. In the shop also only if the customer was looked up,
-and nothing was changed without its yes. What tau2-bench has a model judge (`nl_assertions`) is not
-judged, nor is `communicate_info` left out where its `reward_basis` does not name it. Records are
-compared by what was done: money to the cent, items by their ids. Of its 114 tasks seven are paid to
-a model that does nothing, as they are there: their gold actions change nothing, and nothing has to
-be said.
+**Reward.** 1.0 if the records end as they should and all was said, else 0.0: as the gold actions
+leave them, and in the model's answers what had to be said (`communicate_info`). In the shop also
+only if the customer was looked up, and nothing was changed without its yes. What tau2-bench has a
+model judge (`nl_assertions`) is not judged, nor is `communicate_info` left out where its
+`reward_basis` does not name it. Records are compared by what was done: money to the cent, items by
+their ids. Of its 114 tasks seven are paid to a model that does nothing, as they are there: their
+gold actions change nothing, and nothing has to be said.
 
 **Customer.** In the shop a script (`customer`); in tau2-bench's tasks nobody: all that the customer
-would say stands in the first message, and the first turn without a call is the last. `user=` is
-anybody with `reply(episode)` for either, such as
+would say stands in the first message, and the first turn without a call is the last. For either,
+`user=` is a model on a server that plays the customer, in plain data (`qwq_env.users.make_user`),
+or anybody with `reply(episode)`:
 
-    user = ChatUser(OpenAIChat(url, "some-model"), user_instructions)
+    user = {"endpoint": "http://127.0.0.1:8000/v1", "model": "some-model", "temperature": 0.7}
     env = gym.make("qwq/Retail-v0", tasks="tau2_retail", split="test", user=user)
 
 **An episode** (difficulty 1):
@@ -41,12 +41,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Protocol, Unpack
+from typing import Any, Final, Unpack
 
 from qwq_env.env import ToolEnv
 from qwq_env.envs.retail.customer import Customer, Listener, Wish
 from qwq_env.envs.retail.shop import ShopTaskSet
-from qwq_env.envs.retail.tasks import RetailTaskSet, Tau2TaskSet
+from qwq_env.envs.retail.tasks import RetailTaskSet, Tau2TaskSet, user_instructions
 from qwq_env.envs.retail.tools import RetailTools
 from qwq_env.episode import Episode, Said
 from qwq_env.errors import ToolError, UsageError, brief
@@ -56,6 +56,7 @@ from qwq_env.outcome import EpisodeLimits
 from qwq_env.rubric import Component, FinalTurn, Rubric
 from qwq_env.task import Task
 from qwq_env.turn import CallResult, ToolCall
+from qwq_env.users import UserLike, make_user
 from qwq_env.vector import vector_of
 
 _LIMITS: Final = EpisodeLimits(turns=50, tool_calls=100)
@@ -64,40 +65,31 @@ _KEPT: Final = 1024
 Message = dict[str, Any]
 
 
-class User(Protocol):
-    """Whoever plays the customer; see `qwq_env.users`."""
-
-    def reply(self, episode: Episode) -> Said | Awaitable[Said]:
-        """Say what the customer answers; None ends the episode."""
-        ...
-
-
 class RetailEnv(ToolEnv):
     """A shop's agent; see the module.
 
     `tasks` is `"shop"` (with `difficulty` 1 to 3 and `task_seed`), a folder in tau2-bench's form,
     or a `RetailTaskSet`. `split` is `"train"` or `"heldout"`; of a folder one of its own (`"test"`,
-    for which `"heldout"` stands too) or `"base"` for all tasks. `user` plays the customer: None is
-    the script of a shop's task, and nobody in a folder's. A `system_prompt` stands before the
-    policy. Limits are 50 turns and 100 calls unless `limits` says others.
+    for which `"heldout"` stands too) or `"base"` for all tasks. `user` plays the customer, see
+    `make_user`: None is the script of a shop's task, and nobody in a folder's. A `system_prompt`
+    stands before the policy. Limits are 50 turns and 100 calls unless `limits` says others.
     """
 
     def __init__(
         self,
         tasks: str | Path | RetailTaskSet = "shop",
         *,
-        user: User | None = None,
+        user: UserLike | None = None,
         difficulty: int = 1,
         split: str = "train",
         task_seed: int = 0,
         **options: Unpack[EnvironmentOptions],
     ) -> None:
-        if user is not None and not callable(getattr(user, "reply", None)):
-            raise UsageError(f"user: {brief(user)}; expected None or one with reply, as ChatUser")
+        self.user = None if user is None else make_user(user, user_instructions)
         chosen = retail_tasks(
             tasks, difficulty=difficulty, split=split, seed=task_seed, at_once=user is None
         )
-        self.user, self._scripted = user, chosen.scripted
+        self._scripted = chosen.scripted
         prompts = (options.get("system_prompt"), chosen.policy)
         options["system_prompt"] = "\n\n".join(filter(None, prompts))
         options["limits"] = options.get("limits") or _LIMITS

@@ -16,11 +16,11 @@ from qwq_env.cli.eval_table import summary_table
 from qwq_env.env import ToolEnv
 from qwq_env.errors import ServersGone, UsageError, brief
 from qwq_env.evaluation.benchmarks import BENCHMARKS
-from qwq_env.evaluation.endpoints import ENDPOINTS, find_endpoint
 from qwq_env.evaluation.folder import EvaluationFolder
 from qwq_env.evaluation.meter import prices_of
 from qwq_env.evaluation.request import EvaluationRequest
 from qwq_env.files.atomic import write_whole
+from qwq_env.http.endpoints import ENDPOINTS, find_endpoint
 from qwq_env.imports import missing_extra
 from qwq_env.rollout.store import EpisodeStore
 from qwq_env.rollout.thinking_budget import FINAL_ANSWER
@@ -124,6 +124,11 @@ def _add_episodes(parser: argparse.ArgumentParser) -> None:
             nargs="*" if name == "--tools" else None,
             help="in place of the environment's own",
         )
+    episodes.add_argument(
+        "--argument", action="append", default=[], metavar="NAME=VALUE",
+        help="whatever else the environment takes, as text or JSON, such as"
+        " user=chat:http://host:8000/v1:MODEL or its settings as an object",
+    )  # fmt: skip
     episodes.add_argument("--context", type=int, help="tokens, with the prompt (32768)")
     episodes.add_argument("--completion", type=int, help="tokens after the prompt (32768)")
     episodes.add_argument("--turn-tokens", type=int, help="tokens of a turn (32768)")

@@ -12,8 +12,8 @@ from typing import Any, Final, Literal
 from qwq_env.errors import UsageError, brief, unknown
 from qwq_env.evaluation.answers import most_samples, read_answers
 from qwq_env.evaluation.benchmarks import BENCHMARKS, find_benchmark
-from qwq_env.evaluation.endpoints import find_endpoint
 from qwq_env.evaluation.request import EvaluationRequest
+from qwq_env.http.endpoints import find_endpoint
 
 _PROMPT_TOKENS: Final = 8_192
 
@@ -51,6 +51,7 @@ def request_of(
         preset=preset,
         data=_data(arguments, name),
         extra=_extra(arguments),
+        arguments=_of_environment(arguments.argument),
         **_sampling(arguments, benchmark, preset),
         **{name: getattr(arguments, name) for name in names},
     )
@@ -97,6 +98,22 @@ def _extra(arguments: argparse.Namespace) -> dict[str, Any] | None:
     if arguments.endpoint and arguments.thinking_tokens is not None and given is None:
         return find_endpoint(arguments.endpoint).bounded(arguments.thinking_tokens)
     return given
+
+
+def _of_environment(given: Sequence[str]) -> dict[str, Any] | None:
+    """Return arguments of the environment from `NAME=VALUE`; a value is JSON, or else a text."""
+    found: dict[str, Any] = {}
+    for each in given:
+        name, equals, value = each.partition("=")
+        if not equals or not name.isidentifier():
+            raise UsageError(f"argument: {brief(each)}; expected NAME=VALUE")
+        if name in found:
+            raise UsageError(f"argument: {name} twice; expected it once")
+        try:
+            found[name] = json.loads(value)
+        except (ValueError, RecursionError):
+            found[name] = value
+    return found or None
 
 
 def _benchmark(arguments: argparse.Namespace, name: str) -> tuple[str | None, str | None]:

@@ -54,8 +54,8 @@ class Trick:
 
     @property
     def tools(self) -> Sequence[Tool]:
-        """The tools of the task."""
-        return self.episode.settings.tools
+        """The tools of the task, as far as they were shown."""
+        return self.episode.tools
 
     def phrase(self, answer: str) -> str:
         """Return an answer in the form that the task's reward expects."""

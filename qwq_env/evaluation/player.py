@@ -15,7 +15,7 @@ from qwq_env.env import ToolEnv
 from qwq_env.evaluation.answers import StoredAnswers, match_answers, read_answers
 from qwq_env.evaluation.heldout import assignments_of
 from qwq_env.evaluation.request import EvaluationRequest
-from qwq_env.rollout.openai_chat import OpenAIChat
+from qwq_env.http.openai_chat import OpenAIChat
 from qwq_env.rollout.policy import Policy
 from qwq_env.rollout.vllm_policy import HttpSettings, VllmPolicy
 

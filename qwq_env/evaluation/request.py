@@ -33,7 +33,8 @@ class EvaluationRequest:
     or a model of the hub's (`owner/name`), "answers" the file that `answers` names. What is None is
     the environment's own. `seeded` sends a server a seed with each request, `extra` further
     settings. The thinking is bounded as `PlaySettings` says; that of a chat endpoint by what
-    `extra` holds, as far as the server keeps to it. Of a `benchmark`, played as `preset` says,
+    `extra` holds, as far as the server keeps to it. `arguments` are whatever else the environment
+    takes, by name, in plain data. Of a `benchmark`, played as `preset` says,
     tasks and environment are known: `data` names a file or a folder of it, None the hub.
     """
 
@@ -68,6 +69,7 @@ class EvaluationRequest:
     benchmark: str | None = None
     preset: str | None = None
     data: str | None = None
+    arguments: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         check_whole("samples", self.samples)
@@ -95,6 +97,9 @@ class EvaluationRequest:
             path = getattr(self, name)
             if path is not None and Path(path).suffix and not Path(path).exists():
                 raise UsageError(f"{name}: {path!r} does not exist")
+        for name in self.arguments or ():
+            if name in ("tasks", "tools", "dialect", "difficulty", "split"):
+                raise UsageError(f"argument: {name}; expected --{name}")
         if self.benchmark is not None and self.tasks is not None:
             raise UsageError(f"tasks: {self.tasks!r}; a benchmark's own are taken from --data")
 
@@ -149,6 +154,7 @@ class EvaluationRequest:
         if self.benchmark is not None and self.preset is not None:
             protocol = find_benchmark(self.benchmark).protocol(self.preset)
             given = {**protocol.arguments, **given}
+        given |= self.arguments or {}
         env = make_environment(self.environment, given, split=self.split)
         if env.tasks.size is None and self.size is None:
             raise UsageError("tasks: there is no end of them; expected --tasks N or --limit N")

@@ -142,10 +142,11 @@ def description(request: EvaluationRequest, env: ToolEnv, data: BenchmarkData) -
         "thinking_tokens": (None, request.thinking_tokens),
         "forced_answer": (None, request.forced_answer),
         "extra": (None, request.extra),
+        "arguments": (None, request.arguments),
         "tasks": (env.tasks.size, request.tasks_in(env)),
     }
     # How stored answers were sampled is not known here.
-    known = ("samples", "tasks") if request.policy == "answers" else tuple(asked)
+    known = ("samples", "arguments", "tasks") if request.policy == "answers" else tuple(asked)
     return {
         **about(benchmark, request.preset),
         "other_than_preset": {

@@ -11,7 +11,8 @@ import base64
 import html
 import os
 import re
-from typing import Final, Self
+from functools import partial
+from typing import Any, Final, Self
 
 from qwq_env.errors import UsageError
 
@@ -24,10 +25,11 @@ _SHOWN: Final = 500
 class ApiKey:
     """The key for a server, or none. It is not part of its own `repr`.
 
-    It is sent in `header`: as a bearer's token in `Authorization`, bare in any other.
+    It is sent in `header`: as a bearer's token in `Authorization`, bare in any other. A pickle of
+    one that a variable holds has the variable's name in it, and is the key that it holds elsewhere.
     """
 
-    __slots__ = ("_header", "_key", "_pattern")
+    __slots__ = ("_header", "_key", "_pattern", "_variable")
 
     def __init__(
         self, key: str | None, name: str = "api_key", *, header: str = "Authorization"
@@ -40,12 +42,23 @@ class ApiKey:
         self._key = key
         self._header = header
         self._pattern = None if key is None else _written(key)
+        self._variable: str | None = None
 
     @classmethod
     def of_variable(cls, variable: str) -> Self:
         """Return the key that an environment variable holds; none if it is not set, or set to
         nothing, the usual way to say so."""
-        return cls(os.environ.get(variable) or None, variable)
+        made = cls(os.environ.get(variable) or None, variable)
+        made._variable = variable
+        return made
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._variable is not None:
+            return type(self).of_variable, (self._variable,)
+        return partial(type(self), header=self._header), (self._key,)
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
 
     def __repr__(self) -> str:
         return f"ApiKey({'none' if self._key is None else '***'})"

@@ -63,7 +63,8 @@ class TurnObservation(Observation):  # type: ignore[misc]  # its package is read
         default_factory=list, description="the new messages; after a reset the opening ones"
     )
     tools: list[dict[str, Any]] = Field(
-        default_factory=list, description="the tools, in the OpenAI form; after a reset"
+        default_factory=list,
+        description="the tools, in the OpenAI form; after a reset, and where more are offered",
     )
     task_id: str = Field(default="", description="which task it is")
     outcome: dict[str, str] | None = Field(
@@ -110,6 +111,7 @@ class EpisodeEnvironment(Environment):  # type: ignore[misc]  # its package is r
         return TurnObservation(
             text=text,
             messages=info["messages"],
+            tools=info.get("tools", []),
             task_id=info["task_id"],
             done=done,
             reward=reward if done and not math.isnan(reward) else None,

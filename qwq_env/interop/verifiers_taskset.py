@@ -33,10 +33,10 @@ from typing import Any, Final
 from qwq_env.env import ToolEnv
 from qwq_env.errors import InfrastructureError, UsageError
 from qwq_env.http.api_key import ApiKey
+from qwq_env.http.openai_chat import OpenAIChat
 from qwq_env.interop.extra import extra
 from qwq_env.registry import make_environment
 from qwq_env.rollout.engine import Assignment, Engine, EngineSettings
-from qwq_env.rollout.openai_chat import OpenAIChat
 
 with extra("verifiers"):
     import verifiers.v1 as vf

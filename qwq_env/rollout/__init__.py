@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 from qwq_env._lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from qwq_env.http.openai_chat import OpenAIChat as OpenAIChat
     from qwq_env.rollout.engine import Assignment as Assignment
     from qwq_env.rollout.engine import Engine as Engine
     from qwq_env.rollout.engine import EngineSettings as EngineSettings
-    from qwq_env.rollout.openai_chat import OpenAIChat as OpenAIChat
     from qwq_env.rollout.play import PlaySettings as PlaySettings
     from qwq_env.rollout.policy import Generation as Generation
     from qwq_env.rollout.policy import GenerationRequest as GenerationRequest
@@ -27,7 +27,7 @@ else:
             "engine": "Engine EngineSettings Assignment",
             "play": "PlaySettings",
             "policy": "Policy GenerationRequest Generation",
-            "openai_chat": "OpenAIChat",
+            ".http.openai_chat": "OpenAIChat",
             "vllm_policy": "VllmPolicy",
             "transformers_policy": "TransformersPolicy",
             "scripted": "ScriptedPolicy",

@@ -13,8 +13,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qwq_env.chat_model import ChatModel, ChatReply, Unwanted
-from qwq_env.dialect.base import Schemas, text_of
+from qwq_env.dialect.base import Messages, Schemas, text_of
 from qwq_env.episode import Episode, Step
+from qwq_env.messages import spelled_out
 from qwq_env.outcome import Outcome
 from qwq_env.rollout.chat_budget import ChatBudget
 from qwq_env.rollout.chat_messages import Transcript, text_stops, with_instructions
@@ -41,7 +42,7 @@ class ChatPlayer:
         self.model_seconds = 0.0
         self._model, self._settings, self._deadline = model, settings, deadline
         dialect = episode.settings.dialect
-        schemas = [tool.schema() for tool in episode.settings.tools]
+        schemas = [tool.schema() for tool in episode.tools]
         self._tools: Schemas = schemas if model.native_tools else ()
         self._textual: Schemas = () if model.native_tools else schemas
         self._stop = text_stops(dialect) if self._textual else ()
@@ -87,10 +88,20 @@ class ChatPlayer:
         self._budget.sample(reply)
         step = await self.episode.step(turn, cut=reply.finish_reason == "length")
         if step.outcome is None and step.messages:
-            self._budget.observe(self._transcript.add_messages(step.messages), "user")
+            self._hear(step.messages)
         elif step.outcome is None:
             self._budget.observe(self._transcript.add_results(reply, step.results), "tool")
         return _noted(step, turn)
+
+    def _hear(self, messages: Messages) -> None:
+        """Add what a user said; a server that is told of tools is told of those that it offers."""
+        written = [*map(spelled_out, messages)]
+        if not self._model.native_tools:
+            self._budget.observe(self._transcript.add_messages(written), "user")
+            return
+        self._tools = [*self._tools, *(each for m in messages for each in m.get("tools", ()))]
+        self._transcript.add_messages([{n: m[n] for n in ("role", "content")} for m in messages])
+        self._budget.observe("\n".join(message["content"] for message in written), "user")
 
     async def _reply(self, max_tokens: int) -> ChatReply:
         settings: dict[str, Any] = {

@@ -104,7 +104,7 @@ def _turn(
 
 
 def _call(episode: Episode, chance: random.Random) -> dict[str, object]:
-    tools = episode.settings.tools
+    tools = episode.tools
     if not tools or chance.random() < 0.1:
         return {"name": chance.choice(["no_such_tool", "", "python"]), "arguments": {"x": None}}
     tool = chance.choice(tools)

@@ -13,8 +13,8 @@ from qwq_env.envs.function_call.environment import FunctionCallEnv
 from qwq_env.errors import UsageError
 from qwq_env.grading.calls import BfclMissing, backends, service_documents
 from qwq_env.task import ListTaskSet, Task
-from tests.envs.test_function_call import play, say
-from tests.published import SAMPLES, read_rows, sample_and_whole
+from tests.envs.test_function_call import call, play, say
+from tests.published import SAMPLES, read_rows
 
 ROWS = {row["id"].rpartition("_")[0]: row for row in read_rows(SAMPLES / "bfcl.jsonl")}
 MULTI_TURN = SAMPLES / "bfcl"
@@ -137,12 +137,10 @@ def test_a_rows_own_system_message_stands_before_what_is_told() -> None:
     assert info["messages"][0]["content"].startswith("First.\n\nBe kind.\n\nCall the functions")
 
 
-@pytest.mark.parametrize(
-    "path", sample_and_whole("bfcl", "data/bfcl/BFCL_v4_multi_turn_base.json")[:1]
-)
-def test_multi_turn_gold_is_paid_and_one_call_less_is_not(path: Path) -> None:
+def test_multi_turn_gold_is_paid_and_one_call_less_is_not() -> None:
     pytest.importorskip("bfcl_eval")
-    env = FunctionCallEnv(path, strict=True)
+    env = FunctionCallEnv(MULTI_TURN, strict=True)
+    assert len({task.metadata["category"] for task in env.tasks}) == 4
     for task in env.tasks:
         turns = list(env.solve(task))
         last = max(number for number, turn in enumerate(turns) if turn.get("tool_calls"))
@@ -155,11 +153,24 @@ def test_multi_turn_gold_is_paid_and_one_call_less_is_not(path: Path) -> None:
         assert play(env, task, silent)[0] == 0.0, task.id
 
 
+SAID = [{"role": "user", "content": "Go."}]
+TWO: dict[str, Any] = {"question": [SAID, []], "ground_truth": [[], ["pwd()"]]}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"question": [[], []]}, "functions that are shown later on"),
-        ({"missed_function": {"0": ["cp"]}}, "functions that are shown later on"),
+        ({"question": [[], []]}, "ground_truth: 1 turns; expected 2"),
+        ({"question": [[]]}, "question, turn 0: no message; expected one, or missed_function"),
+        ({"missed_function": {"0": ["cp"]}}, "missed_function: .* by their turn, .1. to .0."),
+        ({**TWO, "missed_function": {"2": ["cp"]}}, "missed_function: .* by their turn, .1. to .1"),
+        ({**TWO, "missed_function": {"1": ["fax"]}}, "missed_function: 'fax' is no function of"),
+        ({**TWO, "missed_function": {"1": "cp"}}, "missed_function, 1: 'cp'; expected a list"),
+        ({**TWO, "missed_function": ["cp"]}, "missed_function: \\['cp'\\]; expected names"),
+        (
+            {**TWO, "question": [SAID, SAID], "missed_function": {"1": ["cp"]}},
+            "question, turn 1: a message, and functions are shown",
+        ),
         ({"ground_truth": [["pwd()"]] * 9}, "9 turns; expected 1"),
         ({"ground_truth": [["mkdir(x)"]]}, "gold: .* is not one call"),
         ({"ground_truth": [["send_fax(to='x')"]]}, "'send_fax' is no function of the row"),
@@ -176,6 +187,67 @@ def test_an_episode_that_cannot_be_played_is_refused(
     row["question"] = row["question"][:1]
     with pytest.raises(UsageError, match=message):
         FunctionCallEnv(write(tmp_path / "BFCL_v4_x.json", {**row, **change}))
+
+
+@pytest.fixture(scope="module")
+def held() -> FunctionCallEnv:
+    pytest.importorskip("bfcl_eval")
+    return FunctionCallEnv(MULTI_TURN / "BFCL_v4_multi_turn_miss_func.json", strict=True)
+
+
+def test_a_missing_function_comes_with_its_turn_and_is_needed_there(held: FunctionCallEnv) -> None:
+    task = held.tasks.find("multi_turn_miss_func_47")
+    turns = list(held.solve(task))
+    prompt, info = held.reset(options={"task": task})
+    shown = [{tool["function"]["name"] for tool in info["tools"]}]
+    offers = []
+    for turn in turns:
+        observation, reward, *_, info = held.step(turn)
+        if "tools" in info:
+            shown.append({tool["function"]["name"] for tool in info["tools"]})
+            offers.append(observation)
+
+    [(place, names)] = enumerate_offers(task)
+    assert reward == 1.0 and shown[1] - shown[0] == set(names)
+    assert all(f'"name": "{name}"' not in prompt for name in names)
+    assert all(f'"name": "{name}"' in offers[0] for name in names)
+    assert play(held, task, without_turn(turns, place))[0] == 0.0
+
+
+def enumerate_offers(task: Task) -> list[tuple[int, list[str]]]:
+    """Return the turns in which functions are offered, and which."""
+    said = enumerate(task.metadata["follow_ups"], start=1)
+    return [(turn, m["tools"]) for turn, messages in said for m in messages if "tools" in m]
+
+
+def without_turn(turns: list[Any], place: int) -> list[Any]:
+    """Leave out the calls of one of the user's turns."""
+    kept, ended = [], 0
+    for turn in turns:
+        calls = bool(turn.get("tool_calls"))
+        if not (calls and ended == place):
+            kept.append(turn)
+        ended += not calls
+    return kept
+
+
+def test_a_missing_function_does_not_run_before(held: FunctionCallEnv) -> None:
+    task = held.tasks.find("multi_turn_miss_func_46")
+    [(_, [*names])] = enumerate_offers(task)
+    held.reset(options={"task": task})
+    *_, info = held.step(call(*((name, {}) for name in names)))
+
+    assert {result["kind"] for result in info["results"]} == {"unknown_tool"}
+    assert play(held, task, [call((names[0], {})), *held.solve(task)])[0] == 1.0
+
+
+def test_a_function_that_the_gold_needs_before_is_there(held: FunctionCallEnv) -> None:
+    """Of this row's three the gold calls `tail` two turns before it is shown."""
+    task = held.tasks.find("multi_turn_miss_func_49")
+    _, info = held.reset(options={"task": task})
+
+    assert enumerate_offers(task) == [(3, ["wc", "cat"])]
+    assert "tail" in {tool["function"]["name"] for tool in info["tools"]}
 
 
 def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -285,7 +285,7 @@ def test_cheats_are_not_paid() -> None:
     [
         ({"tasks": "nowhere"}, "tasks: 'nowhere'; expected 'shop', a folder"),
         ({"tasks": 3}, "tasks: 3"),
-        ({"user": "me"}, "user: 'me'; expected None or one with reply"),
+        ({"user": "me"}, "user: 'me'; expected one with reply"),
         ({"difficulty": 4}, "difficulty: 4; expected 1 to 3"),
         ({"split": "test"}, "split: 'test' is not known"),
         ({"tasks": SAMPLE}, "split: 'train' of .* holds no task"),

@@ -18,10 +18,12 @@ from qwq_env.envs.search_world import WorldTaskSet, world_of
 from qwq_env.errors import UsageError
 from qwq_env.evaluation.cheats import audit_rewards
 from qwq_env.grading.short_answer import exact_match, normalized, stated_answer, word_f1
+from qwq_env.registry import make_environment
 from qwq_env.schema.sample import sample_arguments
 from qwq_env.task import ListTaskSet, Task
 from qwq_env.tools.search import Passage
 from qwq_env.tools.search.memory import MemoryIndex
+from qwq_env.tools.search.servers import RetrieveServer
 
 THOUGHT = "So.\n</think>\n\n"
 ALL = [(difficulty, split) for difficulty in (1, 2, 3, 4) for split in ("train", "heldout")]
@@ -397,6 +399,8 @@ def test_a_corpus_that_is_none_is_named_at_once(
         ({"tools": ["serch"]}, "did you mean 'search'"),
         ({"tools": "search"}, "expected a list"),
         ({"corpus": 3}, "corpus: 3; expected a .jsonl file"),
+        ({"corpus": "http://me:x@host"}, "retrieve server, url: holds a user name"),
+        ({"corpus": "http://me:x@host"}, "retrieve server, url: holds a user name"),
         ({"count": 0}, "count 0"),
         ({"dialect": "search-r1"}, "did you mean 'search_r1'"),
         ({"tasks": ListTaskSet([Task("t", "x", "")])}, "task t: answer: ''; expected a text"),
@@ -407,6 +411,15 @@ def test_bad_arguments_are_named(arguments: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=r"^[^\n]*$") as caught:
         SearchToolEnv(**arguments)
     assert said in str(caught.value)
+
+
+def test_an_address_is_a_server_of_passages_so_that_a_recipe_can_name_one() -> None:
+    env = make_environment("qwq/SearchTool-v0", {"corpus": "http://127.0.0.1:9"})
+
+    for made in (env, pickle.loads(pickle.dumps(env))):
+        assert isinstance(made.corpus, RetrieveServer)
+        assert made.corpus.url == "http://127.0.0.1:9/retrieve"
+        assert made.settings.tools[0].name == "search"
 
 
 def test_other_tools_and_a_back_end_of_ones_own() -> None:

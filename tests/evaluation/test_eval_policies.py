@@ -15,7 +15,7 @@ import pytest
 
 from qwq_env.cli import main
 from qwq_env.errors import UsageError
-from qwq_env.evaluation.endpoints import ENDPOINTS, find_endpoint
+from qwq_env.http.endpoints import ENDPOINTS, find_endpoint
 
 from ..rollout.chat_server import Failure, Server, delta, end, native_call
 from .test_eval_command import checkpoint, evaluate, registered, stub  # noqa: F401 - fixtures

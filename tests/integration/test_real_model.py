@@ -17,9 +17,9 @@ from transformers import AutoTokenizer
 from qwq_env.chat_model import Sampling
 from qwq_env.dialect.codec import TokenCodec
 from qwq_env.envs.math import MathToolEnv
+from qwq_env.http.openai_chat import OpenAIChat
 from qwq_env.rollout.audit import audit
 from qwq_env.rollout.engine import Assignment, Engine
-from qwq_env.rollout.openai_chat import OpenAIChat
 from qwq_env.rollout.play import PlaySettings
 from qwq_env.rollout.vllm_policy import VllmPolicy
 

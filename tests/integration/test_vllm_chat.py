@@ -8,8 +8,8 @@ import pytest
 
 from qwq_env.chat_model import Sampling
 from qwq_env.errors import UsageError
+from qwq_env.http.openai_chat import OpenAIChat
 from qwq_env.rollout.engine import Assignment, Engine
-from qwq_env.rollout.openai_chat import OpenAIChat
 from qwq_env.rollout.play import PlaySettings
 
 from .conftest import CONTEXT, math_environment

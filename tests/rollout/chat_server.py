@@ -9,9 +9,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
 
 from qwq_env.env import ToolEnv
+from qwq_env.http.openai_chat import OpenAIChat
 from qwq_env.outcome import EpisodeLimits
 from qwq_env.rollout.engine import Assignment, Engine, EngineSettings
-from qwq_env.rollout.openai_chat import OpenAIChat
 from qwq_env.rubric import Component, Rubric
 from qwq_env.task import ListTaskSet, Task
 from qwq_env.tool import tool

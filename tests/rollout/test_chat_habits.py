@@ -8,8 +8,8 @@ import gzip
 import pytest
 
 from qwq_env.errors import UsageError
+from qwq_env.http.openai_chat import OpenAIChat
 from qwq_env.rollout.engine import Assignment, Engine, EngineSettings
-from qwq_env.rollout.openai_chat import OpenAIChat
 from qwq_env.rollout.play import PlaySettings
 from qwq_env.task import ListTaskSet, Task
 

@@ -9,7 +9,7 @@ import pytest
 
 from qwq_env.chat_model import Sampling
 from qwq_env.errors import UsageError
-from qwq_env.rollout.openai_chat import OpenAIChat
+from qwq_env.http.openai_chat import OpenAIChat
 
 from .chat_server import ANSWER, Failure, Server, Stream, delta, end, native_call, play
 

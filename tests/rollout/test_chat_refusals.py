@@ -10,7 +10,7 @@ import pytest
 from qwq_env.chat_model import Sampling
 from qwq_env.errors import InfrastructureError, UsageError
 from qwq_env.http.client import HttpClient
-from qwq_env.rollout.openai_chat import OpenAIChat
+from qwq_env.http.openai_chat import OpenAIChat
 
 from .chat_server import ANSWER, Failure, Server, delta, native_call, play
 

@@ -12,8 +12,8 @@ from qwq_env.chat_model import Sampling
 from qwq_env.env import ToolEnv
 from qwq_env.errors import InfrastructureError, ServersGone
 from qwq_env.http import liveness
+from qwq_env.http.openai_chat import OpenAIChat
 from qwq_env.rollout.engine import Assignment, Engine, EngineSettings
-from qwq_env.rollout.openai_chat import OpenAIChat
 from qwq_env.rollout.policy import GenerationRequest
 from qwq_env.rollout.store import EpisodeStore
 from qwq_env.rollout.vllm_policy import HttpSettings, VllmPolicy

@@ -1,7 +1,8 @@
 """BFCL: the Berkeley Function-Calling Leaderboard, v4: calls that are compared, and services that
 are used over several turns. Patil et al. 2025, ICML.
 
-`qwq_env.envs.function_call.rows` says which of its categories are read. The figure here is the
+`qwq_env.envs.function_call.rows` says which of its categories are read: of several turns all four,
+also those in which functions or parameters are missing at first. The figure here is the
 mean over rows, the categories' beside it; the leaderboard's own weighs categories.
 """
 
@@ -14,7 +15,8 @@ from qwq_env.evaluation.benchmarks.protocol import GREEDY, QWQ_SOURCE, Benchmark
 from qwq_env.task import Task
 
 _QWQ: Final = Protocol(
-    prompt="the conversation, its functions as tools, and to call all of them in one turn",
+    prompt="the conversation, its functions as tools, and to call all of them in one turn; of"
+    " several turns, step by step, with what is missing shown in the turn that brings it",
     extraction="the calls of the first turn that has any; of several turns, all calls",
     judge="qwq/FunctionCall-v0: the calls against the possible answers; where nothing is to be"
     " called, no call; of several turns, the state and what was read after each",

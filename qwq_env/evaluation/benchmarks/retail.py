@@ -1,7 +1,8 @@
 """Retail: the 114 tasks of tau2-bench's shop. Barres et al. 2025, arXiv:2506.07982.
 
 tau2-bench has a model play the customer. Here all that the customer would say stands in the first
-message and nobody answers, so figures are not those of its leaderboard.
+message and nobody answers, so figures are not those of its leaderboard. `--argument user=...` has a
+model play it here, too, in words of ours (`qwq_env.users.make_user`).
 """
 
 from __future__ import annotations

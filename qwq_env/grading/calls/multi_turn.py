@@ -2,8 +2,8 @@
 
 After each turn the services must be in the *state* in which the gold calls leave theirs, and every
 *response* that the gold calls got must be among those that the model's calls got so far. How the
-model came there is free: other calls, another order, more reading, even in a turn that asks for no
-call, as long as the state stays right.
+model came there is free: other calls, another order, more reading. After a turn without gold calls,
+for which something is missing still, nothing is judged; but at the end the state must be right.
 """
 
 from collections import Counter
@@ -75,13 +75,15 @@ class EpisodeCheck:
         self._calls_in_turn = 0
         if gold and not calls:
             return Score.wrong("no_calls", f"turn {turn}")
-        differences = self.services.differences(self._gold_services)
+        last = self._turn == self.turns
+        # Where nothing can be done yet, what was done is judged with the next turn, as in BFCL.
+        differences = self.services.differences(self._gold_services) if gold or last else []
         if differences:
             return Score.wrong("wrong_state", f"turn {turn}: {', '.join(differences)}")
         missing = expected - self._responses
         if missing:
             return Score.wrong("missing_response", f"turn {turn}: {next(iter(missing)):.120}")
-        return Score.right("match") if self._turn == self.turns else None
+        return Score.right("match") if last else None
 
 
 def has_long_context(row: Mapping[str, Any]) -> bool:

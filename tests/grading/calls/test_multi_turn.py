@@ -116,6 +116,18 @@ def test_what_is_not_paid(turn: int, calls: list[str], reason: str) -> None:
     assert check_episode(ROW, GOLD, turns).reason == reason
 
 
+def test_a_turn_without_gold_calls_is_judged_with_the_next() -> None:
+    """As BFCL does; but for the last turn, in which it would pay whatever is done."""
+    make, read, more = ["create_ticket('c')"], ["get_ticket(0)"], ["create_ticket('d')"]
+    gold = [[], make]
+
+    assert check_episode(ROW, gold, [make, read]).value == 1.0
+    assert check_episode(ROW, gold, [make, []]).reason == "no_calls"
+    assert check_episode(ROW, gold, [more, make]).reason == "wrong_state"
+    assert check_episode(ROW, [make, []], [make, more]).reason == "wrong_state"
+    assert check_episode(ROW, [make, []], [make, read]).value == 1.0
+
+
 @pytest.mark.parametrize("turn", [0, 1, 2])
 def test_reading_more_than_was_asked_costs_nothing(turn: int) -> None:
     turns = [list(calls) for calls in GOLD]

@@ -1,4 +1,4 @@
-"""A chat model behind any OpenAI-compatible endpoint, as a policy for evaluation.
+"""A chat model behind any OpenAI-compatible endpoint: a policy to be evaluated, or a user.
 
 Thinking comes apart from the content or inline between `<think>` tags; calls as native
 `tool_calls` or as text. The way to the server is `qwq_env.http.chat_client`.
@@ -15,8 +15,8 @@ from qwq_env.errors import InfrastructureError, ServersGone, UsageError
 from qwq_env.http.api_key import ApiKey
 from qwq_env.http.chat_client import ChatClient, Completion
 from qwq_env.http.client import Refused
+from qwq_env.http.first_requests import FirstRequests
 from qwq_env.messages import read_native_call
-from qwq_env.rollout.first_requests import FirstRequests
 from qwq_env.turn import MalformedCall, ToolCall
 
 _SENT_KEYS = (
