@@ -56,7 +56,7 @@ def environments(
     if trained is not None and trained != recipe.environment:
         train = _apart(make_split(trained, trained.tasks, "train"), heldout)
     for env in (train, heldout):
-        limits = replace(env.settings.limits, seconds=recipe.episode_seconds)
+        limits = replace(env.settings.limits, seconds=recipe.limits.episode)
         env.settings = replace(env.settings, limits=limits)
     asked = recipe.grpo.episodes // recipe.grpo.group
     if train.tasks.size is not None and train.tasks.size < asked:
@@ -119,12 +119,7 @@ def make_split(wanted: EnvironmentRecipe, tasks: str | None, split: str) -> Tool
         if name in said:
             raise UsageError(f"environment.arguments.{name}: expected it as environment.{name}")
     env = make_environment(wanted.id, {**arguments, **wanted.arguments}, split=split)
-    limits = replace(
-        env.settings.limits,
-        turns=wanted.turns,
-        tool_calls=wanted.tool_calls,
-        seconds=wanted.seconds,
-    )
+    limits = replace(env.settings.limits, turns=wanted.turns, tool_calls=wanted.tool_calls)
     env.settings = replace(env.settings, limits=limits)
     return env
 
