@@ -155,7 +155,7 @@ _EXIT_CODES: Final = """exit codes:
 
 def _parser(*wanted: str) -> argparse.ArgumentParser:
     """Return the parser; only the commands that are wanted have their options."""
-    parser = _Parser(
+    parser: argparse.ArgumentParser = _Parser(
         prog="qwq",
         description="Train reasoning models to use tools, and check what they are paid.",
         epilog=_EXIT_CODES,
@@ -181,7 +181,8 @@ def parsers_of(name: str) -> Iterator[argparse.ArgumentParser]:
                 for each in action.choices.values():
                     yield from below(each)
 
-    subparsers = _Parser(prog="qwq").add_subparsers()
+    parser: argparse.ArgumentParser = _Parser(prog="qwq")
+    subparsers = parser.add_subparsers()
     next(command for command in COMMANDS if command.name == name).add_to(subparsers)
     yield from below(subparsers.choices[name])
 
