@@ -62,7 +62,8 @@ def _tiny() -> tuple[Any, Any]:
     """Return the tiny policy, untrained, and its tokenizer."""
     from qwq_env.registry import make_environment
     from qwq_env.training.recipe import PolicyRecipe
-    from qwq_env.training.tiny.policy import build_tiny_policy, tiny_lessons
+    from qwq_env.training.tiny.lessons import tiny_lessons
+    from qwq_env.training.tiny.policy import build_tiny_policy
 
     lessons = tiny_lessons(make_environment("qwq/MathTool-v0"), 256, difficulty=1, seed=0)
     model, tokenizer = build_tiny_policy(lessons, PolicyRecipe(), seed=0)

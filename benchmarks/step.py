@@ -130,7 +130,8 @@ def make_policy(folder: Path) -> None:
     from qwq_env.dialect.codec import TokenCodec
     from qwq_env.training.cold_start import cold_start
     from qwq_env.training.recipe import PolicyRecipe
-    from qwq_env.training.tiny.policy import build_tiny_policy, tiny_lessons
+    from qwq_env.training.tiny.lessons import tiny_lessons
+    from qwq_env.training.tiny.policy import build_tiny_policy
 
     torch.set_num_threads(1)
     lessons = tiny_lessons(_environment(), 4096, difficulty=1, seed=0)

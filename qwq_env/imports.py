@@ -9,18 +9,20 @@ from __future__ import annotations
 import contextlib
 import importlib
 import sys
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from qwq_env.errors import UsageError, brief, did_you_mean
+from qwq_env.errors import UsageError, brief, describe_error, did_you_mean
 
 
 def import_named(module: str, field: str) -> ModuleType:
     """Import a module that the operator named in `field`.
 
-    Raises `UsageError` where it, or what it imports, is not there, and where it is not Python.
+    Raises `UsageError` where it, or what it imports, is not there, where it is not Python, and for
+    whatever it raises; the cause of the error has its traceback.
     """
     if module.endswith(".py") or "/" in module:
         meant = module.removesuffix(".py").strip("./").replace("/", ".")
@@ -34,6 +36,20 @@ def import_named(module: str, field: str) -> ModuleType:
     except SyntaxError as error:
         place = f"{error.filename}, line {error.lineno}"
         raise UsageError(f"{field}: {brief(module)}: {place}: {error.msg}") from None
+    except SystemExit as error:
+        raise UsageError(
+            f"{field}: {brief(module)} ends the program where it is imported{_place(error)}; put"
+            " what is to be run behind: if __name__ == '__main__'"
+        ) from None
+    except Exception as error:
+        told = describe_error(error)
+        raise UsageError(f"{field}: {brief(module)}{_place(error)}: {told:.300}") from error
+
+
+def _place(error: BaseException) -> str:
+    """Return where an error was raised, the innermost line."""
+    lines = traceback.extract_tb(error.__traceback__)
+    return f" ({lines[-1].filename}, line {lines[-1].lineno})" if lines else ""
 
 
 def named(text: str, field: str) -> Any:

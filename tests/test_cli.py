@@ -59,7 +59,30 @@ def test_what_is_missing_is_named_and_nothing_else(capsys):
     with pytest.raises(SystemExit):
         main(["train"])
 
-    assert "required: recipe\n" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert error == (
+        "qwq: error: the following arguments are required: recipe; see qwq train --help\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ([], "required: COMMAND; see qwq --help"),
+        (["train", "x.yaml", "--sed", "1"], "unrecognized arguments: --sed; see qwq --help"),
+        (["train", "x.yaml", "--seed", "a\nb"], r"invalid int value: 'a\nb'"),
+        (["train", "x.yaml", "--se\x1b[2Jd\n"], r"--se\x1b[2Jd\x0a"),
+        (["eval", "gsm8k"], "required: --out; see qwq eval --help"),
+        (["recipe", "chek", "x.yaml"], "invalid choice: 'chek'"),
+    ],
+)
+def test_a_command_line_that_is_none_is_one_line(capsys, line, told):
+    with pytest.raises(SystemExit) as exit_:
+        main(line)
+
+    error = capsys.readouterr().err
+    assert exit_.value.code == 2
+    assert told in error and error.count("\n") == 1 and error.startswith("qwq: error: ")
 
 
 EVIL = "x\x1b]0;title\x07\x1b[2J\x9b31m\r\nqwq: done\u202e"
@@ -166,3 +189,26 @@ def test_a_line_is_completed(tmp_path, line, expected):
     subprocess.run([sys.executable, "-c", program], env=asked, check=True)
 
     assert {word.strip() for word in answer.read_text().splitlines()} == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "printed"),
+    [
+        ("recipe show {} >&-", 0, ""),
+        ("recipe show nowhere 2>&-", 2, ""),
+        ("recipe show nowhere 2>/dev/full", 2, ""),
+        ("recipe show {} >/dev/full", 1, "No space left"),
+        ("recipe show {} | head -c 5", 0, "name:"),
+        ("recipe show {} 'name=\u00fc' | head -n 1", 0, "name: \\xfc"),
+    ],
+)
+def test_no_stream_that_is_closed_full_or_of_another_locale_is_a_traceback(line, code, printed):
+    qwq = f"{sys.executable} -X utf8 -c 'import sys, qwq_env.cli; sys.exit(qwq_env.cli.main())'"
+    words = f"set -o pipefail; {qwq} {line.format(RECIPE)}"
+    done = subprocess.run(
+        ["bash", "-c", words], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+    )  # fmt: skip
+
+    assert done.returncode == code
+    assert printed in done.stdout and "Traceback" not in done.stdout

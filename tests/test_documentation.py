@@ -101,7 +101,8 @@ def test_example(example, tmp_path):
         return
     from qwq_env.registry import make_environment
     from qwq_env.training.recipe import PolicyRecipe
-    from qwq_env.training.tiny.policy import build_tiny_policy, tiny_lessons
+    from qwq_env.training.tiny.lessons import tiny_lessons
+    from qwq_env.training.tiny.policy import build_tiny_policy
 
     lessons = tiny_lessons(make_environment("qwq/MathTool-v0"), 400, difficulty=1, seed=0)
     for part in build_tiny_policy(lessons, PolicyRecipe(), seed=0):

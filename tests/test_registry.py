@@ -159,6 +159,26 @@ def test_what_names_nothing_is_refused(text):
         named(text, "thing")
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("import sys\n\nsys.exit(0)\n", r"py, line 3\); put what is to be run behind: if __name__"),
+        ("raise SystemExit\n", r"ends the program where it is imported \(.*py, line 1\)"),
+        ("x = 1\nx / 0\n", r"py, line 2\): ZeroDivisionError: division by zero$"),
+        ("raise AssertionError('a\\nb')\n", r"py, line 1\): AssertionError: a"),
+        ("def f(:\n", r"py, line 1: invalid syntax"),
+    ],
+)
+def test_what_a_module_does_as_it_is_imported_is_told_with_its_line(
+    tmp_path, monkeypatch, text, told
+):
+    name = f"imported_{abs(hash(text))}"
+    (tmp_path / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UsageError, match=told):
+        named(f"{name}:thing", "thing")
+
+
 @pytest.mark.parametrize("text", ["own/bank.py:Bank", "./own/bank:Bank", "own/bank.py"])
 def test_a_file_names_its_module(text):
     with pytest.raises(UsageError, match=r"is a file; expected its module, own\.bank|MODULE:NAME"):

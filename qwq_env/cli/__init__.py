@@ -7,13 +7,14 @@ import importlib
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Final, NamedTuple
+from contextlib import suppress
+from typing import Final, NamedTuple, NoReturn
 
 from qwq_env._version import __version__
 from qwq_env.errors import QwqError, UsageError, unknown
 from qwq_env.imports import current_folder
 from qwq_env.text.characters import printable
-from qwq_env.text.terminal import printable_streams
+from qwq_env.text.terminal import printable_streams, usable_streams
 
 
 class Command(NamedTuple):
@@ -32,6 +33,14 @@ class Command(NamedTuple):
         parser = subparsers.choices[self.name]
         parser.formatter_class = _Help
         parser.epilog = "\n".join(("examples:", *(f"  {line}" for line in self.examples)))
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong with a command line, without all of its options above it."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with exit code 2."""
+        raise SystemExit(_tell("error", UsageError(f"{message}; see {self.prog} --help"), 2))
 
 
 class _Help(argparse.RawDescriptionHelpFormatter):
@@ -146,7 +155,7 @@ _EXIT_CODES: Final = """exit codes:
 
 def _parser(*wanted: str) -> argparse.ArgumentParser:
     """Return the parser; only the commands that are wanted have their options."""
-    parser = argparse.ArgumentParser(
+    parser: argparse.ArgumentParser = _Parser(
         prog="qwq",
         description="Train reasoning models to use tools, and check what they are paid.",
         epilog=_EXIT_CODES,
@@ -172,7 +181,8 @@ def parsers_of(name: str) -> Iterator[argparse.ArgumentParser]:
                 for each in action.choices.values():
                     yield from below(each)
 
-    subparsers = argparse.ArgumentParser(prog="qwq").add_subparsers()
+    parser: argparse.ArgumentParser = _Parser(prog="qwq")
+    subparsers = parser.add_subparsers()
     next(command for command in COMMANDS if command.name == name).add_to(subparsers)
     yield from below(subparsers.choices[name])
 
@@ -186,8 +196,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     # Their bars are drawn with characters that are escaped here.
     os.environ.setdefault("TQDM_DISABLE", "1")
+    # What comes of its tries is told in one line at the end.
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     if "_ARGCOMPLETE" in os.environ:
         return _complete()
+    usable_streams()
     with printable_streams(), current_folder():
         return _main(list(sys.argv[1:] if argv is None else argv))
 
@@ -237,8 +250,9 @@ def _main(arguments: list[str]) -> int:
 
 
 def _tell(what: str, error: Exception, code: int) -> int:
-    """Say in one line what is wrong; return the exit code."""
-    print(f"qwq: {what}: {printable(str(error), lines=False)}", file=sys.stderr)
+    """Say in one line what is wrong; return the exit code, which holds where nobody can be told."""
+    with suppress(OSError):
+        print(f"qwq: {what}: {printable(str(error), lines=False)}", file=sys.stderr, flush=True)
     return code
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -28,13 +29,12 @@ def request_of(
     policy = _policy(arguments)
     tasks: str | None = arguments.tasks
     size: int | None = arguments.limit
-    if tasks is not None and tasks.isascii() and tasks.isdecimal():
+    if tasks is not None and re.fullmatch(r"[-+]?[0-9]+", tasks):
         if size is not None:
             raise UsageError(f"limit: {size}; {tasks} tasks are asked for already")
-        try:
-            size, tasks = int(tasks), None
-        except ValueError:
-            raise UsageError(f"tasks: {brief(tasks)}; expected fewer digits") from None
+        if not re.fullmatch(r"\+?0*[1-9][0-9]{0,17}", tasks):
+            raise UsageError(f"tasks: {brief(tasks)}; expected 1 or more, of at most 18 digits")
+        size, tasks = int(tasks), None
     names = (
         "model", "checkpoint", "split", "seed", "dialect", "difficulty", "turns", "tool_calls",
         "seconds", "thinking", "seeded", "answers", "thinking_tokens", "forced_answer",

@@ -32,11 +32,14 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the plan. Exit code 1 if something does not fit."""
     from qwq_env.training.plan import gpus_of, make_plan, read_gpus  # noqa: PLC0415 - train extra
     from qwq_env.training.recipe import load_recipe  # noqa: PLC0415 - likewise
+    from qwq_env.training.recipe.check import check_recipe  # noqa: PLC0415 - likewise
     from qwq_env.training.recipe.parts import parts_of  # noqa: PLC0415 - likewise
     from qwq_env.training.shapes import shape_of  # noqa: PLC0415 - likewise
 
     plans: list[tuple[list[str], Plan]] = []
-    for part in parts_of(load_recipe(arguments.recipe, arguments.overrides)):
+    whole = load_recipe(arguments.recipe, arguments.overrides)
+    check_recipe(whole, fit=False)
+    for part in parts_of(whole):
         recipe = part.recipe
         gpus = gpus_of(recipe) if arguments.gpus is None else read_gpus(arguments.gpus)
         plan = make_plan(recipe, shape_of(recipe.policy.checkpoint, arguments.config), gpus)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import importlib
 import json
 import os
 from pathlib import Path
 from typing import Any
 
 from qwq_env.errors import UsageError, brief, unknown
+from qwq_env.imports import named
 from qwq_env.task import Task
 from qwq_env.toolbox import ToolLimits
 from qwq_env.tools import TOOLS, make_tool
@@ -114,21 +114,12 @@ def things(names: list[str]) -> list[Any]:
     """
     found: list[Any] = []
     for name in names:
-        module, colon, thing = name.partition(":")
-        if not colon:
+        if ":" not in name:
             if name not in TOOLS:
                 raise unknown("tool", name, [*TOOLS, "MODULE:THING"])
             found.append(make_tool(name))
             continue
-        try:
-            value: Any = importlib.import_module(module)
-        except (ImportError, ValueError, TypeError) as error:
-            hint = "; PYTHONPATH says where modules lie"
-            raise UsageError(f"tools: {name}: {error}{hint}") from None
-        for part in thing.split("."):
-            if not hasattr(value, part):
-                raise UsageError(f"tools: {name}: {module} has no {thing}")
-            value = getattr(value, part)
+        value = named(name, "tools")
         found += value if isinstance(value, list | tuple) else [value]
     return found
 

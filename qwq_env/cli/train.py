@@ -13,6 +13,7 @@ from qwq_env.cli.arguments import add_recipe
 from qwq_env.errors import InfrastructureError, ServersGone
 from qwq_env.files.jsonl import read_objects
 from qwq_env.imports import missing_extra
+from qwq_env.rollout.checkpoint_folder import check_checkpoint
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -33,6 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         from qwq_env.training.plan import check_fit  # noqa: PLC0415 - needs the train extra
         from qwq_env.training.recipe import load_recipe  # noqa: PLC0415 - likewise
+        from qwq_env.training.run_folder import RunFolder  # noqa: PLC0415 - likewise
         from qwq_env.training.stages.stage import (  # noqa: PLC0415 - likewise
             check_sources,
             check_together,
@@ -53,8 +55,11 @@ def run(arguments: argparse.Namespace) -> int:
     for stage in stages:
         check_fit(stage.recipe)
         _look_for_files(stage.recipe.environment.tasks, stage.recipe.environment.heldout_tasks)
+        if stage.recipe.policy.checkpoint != "tiny" and stage.checked is None:
+            check_checkpoint(stage.recipe.policy.checkpoint)
     check_sources(stages, read=False)  # what is in them is read by `train`
     check_together([stage for stage in stages if not stage.sealed])
+    RunFolder(arguments.runs / recipe.name).check(recipe, resume=arguments.resume)
     try:
         # Last, for torch and trl take seconds: a mistake in the recipe is told before.
         from qwq_env.training.run import train  # noqa: PLC0415
@@ -69,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
     except GateClosed as error:
         print(f"qwq: stopped: {error}", file=sys.stderr)
         return 1
-    except (ServersGone, InfrastructureError) as error:
+    except (ServersGone, InfrastructureError, OSError) as error:
         print(f"qwq: failed: {error}; the same command with --resume goes on", file=sys.stderr)
         return 1
     return 0

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from qwq_env.errors import UsageError
+from qwq_env.files.alone import HeldFolder
 from qwq_env.files.atomic import write_whole
 
 
@@ -32,6 +33,7 @@ class EvaluationFolder:
         self.journal = path / "journal.jsonl"
         self.summary = path / "summary.json"
         self.report = path / "report.html"
+        self._held: HeldFolder | None = None
 
     def check(self, settings: Mapping[str, Any], *, resume: bool) -> None:
         """See whether an evaluation of these settings may begin or go on here; writes nothing.
@@ -45,7 +47,8 @@ class EvaluationFolder:
         if self.path.is_dir() and not any(map(_is_kept, self.path.iterdir())):
             return
         if not self.settings.is_file():
-            raise UsageError(f"out: {self.path} is not empty and holds no evaluation; name another")
+            kind = "is not empty and holds no evaluation" if self.path.is_dir() else "is a file"
+            raise UsageError(f"out: {self.path} {kind}; name another folder")
         if not self.summary.exists() and self._is_empty():
             return
         if not resume:
@@ -64,8 +67,12 @@ class EvaluationFolder:
                 )
 
     def begin(self, settings: Mapping[str, Any]) -> None:
-        """Make the folder and write down what was asked."""
+        """Make the folder, hold it until the end of this object, and write down what was asked.
+
+        Raises `UsageError` while another process writes in it.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
+        self._held = HeldFolder(self.path, "out")
         write_whole(self.settings, json.dumps(settings, indent=1) + "\n")
 
     def _is_empty(self) -> bool:
@@ -75,4 +82,4 @@ class EvaluationFolder:
 
 def _is_kept(file: Path) -> bool:
     """Say whether a file is more than what a kill left half-written."""
-    return file.suffix != ".part"
+    return file.suffix != ".part" and file.name != ".lock"

@@ -6,11 +6,10 @@ that was interrupted may go on elsewhere.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from qwq_env.chat_model import Sampling
 from qwq_env.checks import check_whole
@@ -19,9 +18,8 @@ from qwq_env.errors import UsageError
 from qwq_env.evaluation.benchmarks import find_benchmark
 from qwq_env.evaluation.benchmarks.data import BenchmarkData, digest, load_data
 from qwq_env.registry import make_environment
+from qwq_env.rollout.checkpoint_folder import check_checkpoint
 from qwq_env.rollout.play import PlaySettings
-
-_HUB_ID: Final = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +87,10 @@ class EvaluationRequest:
             raise UsageError("model: none; expected the name that the endpoint knows it by")
         if self.policy in ("vllm", "transformers") and self.checkpoint is None:
             raise UsageError("checkpoint: none; expected the folder of the policy's tokenizer")
-        if self.checkpoint is not None and not Path(self.checkpoint).is_dir():
-            named = self.policy == "transformers" and _HUB_ID.fullmatch(self.checkpoint)
-            if not named:
-                raise UsageError(f"checkpoint: {self.checkpoint!r} is no folder")
+        if self.policy == "transformers" and self.checkpoint is not None:
+            check_checkpoint(self.checkpoint, field="checkpoint")
+        elif self.checkpoint is not None and not Path(self.checkpoint).is_dir():
+            raise UsageError(f"checkpoint: {self.checkpoint!r} is no folder")
         for name in ("tasks", "data", "answers"):
             path = getattr(self, name)
             if path is not None and Path(path).suffix and not Path(path).exists():

@@ -164,6 +164,8 @@ class HttpClient:
                         async with slots, asking() as response:
                             if not response.is_success:
                                 raise await _rejection(response)
+                            if response.headers.get("content-type", "").startswith("text/html"):
+                                raise await self._page(url, response)
                             result = await read(response)
                         liveness.served(_origin(url))
                         return result
@@ -203,6 +205,16 @@ class HttpClient:
             failed=failed,
         )
         raise Refused(url, error.status, words + way_to(url), known) from None
+
+    async def _page(self, url: str, response: httpx.Response) -> Refused:
+        """Return the error for a web page in place of an answer: a login, a portal, a wrong path.
+
+        Nothing that serves a model answers so, however often it is asked.
+        """
+        text = " ".join((await read_whole(response)).decode("utf-8", "replace").split())
+        status = response.status_code
+        words = f"status {status}: a web page: {self.key.shown(text[:200])}{way_to(url)}"
+        return Refused(url, status, words, Refusal("operator"))
 
     async def read_json(self, response: httpx.Response) -> Any:
         """Return the JSON that an answer holds. Raises `Transient` for what is none, and

@@ -460,7 +460,7 @@ def _found(path: Path) -> str:
     inside = sorted(child.parent.name for child in path.glob("*/episodes.jsonl"))
     if inside:
         return f"holds runs ({', '.join(inside[:5])}{', ...' if len(inside) > 5 else ''})"
-    names = sorted(child.name for child in path.iterdir())
+    names = sorted(child.name for child in path.iterdir() if not child.name.startswith("."))
     return (
         f"holds {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}" if names else "is empty"
     )

@@ -7,6 +7,8 @@ made printable where it leaves the process, so that no caller has to think of it
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,6 +48,21 @@ def drawing_stream(stream: TextIO) -> TextIO:
     while (behind := getattr(stream, "rich_proxied_file", stream)) is not stream:
         stream = behind
     return stream
+
+
+def usable_streams() -> None:
+    """See to it that nothing which is printed fails for want of a stream or of a character.
+
+    A process may be started without standard output (by a daemon, by `>&-`), or in a locale that
+    has no umlauts; what cannot be encoded is written as an escape.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            # It also takes the place of the descriptor, into which libraries may write.
+            setattr(sys, name, io.TextIOWrapper(io.FileIO(os.devnull, "w"), encoding="utf-8"))
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 @contextmanager

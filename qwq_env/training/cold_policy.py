@@ -1,26 +1,22 @@
-"""The cold start of a run: who writes its transcripts, and the policy that learns from them."""
+"""The cold start of a run: the policy that learns from transcripts."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
 from qwq_env.dialect.codec import TokenCodec
-from qwq_env.env import ToolEnv
-from qwq_env.errors import UsageError, unknown
+from qwq_env.errors import UsageError
 from qwq_env.evaluation.heldout import evaluate
 from qwq_env.training.cold_start import Progress, cold_start
 from qwq_env.training.copied_weights import sampling_from
-from qwq_env.training.demonstrations import Demonstrations
 from qwq_env.training.placement import autocast, lora_config
 from qwq_env.training.playing import evaluation_engine, play_settings
 from qwq_env.training.recipe import Recipe
-from qwq_env.training.recorded import Recorded
-from qwq_env.training.tiny.policy import build_tiny_policy, tiny_teacher
-from qwq_env.training.tiny.teacher import TeacherMix
-from qwq_env.training.transcript import Transcript
+from qwq_env.training.teachers import Rejection, TranscriptSource
+from qwq_env.training.tiny.policy import build_tiny_policy
 from qwq_env.trajectory import Trajectory
 
 _TINY_RATE, _CHECKPOINT_RATE = 5e-3, 1e-4
@@ -28,69 +24,29 @@ _TRIES = 8
 """Episodes of rejection sampling for each transcript that is wanted, at most."""
 
 
-class TranscriptSource(Protocol):
-    """Writes the transcripts of a cold start."""
+def play_rightly(source: Rejection, model: Any, tokenizer: Any, count: int) -> list[Trajectory]:
+    """Play up to eight times as many episodes, until `count` are right.
 
-    def transcripts(self, count: int) -> Sequence[Transcript]:
-        """Return `count` of them, or as many as there are."""
-
-
-def teacher_of(recipe: Recipe, env: ToolEnv) -> TranscriptSource | Rejection:
-    """Return what writes the transcripts of the cold start."""
-    wanted = recipe.cold_start
-    if wanted.source == "rejection":
-        return Rejection(recipe, env)
-    if wanted.demonstrations is not None:
-        return Recorded(wanted.demonstrations, env, seed=recipe.seed)
-    if wanted.source == "solve":
-        return Demonstrations(env, right=wanted.right, seed=recipe.seed)
-    level = recipe.environment.difficulty or 1
-    return tiny_teacher(
-        env, difficulty=level, seed=recipe.seed, mix=_mix(wanted.teacher),
-        names_operation=wanted.names_operation,
-    )  # fmt: skip
-
-
-def _mix(shares: dict[str, Any]) -> TeacherMix | None:
-    """Read `cold_start.teacher`: what is not named is not done; None for nothing said."""
-    names = tuple(TeacherMix.__dataclass_fields__)
-    for name, share in shares.items():
-        if name not in names:
-            raise unknown("cold_start.teacher", name, names)
-        if isinstance(share, bool) or not isinstance(share, int | float):
-            raise UsageError(f"cold_start.teacher.{name}: {share!r}; expected a number")
-    return TeacherMix(**{name: float(shares.get(name, 0)) for name in names}) if shares else None
-
-
-class Rejection:
-    """What a policy plays rightly of the tasks of `env`: a transcript is an episode that was."""
-
-    def __init__(self, recipe: Recipe, env: ToolEnv) -> None:
-        self._recipe, self._env = recipe, env
-
-    def play(self, model: Any, tokenizer: Any, count: int) -> list[Trajectory]:
-        """Play up to eight times as many episodes, until `count` are right.
-
-        Raises `UsageError` if none is, for then there is nothing to learn.
-        """
-        codec = TokenCodec(tokenizer)
-        policy = sampling_from(model, codec, self._recipe)
-        kept: list[Trajectory] = []
-        with policy.generating():
-            for attempt in range(_TRIES):
-                played = evaluate(
-                    self._env, policy, codec, size=count, play=play_settings(self._recipe),
-                    settings=evaluation_engine(self._recipe), seed=self._recipe.seed + attempt,
-                )  # fmt: skip
-                kept += [episode for episode in played if episode.is_right]
-                if len(kept) >= count:
-                    break
-        if not kept:
-            raise UsageError(
-                f"cold_start.source: rejection; the policy played none of {count * _TRIES} episodes"
-                " rightly; expected one that does now and then"
-            )
-        return kept[:count]
+    Raises `UsageError` if none is, for then there is nothing to learn.
+    """
+    recipe, codec = source.recipe, TokenCodec(tokenizer)
+    policy = sampling_from(model, codec, recipe)
+    kept: list[Trajectory] = []
+    with policy.generating():
+        for attempt in range(_TRIES):
+            played = evaluate(
+                source.env, policy, codec, size=count, play=play_settings(recipe),
+                settings=evaluation_engine(recipe), seed=recipe.seed + attempt,
+            )  # fmt: skip
+            kept += [episode for episode in played if episode.is_right]
+            if len(kept) >= count:
+                break
+    if not kept:
+        raise UsageError(
+            f"cold_start.source: rejection; the policy played none of {count * _TRIES} episodes"
+            " rightly; expected one that does now and then"
+        )
+    return kept[:count]
 
 
 def make_cold(
@@ -107,7 +63,7 @@ def make_cold(
     tiny = given is None
     if isinstance(source, Rejection):
         assert given is not None
-        lessons: Sequence[Any] = source.play(*given, wanted.transcripts)
+        lessons: Sequence[Any] = play_rightly(source, *given, wanted.transcripts)
     else:
         lessons = source.transcripts(wanted.transcripts)
     if given is None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -20,6 +21,8 @@ from qwq_env.registry import creator_of, make_environment
 from qwq_env.task import ListTaskSet, Task, TaskSet
 from qwq_env.training.recipe import EnvironmentRecipe, Recipe
 from qwq_env.training.recipe.parts import Part
+
+_log = logging.getLogger(__name__)
 
 
 def environments_of(part: Part) -> tuple[ToolEnv, ToolEnv]:
@@ -56,7 +59,7 @@ def environments(
     if trained is not None and trained != recipe.environment:
         train = _apart(make_split(trained, trained.tasks, "train"), heldout)
     for env in (train, heldout):
-        limits = replace(env.settings.limits, seconds=recipe.episode_seconds)
+        limits = replace(env.settings.limits, seconds=recipe.limits.episode)
         env.settings = replace(env.settings, limits=limits)
     asked = recipe.grpo.episodes // recipe.grpo.group
     if train.tasks.size is not None and train.tasks.size < asked:
@@ -90,9 +93,27 @@ def _split(recipe: Recipe) -> tuple[ToolEnv, ToolEnv]:
         named = wanted.tasks or wanted.id
         raise UsageError(f"environment.tasks: {named} has {len(tasks)}; expected 2 or more")
     heldout = copy.copy(train)
-    heldout.tasks = ListTaskSet(tasks[len(tasks) - count :])
-    train.tasks = ListTaskSet(tasks[: len(tasks) - count])
+    held, rest = tasks[len(tasks) - count :], tasks[: len(tasks) - count]
+    heldout.tasks = ListTaskSet(held)
+    train.tasks = ListTaskSet(_others(rest, held))
     return train, heldout
+
+
+def _others(tasks: Sequence[Task], held: Sequence[Task]) -> list[Task]:
+    """Return the tasks without those that are held out under another id: a file's repeated rows.
+
+    Raises `UsageError` if none is left.
+    """
+    contents = {repr(replace(task, id="")) for task in held}
+    others = [task for task in tasks if repr(replace(task, id="")) not in contents]
+    if not others:
+        raise UsageError(
+            f"environment.tasks: all {len(tasks)} to train on are among the {len(held)} that are"
+            " held out; expected others"
+        )
+    if left := len(tasks) - len(others):
+        _log.warning("%d rows say again what is held out for evaluation: not trained on", left)
+    return others
 
 
 def _apart(train: ToolEnv, heldout: ToolEnv) -> ToolEnv:
@@ -119,12 +140,7 @@ def make_split(wanted: EnvironmentRecipe, tasks: str | None, split: str) -> Tool
         if name in said:
             raise UsageError(f"environment.arguments.{name}: expected it as environment.{name}")
     env = make_environment(wanted.id, {**arguments, **wanted.arguments}, split=split)
-    limits = replace(
-        env.settings.limits,
-        turns=wanted.turns,
-        tool_calls=wanted.tool_calls,
-        seconds=wanted.seconds,
-    )
+    limits = replace(env.settings.limits, turns=wanted.turns, tool_calls=wanted.tool_calls)
     env.settings = replace(env.settings, limits=limits)
     return env
 

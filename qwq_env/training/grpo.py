@@ -56,20 +56,21 @@ def make_trainer(
         # By name, for the arguments are written as JSON.
         dtype = str(weights_in(recipe)).removeprefix("torch.")
         arguments.model_init_kwargs = {**loading(recipe), "dtype": dtype}
-    trainer = _Trainer(
-        model=recipe.policy.checkpoint if model is None else model,
-        args=arguments,
-        peft_config=lora_config(recipe),
-        processing_class=tokenizer,
-        train_dataset=rollouts.dataset,
-        rollout_func=rollouts,
-        reward_funcs=rollouts.reward if paid else RandomReward(rollouts, recipe.seed),
-        callbacks=[
-            StepLog(folder, phase),
-            Seals(rollouts.env, copied),
-            Trackers(recipe, folder.path),
-        ],
-    )
+    callbacks = [StepLog(folder, phase), Seals(rollouts.env, copied), Trackers(recipe, folder.path)]
+    try:
+        trainer = _Trainer(
+            model=recipe.policy.checkpoint if model is None else model,
+            args=arguments,
+            peft_config=lora_config(recipe),
+            processing_class=tokenizer,
+            train_dataset=rollouts.dataset,
+            rollout_func=rollouts,
+            reward_funcs=rollouts.reward if paid else RandomReward(rollouts, recipe.seed),
+            callbacks=callbacks,
+        )
+    except (ValueError, TypeError, NotImplementedError, ImportError) as error:
+        # What of the recipe TRL or PEFT refuse only once they see the model.
+        raise UsageError(f"grpo, policy: {' '.join(str(error).split())}") from None
     trainer.recipe, trainer.folder = recipe, folder
     # Its rows go to metrics.jsonl and the newest to the progress bar; on the screen they bury it.
     trainer.remove_callback(PrinterCallback)
@@ -120,7 +121,7 @@ def grpo_config(recipe: Recipe, output: Path, *, world: int) -> GRPOConfig:
             # A run that goes on plays a new batch: a checkpoint lies between two of them.
             save_steps=-(-grpo.save_steps // learned) * learned,
             save_total_limit=2,
-            ddp_timeout=recipe.patience,
+            ddp_timeout=recipe.limits.patience,
             report_to=[],
             disable_tqdm=True,
             log_completions=False,

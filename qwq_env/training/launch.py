@@ -222,7 +222,7 @@ def check_job(processes: Sequence[Process], recipe: Recipe, *, ports: bool) -> l
         f"batch: {grpo.episodes} episodes = {grpo.episodes // grpo.group} groups of {grpo.group}"
         f" = {world} processes × {batches} micro-batches × {rows} rows",
         f"context: {grpo.context} tokens{length * bool(urls)}",
-        f"limits: a request ends within {recipe.request_seconds:g} seconds, in order",
+        f"limits: a request ends within {recipe.limits.request_seconds:g} seconds, in order",
     ]
 
 

@@ -15,6 +15,7 @@ from itertools import pairwise
 from typing import Final, NamedTuple
 
 from qwq_env.errors import UsageError
+from qwq_env.toolbox import ToolLimits
 
 _SHARE: Final = 0.8
 
@@ -48,6 +49,12 @@ def check_order(limits: WallLimits, names: Sequence[str] = _NAMES) -> None:
                 f"{inner}: {less:g} seconds; expected less than {outer} ({more:g}), within which"
                 " it must end"
             )
+
+
+def tool_seconds(limits: ToolLimits) -> float | None:
+    """Return the bound of a call that an environment asks for; None where it asks for none, and a
+    call ends with its episode at the latest."""
+    return None if limits == ToolLimits() else limits.seconds
 
 
 def batch_seconds(limits: WallLimits) -> float:

@@ -102,7 +102,7 @@ def _beginning(recipe: Recipe) -> str:
 
 def _figures(run: RunFolder, recipe: Recipe) -> str:
     """Return the evaluations that have ended, each with how far chance reaches."""
-    found = {name: Result(**done) for name in _PHASES if (done := run.done(name))}
+    found = {name: done for name in _PHASES if (done := run.result(name)) is not None}
     if "cold" not in found:
         return ""
     lines = ["## Held-out figures", "", "| | episodes | right (95 %) | calls a tool | turns | cut |"

@@ -97,9 +97,10 @@ def check_placement(recipe: Recipe, processes: int) -> None:
         ("attention", "flash_attn", policy.attention == "flash_attention_2"),
         ("weights", "vllm", policy.sampler == "vllm" and policy.weights == "nccl"),
         ("strategy", "deepspeed", cluster.strategy == "zero3"),
+        ("trl.use_liger_kernel", "liger_kernel", recipe.grpo.trl.get("use_liger_kernel")),
     ):
         if wanted and importlib.util.find_spec(package) is None:
-            section = "cluster" if key == "strategy" else "policy"
+            section = {"strategy": "cluster", "trl.use_liger_kernel": "grpo"}.get(key, "policy")
             raise UsageError(f"{section}.{key}: {package} is not installed; pip install {package}")
     started = _strategy_started()
     # On a laptop nothing need be said of how the processes share a model.

@@ -23,7 +23,7 @@ def play_settings(recipe: Recipe, temperature: float | None = None) -> PlaySetti
 def training_engine(recipe: Recipe) -> EngineSettings:
     """Return the bounds of playing the episodes of one training step."""
     rollout = recipe.rollout
-    return EngineSettings(rollout.concurrency, rollout.attempts, recipe.batch_seconds)
+    return EngineSettings(rollout.concurrency, rollout.attempts, recipe.limits.batch)
 
 
 def evaluation_engine(recipe: Recipe) -> EngineSettings:

@@ -48,7 +48,6 @@ from qwq_env.rollout.play import PlaySettings, check_thinking
 from qwq_env.rollout.policy import Policy
 from qwq_env.task import Task, TaskSet
 from qwq_env.text.characters import printable
-from qwq_env.toolbox import ToolLimits
 from qwq_env.training.audited import play_audited
 from qwq_env.training.curriculum import curriculum_of, tell
 from qwq_env.training.dynamic import Filled, check_whole_groups, fill
@@ -57,7 +56,7 @@ from qwq_env.training.flat_rewards import FlatRewards
 from qwq_env.training.group_reward import GroupReward, check_groups_whole
 from qwq_env.training.importance import Correction, correct_importance
 from qwq_env.training.learning_watch import LearningWatch
-from qwq_env.training.limits import WallLimits, batch_seconds
+from qwq_env.training.limits import WallLimits, batch_seconds, tool_seconds
 from qwq_env.training.sampler import own_sampler
 from qwq_env.training.sampling import sampling_of
 from qwq_env.training.trl_data import dataset_of, task_dataset, to_trl
@@ -347,7 +346,7 @@ class Rollouts:
         policy.place(_rank(trainer), ranks)
         settings = self.env.settings
         limits = WallLimits(
-            tool=None if settings.tool_limits == ToolLimits() else settings.tool_limits.seconds,
+            tool=tool_seconds(settings.tool_limits),
             episode=settings.limits.seconds,
             batch=self._engine_settings.batch_seconds,
             request=policy.request_seconds,

@@ -25,17 +25,15 @@ from qwq_env.dialect.codec import TokenCodec
 from qwq_env.errors import UsageError
 from qwq_env.files.atomic import write_whole
 from qwq_env.rollout.checkpoint import load_tokenizer_of
-from qwq_env.rollout.play import check_thinking
 from qwq_env.rollout.store import read_episodes
 from qwq_env.training.checkpoint_seal import seal
-from qwq_env.training.cold_policy import Rejection, TranscriptSource, make_cold, teacher_of
-from qwq_env.training.environments import environments, environments_of
-from qwq_env.training.limits import WallLimits, check_order
+from qwq_env.training.cold_policy import make_cold
+from qwq_env.training.disk_errors import disk_errors
 from qwq_env.training.model_card import write_model_card
 from qwq_env.training.placement import check_placement, slow_type
 from qwq_env.training.progress import Reporter
 from qwq_env.training.recipe import Recipe
-from qwq_env.training.recipe.check import check_template
+from qwq_env.training.recipe.check import check_part, check_template
 from qwq_env.training.report import (
     draw_curve,
     print_episodes,
@@ -54,8 +52,6 @@ from qwq_env.training.summary import Results, summary_of, summary_of_stage
 from qwq_env.training.trackers import check_trackers
 from qwq_env.versions import check_versions
 
-_PLAYED = ("tool", "environment.seconds", "rollout.batch_seconds", "request", "ddp")
-
 
 def train(
     recipe: Recipe, root: Path, *, resume: bool = False, only: str | None = None
@@ -71,11 +67,12 @@ def train(
     check_together(waiting)
     processes = PartialState(
         cpu=not torch.cuda.is_available(),
-        timeout=timedelta(seconds=max(stage.recipe.patience for stage in stages)),
+        timeout=timedelta(seconds=max(stage.recipe.limits.patience for stage in stages)),
     )
     reporter = Reporter(enabled=processes.process_index == 0)
-    runs = [Run(StageContext(stage, processes, reporter)) for stage in waiting]
     folder = RunFolder(root / recipe.name, processes.process_index)
+    folder.check(recipe, resume=resume)
+    runs = [Run(StageContext(stage, processes, reporter)) for stage in waiting]
     if runs:
         runs[0].open()
     folder.claim(recipe, resume=resume)
@@ -87,7 +84,8 @@ def train(
         if stage.sealed:
             reporter.say(f"{stage.name}: sealed ({stage.policy}); nothing is left to do")
     while runs:
-        runs.pop(0).execute()  # its model is let go before the next is loaded
+        with disk_errors():
+            runs.pop(0).execute()  # its model is let go before the next is loaded
     summary = summary_of(recipe, stages_of(recipe, root))
     if recipe.stages and processes.process_index == 0:
         write_whole(folder.summary, json.dumps(summary, indent=1))
@@ -102,24 +100,19 @@ class Run:
     def __init__(self, context: StageContext) -> None:
         """Check what can be checked before anything is loaded or written."""
         self._context, self._recipe = context, context.recipe
+        checked = check_part(context.stage.part, self._recipe)
+        self._environment, self._teacher = checked.train, checked.teacher
         _check_processes(context)
-        self._environment, self._heldout = environments_of(context.stage.part)
-        check_thinking(self._recipe.rollout.thinking, self._environment.settings.dialect)
+        self._evaluations = Evaluations(context, checked.heldout)
+        self._reinforcement = Reinforcement(context, self._evaluations)
         self._opened = False
         self._given: tuple[Any, Any] | None = None
-        self._teacher: TranscriptSource | Rejection | None = None
 
     def open(self) -> None:
         """Load what the stage starts from; what cannot start must leave nothing behind."""
         if self._opened:
             return
         recipe = self._recipe
-        if recipe.cold_steps or recipe.policy.checkpoint == "tiny":
-            # Lessons are of all that the recipe is about, whatever part of it this stage trains.
-            whole = self._environment
-            if self._context.stage.part.trained != recipe.environment:
-                whole = environments(recipe)[0]
-            self._teacher = teacher_of(recipe, whole)
         if recipe.policy.checkpoint != "tiny":
             tokenizer = load_tokenizer_of(recipe.policy.checkpoint)
             check_template(recipe, tokenizer, self._environment.settings.dialect)
@@ -127,8 +120,6 @@ class Run:
             sharded = recipe.cluster.sharded
             load = self._context.load
             self._given = (None, tokenizer) if sharded else load(recipe.policy.checkpoint)
-        self._evaluations = Evaluations(self._context, self._heldout)
-        self._reinforcement = Reinforcement(self._context, self._evaluations)
         self._opened = True
 
     def execute(self) -> None:
@@ -212,8 +203,6 @@ def _check_processes(context: StageContext) -> None:
     check_placement(recipe, world)
     check_trackers(recipe.report_to)
     recipe.grpo.rows(world)
-    played = WallLimits(episode=recipe.episode_seconds, batch=recipe.batch_seconds)
-    check_order(played, _PLAYED)
 
 
 def _seal(folder: RunFolder) -> None:

@@ -21,11 +21,13 @@ import json
 import logging
 import re
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from qwq_env.errors import UsageError, brief
+from qwq_env.evaluation.heldout import Result
+from qwq_env.files.alone import HeldFolder
 from qwq_env.files.atomic import part_of, write_whole
 from qwq_env.training.checkpoint_seal import is_whole, unseal
 from qwq_env.training.recipe import Recipe, dump_recipe, load_recipe
@@ -50,12 +52,13 @@ class RunFolder:
         self.checkpoints = path / "checkpoints"
         self.curve = path / "curve.png"
         self.summary = path / "summary.json"
+        self._held: HeldFolder | None = None
 
-    def claim(self, recipe: Recipe, *, resume: bool) -> None:
-        """Begin or continue in this folder.
+    def check(self, recipe: Recipe, *, resume: bool) -> None:
+        """See whether a run of this recipe may begin or go on here; writes nothing.
 
         Raises `UsageError` if it holds a run and `resume` is not given, or if it holds a run of
-        another recipe. Only rank 0 looks; the others wait for it.
+        another recipe, and says what differs. Only rank 0 looks; the others wait for it.
         """
         if self.rank != 0:
             return
@@ -63,10 +66,32 @@ class RunFolder:
             if not resume:
                 raise UsageError(f"run: {self.path} exists; give --resume, or name=... for another")
             # Read, not compared as text: it may have been written before there was some key.
-            if _lasting(load_recipe(self.recipe)) != _lasting(recipe):
-                raise UsageError(f"run: {self.path} was begun with another recipe; see recipe.yaml")
-        elif self.path.exists() and any(self.path.iterdir()):
+            try:
+                begun = _lasting(load_recipe(self.recipe))
+            except UsageError as error:
+                raise UsageError(
+                    f"run: {self.path} cannot go on: {error}; expected its recipe as this version"
+                    " writes it (mend it there, or name=... for another)"
+                ) from None
+            if (changed := _changed(asdict(begun), asdict(_lasting(recipe)))) is not None:
+                raise UsageError(
+                    f"run: {self.path} was begun with another recipe: {changed}; expected the same,"
+                    " or name=... for another"
+                )
+        elif self.path.exists() and _is_taken(self.path):
             raise UsageError(f"run: {self.path} is not empty and holds no run; choose another name")
+
+    def claim(self, recipe: Recipe, *, resume: bool) -> None:
+        """Begin or continue in this folder, and hold it until the end of this object.
+
+        Raises `UsageError` as `check` does, and while another process writes in it.
+        """
+        if self.rank != 0:
+            return
+        self.check(recipe, resume=resume)
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._held = HeldFolder(self.path, "run")
+        self.check(recipe, resume=resume)  # another may have been quicker
         self.begin(recipe)
 
     def begin(self, recipe: Recipe) -> None:
@@ -78,6 +103,22 @@ class RunFolder:
     def done(self, phase: str) -> Any:
         """Return the result of a phase that has ended, None if it has not."""
         return self._read_state().get(phase)
+
+    def result(self, phase: str) -> Result | None:
+        """Return what an evaluation that has ended came to, None if it has not.
+
+        Raises `UsageError` for what another version wrote otherwise.
+        """
+        done = self.done(phase)
+        if not done:
+            return None
+        try:
+            return Result(**done)
+        except TypeError:
+            raise UsageError(
+                f"run: {self.state}: {phase}: {brief(done)}; expected what this version writes of"
+                " an evaluation (take it out, and it is played again)"
+            ) from None
 
     def mark_done(self, phase: str, result: Any) -> None:
         """Write down that a phase has ended, and its result."""
@@ -118,15 +159,26 @@ class RunFolder:
     def forget_rows(self, path: Path, stale: Callable[[dict[str, Any]], bool]) -> None:
         """Take out of a JSONL file what will be done again, and a torn last line.
 
-        Raises `UsageError` for another line that is no object, and leaves the file as it was.
+        Raises `UsageError` for another line that is no object, or not one of a run's, and leaves
+        the file as it was.
         """
         if not path.exists():
             return
         part = part_of(path)
         with path.open("rb") as lines, part.open("wb") as kept:
             for number, line in enumerate(lines, start=1):
-                if line.endswith(b"\n") and not stale(_row(path, number, line)):
-                    kept.write(line)
+                if not line.endswith(b"\n"):
+                    continue
+                row = _row(path, number, line)
+                try:
+                    if not stale(row):
+                        kept.write(line)
+                except (KeyError, TypeError, ValueError):
+                    columns = brief(", ".join(row))
+                    raise UsageError(
+                        f"{path}:{number}: {columns}; expected what this version writes of a run;"
+                        " mend it or delete it"
+                    ) from None
         part.replace(path)
 
     def _read_state(self) -> dict[str, Any]:
@@ -152,6 +204,22 @@ def _lasting(recipe: Recipe) -> Recipe:
         rollout=replace(recipe.rollout, store="all"),
         report_to=[],
     )
+
+
+def _changed(before: Any, after: Any, where: str = "") -> str | None:
+    """Return the first key that differs and both its values, None if none does."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        names = dict.fromkeys((*before, *after))
+        found = (_changed(before.get(name), after.get(name), f"{where}.{name}") for name in names)
+        return next(filter(None, found), None)
+    if before == after:
+        return None
+    return f"{where[1:]} was {brief(before)} and is {brief(after)}"
+
+
+def _is_taken(path: Path) -> bool:
+    """Say whether there is more than what a run that could not begin left."""
+    return not path.is_dir() or any(file.name != ".lock" for file in path.iterdir())
 
 
 def _row(path: Path, number: int, line: bytes) -> dict[str, Any]:

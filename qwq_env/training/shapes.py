@@ -18,6 +18,11 @@ _KINDS: Final[Mapping[str, tuple[bool, bool]]] = {
     "mistral": (False, False),
 }
 
+LINEAR_LAYERS: Final = (
+    "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj",
+)  # fmt: skip
+"""What Transformers calls the linear parts of a layer of these kinds, and of the tiny policy's."""
+
 _KNOWN: Final[Mapping[str, Mapping[str, Any]]] = {
     "qwq-32b": {
         "model_type": "qwen2", "hidden_size": 5120, "intermediate_size": 27_648,

@@ -6,8 +6,10 @@ import importlib.metadata
 import json
 import platform
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from qwq_env.errors import UsageError
 from qwq_env.evaluation.heldout import Result
 from qwq_env.training.recipe import Recipe
 from qwq_env.training.run_folder import RunFolder
@@ -29,13 +31,21 @@ class Results(NamedTuple):
 def summary_of(recipe: Recipe, stages: Sequence[Stage]) -> dict[str, Any]:
     """Return the summary of a run: that of its one stage, or of each that has ended."""
     found: dict[str, dict[str, Any]] = {
-        stage.name: json.loads((stage.folder / "summary.json").read_text(encoding="utf-8"))
-        for stage in stages
-        if stage.sealed
+        stage.name: _read(stage.folder / "summary.json") for stage in stages if stage.sealed
     }
     if not recipe.stages:
         return found[recipe.name]
     return {"name": recipe.name, "seed": recipe.seed, "stages": found}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise UsageError(f"run: {path} is damaged; expected the summary of a stage")
+    return found
 
 
 def summary_of_stage(

@@ -51,7 +51,8 @@ def _runs(path: Path) -> list[StoredRun]:
 
 
 def _found(path: Path) -> str:
-    names = sorted(entry.name + "/" * entry.is_dir() for entry in path.iterdir())
+    shown = (entry for entry in path.iterdir() if not entry.name.startswith("."))
+    names = sorted(entry.name + "/" * entry.is_dir() for entry in shown)
     more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
     return ", ".join(names[:_MOST_NAMED]) + more
 

@@ -266,6 +266,11 @@ WRONG = {
         ["--endpoint", "http://a/v1", "--model", "m", "--tasks", "9" * 5000],
         "tasks: '999",
     ),
+    "no tasks": (["--endpoint", "http://a/v1", "--model", "m", "--tasks", "0"], "tasks: '0'"),
+    "fewer than none": (
+        ["--endpoint", "http://a/v1", "--model", "m", "--tasks", "-3"],
+        "tasks: '-3'; expected 1 or more",
+    ),
     "no grace": (
         ["--endpoint", "http://a/v1", "--model", "m", "--grace", "nan"],
         "grace: nan",

@@ -303,8 +303,8 @@ async def test_strangers_and_what_is_no_request_are_refused(headers, body, statu
     ("arguments", "words"),
     [
         (["calculater"], "tool: 'calculater' is not known (did you mean 'calculator'?)"),
-        (["nothing_there:Bank"], "No module named 'nothing_there'; PYTHONPATH says"),
-        (["qwq_env:Nothing"], "qwq_env has no Nothing"),
+        (["nothing_there:Bank"], "No module named 'nothing_there'; expected one that"),
+        (["qwq_env:Nothing"], "qwq_env has no 'Nothing'"),
         (["calculator", "--http", "x"], "--http: x; expected a port"),
         (["calculator", "--http", "0.0.0.0:1"], "host: '0.0.0.0' is not a loopback address"),
         (["calculator", "--http", "1", "--key-variable", "NOT_SET"], "NOT_SET holds 0"),

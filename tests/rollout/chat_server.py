@@ -83,8 +83,10 @@ class Server:
                     return
                 failure = reply if isinstance(reply, Failure) else Failure(200)
                 self.send_response(failure.status)
-                self.send_header("Content-Type", "text/event-stream")
-                for name, value in failure.headers:
+                for name, value in {
+                    "Content-Type": "text/event-stream",
+                    **dict(failure.headers),
+                }.items():
                     self.send_header(name, value)
                 if isinstance(reply, bytes):
                     self.send_header("Content-Encoding", "gzip")

@@ -17,6 +17,7 @@ from .chat_server import ANSWER, Failure, Server, delta, native_call, play
 CALL = [delta(reasoning_content="hm"), *native_call('{"number": 21}')]
 FULL = Failure(400, {"error": {"message": "This model's maximum context length is 40 tokens."}})
 UNKNOWN = Failure(400, {"error": {"message": "Unknown parameter", "param": "top_k"}})
+PAGE = Failure(200, "<html>\n<body>Log in</body></html>", (("Content-Type", "text/html"),))
 UNWANTED = Failure(400, {"error": {"message": "inappropriate content", "param": None}})
 
 
@@ -34,7 +35,10 @@ SETTING = r"check top_k; extra=\{'top_k': None\} leaves it out"
 
 @pytest.mark.parametrize(
     ("failure", "hint"),
-    [*((status, "check .*CHAT_KEY") for status in (301, 401, 403, 404)), (UNKNOWN, SETTING)],
+    [
+        *((failure, "check .*CHAT_KEY") for failure in (301, 401, 403, 404, PAGE)),
+        (UNKNOWN, SETTING),
+    ],
 )
 def test_error_of_the_operator_is_told_at_once_in_one_line(failure, hint):
     told = rf"'qwq'\): status \d+: .*; {hint}"

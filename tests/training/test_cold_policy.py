@@ -14,9 +14,10 @@ from qwq_env.cli import main
 from qwq_env.errors import UsageError
 from qwq_env.rollout.checkpoint import load_checkpoint
 from qwq_env.rubric import Component, Rubric
-from qwq_env.training.cold_policy import Rejection, make_cold, teacher_of
+from qwq_env.training.cold_policy import make_cold, play_rightly
 from qwq_env.training.environments import environments
 from qwq_env.training.recipe import load_recipe
+from qwq_env.training.teachers import Rejection, teacher_of
 
 from ..published import SAMPLES
 
@@ -80,13 +81,13 @@ def test_a_policy_learns_from_what_it_plays_rightly(checkpoint, policy):
     recipe = of(checkpoint, "cold_start.source=rejection", "cold_start.transcripts=4")
     env, _ = environments(recipe)
     with pytest.raises(UsageError, match="played none of 32 episodes rightly"):
-        Rejection(recipe, env).play(*policy, 4)
+        play_rightly(Rejection(recipe, env), *policy, 4)
 
     async def paid(final):
         return 1.0
 
     env.settings = replace(env.settings, rubric=Rubric([Component("any", paid)]))
-    kept = Rejection(recipe, env).play(*policy, 4)
+    kept = play_rightly(Rejection(recipe, env), *policy, 4)
     _, _, losses = make_cold(recipe, teacher_of(recipe, env), policy, lambda *told: None)
 
     assert kept and all(episode.is_right for episode in kept)

@@ -200,3 +200,18 @@ def test_a_key_that_is_none_is_one_line(tmp_path, capsys, argument, words):
     assert len(error.strip().splitlines()) == 1
     assert all(word in error for word in words), error
     assert not (tmp_path / "runs").exists()
+
+
+def test_rows_that_stand_there_twice_are_not_trained_on_and_held_out(tmp_path, caplog):
+    rows = [json.dumps({"prompt": f"{n} + 1?", "answer": str(n + 1)}) + "\n" for n in range(40)]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join([*rows, *rows[:10]]))
+    train, heldout = environments(of(count=20, tasks=str(path)))
+    held = {task.prompt for task in heldout.tasks}
+
+    assert len(held) == heldout.tasks.size == 20
+    assert train.tasks.size == 20 and held.isdisjoint(task.prompt for task in train.tasks)
+    assert "10 rows say again what is held out" in caplog.text
+    path.write_text(rows[0] * 40)
+    with pytest.raises(UsageError, match="all 20 to train on are among the 20 that are held out"):
+        environments(of(count=20, tasks=str(path)))

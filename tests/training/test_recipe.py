@@ -55,6 +55,14 @@ BOMB = "seed: 0\n" + "".join(
         ("a: b: c\n", ":1: mapping values are not allowed here"),
         ("a: 1\n---\nb: 1\n", ":2: expected a single document.*another"),
         ("- a\n", ": list; expected keys and values"),
+        ("", ": nothing is said; expected keys"),
+        ("# seed: 0\n", ": nothing is said; expected keys"),
+        ('name: "a\\nb"\n', r"name: 'a\\nb'; expected the name of one folder"),
+        (
+            "name: " + "\U0001f600" * 51,
+            "name: .*: 204 bytes; expected the name of one folder, at most",
+        ),
+        ('stages: [{name: "a\\u202eb"}]\n', r"stages: name: 'a\\u202eb'; expected the name"),
     ],
 )
 def test_what_is_no_recipe(tmp_path, text, told):

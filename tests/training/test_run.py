@@ -209,13 +209,9 @@ def test_accelerate_starts_two_processes(options):
         (["rollout.attempts=0"], ["rollout.attempts", "0", "more than 0"]),
         (["rollout.concurrency=-1"], ["rollout.concurrency", "-1", "more than 0"]),
         (["rollout.concurrency=many"], ["rollout.concurrency", "'many'", "int"]),
-        (["rollout.batch_seconds=0"], ["rollout.batch_seconds", "more than 0"]),
-        (["rollout.batch_seconds=.inf"], ["rollout.batch_seconds", "inf"]),
-        (["rollout.batch_seconds=1e30"], ["rollout.batch_seconds", "1e+30", "at most 604800"]),
-        (
-            ["rollout.batch_seconds=100"],
-            ["environment.seconds: 120", "rollout.batch_seconds (100)"],
-        ),
+        (["limits.batch=0"], ["limits.batch", "more than 0"]),
+        (["limits.batch=.inf"], ["limits.batch", "inf"]),
+        (["limits.batch=1e30"], ["limits.batch", "1e+30", "at most 604800"]),
         (["rollout.thinking=drop"], ["rollout.thinking", "'drop'", "keep or strip"]),
         (
             ["rollout.thinking=strip", "environment.dialect=fenced", "environment.tools=[python]"],
@@ -258,14 +254,14 @@ def test_bad_row_names_file_and_line(tmp_path, capsys, row, words):
 
 def test_how_episodes_are_played_reaches_the_engine():
     recipe = load_recipe(RECIPE, [
-        "rollout.concurrency=3", "rollout.attempts=2", "rollout.batch_seconds=60",
-        "rollout.thinking=strip",
+        "rollout.concurrency=3", "rollout.attempts=2", "rollout.thinking=strip",
+        "limits.batch=600",
     ])  # fmt: skip
 
-    assert recipe.rollout == RolloutRecipe(3, 2, 60.0, "strip")
-    assert training_engine(recipe) == EngineSettings(3, 2, 60.0)
+    assert recipe.rollout == RolloutRecipe(3, 2, "strip")
+    assert training_engine(recipe) == EngineSettings(3, 2, 600.0)
     assert evaluation_engine(recipe) == EngineSettings(3, 2)
-    assert grpo_config(recipe, RECIPE.parent, world=1).ddp_timeout > 60
+    assert grpo_config(recipe, RECIPE.parent, world=1).ddp_timeout > 600
 
 
 def test_what_the_recipe_says_of_learning_reaches_the_trainer():
@@ -302,6 +298,25 @@ def test_damaged_state_is_named(tmp_path):
 
     with pytest.raises(UsageError, match=r"state\.json is damaged"):
         folder.done("cold_start")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("state.json", '{"cold": {"spread": 2}}', r"state\.json: cold: .*expected"),
+        ("state.json", '{"cold": [1]}', r"state\.json: cold: \[1\]; expected"),
+        ("episodes.jsonl", '{"outcome": {"kind": 0}}\n{"a": 1}\n', r"jsonl:2: 'a'; expected"),
+        ("episodes.jsonl", '{"outcome": 3}\n', r"jsonl:1: .*; expected"),
+    ],
+)
+def test_what_another_version_wrote_of_a_run_is_named_and_left(tmp_path, name, text, told):
+    folder = RunFolder(tmp_path)
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UsageError, match=told):
+        folder.result("cold")
+        folder.forget_rows(folder.episodes, lambda row: row["outcome"]["kind"])
+
+    assert (tmp_path / name).read_text() == text
 
 
 def test_argument_that_an_environment_does_not_take_is_named():

@@ -286,7 +286,7 @@ def test_a_stage_that_is_not_there_is_named(tmp_path, capsys):
 
     assert "stage: 'third' is not known" in refused(capsys, "train", path, "--stage", "third")
     tiny = str(Path(__file__).parents[2] / "recipes" / "tiny.yaml")
-    assert "stage: 'first' is not known" in refused(capsys, "train", tiny, "--stage", "first")
+    assert "the recipe has no stages" in refused(capsys, "train", tiny, "--stage", "first")
 
 
 def test_several_stages_with_servers_are_run_one_at_a_time(tmp_path, capsys):

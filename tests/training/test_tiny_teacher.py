@@ -14,7 +14,7 @@ from qwq_env.errors import UsageError
 from qwq_env.grading.answer import final_answer_text, last_boxed
 from qwq_env.task import ListTaskSet, Task
 from qwq_env.tools.calculator import Calculator
-from qwq_env.training.tiny.policy import tiny_lessons
+from qwq_env.training.tiny.lessons import tiny_lessons
 from qwq_env.training.tiny.teacher import Teacher, TeacherMix
 from qwq_env.training.transcript import Transcript
 

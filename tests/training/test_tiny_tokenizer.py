@@ -14,9 +14,10 @@ from qwq_env.envs.word_problems import NAMES, THINGS
 from qwq_env.registry import make_environment
 from qwq_env.tools.calculator import Calculator
 from qwq_env.training.recipe import PolicyRecipe
+from qwq_env.training.tiny.lessons import tiny_lessons
 from qwq_env.training.tiny.model import build_tiny_model
 from qwq_env.training.tiny.phrases import constant_phrases
-from qwq_env.training.tiny.policy import build_tiny_policy, tiny_lessons
+from qwq_env.training.tiny.policy import build_tiny_policy
 from qwq_env.training.tiny.teacher import Teacher
 from qwq_env.training.tiny.tokenizer import MARKUP_TOKENS, SPECIAL_TOKENS, build_tiny_tokenizer
 

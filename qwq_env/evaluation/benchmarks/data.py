@@ -114,7 +114,7 @@ def _of_rows(
     try:
         tasks = load_rows(where, kept(), read, strict=False)
     except UsageError as error:
-        raise UsageError(f"data: {error}") from None
+        raise UsageError(f"data: {str(error).removeprefix('data: ')}") from None
     assert tasks.size is not None
     return BenchmarkData(tasks, where, sha256 or total.hexdigest(), count - tasks.size)
 

@@ -21,6 +21,8 @@ from qwq_env.training.recipe.schema import Recipe
 from qwq_env.training.recipe.yaml_values import read_yaml, read_yaml_file, write_yaml
 
 _MOST_SECTIONS: Final = 8
+_TOO_MANY: Final = 2**32
+"""No key counts so far, a seed neither; what does not fit into a machine's word is a slip."""
 
 
 def build_recipe(value: Mapping[str, Any]) -> Recipe:
@@ -33,7 +35,8 @@ def build_recipe(value: Mapping[str, Any]) -> Recipe:
 def read_file(path: Path) -> dict[str, Any]:
     """Return what a recipe's file says, unchecked but for its form."""
     value = read_yaml_file(path)
-    value = {} if value is None else value
+    if value is None:
+        raise UsageError(f"recipe: {path}: nothing is said; expected keys, such as name: tiny")
     if not isinstance(value, dict):
         raise UsageError(f"recipe: {path}: {type(value).__name__}; expected keys and values")
     return value
@@ -96,8 +99,8 @@ def _build(kind: type, value: Mapping[str, Any], where: str) -> Any:
     for field in dataclasses.fields(kind):
         given = value.get(field.name)
         is_number = isinstance(given, int | float) and not isinstance(given, bool)
-        if field.metadata.get("positive") and is_number:
-            _check_positive(given, f"{where}{field.name}")
+        if is_number:
+            _check_bounds(given, f"{where}{field.name}", field.metadata)
     arguments = {key: _convert(hints[key], item, f"{where}{key}") for key, item in value.items()}
     return kind(**arguments)
 
@@ -144,9 +147,16 @@ def _scalar(hint: type, value: Any, where: str) -> Any:
         raise UsageError(f"recipe: {where}: {brief(value)}; expected {hint.__name__}")
     if isinstance(value, int | float) and not 0 <= value < math.inf:
         raise UsageError(f"recipe: {where}: {brief(value)}; expected 0 or more")
+    if isinstance(value, int) and value >= _TOO_MANY:
+        raise UsageError(f"recipe: {where}: {brief(value)}; expected less than 2**32")
     return value
 
 
-def _check_positive(value: Any, where: str) -> None:
-    if not 0 < value < math.inf:
+def _check_bounds(value: Any, where: str, bounds: Mapping[str, Any]) -> None:
+    if bounds["positive"] and not 0 < value < math.inf:
         raise UsageError(f"recipe: {where}: {brief(value)}; expected more than 0")
+    least, most = bounds["least"], bounds["most"]
+    if least is not None and not value >= least:
+        raise UsageError(f"recipe: {where}: {brief(value)}; expected {least:g} or more")
+    if most is not None and not value <= most:
+        raise UsageError(f"recipe: {where}: {brief(value)}; expected at most {most:g}")

@@ -1,41 +1,120 @@
-"""A recipe held against the checkpoint that it names, before anything of weight is loaded."""
+"""What can be wrong with a recipe beyond its form: with its environments, its lessons, its times,
+TRL's settings, and the checkpoint that it names.
+
+One list of checks, for whoever runs, plans, launches or only checks it: a run makes them as it
+begins, before it loads or writes anything, so that what passes here is refused nowhere later.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from qwq_env.dialect import dialect_names, make_dialect
 from qwq_env.dialect.base import Dialect
 from qwq_env.dialect.load_tokenizer import load_tokenizer
 from qwq_env.dialect.template_check import TemplateCheck
-from qwq_env.errors import UsageError, brief
+from qwq_env.env import ToolEnv
+from qwq_env.errors import UsageError, brief, unknown
+from qwq_env.http.client import base_address
+from qwq_env.rollout.checkpoint_folder import check_checkpoint, layers_of
 from qwq_env.rollout.play import check_thinking
-from qwq_env.training.environments import environments_of
+from qwq_env.training.environments import environments, environments_of
+from qwq_env.training.limits import WallLimits, check_order, tool_seconds
 from qwq_env.training.plan import check_fit
 from qwq_env.training.recipe.parts import Part
 from qwq_env.training.recipe.schema import Recipe
+from qwq_env.training.recipe.trl_fields import OF_THE_MACHINE, needs_trl
+from qwq_env.training.shapes import LINEAR_LAYERS, shape_of
 from qwq_env.training.stages.stage import stages_of
+from qwq_env.training.teachers import Rejection, TranscriptSource, teacher_of
 
 
-def check_recipe(recipe: Recipe) -> None:
-    """Raise `UsageError` for GPUs that do not hold the policy, an environment that is none, and a
-    checkpoint whose chat template does not fit it; for each stage that there is.
+class Checked(NamedTuple):
+    """What a part of a run is made of, but for its policy: the environments to train and to
+    evaluate in, and who writes the lessons of its cold start, None without one."""
 
-    A checkpoint that is not a folder here is left to whoever loads it.
+    train: ToolEnv
+    heldout: ToolEnv
+    teacher: TranscriptSource | Rejection | None
+
+
+def check_recipe(recipe: Recipe, *, fit: bool = True) -> None:
+    """Raise `UsageError` for what a run of the recipe would refuse, for each stage that there is.
+
+    Without `fit` the GPUs are not asked whether they hold the policy.
     """
     for stage in stages_of(recipe, Path("runs")):
-        _check_part(stage.part, stage.recipe)
+        check_part(stage.part, stage.recipe, fit=fit)
 
 
-def _check_part(part: Part, recipe: Recipe) -> None:
-    check_fit(recipe)
-    env, _ = environments_of(part)
-    check_thinking(recipe.rollout.thinking, env.settings.dialect)
+def check_part(part: Part, recipe: Recipe, *, fit: bool = True) -> Checked:
+    """Return what a part of a run, whose policy `recipe` has, is made of.
+
+    Raises `UsageError` for whatever is wrong. A checkpoint that is not a folder here is left to
+    whoever loads it.
+    """
+    if fit:
+        check_fit(recipe)
+    train, heldout = environments_of(part)
+    check_thinking(recipe.rollout.thinking, train.settings.dialect)
+    _check_times(recipe, train)
+    _check_targets(recipe)
+    for url in recipe.policy.servers:
+        base_address("policy.servers", url)
+    teacher = None
+    if recipe.cold_steps or recipe.policy.checkpoint == "tiny":
+        # Lessons are of all that the recipe is about, whatever part of it this one trains.
+        whole = train if part.trained == recipe.environment else environments(recipe)[0]
+        teacher = teacher_of(recipe, whole)
+    if part.reward_model is not None and part.reward_model.checkpoint is not None:
+        field = f"stages.{part.name}.reward_model.checkpoint"
+        check_checkpoint(part.reward_model.checkpoint, field=field)
     folder = Path(recipe.policy.checkpoint)
-    if recipe.policy.checkpoint != "tiny" and folder.is_dir():
+    if recipe.policy.checkpoint != "tiny" and folder.exists():
+        check_checkpoint(recipe.policy.checkpoint)
+        _check_layers(recipe, folder)
         tokenizer = load_tokenizer(folder, field="policy.checkpoint")
-        check_template(recipe, tokenizer, env.settings.dialect)
+        check_template(recipe, tokenizer, train.settings.dialect)
+    if needs_trl(recipe.grpo.trl):
+        # TRL takes seconds to import, so it is asked last, and only about what it alone can tell.
+        from qwq_env.training.grpo import grpo_config  # noqa: PLC0415
+
+        said = {k: v for k, v in recipe.grpo.trl.items() if k not in OF_THE_MACHINE}
+        asked = replace(recipe, grpo=replace(recipe.grpo, trl=said))
+        grpo_config(asked, Path("runs"), world=recipe.cluster.train or 1)
+    return Checked(train, heldout, teacher)
+
+
+def _check_layers(recipe: Recipe, folder: Path) -> None:
+    """Raise `UsageError` for frozen layers that leave none to learn."""
+    layers, frozen = layers_of(folder), recipe.cold_start.frozen_layers
+    if layers is not None and frozen >= layers:
+        raise UsageError(
+            f"cold_start.frozen_layers: {frozen}; expected fewer than the {layers} there are"
+        )
+
+
+def _check_targets(recipe: Recipe) -> None:
+    """Raise `UsageError` for adapters on layers that a policy of a known kind does not have."""
+    lora, checkpoint = recipe.policy.lora, recipe.policy.checkpoint
+    if lora is None or lora.targets is None:
+        return
+    if checkpoint != "tiny":
+        try:
+            shape_of(checkpoint)
+        except UsageError:
+            return  # of another kind: whoever loads it knows its layers
+    for target in lora.targets:
+        if target.rpartition(".")[2] not in LINEAR_LAYERS:
+            raise unknown("policy.lora.targets", target, LINEAR_LAYERS)
+
+
+def _check_times(recipe: Recipe, env: ToolEnv) -> None:
+    """Raise `UsageError` if a call of a tool may outlive its episode, by an environment's wish."""
+    limits = WallLimits(tool_seconds(env.settings.tool_limits), recipe.limits.episode)
+    check_order(limits, ("environment: a tool's call", "limits.episode", "", "", ""))
 
 
 def check_template(recipe: Recipe, tokenizer: Any, dialect: Dialect) -> None:

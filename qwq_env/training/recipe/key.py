@@ -6,9 +6,16 @@ import dataclasses
 from typing import Any
 
 
-def key(default: Any, what: str, *, positive: bool = False) -> Any:
-    """Declare a key: its default, one line of what it is, and whether it must be more than 0."""
-    metadata = {"what": what, "positive": positive}
+def key(
+    default: Any,
+    what: str,
+    *,
+    positive: bool = False,
+    least: float | None = None,
+    most: float | None = None,
+) -> Any:
+    """Declare a key: its default, one line of what it is, and the bounds of a number."""
+    metadata = {"what": what, "positive": positive, "least": least, "most": most}
     if isinstance(default, type | list | dict):
         factory = default if isinstance(default, type) else type(default)
         return dataclasses.field(default_factory=factory, metadata=metadata)

@@ -34,8 +34,9 @@ class ColdStartRecipe:
         "teacher", "who writes them: teacher (arithmetic), solve (the environment's own), rejection"
     )
     right: float = key(
-        0.35, "of solve's transcripts, the share of the right task; 1 leaves GRPO nothing to learn"
-    )
+        0.35, "of solve's transcripts, the share of the right task; 1 leaves GRPO nothing to learn",
+        most=1,
+    )  # fmt: skip
     teacher: dict[str, Any] = key(dict, "shares of guess, call, slip, malformed, ignore")
     names_operation: bool = key(False, "the teacher's thought before a call says what it does")
     demonstrations: str | None = key(None, "a JSONL file: conversations with calls, or GSM8K's")
@@ -71,7 +72,7 @@ class GrpoRecipe:
     learning_rate: float = key(5e-4, "the highest learning rate")
     schedule: Literal["constant", "linear", "cosine"] = key("constant", "of the learning rate")
     beta: float = key(0.0, "weight of the KL term; 0: no reference model")
-    temperature: float = key(1.0, "of sampling in training", positive=True)
+    temperature: float = key(1.0, "of sampling in training", positive=True, least=0.01, most=10)
     max_completion_tokens: int = key(
         160, "the most tokens after the prompt, tools' included", positive=True
     )
@@ -88,7 +89,9 @@ class GrpoRecipe:
     gradient_checkpointing: bool = key(False, "recompute activations: less memory, more time")
     fp32_masters: bool = key(True, "trained weights are float32; else policy.dtype")
     dynamic: float = key(
-        1.0, "groups all alike are replaced, playing up to so many times the episodes; 1: never"
+        1.0,
+        "groups all alike are replaced, playing up to so many times the episodes; 1: never",
+        most=1000,
     )
     trl: dict[str, Any] = key(dict, "any field of TRL's GRPOConfig that has no key here")
 
@@ -108,6 +111,11 @@ class GrpoRecipe:
         if self.dynamic < 1:
             raise UsageError(f"grpo.dynamic: {self.dynamic:g}; expected 1 or more")
         check_trl(self.trl)
+        if self.trl.get("sync_ref_model") and not self.beta:
+            raise UsageError(
+                "grpo.trl.sync_ref_model: expected grpo.beta above 0; without it there is no"
+                " reference model"
+            )
 
     def rows(self, world: int) -> int:
         """Return the rows of a micro-batch of one of `world` processes.

@@ -17,8 +17,12 @@ class LoraRecipe:
 
     rank: int = key(64, "rank of an adapter", positive=True)
     alpha: int = key(64, "an adapter's output is scaled by alpha / rank", positive=True)
-    dropout: float = key(0.0, "of an adapter's input, in training")
+    dropout: float = key(0.0, "of an adapter's input, in training", most=0.99)
     targets: list[str] | None = key(None, "names of layers; null: all linear ones but the head")
+
+    def __post_init__(self) -> None:
+        if self.targets is not None and not self.targets:
+            raise UsageError("policy.lora.targets: none; expected names of layers, or null for all")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,9 @@ class PolicyRecipe:
                 " or policy.sampler=vllm"
             )
         if self.sampler == "transformers":
+            if self.servers or self.served is not None:
+                name = "servers" if self.servers else "served"
+                raise UsageError(f"policy.{name}: expected policy.sampler=vllm, which uses it")
             if self.attention == "flash_attention_2":
                 raise UsageError(
                     "policy.attention: 'flash_attention_2'; expected sdpa or eager where the model"

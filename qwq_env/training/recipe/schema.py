@@ -50,9 +50,6 @@ class EnvironmentRecipe:
     arguments: dict[str, Any] = key(dict, "whatever else the environment's class takes")
     turns: int = key(4, "the most turns of an episode", positive=True)
     tool_calls: int = key(8, "the most calls of an episode", positive=True)
-    seconds: float | None = key(
-        120.0, "wall time of an episode, after which it is lost; null: no bound", positive=True
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +57,9 @@ class RolloutRecipe:
     """How episodes are played, in training and in evaluation.
 
     `concurrency` bounds the episodes that a process has in progress, `attempts` how often one is
-    tried when our machinery fails. `batch_seconds` is the wall time for the episodes of one
-    training step, at most a week: what still runs then is truncated, what has not begun is masked.
-    Several processes wait for each other half an hour longer than that; evaluation has no such
-    bound. `thinking` "keep" leaves earlier thinking in the context, "strip" takes it out as QwQ's
-    chat template does (one row a turn; not for the dialects that feed tools back inside a turn).
+    tried when our machinery fails; for wall times see `limits`. `thinking` "keep" leaves earlier
+    thinking in the context, "strip" takes it out as QwQ's chat template does (one row a turn; not
+    for the dialects that feed tools back inside a turn).
 
     `store` says of which episodes `episodes.jsonl` has text and tokens: "all", of a "sample" (of
     each step and process the first group, of an evaluation the first `evaluation.samples`), or of
@@ -73,28 +68,48 @@ class RolloutRecipe:
 
     concurrency: int = key(1024, "episodes in progress, of one process", positive=True)
     attempts: int = key(3, "tries of an episode that our machinery lost", positive=True)
-    batch_seconds: float = key(1200.0, "wall time of the episodes of a step", positive=True)
     thinking: Literal["keep", "strip"] = key("keep", "earlier thinking in the context")
     staleness: int = key(0, "steps that the sampler's weights lie behind the trainer's")
     store: Literal["all", "sample", "none"] = key("all", "whose text and tokens are stored")
 
-    def __post_init__(self) -> None:
-        _check_batch_seconds("rollout.batch_seconds", self.batch_seconds)
+
+def _seconds(default: float | None, what: str) -> Any:
+    return key(default, what, positive=True, most=_WEEK)
 
 
 @dataclass(frozen=True, slots=True)
 class LimitsRecipe:
-    """Seconds of wall time, in one place: episode < batch < request < ddp.
+    """Seconds of wall time, each at most a week: a tool's call < episode < batch < request < ddp.
 
-    What is unsaid follows: `episode` from `environment.seconds`, `batch` from
-    `rollout.batch_seconds`, a request may outlive its batch by 5 minutes, and processes wait for
-    each other half an hour longer than any batch takes, for the weights that travel as well.
+    What of the episodes of a training step still runs at the end of its `batch` is truncated, what
+    has not begun is masked; evaluation has no such bound. What is unsaid follows: a request may
+    outlive its batch by 5 minutes, and processes wait for each other half an hour longer than any
+    batch takes, for the weights that travel as well.
     """
 
-    episode: float | None = key(None, "of an episode, which is lost then", positive=True)
-    batch: float | None = key(None, "of the episodes of a step", positive=True)
-    request: float | None = key(None, "of one turn on a server", positive=True)
-    ddp: float | None = key(None, "that processes wait for each other", positive=True)
+    episode: float | None = _seconds(120.0, "of an episode, which is lost then; null: no bound")
+    batch: float = _seconds(1200.0, "of the episodes of a step")
+    request: float | None = _seconds(None, "of one turn on a server; unsaid: batch and 5 minutes")
+    ddp: float | None = _seconds(
+        None, "that processes wait for each other; unsaid: batch and half an hour"
+    )
+
+    def __post_init__(self) -> None:
+        check_order(
+            WallLimits(None, self.episode, self.batch, self.request_seconds, float(self.patience)),
+            ("tool", "limits.episode", "limits.batch", "limits.request", "limits.ddp"),
+        )
+
+    @property
+    def request_seconds(self) -> float:
+        """Wall time of one turn on a server, said or not."""
+        return self.batch + _BEYOND_A_TURN if self.request is None else self.request
+
+    @property
+    def patience(self) -> int:
+        """Seconds that processes wait for each other, said or not."""
+        derived = max(self.batch + _BEYOND_A_BATCH, self.request_seconds + 60)
+        return math.ceil(derived if self.ddp is None else self.ddp)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +131,7 @@ class Recipe:
 
     name: str = key("tiny", "the run's folder below runs/")
     seed: int = key(0, "of everything that is drawn")
-    threads: int = key(1, "of torch, in each process", positive=True)
+    threads: int = key(1, "of torch, in each process", positive=True, most=1024)
     environment: EnvironmentRecipe = key(EnvironmentRecipe, "")
     policy: PolicyRecipe = key(PolicyRecipe, "")
     cluster: ClusterRecipe = key(ClusterRecipe, "")
@@ -133,11 +148,8 @@ class Recipe:
         for name in self.report_to:
             if name not in TRACKERS:
                 raise unknown("report_to", name, TRACKERS)
-        if self.seed >= 2**32:
-            raise UsageError(f"recipe: seed: {self.seed}; expected less than 2**32")
         _check_sampler(self)
         _check_cold_start(self)
-        _check_limits(self)
         world = self.cluster.train or 1
         if self.cluster.gpus and self.grpo.episodes % (world * self.grpo.group):
             raise UsageError(
@@ -151,31 +163,6 @@ class Recipe:
         """How many supervised steps there are, said or not."""
         said = self.cold_start.steps
         return said if said is not None else _TINY_COLD_STEPS * (self.policy.checkpoint == "tiny")
-
-    @property
-    def episode_seconds(self) -> float | None:
-        """Wall time of an episode, None for no bound."""
-        said = self.limits.episode
-        return self.environment.seconds if said is None else said
-
-    @property
-    def batch_seconds(self) -> float:
-        """Wall time for the episodes of one training step."""
-        said = self.limits.batch
-        return self.rollout.batch_seconds if said is None else said
-
-    @property
-    def request_seconds(self) -> float:
-        """Wall time of one turn on a server."""
-        said = self.limits.request
-        return self.batch_seconds + _BEYOND_A_TURN if said is None else said
-
-    @property
-    def patience(self) -> int:
-        """Seconds that processes wait for each other; more than any batch may take."""
-        said = self.limits.ddp
-        derived = max(self.batch_seconds + _BEYOND_A_BATCH, self.request_seconds + 60)
-        return math.ceil(derived if said is None else said)
 
 
 def _check_sampler(recipe: Recipe) -> None:
@@ -222,21 +209,3 @@ def _check_cold_start(recipe: Recipe) -> None:
             "cold_start.frozen_layers: expected it, or policy.lora, not both: an adapter leaves all"
             " weights as they are"
         )
-
-
-def _check_limits(recipe: Recipe) -> None:
-    """Raise `UsageError` for the first limit that ends after the one it lies in."""
-    _check_batch_seconds("limits.batch", recipe.batch_seconds)
-    limits = WallLimits(
-        episode=recipe.limits.episode,
-        batch=recipe.batch_seconds,
-        request=recipe.request_seconds,
-        ddp=float(recipe.patience),
-    )
-    check_order(limits, ("tool", "limits.episode", "limits.batch", "limits.request", "limits.ddp"))
-
-
-def _check_batch_seconds(where: str, seconds: float) -> None:
-    """Raise `UsageError` for more than a week."""
-    if seconds > _WEEK:
-        raise UsageError(f"{where}: {seconds:g}; expected at most {_WEEK}, a week")

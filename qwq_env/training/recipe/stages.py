@@ -4,19 +4,26 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from qwq_env.errors import UsageError, brief
 from qwq_env.training.recipe.key import key
 
+_MOST_BYTES: Final = 200
+"""File systems take 255, and what stands beside a folder has its name and more."""
+
 
 def check_name(where: str, name: str, *taken: str) -> None:
     """Raise `UsageError` for a name that is not that of one folder, or `taken` otherwise."""
-    if name in (".", "..", *taken) or not re.fullmatch(r"[^/\\\0]{1,100}", name):
-        but = "".join(f", not {each!r}" for each in taken)
+    but = "".join(f", not {each!r}" for each in taken)
+    if name in ("", ".", "..", *taken) or set(name) & {"/", "\\"} or not name.isprintable():
         raise UsageError(f"{where}: {brief(name)}; expected the name of one folder{but}")
+    if (size := len(name.encode())) > _MOST_BYTES:
+        raise UsageError(
+            f"{where}: {brief(name)}: {size} bytes; expected the name of one folder, at most"
+            f" {_MOST_BYTES}"
+        )
 
 
 @dataclass(frozen=True, slots=True)

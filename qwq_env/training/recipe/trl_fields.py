@@ -9,7 +9,8 @@ from __future__ import annotations
 import ast
 import functools
 import importlib.util
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -52,6 +53,7 @@ _UNUSED: Final = frozenset({
     "hub_strategy", "hub_private_repo", "hub_always_push", "hub_revision",
     "log_completions_hub_repo", "remove_unused_columns", "dataloader_pin_memory", "save_only_model",
     "shuffle_dataset", "num_completions_to_print", "log_unique_prompts", "trust_remote_code",
+    "reward_weights",
 })  # fmt: skip
 """What means nothing to a run whose episodes, checkpoints, log and evaluation are our own."""
 
@@ -59,6 +61,12 @@ _SOURCES: Final = (
     ("trl", ("trainer/grpo_config.py", "trainer/base_config.py")),
     ("transformers", ("training_args.py",)),
 )
+_CHOSEN: Final = (
+    "loss_type", "importance_sampling_level", "scale_rewards", "multi_objective_aggregation",
+)  # fmt: skip
+"""Texts that the trainer compares with those that it knows, at its first step and no sooner."""
+OF_THE_MACHINE: Final = ("tf32",)
+"""Fields that are refused for the GPU that is not there, wherever they are asked about."""
 _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "bool": (bool,), "int": (int,), "float": (int, float), "str": (str,), "list": (list,),
     "dict": (dict,), "None": (type(None),),
@@ -75,8 +83,8 @@ def check_trl(said: Mapping[str, Any]) -> None:
             raise UsageError(f"grpo.trl.{name}: expected it as {_OURS[name]}")
         if name in _UNUSED:
             raise UsageError(
-                f"grpo.trl.{name}: the run has its own sampling, evaluation, log and checkpoints;"
-                " it would do nothing"
+                f"grpo.trl.{name}: the run has its own sampling, reward, evaluation, log and"
+                " checkpoints; it would do nothing"
             )
     if not said or not (fields := config_fields()):
         return
@@ -89,6 +97,31 @@ def check_trl(said: Mapping[str, Any]) -> None:
             raise UsageError(
                 f"grpo.trl.{name}: {brief(value)}; expected {' or '.join(sorted(expected))}"
             )
+        _check_value(name, value)
+
+
+def needs_trl(said: Mapping[str, Any]) -> bool:
+    """Whether a field was said that `GRPOConfig` itself looks at as it is made, and may refuse."""
+    looked_at = _looked_at() - {*_CHOSEN, *OF_THE_MACHINE}
+    return bool(said.keys() & looked_at) and bool(config_fields())
+
+
+def _check_value(name: str, value: Any) -> None:
+    """Raise `UsageError` for a value that would stop the trainer at its first step."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UsageError(f"grpo.trl.{name}: {brief(value)}; expected a finite number")
+    if name in ("epsilon", "epsilon_high", "delta") and value is not None and value < 0:
+        raise UsageError(f"grpo.trl.{name}: {brief(value)}; expected 0 or more")
+    if name == "num_iterations" and value < 1:
+        raise UsageError(f"grpo.trl.{name}: {brief(value)}; expected 1 or more")
+    if name == "top_entropy_quantile" and not 0 <= value <= 1:
+        raise UsageError(f"grpo.trl.{name}: {brief(value)}; expected a number from 0 to 1")
+    known = trainer_choices().get(name, frozenset())
+    if isinstance(value, str) and known and value not in known:
+        raise UsageError(
+            f"grpo.trl.{name}: {brief(value)}{did_you_mean(value, sorted(known))}; expected one of"
+            f" {', '.join(sorted(known))}"
+        )
 
 
 @functools.cache
@@ -99,18 +132,66 @@ def config_fields() -> dict[str, frozenset[str]]:
     """
     fields: dict[str, frozenset[str]] = {}
     for package, files in _SOURCES:
-        spec = importlib.util.find_spec(package)
-        if spec is None or spec.origin is None:
+        if importlib.util.find_spec(package) is None:
             return {}
         for file in files:
-            path = Path(spec.origin).parent / file
-            if path.exists():
-                fields = _class_fields(path) | fields
+            if (tree := _parsed(package, file)) is not None:
+                fields = _class_fields(tree) | fields
     return fields
 
 
-def _class_fields(path: Path) -> dict[str, frozenset[str]]:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+@functools.cache
+def trainer_choices() -> dict[str, frozenset[str]]:
+    """Return the texts that the installed `GRPOTrainer` knows of the fields that it compares with
+    some and refuses otherwise; a field that is not found has none."""
+    tree = _parsed("trl", "trainer/grpo_trainer.py")
+    found: dict[str, frozenset[str]] = {}
+    for node in () if tree is None else ast.walk(tree):
+        if isinstance(node, ast.If) and (chain := list(_branches(node))):
+            names = {name for name, _ in chain} & set(_CHOSEN)
+            for name in names:
+                known = frozenset().union(*(texts for each, texts in chain if each == name))
+                found[name] = max(found.get(name, frozenset()), known, key=len)
+    return found
+
+
+def _branches(node: ast.If) -> Iterator[tuple[str, frozenset[str]]]:
+    """Yield what `if self.x == "a": ... elif self.x in ("b", "c"): ... else: raise ...` compares,
+    nothing for a chain that ends otherwise."""
+    tests, last = [node.test], node.orelse
+    while len(last) == 1 and isinstance(last[0], ast.If):
+        tests.append(last[0].test)
+        last = last[0].orelse
+    if not (last and isinstance(last[0], ast.Raise)):
+        return
+    for test in tests:
+        if isinstance(test, ast.Compare) and isinstance(test.left, ast.Attribute):
+            texts = [each.value for each in ast.walk(test.comparators[0])
+                     if isinstance(each, ast.Constant) and isinstance(each.value, str)]  # fmt: skip
+            yield test.left.attr, frozenset(texts)
+
+
+@functools.cache
+def _looked_at() -> frozenset[str]:
+    """Return the fields that are named in what `GRPOConfig` does as it is made."""
+    trees = [_parsed(package, file) for package, files in _SOURCES for file in files]
+    return frozenset(
+        part.attr
+        for tree in trees if tree is not None
+        for function in ast.walk(tree)
+        if isinstance(function, ast.FunctionDef) and function.name == "__post_init__"
+        for part in ast.walk(function) if isinstance(part, ast.Attribute)
+    )  # fmt: skip
+
+
+def _parsed(package: str, file: str) -> ast.Module | None:
+    """Return a file of an installed package, None if it is not there."""
+    spec = importlib.util.find_spec(package)
+    path = None if spec is None or spec.origin is None else Path(spec.origin).parent / file
+    return ast.parse(path.read_text(encoding="utf-8")) if path and path.exists() else None
+
+
+def _class_fields(tree: ast.Module) -> dict[str, frozenset[str]]:
     return {
         line.target.id: _plain_types(line.annotation)
         for node in tree.body

@@ -35,8 +35,8 @@ class Evaluations:
     def whole(self, name: str, model: Any, codec: TokenCodec, temperature: float) -> Result:
         """Evaluate as a phase of its own, which goes on where it was interrupted."""
         context, folder = self._context, self._context.folder
-        if done := folder.done(name):
-            return Result(**done)
+        if (done := folder.result(name)) is not None:
+            return done
         # What was lost may be had now; the rest of an interrupted evaluation stays.
         folder.forget_rows(
             folder.episodes,
@@ -99,7 +99,7 @@ def sampler(model: Any, codec: TokenCodec, recipe: Recipe, *, trained: bool) -> 
             yield policy
         return
     adapter = ADAPTER if trained and recipe.policy.lora is not None else None
-    served = vllm_of(recipe.policy, recipe.request_seconds, adapter)
+    served = vllm_of(recipe.policy, recipe.limits.request_seconds, adapter)
     try:
         yield served
     finally:

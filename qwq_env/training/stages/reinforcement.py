@@ -39,7 +39,7 @@ class Reinforcement:
         """Raises `UsageError` where the recipe wants servers and names none."""
         self._context, self._evaluations = context, evaluations
         recipe = context.recipe
-        self._servers = servers_of(recipe.policy, seconds=recipe.request_seconds)
+        self._servers = servers_of(recipe.policy, seconds=recipe.limits.request_seconds)
         self._copied = copied_weights(recipe)
 
     def run(self, env: ToolEnv, model: Any, tokenizer: Any, cold: Result) -> Any:
@@ -155,9 +155,9 @@ class Reinforcement:
     def _check_gates(self, step: int, cold: Result) -> None:
         """Raise `GateClosed` where a run that goes on stopped at a gate that is still closed."""
         stage = self._context.stage
-        done = self._context.folder.done(step_name(step))
-        found = done and closed(stage.part.gates, cold, Result(**done))
-        if found:
+        done = self._context.folder.result(step_name(step))
+        found = None if done is None else closed(stage.part.gates, cold, done)
+        if found is not None:
             raise GateClosed(f"stages.{stage.name}: step {step}: {found}")
 
     def _forget_after(self, begin: int) -> None:

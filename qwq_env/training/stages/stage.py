@@ -54,6 +54,8 @@ def stages_of(recipe: Recipe, root: Path, only: str | None = None) -> list[Stage
     Raises `UsageError` for a stage that there is not, and a source that is neither stage nor
     checkpoint.
     """
+    if root.exists() and not root.is_dir():
+        raise UsageError(f"runs: {root} is a file; expected the folder where runs lie")
     run = root / recipe.name
     stages: dict[str, Stage] = {}
     for part in parts_of(recipe):
@@ -70,7 +72,9 @@ def stages_of(recipe: Recipe, root: Path, only: str | None = None) -> list[Stage
         stages[part.name] = Stage(part, replace(part.recipe, policy=policy), folder, checked)
     if only is None:
         return list(stages.values())
-    if not recipe.stages or only not in stages:
+    if not recipe.stages:
+        raise UsageError(f"stage: {brief(only)}; the recipe has no stages: expected none here")
+    if only not in stages:
         raise unknown("stage", only, [name for name in stages if name])
     return [stages[only]]
 
