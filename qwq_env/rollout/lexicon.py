@@ -90,14 +90,18 @@ class Lexicon:
     def restore(self, row: Mapping[str, Any]) -> None:
         """Put the shared texts back into the transcript of `row`; one that is not there is empty.
 
+        One that is not known may have been written meanwhile: the file is looked at again.
         Raises `ValueError`, `TypeError` or `IndexError` for what is no transcript.
         """
         for _, segments in row.get("transcript", ()):
             for place, segment in enumerate(segments):
                 if isinstance(segment, int):
-                    segments[place] = self.texts.get(segment, "")
+                    segments[place] = self._known(segment)
                 elif isinstance(segment, list) and isinstance(segment[1], dict):
-                    segment[1] = self.texts.get(segment[1].get("text", ""), "")
+                    segment[1] = self._known(segment[1].get("text", ""))
+
+    def _known(self, key: str | int) -> str:
+        return self.texts.get(key) or self.read().texts.get(key, "")
 
     def share(self, row: dict[str, Any]) -> list[list[str | int]]:
         """Put digests for marks, and for the long stretches of the opening of `row`; return what is

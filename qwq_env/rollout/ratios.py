@@ -23,7 +23,7 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, BinaryIO, Final, NamedTuple
 
 from qwq_env.columns import pack_halves, unpack_floats
 from qwq_env.errors import UsageError, brief
@@ -47,11 +47,10 @@ class RatioStore:
     """An append-only file of what the trainer computes. A context manager."""
 
     def __init__(self, episodes: str | Path) -> None:
-        """Open the file beside `episodes`, which need not exist; a torn last line is cut off."""
+        """Use the file beside `episodes`; of one that is there a torn last line is cut off."""
         self.path = ratios_beside(Path(episodes))
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         cut_torn_line(self.path)
-        self._file = self.path.open("ab")
+        self._file: BinaryIO | None = None
 
     def append(
         self,
@@ -61,7 +60,9 @@ class RatioStore:
         log_ratios: Sequence[float],
         entropies: Sequence[float],
     ) -> None:
-        """Write the line of a row; flushed at once."""
+        """Write the line of a row; flushed at once. The first one makes the file."""
+        if self._file is None:
+            self._file = self.path.open("ab")
         line = {
             "schema": SCHEMA, "step": step, "episode": episode, "row": row,
             "log_ratios": pack_halves(log_ratios), "entropies": pack_halves(entropies),
@@ -73,7 +74,8 @@ class RatioStore:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
 
 def ratios_beside(episodes: Path) -> Path:

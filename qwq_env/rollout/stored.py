@@ -223,8 +223,9 @@ class StoredEpisode:
         mask = [0] * before + columns.mask
         logprobs = [0.0] * before + columns.logprobs
         known = self.lexicon.read().tokens
-        learned = self.ratios(row)
-        seen = repeat((None, None)) if learned is None else zip(*learned, strict=True)
+        seen: Iterator[tuple[float | None, float | None]] = repeat((None, None))
+        if (learned := self.ratios(row)) is not None:
+            seen = zip(learned.ratios, learned.entropies, strict=True)
         return [
             StoredToken(token, _shown(known.get(token)), True, logprob, *next(seen))
             if one

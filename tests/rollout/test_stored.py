@@ -222,6 +222,17 @@ def test_spans_that_are_none_are_damage(codec, tmp_path, spans):
         _ = episode.trajectory
 
 
+def test_what_is_shared_while_somebody_reads_is_read(codec, tmp_path):
+    path = rows_of(codec, tmp_path, count=1)
+    reading = read_episodes(path)
+    next(reading)
+    later = replace(played(codec), transcript=[Block("model", (Segment("markup", "<a new one>"),))])
+    with EpisodeStore(path) as store:
+        store.append(later)
+
+    assert next(reading).transcript == later.transcript
+
+
 def test_a_policy_that_makes_up_marks_fills_no_memory(codec, tmp_path):
     """What is no mark of the dialect's stands in its row, once there are too many."""
     marks = [Segment("markup", f"<mark number {n}>") for n in range(600)]

@@ -51,6 +51,11 @@ def trained(tokenizer, folder, *, thinking="keep", tells=True, **changes):
     folder.mkdir(exist_ok=True)
     torch.manual_seed(0)
     model = build_tiny_model(tokenizer, hidden=16, layers=1, heads=2)
+    passes: list[torch.Size] = []
+    model.register_forward_pre_hook(
+        lambda module, args, named: passes.append([*args, named.get("input_ids")][0].shape),
+        with_kwargs=True,
+    )
     turns = (f"</think>{answer}<|im_end|>" for answer in itertools.cycle("0001"))
     with (
         EpisodeStore(folder / "episodes.jsonl", TokenCodec(tokenizer)) as store,
@@ -67,6 +72,7 @@ def trained(tokenizer, folder, *, thinking="keep", tells=True, **changes):
         )  # fmt: skip
         trainer.on_learned = ratios.append if tells else None
         trainer.train()
+    trainer.passes = passes
     return trainer
 
 
@@ -117,10 +123,11 @@ def test_what_is_learned_does_not_hang_on_who_is_told(tokenizer, tmp_path, think
     lines = (tmp_path / "True" / "ratios.jsonl").read_text().splitlines()
 
     assert all(map(torch.equal, one.model.parameters(), other.model.parameters()))
+    assert one.passes == other.passes
     assert one.state.log_history[0]["loss"] == other.state.log_history[0]["loss"]
     # Both passes over the batch are told of as one.
     assert len(lines) == len({json.loads(line)["episode"] for line in lines}) == 8
-    assert (tmp_path / "False" / "ratios.jsonl").read_bytes() == b""
+    assert not (tmp_path / "False" / "ratios.jsonl").exists()
 
 
 def test_rows_that_teach_nothing_and_evaluations_are_not_told_of(tokenizer, tmp_path):

@@ -136,11 +136,18 @@ def test_resume_plays_only_what_is_missing(learned, tmp_path):
 
 @pytest.mark.slow
 def test_real_problems_run_through(tmp_path):
-    code = train(tmp_path, *SMALL, "--tasks", str(SAMPLES / "gsm8k.jsonl"))
+    """Of each step a group is stored, and what the trainer made of that group."""
+    sample = ["rollout.store=sample", "grpo.reward=random"]
+    code = train(tmp_path, *SMALL, *sample, "--tasks", str(SAMPLES / "gsm8k.jsonl"))
 
     summary = json.loads((tmp_path / "tiny" / "summary.json").read_text())
+    episodes = StoredRun.open(tmp_path / "tiny").episodes(phase="grpo")
+    stored = {e.name for e in episodes if e.trajectory.ids}
+    lines = (tmp_path / "tiny" / "ratios.jsonl").read_text().splitlines()
     assert code == 0
     assert summary.keys() >= SUMMARY_KEYS
+    assert (len(episodes), len(stored)) == (2 * 16, 2 * 8)
+    assert {json.loads(line)["episode"] for line in lines} == stored
 
 
 @pytest.mark.slow
