@@ -23,6 +23,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -171,19 +172,24 @@ def _missed(row: Mapping[str, Any], gold: Sequence[Any]) -> dict[int, list[str]]
     """Return the functions that are shown in a later turn, by that turn.
 
     One that a gold call before it needs (of BFCL's rows one has such) is there from the beginning.
+    In tables the turns of other rows are there too, with None.
     """
-    given = row.get("missed_function") or {}
+    given = _decoded(row.get("missed_function")) or {}
     turns = {str(turn): turn for turn in range(1, len(gold))}
-    if not isinstance(given, dict) or not given.keys() <= turns.keys():
+    table = given if isinstance(given, dict) else {"": given}
+    said = {str(key): names for key, names in table.items() if names is not None}
+    if not said.keys() <= turns.keys():
         expected = f'names of functions by their turn, "1" to "{len(gold) - 1}"'
         raise UsageError(f"missed_function: {brief(given)}; expected {expected}")
-    found = {}
-    for key, names in given.items():
+    found: dict[int, list[str]] = {}
+    known: set[str] = set()
+    for key in sorted(said, key=int):
+        names, turn = said[key], turns[key]
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise UsageError(f"missed_function, {key}: {brief(names)}; expected a list of names")
-        earlier = chain.from_iterable(gold[: turns[key]])
-        needed = {str(call).partition("(")[0].strip() for call in earlier}
-        found[turns[key]] = [name for name in names if name not in needed]
+        known |= {str(call).partition("(")[0].strip() for each in gold[:turn] for call in each}
+        found[turn] = [name for name in dict.fromkeys(names) if name not in known]
+        known |= {*names}
     return found
 
 
@@ -215,9 +221,10 @@ def _check_episode(identity: str, row: Mapping[str, Any]) -> list[list[str]]:
     """
     documents = EpisodeCheck({**row, "id": identity}, row["ground_truth"], OWN).services.documents
     tools = {tool.name: tool for tool in services_of(row, OWN)}
-    for name in held_back(row):
-        if name not in tools:
-            raise UsageError(f"missed_function: {brief(name)} is no function of the row")
+    for name, times in Counter(held_back(row)).items():
+        if name not in tools or times > 1:
+            what = "is offered twice" if name in tools else "is no function of the row"
+            raise UsageError(f"missed_function: {brief(name)} {what}")
     loose = []
     for call in chain.from_iterable(episode_calls(row["ground_truth"], documents)):
         if call.name not in tools:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests.published import SAMPLES, read_rows
 
 ROWS = {row["id"].rpartition("_")[0]: row for row in read_rows(SAMPLES / "bfcl.jsonl")}
 MULTI_TURN = SAMPLES / "bfcl"
+MISSED = "BFCL_v4_multi_turn_miss_func.json"
 
 
 def write(path: Path, *rows: Any) -> Path:
@@ -192,7 +194,7 @@ def test_an_episode_that_cannot_be_played_is_refused(
 @pytest.fixture(scope="module")
 def held() -> FunctionCallEnv:
     pytest.importorskip("bfcl_eval")
-    return FunctionCallEnv(MULTI_TURN / "BFCL_v4_multi_turn_miss_func.json", strict=True)
+    return FunctionCallEnv(MULTI_TURN / MISSED, strict=True)
 
 
 def test_a_missing_function_comes_with_its_turn_and_is_needed_there(held: FunctionCallEnv) -> None:
@@ -239,6 +241,37 @@ def test_a_missing_function_does_not_run_before(held: FunctionCallEnv) -> None:
 
     assert {result["kind"] for result in info["results"]} == {"unknown_tool"}
     assert play(held, task, [call((names[0], {})), *held.solve(task)])[0] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("missed", "offers"),
+    [
+        ('{"2": ["mean"]}', [(2, ["mean"])]),
+        ({"1": None, "2": ["mean", "mean"], "9": None}, [(2, ["mean"])]),
+        ({"3": ["mean", "sort"], "2": ["mean"]}, [(2, ["mean"]), (3, ["sort"])]),
+    ],
+)
+def test_missing_functions_are_read_from_tables_too(
+    tmp_path: Path, missed: Any, offers: list[tuple[int, list[str]]]
+) -> None:
+    pytest.importorskip("bfcl_eval")
+    row = {row["id"]: row for row in read_rows(MULTI_TURN / MISSED)}["multi_turn_miss_func_47"]
+    answers = read_rows(MULTI_TURN / "possible_answer" / MISSED)
+    row["ground_truth"] = {row["id"]: row["ground_truth"] for row in answers}[row["id"]]
+    for turn, _ in offers:
+        row["question"][turn] = []
+    env = FunctionCallEnv(write(tmp_path / MISSED, {**row, "missed_function": missed}))
+
+    assert [enumerate_offers(task) for task in env.tasks] == [offers]
+    assert solved(env) == [1.0]
+
+
+def test_a_task_that_offers_a_function_twice_is_refused(held: FunctionCallEnv) -> None:
+    task = held.tasks.find("multi_turn_miss_func_47")
+    offer = [message for messages in task.metadata["follow_ups"] for message in messages]
+    metadata = {**task.metadata, "follow_ups": [offer, offer]}
+    with pytest.raises(UsageError, match=r"missed_function: .* is offered twice"):
+        FunctionCallEnv(ListTaskSet([replace(task, metadata=metadata)]))
 
 
 def test_a_function_that_the_gold_needs_before_is_there(held: FunctionCallEnv) -> None:
