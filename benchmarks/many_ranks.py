@@ -213,7 +213,7 @@ def first_batch(place: Path, ranks: int) -> dict[tuple[str, int], Trajectory]:
     found = {}
     for rank in range(ranks):
         name = "episodes.jsonl" if rank == 0 else f"episodes-rank{rank}.jsonl"
-        for episode in read_episodes(place / name, phase="grpo", step=0):
+        for episode in read_episodes(place / name, phase="grpo", step=1):
             found[episode.task_id, episode.seed] = episode
     return found
 
