@@ -22,6 +22,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Mapping, Sequence
 from itertools import islice
@@ -291,7 +292,7 @@ def picture(result: Mapping[str, Any], path: Path) -> None:
             list(rows), [row["accuracy"] for row in rows.values()], width=1 / (len(names) + 1),
             label=name, yerr=[row["standard_error"] for row in rows.values()], align="edge",
         )  # fmt: skip
-    labels = [title.replace(", ", ",\n").replace(" of ", "\nof ") for title in titles]
+    labels = [textwrap.fill(title, 11) for title in titles]
     right.set_xticks([index + 0.4 for index in range(len(titles))], labels, fontsize=7)
     right.set(ylabel="accuracy", ylim=(0, 1))
     right.legend(frameon=False, fontsize=8)
