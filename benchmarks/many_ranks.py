@@ -54,7 +54,7 @@ RECIPE = (
     "grpo.schedule=constant", "grpo.save_steps=1000", "evaluation.tasks=96",
     "evaluation.samples=0",
 )  # fmt: skip
-LORA = ("policy.lora.rank=8", "policy.lora.alpha=16", "grpo.learning_rate=0.01")
+LORA = ("policy.lora.rank=8", "policy.lora.alpha=16", "grpo.learning_rate=0.003")
 FAMILIES = {"weights": (), "lora": LORA, "disk": (), "adapter": LORA}
 
 
