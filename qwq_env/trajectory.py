@@ -7,7 +7,7 @@ rendered twice, so what is trained on is what was sampled.
 
 The row (`to_json`), schema 4, is one JSON object. What a table of episodes shows comes first, so
 that it can be read without the rest; a key whose value is its default is left out. In a file it
-stands shorter, see `qwq_env.rollout.short_rows`, and shares texts, see `qwq_env.rollout.lexicon`.
+stands shorter, see `qwq_env.short_rows`, and shares texts, see `qwq_env.rollout.lexicon`.
 
 | key | value |
 | --- | --- |

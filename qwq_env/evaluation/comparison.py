@@ -26,7 +26,7 @@ from qwq_env.evaluation.statistics import (
     paired_difference,
 )
 from qwq_env.files.jsonl import read_objects
-from qwq_env.rollout.short_rows import head_in_full
+from qwq_env.short_rows import head_in_full
 
 
 class RunResult(NamedTuple):

@@ -20,7 +20,7 @@ from qwq_env.errors import UsageError, unknown
 from qwq_env.files.jsonl import read_object
 from qwq_env.grading.row_grader import Grader, Row
 from qwq_env.grading.score import Score
-from qwq_env.grading.stored import TaskRows, decided_by_outcome, graded_row
+from qwq_env.grading.stored import TaskRows, decided_by_outcome, graded_row, whole_row
 
 __all__ = ["KINDS", "LIVEBENCH", "Grader", "Summary", "Tally", "grade_file", "load_grader"]
 
@@ -243,7 +243,12 @@ def _lines(source: Path, grader: Grader, tasks: TaskRows | None) -> Iterator[_Li
         graded = row
         if why is None:
             try:
-                graded = graded_row(row, tasks)
+                graded = whole_row(row)
+            except UsageError as error:
+                why = str(error)
+        if why is None:
+            try:
+                graded = graded_row(graded, tasks)
             except UsageError as error:
                 raise UsageError(f"{source}:{number}: {error}") from error
             try:

@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from qwq_env.errors import UsageError, brief
+from qwq_env.errors import UsageError, brief, describe_error
 from qwq_env.files.jsonl import read_objects
 from qwq_env.grading.score import Score
+from qwq_env.short_rows import in_full
 
-__all__ = ["TaskRows", "decided_by_outcome", "graded_row"]
+__all__ = ["TaskRows", "decided_by_outcome", "graded_row", "whole_row"]
 
 Row = Mapping[str, Any]
 
@@ -36,8 +37,21 @@ class TaskRows:
         return self._rows[episode["task_id"]]
 
 
+def whole_row(row: Row) -> Row:
+    """The row, or of a stored episode what its row says in short, in full.
+
+    Raises `UsageError` for an episode that is damaged.
+    """
+    if not row.keys() >= {"schema", "task_id", "transcript"}:
+        return row
+    try:
+        return in_full(row)
+    except (ValueError, TypeError, KeyError, IndexError) as error:
+        raise UsageError(f"row: a damaged episode ({describe_error(error)})") from None
+
+
 def graded_row(row: Row, tasks: TaskRows | None = None) -> Row:
-    """The row, or for a stored episode the one that it stands for.
+    """The row, or for a stored episode, in full, the one that it stands for.
 
     An episode has `task_id`, `reference` and `answer` (or `task` and `completion`). Its answer
     becomes the `response`, its task's keys are added, and the kind of math is `boxed` as in

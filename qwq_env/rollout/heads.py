@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from qwq_env.errors import UsageError, brief
 from qwq_env.files.jsonl import read_object
-from qwq_env.rollout.short_rows import head_in_full
+from qwq_env.short_rows import head_in_full
 from qwq_env.trajectory import HEAD_ENDS, SCHEMA
 
 _TAIL: Final = f',"{HEAD_ENDS}":'.encode()

@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 from qwq_env.errors import UsageError, describe_error
 from qwq_env.files.jsonl import cut_torn_line, read_objects
 from qwq_env.rollout.lexicon import Lexicon, TokenTexts
-from qwq_env.rollout.short_rows import in_full, shortened
+from qwq_env.short_rows import in_full, shortened
 from qwq_env.trajectory import HEAD_ENDS, Trajectory, step_of
 
 

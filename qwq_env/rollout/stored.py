@@ -32,8 +32,8 @@ from qwq_env.rollout.heads import OURS, lines_of, read_head
 from qwq_env.rollout.lexicon import Lexicon
 from qwq_env.rollout.placed import PlacedSegment, placed_segments
 from qwq_env.rollout.ratios import Ratios, StoredRatios, ratios_beside
-from qwq_env.rollout.short_rows import in_full
 from qwq_env.segments import Block
+from qwq_env.short_rows import in_full
 from qwq_env.trajectory import PhaseSeconds, Trajectory
 
 T = TypeVar("T")

@@ -82,6 +82,15 @@ def test_an_episode_without_an_outcome_of_its_own_is_not_graded(tmp_path, codec)
     assert found == [(0.0, "truncated"), (None, "lost"), (1.0, "equal")]
 
 
+def test_a_damaged_episode_is_passed_over_by_its_line(tmp_path, codec, capsys):
+    env = MathToolEnv(tasks=written(tmp_path / "tasks.jsonl", MATH[:1]))
+    [first, second] = read(stored(env, codec, tmp_path / "whole.jsonl", ANSWERS[:2]))
+    file = written(tmp_path / "episodes.jsonl", [{**first, "spans": "12 of them"}, second])
+
+    assert [row["reason"] for row in graded(tmp_path, "math", file)] == ["unusable", "no_answer"]
+    assert f"{file}:1: row: a damaged episode (" in capsys.readouterr().err
+
+
 def test_instructions_come_from_the_task_file(tmp_path, codec, capsys):
     tasks = [
         {

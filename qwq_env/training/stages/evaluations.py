@@ -14,8 +14,8 @@ from qwq_env.dialect.codec import TokenCodec
 from qwq_env.env import ToolEnv
 from qwq_env.evaluation.heldout import Result, evaluate, summarize
 from qwq_env.rollout.policy import Policy
-from qwq_env.rollout.short_rows import head_in_full
 from qwq_env.rollout.store import EpisodeStore
+from qwq_env.short_rows import head_in_full
 from qwq_env.training.copied_weights import sampling_from
 from qwq_env.training.playing import evaluation_engine, play_settings
 from qwq_env.training.recipe import Recipe
