@@ -87,7 +87,8 @@ def test_a_damaged_episode_is_passed_over_by_its_line(tmp_path, codec, capsys):
     [first, second] = read(stored(env, codec, tmp_path / "whole.jsonl", ANSWERS[:2]))
     file = written(tmp_path / "episodes.jsonl", [{**first, "spans": "12 of them"}, second])
 
-    assert [row["reason"] for row in graded(tmp_path, "math", file)] == ["unusable", "no_answer"]
+    damaged, sound = graded(tmp_path, "math", file)
+    assert (damaged["score"], sound["reason"]) == (None, "no_answer")
     assert f"{file}:1: row: a damaged episode (" in capsys.readouterr().err
 
 
