@@ -159,6 +159,12 @@ def mean_interval(mean: Mean, tasks: int) -> Interval | None:
     return Interval(mean.value - reach, mean.value + reach)
 
 
+def share_interval(mean: Mean, tasks: int) -> Interval | None:
+    """Return the interval of a mean that is a share: it is none below 0 nor above 1."""
+    span = mean_interval(mean, tasks)
+    return None if span is None else Interval(max(span.low, 0.0), min(span.high, 1.0))
+
+
 def pass_at_k(samples: int, right: int, k: int) -> float:
     """Return the chance that of k samples at least one is right, where `right` of `samples` were.
 

@@ -14,8 +14,8 @@ from qwq_env.evaluation.statistics import (
     balanced_mean,
     clustered_mean,
     consensus,
-    mean_interval,
     pass_at_k,
+    share_interval,
 )
 from qwq_env.trajectory import Trajectory
 
@@ -119,7 +119,7 @@ def summarize_evaluation(
         prompt_tokens=None if spoken else sum(t.prompt_length for t in trajectories),
         sampled_tokens=None if spoken else sum(_sampled(t) for t in trajectories),
         members={name: _accuracy_in(name, scored) for name in members},
-        interval=_interval(accuracy, len(samples)),
+        interval=None if accuracy is None else share_interval(accuracy, len(samples)),
         undecided=[_told(t) for t in undecided],
         lost_episodes=[_told(t) for t in lost[:_MOST_NAMED]],
         average=_average(samples, reading),
@@ -128,12 +128,6 @@ def summarize_evaluation(
         measures={name: _measure(name, scored) for name in reading.measures},
         groups=_grouped(scored, reading),
     )
-
-
-def _interval(accuracy: Mean | None, tasks: int) -> Interval | None:
-    """Return where the accuracy lies; it is none below 0 nor above 1."""
-    span = None if accuracy is None else mean_interval(accuracy, tasks)
-    return None if span is None else Interval(max(span.low, 0.0), min(span.high, 1.0))
 
 
 _Samples = Mapping[str, Sequence[Trajectory]]

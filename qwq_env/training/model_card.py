@@ -16,7 +16,7 @@ import yaml
 
 from qwq_env.errors import UsageError
 from qwq_env.evaluation.heldout import Result
-from qwq_env.evaluation.statistics import Mean, mean_interval, paired_difference
+from qwq_env.evaluation.statistics import Mean, paired_difference, share_interval
 from qwq_env.files.atomic import write_whole
 from qwq_env.rollout.stored import StoredRun
 from qwq_env.training.recipe import Recipe, dump_recipe
@@ -129,7 +129,8 @@ def _share(result: Result) -> str:
     decided, share = result.episodes - result.lost, result.accuracy
     if decided < 2:
         return f"{share:.3f}"
-    reach = mean_interval(Mean(share, math.sqrt(share * (1 - share) / (decided - 1))), decided)
+    mean = Mean(share, math.sqrt(share * (1 - share) / (decided - 1)))
+    reach = share_interval(mean, decided)
     return f"{share:.3f}" + ("" if reach is None else f" ({reach.low:.3f} to {reach.high:.3f})")
 
 
@@ -190,13 +191,17 @@ def _use(recipe: Recipe, policy: str) -> str:
         kind = "AutoPeftModelForCausalLM"
         imports = f"from peft import {kind}\nfrom transformers import AutoTokenizer"
     environment = recipe.environment
+    module, own, _ = environment.id.partition(":")
+    found = f"PYTHONPATH=FOLDER_OF_{module.upper()} " if own and module != "qwq_env" else ""
     return (
         "## Use\n\nIn this folder:\n\n```python\n"
         f"{imports}\n\n"
         f'model = {kind}.from_pretrained("{policy}")\n'
         f'tokenizer = AutoTokenizer.from_pretrained("{policy}")\n```\n\n'
-        "Play it, and read what it does; its episodes of the training lie in the run's folder:\n\n"
+        "Play it, and read what it does (without a split of its own the environment gives its tasks"
+        " from the first on, also those of the training); the episodes of the training lie in the"
+        " run's folder:\n\n"
         "```sh\n"
-        f"qwq eval {environment.id} --checkpoint {policy} --limit 64 --out played"
+        f"{found}qwq eval {environment.id} --checkpoint {policy} --limit 64 --out played"
         f" --context {recipe.grpo.context}\nqwq view played\n```"
     )

@@ -49,6 +49,7 @@ from qwq_env.training.stages.reinforcement import Reinforcement
 from qwq_env.training.stages.reward_phase import paid_by_model
 from qwq_env.training.stages.stage import check_sources, check_together, stages_of
 from qwq_env.training.summary import Results, summary_of, summary_of_stage
+from qwq_env.training.teachers import shows_no_call
 from qwq_env.training.trackers import check_trackers
 from qwq_env.versions import check_versions
 
@@ -159,6 +160,8 @@ class Run:
             context.forget("cold", "grpo", "trained", "greedy")
         context.processes.wait_for_everyone()
         if context.rank == 0 and begins:
+            if (note := shows_no_call(self._recipe, self._teacher)) is not None:
+                context.reporter.say(note)
             steps = self._recipe.cold_steps
             with context.phase("cold_start", "cold start", steps, "steps") as phase:
                 model, tokenizer, losses = make_cold(

@@ -11,7 +11,7 @@ from qwq_env.training.demonstrations import Demonstrations
 from qwq_env.training.recipe import Recipe
 from qwq_env.training.recorded import Recorded
 from qwq_env.training.tiny.lessons import tiny_teacher
-from qwq_env.training.tiny.teacher import TeacherMix
+from qwq_env.training.tiny.teacher import Teacher, TeacherMix, has_calculator
 from qwq_env.training.transcript import Transcript
 
 
@@ -43,6 +43,17 @@ def teacher_of(recipe: Recipe, env: ToolEnv) -> TranscriptSource | Rejection:
         env, difficulty=level, seed=recipe.seed, mix=_mix(wanted.teacher),
         names_operation=wanted.names_operation,
     )  # fmt: skip
+
+
+def shows_no_call(recipe: Recipe, teacher: TranscriptSource | Rejection) -> str | None:
+    """Return what to say of a teacher who cannot use the environment's tools; None of others."""
+    if not isinstance(teacher, Teacher) or not teacher.tools or has_calculator(teacher.tools):
+        return None
+    names = ", ".join(tool.name for tool in teacher.tools)
+    return (
+        f"cold start: its teacher knows the calculator alone, and shows no call of {names};"
+        f" cold_start.source=solve shows what the solve of {recipe.environment.id} does"
+    )
 
 
 def _mix(shares: dict[str, Any]) -> TeacherMix | None:

@@ -12,7 +12,7 @@ from qwq_env.evaluation.heldout import Result
 from qwq_env.outcome import Outcome
 from qwq_env.rollout.store import EpisodeStore
 from qwq_env.training.model_card import licence_of, write_model_card
-from qwq_env.training.recipe import LoraRecipe, PolicyRecipe, Recipe
+from qwq_env.training.recipe import EnvironmentRecipe, LoraRecipe, PolicyRecipe, Recipe
 from qwq_env.training.run_folder import RunFolder
 from qwq_env.trajectory import Trajectory
 
@@ -61,6 +61,14 @@ def test_it_says_what_a_colleague_asks(run):
     assert yaml.safe_load(said.split("```yaml\n")[1].split("```")[0])["seed"] == 7
     assert yaml.safe_load(said.split("---\n")[1])["library_name"] == "transformers"
     assert 'from_pretrained(".")' in card(run, folder=run.policy)
+
+
+def test_no_share_is_above_one_and_a_module_of_ones_own_is_found(run):
+    run.mark_done("greedy", asdict(Result(32, 31 / 32, 0.9, 2.0, 0.01, 0, {})))
+    said = card(run, Recipe(name="small", environment=EnvironmentRecipe(id="ledger:own/Ledger-v0")))
+
+    assert "| after GRPO, greedy | 32 | 0.969 (0.905 to 1.000) |" in said
+    assert "PYTHONPATH=FOLDER_OF_LEDGER qwq eval ledger:own/Ledger-v0" in said
 
 
 def test_before_the_end_it_says_so(run):

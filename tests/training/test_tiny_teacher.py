@@ -9,12 +9,15 @@ from qwq_env.dialect.qwq import QwqDialect
 from qwq_env.envs import arithmetic
 from qwq_env.envs.arithmetic import ArithmeticTaskSet, StoryTaskSet
 from qwq_env.envs.math import MathToolEnv
+from qwq_env.envs.retail.environment import RetailEnv
 from qwq_env.envs.word_problems import LEVELS, Range
 from qwq_env.errors import UsageError
 from qwq_env.grading.answer import final_answer_text, last_boxed
 from qwq_env.task import ListTaskSet, Task
 from qwq_env.tools.calculator import Calculator
-from qwq_env.training.tiny.lessons import tiny_lessons
+from qwq_env.training.recipe import EnvironmentRecipe, Recipe
+from qwq_env.training.teachers import shows_no_call
+from qwq_env.training.tiny.lessons import tiny_lessons, tiny_teacher
 from qwq_env.training.tiny.teacher import Teacher, TeacherMix
 from qwq_env.training.transcript import Transcript
 
@@ -135,6 +138,18 @@ def test_no_lesson_is_on_a_task_that_is_held_out(monkeypatch) -> None:
 
     assert all(any(task in lesson.text for task in train) for lesson in lessons)
     assert not any(task in lesson.text for task in heldout for lesson in lessons)
+
+
+def test_without_a_calculator_it_shows_no_call_and_that_is_said() -> None:
+    """Also where the tools share the state of an episode, whose `start` wants its own task."""
+    env = RetailEnv()
+    lessons = tiny_teacher(env, difficulty=1, seed=0)
+    recipe = Recipe(environment=EnvironmentRecipe(id="qwq/Retail-v0"))
+    note = shows_no_call(recipe, lessons)
+
+    assert not any("<tool_call>" in turns_of(lesson)[0] for lesson in lessons.transcripts(20))
+    assert note is not None and "cold_start.source=solve" in note
+    assert shows_no_call(recipe, tiny_teacher(MathToolEnv(), difficulty=1, seed=0)) is None
 
 
 def test_bad_settings_are_named() -> None:

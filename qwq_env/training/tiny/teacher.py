@@ -71,8 +71,8 @@ class Teacher:
     """Writes transcripts on the tasks of a set, whose tasks have `steps`.
 
     Each transcript holds the very text that an episode would: prompts and results are rendered
-    by `dialect`, and the calls are read by it and run on `tools`, of which one is a calculator
-    (a teacher who only guesses needs none).
+    by `dialect`, and the calls are read by it and run on the calculator among `tools` (a teacher
+    who only guesses needs none).
     """
 
     def __init__(
@@ -100,7 +100,8 @@ class Teacher:
             name = type(dialect).__name__
             raise UsageError(f"dialect: {name} does not read the teacher's calls; expected qwq's")
         self._tasks = tasks
-        self._tools = tuple(tools)
+        self.tools = tuple(tools)
+        self._called = tuple(tool for tool in self.tools if tool.name == _CALCULATOR)
         self._dialect = dialect
         self._system_prompt = system_prompt
         self._weights = mix.weights()
@@ -125,7 +126,7 @@ class Teacher:
             raise UsageError(f"task {task.id!r}: no steps; the teacher can only do arithmetic")
         chance = random.Random(f"{self._seed}/{index}")
         way = chance.choices(list(self._weights), list(self._weights.values()))[0]
-        toolbox = Toolbox(self._tools, seed=index)
+        toolbox = Toolbox(self._called, seed=index)
         try:
             lesson = _Lesson(task, self._dialect, toolbox, chance, self._names_operation)
             return await lesson.give(way, self._opening(task))
@@ -133,7 +134,7 @@ class Teacher:
             await toolbox.aclose()
 
     def _opening(self, task: Task) -> tuple[Piece, ...]:
-        schemas = [tool.schema() for tool in self._tools]
+        schemas = [tool.schema() for tool in self.tools]
         return tuple(self._dialect.render(task.conversation(self._system_prompt), schemas))
 
 
