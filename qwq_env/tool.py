@@ -26,7 +26,7 @@ import inspect
 import sys
 import types
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, overload
 
@@ -71,6 +71,9 @@ class Tool(ABC):
 
     `replay` is for runs with a journal (`qwq_env.journal`): whether a call may be run again when an
     interrupted episode goes on. None counts as `"once"`: its effects must not happen twice.
+
+    `order`, where it is not None: the calls of an episode to tools of the same `order` run one
+    after the other, as they were written, for they share a state that lies elsewhere.
     """
 
     name: str
@@ -78,6 +81,7 @@ class Tool(ABC):
     parameters: Mapping[str, Any]
     instant: bool = False
     replay: Replay | None = None
+    order: Hashable | None = None
 
     def for_episode(self, task: Task, seed: int) -> Tool:
         """Return the instance for one episode of `task`; a tool without state returns itself."""

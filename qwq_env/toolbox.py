@@ -12,8 +12,8 @@ import errno
 import functools
 import logging
 import time
-from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 
@@ -117,6 +117,7 @@ class Toolbox:
         self._task = task
         self._tools: dict[str, Tool] = {}
         self._sets: dict[str, LiveSet] = {}
+        self._orders: defaultdict[Hashable, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._started = False
         self._starting = asyncio.Lock()
         self._closed = False
@@ -196,9 +197,10 @@ class Toolbox:
     async def run(self, requests: Sequence[ToolCall | MalformedCall]) -> list[CallResult]:
         """Run all requests concurrently; the results stand in the order of the requests.
 
-        Those on one tool set run one after the other. Raises `InfrastructureError` when a tool's
-        machinery failed, and `UsageError` when the operator must mend a tool; the other calls of
-        the turn are then cancelled. With a journal, `Interrupted` and `StateError`, too.
+        Those on one tool set, or to tools of one `order`, run one after the other. Raises
+        `InfrastructureError` when a tool's machinery failed, and `UsageError` when the operator
+        must mend a tool; the other calls of the turn are then cancelled. With a journal,
+        `Interrupted` and `StateError`, too.
         """
         self._check_open()
         if self._sets and not self._started:
@@ -293,11 +295,16 @@ class Toolbox:
         if self.journal is not None:
             call = functools.partial(self._journaled, call, Place(number, request, live))
         if isinstance(tool, MethodTool) and live is not None:
-            # Taken in the order of the requests: nothing was waited for until here.
-            async with live.turn:
-                result = await call(tool.bound(live), arguments, time.perf_counter())
+            turn: asyncio.Lock | None = live.turn
+            tool = tool.bound(live)
         else:
+            turn = None if tool.order is None else self._orders[tool.order]
+        if turn is None:
             result = await call(tool, arguments, time.perf_counter())
+        else:
+            # Taken in the order of the requests: nothing was waited for until here.
+            async with turn:
+                result = await call(tool, arguments, time.perf_counter())
         note = lost_backslash(arguments, request.raw, failed=result.status != "ok")
         return replace(result, content=result.content + note) if note else result
 

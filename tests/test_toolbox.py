@@ -382,6 +382,33 @@ async def test_calls_beyond_the_limit_are_answered_but_not_run() -> None:
     assert "at most 3 calls" in results[3].content
 
 
+async def test_calls_to_tools_of_one_order_run_as_they_were_written() -> None:
+    """Where the first takes longest; others overlap with them, and so do other episodes."""
+    said: list[str] = []
+
+    class Write(Tool):
+        description = "Write."
+        parameters: Mapping[str, Any] = {"type": "object", "properties": {"turns": {}}}
+
+        def __init__(self, name: str, order: str | None) -> None:
+            self.name, self.order = name, order
+
+        async def call(self, arguments: Mapping[str, Any]) -> str:
+            for _ in range(arguments["turns"]):
+                await asyncio.sleep(0)
+            said.append(f"{self.name} {arguments['turns']}")
+            return ""
+
+    tools = [Write("read", None), Write("add", "books"), Write("take", "books")]
+    requests = [call("add", {"turns": 9}), call("take", {"turns": 3}), call("read", {"turns": 1})]
+    await Toolbox(tools).run(requests)
+    assert said == ["read 1", "add 9", "take 3"]
+
+    said.clear()
+    await asyncio.gather(Toolbox(tools).run(requests[:2]), Toolbox(tools).run(requests[1:]))
+    assert said == ["read 1", "take 3", "add 9", "take 3"]
+
+
 class Counter(Tool):
     """Counts the calls of its episode."""
 

@@ -257,7 +257,10 @@ class McpTool(Tool):
         self.server = server
         self.remote_name = name
         self.name = safe_name(name, taken or {})
-        self.replay = "idempotent" if _is_repeatable(entry.get("annotations")) else "once"
+        hints = entry.get("annotations")
+        self.replay = "idempotent" if _says(hints, "readOnlyHint", "idempotentHint") else "once"
+        # What may change the server's state is called in the order that the model wrote.
+        self.order = None if _says(hints, "readOnlyHint") else server
         self.description = str(entry.get("description") or entry.get("title") or name)
 
     async def call(self, arguments: Mapping[str, Any]) -> ToolResult:
@@ -266,9 +269,9 @@ class McpTool(Tool):
         return await self.server.call(self.remote_name, arguments, headers)
 
 
-def _is_repeatable(hints: Any) -> bool:
-    """Say whether a server says of a tool that calling it again has no further effect."""
-    names = ("readOnlyHint", "idempotentHint")
+def _says(hints: Any, *names: str) -> bool:
+    """Say whether a server says one of these of a tool. By the protocol, a tool of which nothing is
+    said may change something, and do it again each time."""
     return isinstance(hints, dict) and any(hints.get(name) is True for name in names)
 
 
