@@ -72,7 +72,7 @@ class Tool(ABC):
     `replay` is for runs with a journal (`qwq_env.journal`): whether a call may be run again when an
     interrupted episode goes on. None counts as `"once"`: its effects must not happen twice.
 
-    `order`, where it is not None: the calls of an episode to tools of the same `order` run one
+    `call_order`, where it is not None: the calls of an episode to tools of the same `call_order` run one
     after the other, as they were written, for they share a state that lies elsewhere.
     """
 
@@ -81,7 +81,7 @@ class Tool(ABC):
     parameters: Mapping[str, Any]
     instant: bool = False
     replay: Replay | None = None
-    order: Hashable | None = None
+    call_order: Hashable | None = None
 
     def for_episode(self, task: Task, seed: int) -> Tool:
         """Return the instance for one episode of `task`; a tool without state returns itself."""

@@ -197,7 +197,7 @@ class Toolbox:
     async def run(self, requests: Sequence[ToolCall | MalformedCall]) -> list[CallResult]:
         """Run all requests concurrently; the results stand in the order of the requests.
 
-        Those on one tool set, or to tools of one `order`, run one after the other. Raises
+        Those on one tool set, or to tools of one `call_order`, run one after the other. Raises
         `InfrastructureError` when a tool's machinery failed, and `UsageError` when the operator
         must mend a tool; the other calls of the turn are then cancelled. With a journal,
         `Interrupted` and `StateError`, too.
@@ -298,7 +298,7 @@ class Toolbox:
             turn: asyncio.Lock | None = live.turn
             tool = tool.bound(live)
         else:
-            turn = None if tool.order is None else self._orders[tool.order]
+            turn = None if tool.call_order is None else self._orders[tool.call_order]
         if turn is None:
             result = await call(tool, arguments, time.perf_counter())
         else:

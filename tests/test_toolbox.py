@@ -391,7 +391,7 @@ async def test_calls_to_tools_of_one_order_run_as_they_were_written() -> None:
         parameters: Mapping[str, Any] = {"type": "object", "properties": {"turns": {}}}
 
         def __init__(self, name: str, order: str | None) -> None:
-            self.name, self.order = name, order
+            self.name, self.call_order = name, order
 
         async def call(self, arguments: Mapping[str, Any]) -> str:
             for _ in range(arguments["turns"]):

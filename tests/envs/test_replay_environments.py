@@ -90,6 +90,6 @@ def test_each_tool_says_what_may_run_again():
     assert [tool.replay for tool in remote] == [
         "once", "idempotent", "idempotent", "once", "once",
     ]  # fmt: skip
-    assert [tool.order is tool.server for tool in remote] == [True, False, True, True, True]
+    assert [tool.call_order is tool.server for tool in remote] == [True, False, True, True, True]
     assert (Calculator().replay, PublicTests.replay) == ("idempotent", "idempotent")
     assert (PythonTool().replay, PythonTool(backend="subprocess").replay) == ("rerun", None)

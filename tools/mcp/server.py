@@ -260,7 +260,7 @@ class McpTool(Tool):
         hints = entry.get("annotations")
         self.replay = "idempotent" if _says(hints, "readOnlyHint", "idempotentHint") else "once"
         # What may change the server's state is called in the order that the model wrote.
-        self.order = None if _says(hints, "readOnlyHint") else server
+        self.call_order = None if _says(hints, "readOnlyHint") else server
         self.description = str(entry.get("description") or entry.get("title") or name)
 
     async def call(self, arguments: Mapping[str, Any]) -> ToolResult:
