@@ -72,8 +72,8 @@ class Tool(ABC):
     `replay` is for runs with a journal (`qwq_env.journal`): whether a call may be run again when an
     interrupted episode goes on. None counts as `"once"`: its effects must not happen twice.
 
-    `call_order`, where it is not None: the calls of an episode to tools of the same `call_order` run one
-    after the other, as they were written, for they share a state that lies elsewhere.
+    `call_order`, where it is not None: an episode's calls to tools with the same one run one after
+    the other, as they were written, for these tools share a state that lies elsewhere.
     """
 
     name: str
