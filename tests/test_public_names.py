@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import qwq_env
+from qwq_env.text.python import parse_python
 
 FOLDERS = {module.name for module in pkgutil.iter_modules(qwq_env.__path__) if module.ispkg}
 PACKAGES = ["qwq_env", *(f"qwq_env.{name}" for name in qwq_env.__all__ if name in FOLDERS)]
@@ -25,7 +26,7 @@ def lazy_names(package: str) -> dict[str, str]:
     source = Path(importlib.import_module(package).__file__ or "").read_text()
     [block] = [
         node
-        for node in ast.parse(source).body
+        for node in parse_python(source).body
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
     ]
     return {
