@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from qwq_env.errors import UsageError
-from qwq_env.files.alone import HeldFolder
+from qwq_env.files.alone import LOCK, HeldFolder
 from qwq_env.files.atomic import write_whole
 
 
@@ -82,4 +82,4 @@ class EvaluationFolder:
 
 def _is_kept(file: Path) -> bool:
     """Say whether a file is more than what a kill left half-written."""
-    return file.suffix != ".part" and file.name != ".lock"
+    return file.suffix != ".part" and file.name != LOCK

@@ -10,7 +10,8 @@ from typing import Final
 
 from qwq_env.errors import UsageError
 
-_LOCK: Final = ".lock"
+LOCK: Final = ".lock"
+"""The file in such a folder that is locked; it stays when the process has ended."""
 
 
 class HeldFolder:
@@ -22,7 +23,7 @@ class HeldFolder:
 
     def __init__(self, folder: Path, field: str) -> None:
         """`folder` is there already."""
-        lock = folder / _LOCK
+        lock = folder / LOCK
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         weakref.finalize(self, os.close, descriptor)
         try:

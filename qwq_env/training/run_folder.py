@@ -27,7 +27,7 @@ from typing import Any
 
 from qwq_env.errors import UsageError, brief
 from qwq_env.evaluation.heldout import Result
-from qwq_env.files.alone import HeldFolder
+from qwq_env.files.alone import LOCK, HeldFolder
 from qwq_env.files.atomic import part_of, write_whole
 from qwq_env.training.checkpoint_seal import is_whole, unseal
 from qwq_env.training.recipe import Recipe, dump_recipe, load_recipe
@@ -219,7 +219,7 @@ def _changed(before: Any, after: Any, where: str = "") -> str | None:
 
 def _is_taken(path: Path) -> bool:
     """Say whether there is more than what a run that could not begin left."""
-    return not path.is_dir() or any(file.name != ".lock" for file in path.iterdir())
+    return not path.is_dir() or any(file.name != LOCK for file in path.iterdir())
 
 
 def _row(path: Path, number: int, line: bytes) -> dict[str, Any]:
