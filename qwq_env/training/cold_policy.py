@@ -10,7 +10,7 @@ import torch
 from qwq_env.dialect.codec import TokenCodec
 from qwq_env.errors import UsageError
 from qwq_env.evaluation.heldout import evaluate
-from qwq_env.training.cold_start import Progress, cold_start
+from qwq_env.training.cold_start import Lesson, Progress, cold_start, encode
 from qwq_env.training.copied_weights import sampling_from
 from qwq_env.training.placement import autocast, lora_config
 from qwq_env.training.playing import evaluation_engine, play_settings
@@ -22,6 +22,7 @@ from qwq_env.trajectory import Trajectory
 _TINY_RATE, _CHECKPOINT_RATE = 5e-3, 1e-4
 _TRIES = 8
 """Episodes of rejection sampling for each transcript that is wanted, at most."""
+_LOOKED_AT = 16
 
 
 def play_rightly(source: Rejection, model: Any, tokenizer: Any, count: int) -> list[Trajectory]:
@@ -49,6 +50,20 @@ def play_rightly(source: Rejection, model: Any, tokenizer: Any, count: int) -> l
     return kept[:count]
 
 
+def check_room(lessons: Sequence[Lesson], codec: TokenCodec, context: int) -> None:
+    """Raise `UsageError` if none of the first lessons has a prompt that leaves room for an answer.
+
+    No episode of the training would then have a turn, which it says itself once it gets there.
+    """
+    encoded = [encode(lesson, codec) for lesson in lessons[:_LOOKED_AT]]
+    prompts = [example.mask.index(1) for example in encoded if 1 in example.mask]
+    if prompts and min(prompts) >= context:
+        raise UsageError(
+            f"grpo.context: {context} tokens, and the shortest prompt of the cold start's first"
+            f" {len(prompts)} transcripts has {min(prompts)}; expected room for an answer"
+        )
+
+
 def make_cold(
     recipe: Recipe,
     source: TranscriptSource | Rejection,
@@ -63,7 +78,7 @@ def make_cold(
     tiny = given is None
     if isinstance(source, Rejection):
         assert given is not None
-        lessons: Sequence[Any] = play_rightly(source, *given, wanted.transcripts)
+        lessons: Sequence[Lesson] = play_rightly(source, *given, wanted.transcripts)
     else:
         lessons = source.transcripts(wanted.transcripts)
     if given is None:
@@ -71,6 +86,7 @@ def make_cold(
     else:
         model, tokenizer = given
         freeze(model, wanted.frozen_layers)
+    check_room(lessons, TokenCodec(tokenizer), recipe.grpo.context)
     config = None if tiny else lora_config(recipe)
     if config is not None:
         model = _with_adapter(model, config)

@@ -21,6 +21,8 @@ from qwq_env.trajectory import Trajectory
 Progress = Callable[[int, int, float], None]
 """Called after each step with the steps done, the steps in all, and the loss of the last one."""
 
+Lesson = Transcript | Trajectory
+
 _IGNORED = -100
 _DECAY = 0.7
 _SMALL = 5_000_000
@@ -30,7 +32,7 @@ _SMALL = 5_000_000
 def cold_start(
     model: Any,
     codec: TokenCodec,
-    transcripts: Sequence[Transcript | Trajectory],
+    transcripts: Sequence[Lesson],
     *,
     steps: int = 500,
     batch: int = 64,
@@ -58,7 +60,7 @@ def cold_start(
     """
     if steps < 0 or batch < 1:
         raise UsageError(f"cold start: {steps} steps of {batch}; expected 0 or more of 1 or more")
-    examples = [_encoded(transcript, codec) for transcript in transcripts]
+    examples = [encode(transcript, codec) for transcript in transcripts]
     if not any(1 in example.mask for example in examples):
         raise UsageError("cold start: no transcript holds a model's turn; expected at least one")
     optimizers = _optimizers(model, optimizer, learning_rate, matrix_learning_rate)
@@ -81,7 +83,7 @@ def cold_start(
     return losses
 
 
-def _encoded(given: Transcript | Trajectory, codec: TokenCodec) -> Encoded:
+def encode(given: Lesson, codec: TokenCodec) -> Encoded:
     """Return the ids of a whole text; those of an episode are what was sampled, its last row."""
     if isinstance(given, Transcript):
         return given.encode(codec)

@@ -11,10 +11,12 @@ import torch
 from safetensors.torch import load_file
 
 from qwq_env.cli import main
+from qwq_env.dialect.codec import TokenCodec
 from qwq_env.errors import UsageError
 from qwq_env.rollout.checkpoint import load_checkpoint
 from qwq_env.rubric import Component, Rubric
 from qwq_env.training.cold_policy import make_cold, play_rightly
+from qwq_env.training.cold_start import encode
 from qwq_env.training.environments import environments
 from qwq_env.training.recipe import load_recipe
 from qwq_env.training.teachers import Rejection, teacher_of
@@ -92,6 +94,26 @@ def test_a_policy_learns_from_what_it_plays_rightly(checkpoint, policy):
 
     assert kept and all(episode.is_right for episode in kept)
     assert len(losses) == 2
+
+
+@pytest.mark.parametrize("room", [0, 1])
+def test_no_room_for_an_answer_is_said_before_anything_is_learnt(checkpoint, policy, room):
+    recipe = of(checkpoint)
+    env, _ = environments(recipe)
+    teacher, codec = teacher_of(recipe, env), TokenCodec(policy[1])
+    shortest = min(encode(each, codec).mask.index(1) for each in teacher.transcripts(16))
+    at = replace(recipe, grpo=replace(recipe.grpo, context=shortest + room))
+    told = []
+
+    def learn():
+        make_cold(at, teacher, policy, lambda *step: told.append(step))
+
+    if room:
+        learn()
+    else:
+        with pytest.raises(UsageError, match=f"shortest prompt .* has {shortest}; expected room"):
+            learn()
+    assert len(told) == 2 * room
 
 
 def test_a_run_starts_a_checkpoint_cold_and_samples_from_a_copy(checkpoint, tmp_path, capsys):
