@@ -13,8 +13,9 @@ leave them, and in the model's answers what had to be said (`communicate_info`).
 only if the customer was looked up, and nothing was changed without its yes. What tau2-bench has a
 model judge (`nl_assertions`) is not judged, nor is `communicate_info` left out where its
 `reward_basis` does not name it. Records are compared by what was done: money to the cent, items by
-their ids. Of its 114 tasks seven are paid to a model that does nothing, as they are there: their
-gold actions change nothing, and nothing has to be said.
+their ids. As there, a turn without a word and without a call pays nothing; and of the 114 tasks
+seven are paid to a model that says anything and does nothing, for their gold actions change nothing
+and nothing has to be said.
 
 **Customer.** In the shop a script (`customer`); in tau2-bench's tasks nobody: all that the customer
 would say stands in the first message, and the first turn without a call is the last. For either,
@@ -193,8 +194,11 @@ def _to_the_cent(value: Any) -> Any:
 
 def said(final: FinalTurn) -> Score:
     """Pay if each text that had to be said stands in an answer, by tau2-bench's rule: without
-    regard to case, and to commas in the answer.
+    regard to case, and to commas in the answer. A turn that says and calls nothing is an error of
+    the agent's there, which ends the conversation unpaid.
     """
+    if any(not turn.requests and not turn.answer.strip() for turn in final.turns):
+        return Score.wrong("empty_turn")
     answers = [turn.answer.lower().replace(",", "") for turn in final.turns]
     for info in final.task.metadata["communicate_info"]:
         if not any(info.lower() in answer for answer in answers):

@@ -205,6 +205,7 @@ def test_gold_actions_are_paid_and_nothing_less(folder: Path) -> None:
             assert play(env, index, turns[:last] + turns[last + 1 :])[0] == 0.0, task.id
         if task.metadata["communicate_info"]:
             assert play(env, index, [*turns[:-1], say("All is done.")])[0] == 0.0, task.id
+        assert play(env, index, [*turns[:-1], say(" \n")])[0] == 0.0, task.id
         assert play(env, index, turns[-1:])[0] == (0.0 if last is not None else 1.0), task.id
 
     # Of 114, ten have nothing to change, and the gold action of one is refused.
