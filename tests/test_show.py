@@ -358,9 +358,10 @@ def test_a_log_of_inspect_has_a_sample_an_episode(run, tmp_path, capsys):
     assert "11 episodes written" in said and "once it is called" in said
 
 
-def test_a_log_of_inspect_has_a_name_that_its_viewer_lists(run, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("out", [[], ["--out", "."]])
+def test_a_log_of_inspect_has_a_name_that_its_viewer_lists(run, tmp_path, monkeypatch, capsys, out):
     monkeypatch.chdir(tmp_path)
-    assert main(["export", str(run), "--format", "inspect"]) == 0
+    assert main(["export", str(run), "--format", "inspect", *out]) == 0
     [file] = tmp_path.glob("*.json")
 
     assert re.match(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d_", file.name)

@@ -46,7 +46,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--out",
         type=Path,
-        help="where to (a new name; by default RUN's with -hf or -atif, or behind a time)",
+        help="where to (a new name; by default RUN's with -hf or -atif, or behind a time; for"
+        " inspect also a folder of logs)",
     )
     parser.set_defaults(run=run)
 
@@ -60,6 +61,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.format == "inspect":
         default = log_name(stored, name)
     out: Path = arguments.out or Path(default)
+    if arguments.format == "inspect" and out.is_dir():
+        out /= default
     check_free(out)
     write = _writer(arguments.format)
     episodes = selection_of(arguments).of(stored)
