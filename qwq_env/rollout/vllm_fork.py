@@ -27,7 +27,15 @@ from typing import Any
 _SERVER = "vllm.entrypoints.openai.api_server"
 _STARTS = "vllm.utils.system_utils"
 _INFORMATION = "vllm.entrypoints.serve.dev.server_info.api_router"
-_IMPORTED = (_SERVER, "vllm.v1.engine.core", "vllm.v1.worker.cpu_worker")
+_IMPORTED = (
+    _SERVER, "vllm.v1.engine.core", "vllm.v1.worker.cpu_worker",
+    # What each of a server's processes would import once it has begun.
+    "vllm.v1.engine.async_llm", "vllm.v1.core.sched.scheduler", "vllm.renderers.hf",
+    "vllm.entrypoints.openai.models.api_router", "vllm.entrypoints.generate.api_router",
+    "vllm.entrypoints.openai.responses.api_router", "vllm.entrypoints.serve.lora.api_router",
+    "vllm.model_executor.layers.quantization.online.base", "vllm.v1.attention.backends.cpu_attn",
+    "vllm.distributed.elastic_ep.elastic_execute", "uvicorn.protocols.http.httptools_impl",
+)  # fmt: skip
 _LONGEST_MESSAGE = 1 << 16
 _WATCH_SECONDS = 0.5
 
@@ -59,7 +67,7 @@ def import_all() -> None:
     for name in (_STARTS, _INFORMATION, *_IMPORTED):
         # What another version calls otherwise is imported later, by the processes that need it;
         # where there is none at all, the server says so.
-        with contextlib.suppress(ModuleNotFoundError):
+        with contextlib.suppress(ImportError):
             module: Any = importlib.import_module(name)
             if name == _STARTS:
                 module.get_mp_context = lambda: multiprocessing.get_context("fork")

@@ -25,7 +25,9 @@ from qwq_env.errors import InfrastructureError, UsageError
 
 _LOG_SHOWN = 3000
 _POLL_SECONDS = 0.1
-_SEEDED_BATCH = 8192
+_SEEDED_BATCH, _BATCH = 8192, 512
+"""Tokens of prompts that a server reads in one step. It reads as many once before it is ready, and
+on a CPU larger steps are no faster."""
 _PORTS = (20_000, 30_000)
 
 
@@ -156,9 +158,8 @@ def _arguments(
     if lora_rank is not None:
         flags.append("--enable-lora")
         options["max-lora-rank"] = str(lora_rank)
-    if seeds:
-        # A prompt that is read whole must fit into one step.
-        options["max-num-batched-tokens"] = str(max(context, _SEEDED_BATCH))
+    # A prompt that is read whole must fit into one step.
+    options["max-num-batched-tokens"] = str(max(context, _SEEDED_BATCH) if seeds else _BATCH)
     named = [word for name, value in options.items() for word in (f"--{name}", value)]
     return ["--enforce-eager", *flags, *named]
 

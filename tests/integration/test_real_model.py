@@ -25,8 +25,8 @@ from qwq_env.rollout.vllm_policy import VllmPolicy
 
 from ..smollm2 import smollm2
 
-AT_A_TIME = 6
-"""Of 440 tokens each, where a step of the server reads 2,048."""
+AT_A_TIME = 3
+"""Of 440 tokens each, where a step of the server reads 512."""
 CONTEXT = 2048
 
 
