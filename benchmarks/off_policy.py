@@ -125,7 +125,7 @@ def draw(result: Mapping[str, Any], path: Path) -> None:
         staleness, _, correction = name.partition(", ")
         panels.setdefault(staleness, {})[correction] = found
     figure, axes = pyplot.subplots(
-        1, len(panels), figsize=(5.5 * len(panels), 3.8), sharey=True, squeeze=False
+        1, len(panels), figsize=(5.5 * len(panels) + 1.5, 3.8), sharey=True, squeeze=False
     )
     for place, (staleness, lines) in zip(axes[0], panels.items(), strict=True):
         _line(place, base, ON_POLICY, "black")
@@ -135,7 +135,7 @@ def draw(result: Mapping[str, Any], path: Path) -> None:
             _line(place, found, f"correction: {correction}", color)
         place.set(title=f"weights {staleness} old", xlabel="step of GRPO", ylim=(-0.02, 1.02))
     axes[0][0].set_ylabel("share paid")
-    axes[0][-1].legend(loc="upper left", fontsize=8)
+    axes[0][-1].legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
     figure.tight_layout()
     figure.savefig(path, dpi=110)
 
