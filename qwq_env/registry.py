@@ -21,8 +21,8 @@ _NO_TOOL_ENV = "environment: %s is no ToolEnv; expected an id of qwq/..."
 def make_environment(
     environment: str, arguments: Mapping[str, Any] | None = None, *, split: str | None = None
 ) -> ToolEnv:
-    """Make the `ToolEnv` of a Gymnasium id, without wrappers; on that `split` if its class knows
-    splits.
+    """Make the `ToolEnv` of a Gymnasium id, or of `MODULE:CLASS`, without wrappers; on that `split`
+    if its class knows splits.
 
     Raises `UsageError` for an id that is not registered, or that is no `ToolEnv`'s, and for an
     argument that its class does not take.
@@ -31,18 +31,22 @@ def make_environment(
     assert qwq_env.__version__
     try:
         creator = creator_of(environment)
-        knows = creator is not None and "split" in inspect.signature(creator).parameters
-        given = {**({"split": split} if split is not None and knows else {}), **(arguments or {})}
+        on_split = {} if split is None or not _takes_split(creator) else {"split": split}
+        given = {**on_split, **(arguments or {})}
         _refuse_arguments(environment, creator, given)
-        # The checker wraps `step`, which the engine does not call.
-        made = gym.make(environment, disable_env_checker=True, **given).unwrapped
+        if creator is not None and environment.rpartition(":")[2] not in gym.registry:
+            made: Any = creator(**given)
+        else:
+            # The checker wraps `step`, which the engine does not call.
+            made = gym.make(environment, disable_env_checker=True, **given).unwrapped
     except gym.error.UnregisteredEnv as error:
         # The ids of a module that nobody has imported are not there yet.
-        hint = "" if ":" in environment else (
-            "; if a module of yours registers it, name that in front: MODULE:"
-            f"{brief(environment)[1:-1]}"
+        module, colon, name = brief(environment)[1:-1].rpartition(":")
+        hint = (
+            f"{module} registers no such id, and has no ToolEnv of that name" if colon
+            else f"if a module of yours registers it, name that in front: MODULE:{name}"
         )  # fmt: skip
-        raise UsageError(f"environment: {error}{hint}") from None
+        raise UsageError(f"environment: {error}; {hint}") from None
     except ModuleNotFoundError as error:  # of a class that is named by its module
         raise UsageError(f"environment: {why_missing(environment, error)}") from None
     except gym.error.Error as error:
@@ -52,17 +56,28 @@ def make_environment(
     return made
 
 
+def knows_splits(environment: str) -> bool:
+    """Whether the class behind a Gymnasium id or `MODULE:CLASS` takes a `split`."""
+    return _takes_split(creator_of(environment))
+
+
+def _takes_split(creator: Any) -> bool:
+    return creator is not None and "split" in inspect.signature(creator).parameters
+
+
 def creator_of(environment: str) -> Any:
-    """Return the class or function behind a Gymnasium id, None for an id that is not registered.
+    """Return the class or function behind a Gymnasium id or `MODULE:CLASS`, None for an id that is
+    not registered.
 
     Raises `UsageError` for a `module:id` whose module there is not.
     """
     module, colon, name = environment.rpartition(":")
-    if colon:
-        # As `gym.make` does, but before the id is looked up.
-        import_named(module, "environment")
-    spec = gym.registry.get(name)
-    entry = None if spec is None else spec.entry_point
+    # As `gym.make` does, but before the id is looked up.
+    imported = import_named(module, "environment") if colon else None
+    if (spec := gym.registry.get(name)) is None:
+        named = getattr(imported, name, None)
+        return named if isinstance(named, type) and issubclass(named, ToolEnv) else None
+    entry = spec.entry_point
     return load_env_creator(entry) if isinstance(entry, str) else entry
 
 

@@ -15,7 +15,7 @@ from qwq_env.env import ToolEnv
 from qwq_env.envs.math import MathToolEnv
 from qwq_env.errors import UsageError
 from qwq_env.imports import current_folder, missing_extra, named
-from qwq_env.registry import make_environment
+from qwq_env.registry import knows_splits, make_environment
 
 MODULE = """\
 import gymnasium
@@ -44,6 +44,19 @@ def test_a_module_before_the_id_is_imported(module):
     environment = make_environment(f"{module}:own/Plain-v0", {"difficulty": 2})
 
     assert environment.reset(options={"index": 0})[1]["task_id"].startswith("arithmetic/2/")
+
+
+def test_a_class_is_named_by_its_module_alone(module):
+    assert type(make_environment(f"{module}:Plain", {"difficulty": 2})).__name__ == "Plain"
+    assert make_environment(f"{module}:MathToolEnv", split="heldout").tasks.task(0).id.startswith(
+        "arithmetic/1/heldout/"
+    )
+    assert knows_splits(f"{module}:MathToolEnv") and not knows_splits(f"{module}:Plain")
+    with pytest.raises(UsageError, match="'dialect' is not known"):
+        make_environment(f"{module}:Plain", {"dialect": "qwq"})
+    for name in ("Plane", "MODULE", "gymnasium"):
+        with pytest.raises(UsageError, match="registers no such id, and has no ToolEnv of that n"):
+            make_environment(f"{module}:{name}")
 
 
 def test_what_the_class_does_not_take_is_named(module):

@@ -186,9 +186,18 @@ def test_a_condition_that_cannot_be_met_is_one_line(run, capsys, words):
     assert error.count("\n") == 1
 
 
-def test_none_found_is_said(run, capsys):
-    assert main(["show", str(run), "--text", "nowhere"]) == 1
+@pytest.mark.parametrize("words", ["--text nowhere", "--failure turns", "--failure tool_error"])
+def test_none_found_is_said(run, capsys, words):
+    assert main(["show", str(run), *words.split()]) == 1
     assert "no episode meets these conditions, of 11 in" in capsys.readouterr().err
+
+
+def test_a_phase_where_there_are_none(tmp_path, capsys):
+    with EpisodeStore(tmp_path / "episodes.jsonl") as store:
+        store.append(episode("e0"))
+    assert main(["show", str(tmp_path), "--phase", "trained"]) == 2
+
+    assert "phase: 'trained'; no episode has one" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("verb", ["show", "watch", "export"])

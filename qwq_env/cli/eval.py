@@ -227,6 +227,8 @@ def _evaluate(
     place = Place(urls, key_variable, arguments.concurrency, arguments.grace)
     player = make_player(request, place, env)
     folder.begin(settings)
+    if (note := request.note_of_tasks(env)) is not None:
+        print(printable(f"qwq: {note}", lines=False), file=sys.stderr)
     try:
         summary, trajectories = run_evaluation(
             request, env, player, place, folder,

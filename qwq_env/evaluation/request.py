@@ -17,14 +17,34 @@ from qwq_env.env import ToolEnv
 from qwq_env.errors import UsageError
 from qwq_env.evaluation.benchmarks import find_benchmark
 from qwq_env.evaluation.benchmarks.data import BenchmarkData, digest, load_data
-from qwq_env.registry import make_environment
+from qwq_env.registry import knows_splits, make_environment
 from qwq_env.rollout.checkpoint_folder import check_checkpoint
 from qwq_env.rollout.play import PlaySettings
+from qwq_env.task import Task, TaskSet
+
+
+class LastTasks(TaskSet):
+    """The last `size` of a task set that has `of`."""
+
+    def __init__(self, tasks: TaskSet, size: int) -> None:
+        assert tasks.size is not None
+        self._tasks, self.size, self.of = tasks, size, tasks.size
+
+    def task(self, index: int) -> Task:
+        """Return the task at `index`, counted from the first of these."""
+        if not 0 <= index < (self.size or 0):
+            raise IndexError(index)
+        return self._tasks.task(self.of - (self.size or 0) + index)
+
+    def find(self, task_id: str) -> Task:
+        """Return the task with that id, also one that is not among these."""
+        return self._tasks.find(task_id)
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluationRequest:
-    """The first `size` of `tasks`, `samples` episodes each, in an environment with a policy.
+    """The first `size` of `tasks`, `samples` episodes each, in an environment with a policy; of an
+    environment that knows no splits the last ones, which `qwq train` holds out.
 
     `policy` "vllm" is asked with token ids and needs the folder of its tokenizer in `checkpoint`;
     "chat" is asked with messages for `model`; "transformers" is the `checkpoint` itself, a folder
@@ -128,7 +148,8 @@ class EvaluationRequest:
             else digest(Path(path))
             for name, path in digests.items()
         }
-        return {**asdict(self), "tools": tools, **hashes}
+        split = None if self._holds_out() else self.split
+        return {**asdict(self), "split": split, "tools": tools, **hashes}
 
     def load_data(self) -> BenchmarkData | None:
         """Load the benchmark's data, None where there is no benchmark. See `load_data`."""
@@ -156,6 +177,8 @@ class EvaluationRequest:
         env = make_environment(self.environment, given, split=self.split)
         if env.tasks.size is None and self.size is None:
             raise UsageError("tasks: there is no end of them; expected --tasks N or --limit N")
+        if env.tasks.size is not None and self._holds_out():
+            env.tasks = LastTasks(env.tasks, min(self.size or env.tasks.size, env.tasks.size))
         bounds = {
             name: value
             for name in ("turns", "tool_calls", "seconds")
@@ -167,6 +190,24 @@ class EvaluationRequest:
             rubric = replace(rubric, components=(*rubric.components, *beside))
         env.settings = replace(env.settings, limits=limits, rubric=rubric)
         return env
+
+    def note_of_tasks(self, env: ToolEnv) -> str | None:
+        """Say which tasks of `env`, which this made, are played, where it knows no splits."""
+        if not isinstance(env.tasks, LastTasks):
+            return None
+        which = f"the last {env.tasks.size} of its {env.tasks.of} tasks are"
+        if env.tasks.size == env.tasks.of:
+            which = f"all of its {env.tasks.size} tasks are"
+        return (
+            f"{self.environment} takes no split: {which} played; of a run in it those are held out"
+            " that evaluation.tasks says, the last 256 by default"
+        )
+
+    def _holds_out(self) -> bool:
+        """Whether the tasks end with those that `qwq train` holds out: where the class knows no
+        splits, and no file of tasks was named."""
+        own = self.tasks is None and self.benchmark is None and self.split != "train"
+        return own and not knows_splits(self.environment)
 
     def tasks_in(self, env: ToolEnv) -> int:
         """Return how many tasks of `env`, which this made, are played."""

@@ -7,15 +7,20 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from qwq_env.errors import UsageError, brief, unknown
+from qwq_env.outcome import Limit
 from qwq_env.rollout.stored import RowError, StoredEpisode, StoredRun
 
 _COMPARED: Final[Mapping[str, Callable[[float, float], bool]]] = {
     "<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt, "=": operator.eq,
 }  # fmt: skip
 _REWARD: Final = re.compile(r"(<=|>=|<|>|=)?\s*(-?[0-9.]+(?:e[+-]?[0-9]+)?)", re.IGNORECASE)
+
+
+_ENDS: Final = {"truncated", "failed", "tool_error", *get_args(Limit)}
+"""What is no misspelling, also where it befell no episode."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +55,8 @@ class Selection:
         episodes = run.episodes(None, **told) or run.episodes()
         self._expect("phase", self.phase, {e.phase for e in episodes})
         self._expect("step", self.step, {e.step for e in episodes if self._in_phase(e)})
-        self._expect("failure", self.failure, {f for e in episodes for f in failures(e.head)})
+        if self.failure not in _ENDS:
+            self._expect("failure", self.failure, {f for e in episodes for f in failures(e.head)})
         found = [e for e in episodes if self._meets(e) and paid(e.reward)]
         if pattern is not None:
             found = [e for e in found if _holds(e, pattern, run)]
@@ -78,6 +84,8 @@ class Selection:
             steps = sorted(step for step in there if step is not None)
             what = f"{steps[0]} to {steps[-1]}" if steps else "none: no episode has a step"
             raise UsageError(f"{name}: {value}; expected one of {what}")
+        if not any(there):
+            raise UsageError(f"{name}: {brief(value)}; no episode has one")
         raise unknown(name, str(value), sorted(filter(None, there)))
 
 

@@ -89,6 +89,29 @@ def test_every_task_is_played_and_kept(stub, checkpoint, tmp_path, capsys):
     assert json.loads((out / "summary.json").read_text())["episodes"] == 24
 
 
+@pytest.mark.parametrize(
+    ("more", "played", "told"),
+    [
+        (["--tasks", "3"], ["t5", "t6", "t7"], "takes no split: the last 3 of its 8 tasks are"),
+        ([], [f"t{i}" for i in range(8)], "takes no split: all of its 8 tasks are played"),
+        (["--limit", "99"], [f"t{i}" for i in range(8)], "takes no split: all of its 8 tasks"),
+        (["--tasks", "3", "--split", "train"], ["t0", "t1", "t2"], ""),
+    ],
+)
+def test_without_splits_the_last_tasks_are_played(
+    stub, checkpoint, tmp_path, capsys, more, played, told
+):
+    """`qwq train` holds the last ones out."""
+    out = tmp_path / "out"
+    assert evaluate(stub, checkpoint, out, *more) == 0
+    rows = map(json.loads, (out / "episodes.jsonl").read_text().splitlines())
+
+    assert sorted(row["task_id"] for row in rows) == played
+    assert told in capsys.readouterr().err
+    split = json.loads((out / "settings.json").read_text())["split"]
+    assert split == (None if told else "train")
+
+
 def test_table_tells_what_was_lost_and_cut(stub, checkpoint, tmp_path, capsys):
     async def answer(body):
         if len(stub.bodies) == 1:
