@@ -48,8 +48,10 @@ def test_a_module_before_the_id_is_imported(module):
 
 def test_a_class_is_named_by_its_module_alone(module):
     assert type(make_environment(f"{module}:Plain", {"difficulty": 2})).__name__ == "Plain"
-    assert make_environment(f"{module}:MathToolEnv", split="heldout").tasks.task(0).id.startswith(
-        "arithmetic/1/heldout/"
+    assert (
+        make_environment(f"{module}:MathToolEnv", split="heldout")
+        .tasks.task(0)
+        .id.startswith("arithmetic/1/heldout/")
     )
     assert knows_splits(f"{module}:MathToolEnv") and not knows_splits(f"{module}:Plain")
     with pytest.raises(UsageError, match="'dialect' is not known"):

@@ -7,7 +7,9 @@ All of it is read from the run's folder; what is not there yet is not said.
 
 from __future__ import annotations
 
+import json
 import math
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -198,10 +200,43 @@ def _use(recipe: Recipe, policy: str) -> str:
         f"{imports}\n\n"
         f'model = {kind}.from_pretrained("{policy}")\n'
         f'tokenizer = AutoTokenizer.from_pretrained("{policy}")\n```\n\n'
-        "Play it, and read what it does (without a split of its own the environment gives its tasks"
-        " from the first on, also those of the training); the episodes of the training lie in the"
-        " run's folder:\n\n"
+        "Play it as it was played here, and read what it does; the episodes of the training lie in"
+        f" the run's folder:{_warning(recipe)}\n\n"
         "```sh\n"
-        f"{found}qwq eval {environment.id} --checkpoint {policy} --limit 64 --out played"
-        f" --context {recipe.grpo.context}\nqwq view played\n```"
+        f"{found}qwq eval {environment.id} --checkpoint {policy} --out played \\\n"
+        f"  {shlex.join(_as_played(recipe))}\nqwq view played\n```"
     )
+
+
+def _warning(recipe: Recipe) -> str:
+    """Return what is to be known of a file of which the last tasks were held out."""
+    environment = recipe.environment
+    if environment.tasks is None or environment.heldout_tasks is not None:
+        return ""
+    return (
+        f" (of `{environment.tasks}` the last {recipe.evaluation.tasks} tasks, at most half, were"
+        " not trained on; it is played from its first on)"
+    )
+
+
+def _as_played(recipe: Recipe) -> list[str]:
+    """Return the options of `qwq eval` that say what the recipe says of tasks and episodes."""
+    environment, grpo = recipe.environment, recipe.grpo
+    said = {
+        "tasks": environment.heldout_tasks or environment.tasks,
+        "limit": recipe.evaluation.tasks,
+        "dialect": environment.dialect,
+        "difficulty": environment.difficulty,
+        "turns": environment.turns,
+        "tool-calls": environment.tool_calls,
+        "temperature": grpo.temperature,
+        "context": grpo.context,
+        "completion": grpo.max_completion_tokens,
+        "turn-tokens": grpo.max_completion_tokens,
+        "thinking": recipe.rollout.thinking,
+    }
+    options = [word for name, value in said.items() if value is not None
+               for word in (f"--{name}", str(value))]  # fmt: skip
+    for name, value in environment.arguments.items():
+        options += ["--argument", f"{name}={json.dumps(value)}"]
+    return options + (["--tools", *environment.tools] if environment.tools is not None else [])

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import asdict
 
 import pytest
 import yaml
 
+from qwq_env.cli import parsers_of
 from qwq_env.evaluation.heldout import Result
 from qwq_env.outcome import Outcome
 from qwq_env.rollout.store import EpisodeStore
 from qwq_env.training.model_card import licence_of, write_model_card
-from qwq_env.training.recipe import EnvironmentRecipe, LoraRecipe, PolicyRecipe, Recipe
+from qwq_env.training.recipe import EnvironmentRecipe, GrpoRecipe, LoraRecipe, PolicyRecipe, Recipe
 from qwq_env.training.run_folder import RunFolder
 from qwq_env.trajectory import Trajectory
 
@@ -69,6 +71,33 @@ def test_no_share_is_above_one_and_a_module_of_ones_own_is_found(run):
 
     assert "| after GRPO, greedy | 32 | 0.969 (0.905 to 1.000) |" in said
     assert "PYTHONPATH=FOLDER_OF_LEDGER qwq eval ledger:own/Ledger-v0" in said
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        EnvironmentRecipe(),
+        EnvironmentRecipe(tools=["calculator", "python"], dialect="tags", difficulty=2, turns=3),
+        EnvironmentRecipe(heldout_tasks="a file.jsonl", tasks="other.jsonl"),
+        EnvironmentRecipe(tasks="rows.jsonl", arguments={"text": "it's", "members": {"a": 1}}),
+    ],
+)
+def test_the_command_plays_as_the_recipe_does(run, environment):
+    recipe = Recipe(name="small", environment=environment, grpo=GrpoRecipe(context=512))
+    said = card(run, recipe)
+    words = shlex.split(said.split("```sh\n")[1].split("\nqwq view")[0])
+    asked = next(parsers_of("eval")).parse_args([word for word in words[2:] if word.strip()])
+
+    assert asked.names == [environment.id] and asked.limit == recipe.evaluation.tasks
+    assert asked.tasks == (environment.heldout_tasks or environment.tasks)
+    assert (asked.context, asked.completion) == (512, recipe.grpo.max_completion_tokens)
+    for name in ("tools", "dialect", "difficulty", "turns", "tool_calls"):
+        assert getattr(asked, name) == getattr(environment, name)
+    pairs = (each.split("=", 1) for each in asked.argument)
+    assert {name: json.loads(value) for name, value in pairs} == environment.arguments
+    assert ("not trained on; it is played from its first on" in said) == (
+        environment.tasks == "rows.jsonl"
+    )
 
 
 def test_before_the_end_it_says_so(run):
