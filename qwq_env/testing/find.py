@@ -17,7 +17,7 @@ from qwq_env.grading.reward.model import RewardModel
 from qwq_env.imports import named
 from qwq_env.registry import make_environment
 from qwq_env.rubric import Component, FinalTurn, Rubric, by_reward_model
-from qwq_env.task import load_jsonl
+from qwq_env.task import load_jsonl, prompted_row
 from qwq_env.testing.conformance import Conformance
 from qwq_env.testing.dialect import DialectConformance
 from qwq_env.testing.environment import EnvConformance
@@ -55,11 +55,12 @@ def find(text: str, tasks: Path | None = None) -> Found:
         return Found(kind, base)
     if tasks is None:
         return Found(kind, _made(base, make))
-    known = list(load_jsonl(tasks))
     if base is GraderConformance:
+        known = list(load_jsonl(tasks))
         return Found(kind, _made(base, make, tasks=lambda self: known))
     if base is ToolConformance:
-        return Found(kind, _made(base, make, task=lambda self: known[0]))
+        first = load_jsonl(tasks, prompted_row).task(0)  # whose answer is no matter of a tool's
+        return Found(kind, _made(base, make, task=lambda self: first))
     raise UsageError(f"tasks: {tasks}: {text} is {kind}, which takes none; tools and graders do")
 
 

@@ -184,6 +184,14 @@ def test_a_grader_is_asked_about_tasks_of_a_file(folder, capsys):
     assert main(["check", "kit_things:Shop", "--tasks", "rows.jsonl"]) == 2
 
 
+def test_the_task_of_a_tool_set_needs_no_answer(folder):
+    (folder / "one.jsonl").write_text('{"prompt": "Take 3.", "cups": 5}')
+    taken = find("kit_things:Shelf", folder / "one.jsonl").checks.task()
+
+    assert taken.metadata == {"cups": 5}
+    assert main(["check", "kit_things:Shelf", "--only", "begins", "--tasks", "one.jsonl"]) == 0
+
+
 def test_an_unknown_check_names_those_that_there_are(capsys):
     assert main(["check", "kit_things:root", "--only", "wings"]) == 2
     assert "; there are: an episode begins, the schema can be shown, " in capsys.readouterr().err
