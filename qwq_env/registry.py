@@ -35,7 +35,7 @@ def make_environment(
         given = {**on_split, **(arguments or {})}
         _refuse_arguments(environment, creator, given)
         if creator is not None and environment.rpartition(":")[2] not in gym.registry:
-            made: Any = creator(**given)
+            made: Any = _made_of(creator, environment, given)
         else:
             # The checker wraps `step`, which the engine does not call.
             made = gym.make(environment, disable_env_checker=True, **given).unwrapped
@@ -54,6 +54,14 @@ def make_environment(
     if not isinstance(made, ToolEnv):
         raise UsageError(_NO_TOOL_ENV % brief(environment))
     return made
+
+
+def _made_of(creator: Any, environment: str, arguments: Mapping[str, Any]) -> Any:
+    try:
+        inspect.signature(creator).bind(**arguments)
+    except TypeError as error:
+        raise UsageError(f"environment: {brief(environment)}: {error}") from None
+    return creator(**arguments)
 
 
 def knows_splits(environment: str) -> bool:

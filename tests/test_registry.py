@@ -56,6 +56,8 @@ def test_a_class_is_named_by_its_module_alone(module):
     assert knows_splits(f"{module}:MathToolEnv") and not knows_splits(f"{module}:Plain")
     with pytest.raises(UsageError, match="'dialect' is not known"):
         make_environment(f"{module}:Plain", {"dialect": "qwq"})
+    with pytest.raises(UsageError, match="ToolEnv': missing a required argument: 'tasks'"):
+        make_environment("qwq_env.env:ToolEnv")
     for name in ("Plane", "MODULE", "gymnasium"):
         with pytest.raises(UsageError, match="registers no such id, and has no ToolEnv of that n"):
             make_environment(f"{module}:{name}")
