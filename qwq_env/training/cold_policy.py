@@ -78,7 +78,7 @@ def make_cold(
     tiny = given is None
     if isinstance(source, Rejection):
         assert given is not None
-        lessons: Sequence[Lesson] = play_rightly(source, *given, wanted.transcripts)
+        lessons: Sequence[Any] = play_rightly(source, *given, wanted.transcripts)
     else:
         lessons = source.transcripts(wanted.transcripts)
     if given is None:
