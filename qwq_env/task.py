@@ -142,6 +142,25 @@ class ListTaskSet(TaskSet):
         return self._by_id[task_id]
 
 
+class Later(TaskSet):
+    """A task set without its first `skipped` tasks."""
+
+    def __init__(self, tasks: TaskSet, skipped: int) -> None:
+        self._tasks = tasks
+        self.skipped = skipped
+        self.size = None if tasks.size is None else tasks.size - skipped
+
+    def task(self, index: int) -> Task:
+        """Return the task at `index` ≥ 0, counted after those that were skipped."""
+        if index < 0:
+            raise IndexError(index)
+        return self._tasks.task(self.skipped + index)
+
+    def find(self, task_id: str) -> Task:
+        """Return the task with that id, also one that was skipped."""
+        return self._tasks.find(task_id)
+
+
 RowReader = Callable[[Mapping[str, Any], str], Task]
 """Makes a `Task` of a row and the id it is to have; raises `UsageError` for a bad row."""
 

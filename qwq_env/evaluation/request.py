@@ -20,25 +20,7 @@ from qwq_env.evaluation.benchmarks.data import BenchmarkData, digest, load_data
 from qwq_env.registry import knows_splits, make_environment
 from qwq_env.rollout.checkpoint_folder import check_checkpoint
 from qwq_env.rollout.play import PlaySettings
-from qwq_env.task import Task, TaskSet
-
-
-class LastTasks(TaskSet):
-    """The last `size` of a task set that has `of`."""
-
-    def __init__(self, tasks: TaskSet, size: int) -> None:
-        assert tasks.size is not None
-        self._tasks, self.size, self.of = tasks, size, tasks.size
-
-    def task(self, index: int) -> Task:
-        """Return the task at `index`, counted from the first of these."""
-        if not 0 <= index < (self.size or 0):
-            raise IndexError(index)
-        return self._tasks.task(self.of - (self.size or 0) + index)
-
-    def find(self, task_id: str) -> Task:
-        """Return the task with that id, also one that is not among these."""
-        return self._tasks.find(task_id)
+from qwq_env.task import Later
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +160,7 @@ class EvaluationRequest:
         if env.tasks.size is None and self.size is None:
             raise UsageError("tasks: there is no end of them; expected --tasks N or --limit N")
         if env.tasks.size is not None and self._holds_out():
-            env.tasks = LastTasks(env.tasks, min(self.size or env.tasks.size, env.tasks.size))
+            env.tasks = Later(env.tasks, env.tasks.size - self.tasks_in(env))
         bounds = {
             name: value
             for name in ("turns", "tool_calls", "seconds")
@@ -193,11 +175,12 @@ class EvaluationRequest:
 
     def note_of_tasks(self, env: ToolEnv) -> str | None:
         """Say which tasks of `env`, which this made, are played, where it knows no splits."""
-        if not isinstance(env.tasks, LastTasks):
+        tasks = env.tasks
+        if tasks.size is None or not (self._holds_out() and isinstance(tasks, Later)):
             return None
-        which = f"the last {env.tasks.size} of its {env.tasks.of} tasks are"
-        if env.tasks.size == env.tasks.of:
-            which = f"all of its {env.tasks.size} tasks are"
+        which = f"all of its {tasks.size} tasks are"
+        if tasks.skipped:
+            which = f"the last {tasks.size} of its {tasks.skipped + tasks.size} tasks are"
         return (
             f"{self.environment} takes no split: {which} played; of a run in it those are held out"
             " that evaluation.tasks says, the last 256 by default"

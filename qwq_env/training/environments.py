@@ -18,7 +18,7 @@ from typing import Any
 from qwq_env.env import ToolEnv
 from qwq_env.errors import UsageError
 from qwq_env.registry import creator_of, make_environment
-from qwq_env.task import ListTaskSet, Task, TaskSet
+from qwq_env.task import Later, ListTaskSet, Task
 from qwq_env.training.recipe import EnvironmentRecipe, Recipe
 from qwq_env.training.recipe.parts import Part
 
@@ -143,23 +143,3 @@ def make_split(wanted: EnvironmentRecipe, tasks: str | None, split: str) -> Tool
     limits = replace(env.settings.limits, turns=wanted.turns, tool_calls=wanted.tool_calls)
     env.settings = replace(env.settings, limits=limits)
     return env
-
-
-class Later(TaskSet):
-    """An endless task set without its first `skipped` tasks, which are held out."""
-
-    size = None
-
-    def __init__(self, tasks: TaskSet, skipped: int) -> None:
-        self._tasks = tasks
-        self._skipped = skipped
-
-    def task(self, index: int) -> Task:
-        """Return the task at `index` ≥ 0, counted after those that were skipped."""
-        if index < 0:
-            raise IndexError(index)
-        return self._tasks.task(self._skipped + index)
-
-    def find(self, task_id: str) -> Task:
-        """Return the task with that id."""
-        return self._tasks.find(task_id)
