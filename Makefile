@@ -16,7 +16,7 @@ VLLM := .venv-vllm
 RUN := $(VENV)/bin
 # More for pip, such as: make train PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
 PIP_ARGS ?=
-TESTED := pytest pytest-asyncio pytest-xdist hypothesis psutil
+TESTED := pytest pytest-asyncio hypothesis psutil
 ARGS ?=
 
 # Each process that a test starts would compile the library anew.
@@ -57,10 +57,10 @@ train-real: setup
 	$(RUN)/qwq bench real_model --control 6 --out benchmarks/results/real_model.json $(ARGS)
 
 test: setup $(VLLM)/.ready
-	$(RUN)/python -m pytest --numprocesses 3 --no-loadscope-reorder $(ARGS)
+	$(RUN)/python -m pytest --processes 3 $(ARGS)
 
 quick: setup
-	$(RUN)/python -m pytest --quick --numprocesses 3 --no-loadscope-reorder $(ARGS)
+	$(RUN)/python -m pytest --quick --processes 3 $(ARGS)
 
 lint: setup
 	$(RUN)/ruff check .

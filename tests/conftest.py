@@ -5,11 +5,12 @@ from __future__ import annotations
 import gc
 import os
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-if "PYTEST_XDIST_WORKER" in os.environ:
+if any(word.startswith("--processes") for word in sys.argv):
     # Where files run side by side, threads beyond the cores only get in each other's way.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -19,8 +20,8 @@ os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 
 import pytest
 from hypothesis import HealthCheck, settings
-from xdist.scheduler import LoadScopeScheduling
 
+from . import side_by_side
 from .byte_tokenizer import byte_tokenizer
 from .qwen_tokenizer import qwen_tokenizer
 
@@ -37,16 +38,6 @@ for name, count in (("busy", EXAMPLES), ("quick", 10)):
     )
 settings.load_profile("busy")
 
-_SHARED = {
-    "servers": ("tests/integration/", "tests/grading/reward/test_vllm_server.py"),
-    "forked": (
-        "tests/training/test_run.py", "tests/training/test_resume.py",
-        "tests/training/test_servers_gone.py", "tests/training/test_weight_sync_ranks.py",
-        "tests/test_documentation.py",
-    ),
-}  # fmt: skip
-"""The files whose tests start the same, vLLM's servers or processes forked from one that has
-imported what trains: all of them stay in one process of pytest's."""
 _LONGEST_FIRST = (
     "integration", "grading/reward/test_vllm_server.py", "training/test_run.py",
     "sandbox/test_hostile.py", "training/test_qwq.py", "benchmarks/test_learning.py",
@@ -74,7 +65,8 @@ _HEAVY = re.compile(
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--quick`: what one runs while one works, in a minute."""
+    """`--quick`: what one runs while one works, in a minute; `--processes`: how many at a time."""
+    parser.addoption("--processes", type=int, default=1, help="play files in so many processes")
     parser.addoption(
         "--quick",
         action="store_true",
@@ -122,25 +114,13 @@ def pytest_runtest_teardown(item: pytest.Item) -> None:
         pytest.fail("left another working directory behind")
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
-    """Side by side (`pytest -n 2`) the tests of a file stay in one process, which starts what they
-    share once; so do those of the files of `_SHARED`."""
-    return _ByFile(config, log)
-
-
-class _ByFile(LoadScopeScheduling):
-    def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.partition("::")[0]
-        shared = (name for name, files in _SHARED.items() if file.startswith(files))
-        return next(shared, file)
-
-    def mark_test_complete(self, node: Any, item_index: int, duration: float = 0) -> None:
-        """Forget a file that is done: for each test, all that are there are counted."""
-        super().mark_test_complete(node, item_index, duration)
-        scope = self._split_scope(self.registered_collections[node][item_index])
-        if all(self.assigned_work[node][scope].values()):
-            del self.assigned_work[node][scope]
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> bool | None:
+    """With `--processes`, files side by side."""
+    processes = session.config.getoption("processes")
+    if processes < 2 or session.config.option.collectonly or session.testsfailed:
+        return None
+    return side_by_side.play(session, processes)
 
 
 def _place(nodeid: str) -> int:

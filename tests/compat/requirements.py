@@ -12,7 +12,7 @@ from packaging.version import Version
 
 EXTRAS = ("train", "grading", "search", "viewer")
 NEED_TORCH = {"torch", "trl", "accelerate"}
-TEST_TOOLS = {"pytest", "pytest-asyncio", "pytest-xdist", "hypothesis", "gguf", "psutil"}
+TEST_TOOLS = {"pytest", "pytest-asyncio", "hypothesis", "gguf", "psutil"}
 
 
 def declared(root: Path, *extras: str) -> list[Requirement]:
