@@ -57,7 +57,7 @@ train-real: setup
 	$(RUN)/qwq bench real_model --control 6 --out benchmarks/results/real_model.json $(ARGS)
 
 test: setup $(VLLM)/.ready
-	$(RUN)/python -m pytest --processes 3 $(ARGS)
+	$(RUN)/python -m pytest --processes 4 $(ARGS)
 
 quick: setup
 	$(RUN)/python -m pytest --quick --processes 3 $(ARGS)

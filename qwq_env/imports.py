@@ -6,7 +6,9 @@ what it imports, or a part of this library.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import gc
 import importlib
 import sys
 import traceback
@@ -16,6 +18,25 @@ from types import ModuleType
 from typing import Any
 
 from qwq_env.errors import UsageError, brief, describe_error, did_you_mean
+
+
+@contextlib.contextmanager
+def heavy_imports() -> Iterator[None]:
+    """Import torch, and what is on it, in a third less of the time, and let go of it in none.
+
+    These imports make objects by the hundred thousand, and nothing of it is garbage: it is not
+    searched for any meanwhile, nor later, nor where the interpreter ends.
+    """
+    if "torch" in sys.modules or not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+        atexit.register(gc.freeze)
 
 
 def import_named(module: str, field: str) -> ModuleType:

@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,10 +26,13 @@ from . import side_by_side
 from .byte_tokenizer import byte_tokenizer
 from .qwen_tokenizer import qwen_tokenizer
 
+gc.disable()  # until all is imported and collected; see `pytest_collection_finish`
+
 if TYPE_CHECKING:
     from qwq_env.rollout.vllm_local import CpuServers
 
 VLLM = Path(__file__).resolve().parents[1] / ".venv-vllm" / "bin" / "python"
+_SERVERS = pytest.StashKey["CpuServers"]()
 
 # A busy machine is no fault of an example. `benchmarks/properties.py` asks for many more of them.
 EXAMPLES = int(os.environ.get("QWQ_EXAMPLES", "50"))
@@ -80,6 +84,18 @@ def pytest_configure(config: pytest.Config) -> None:
         settings.load_profile("quick")
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Where all tests are played side by side, import vLLM while they are collected."""
+    config = session.config
+    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    if whole and config.getoption("processes") > 1 and not config.option.quick and VLLM.exists():
+        from qwq_env.rollout import vllm_local
+
+        begun = ExitStack()
+        config.stash[_SERVERS] = begun.enter_context(vllm_local.cpu_servers(VLLM))
+        config.add_cleanup(begun.close)
+
+
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """With `--quick`, do not even import what takes long to import."""
     if not config.getoption("quick", False):
@@ -100,10 +116,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish() -> None:
-    """Search what was collected and imported for garbage this once: each trainer of the tests does
-    it where it begins, which took longer than its steps."""
-    gc.collect()
+    """Do not search what was collected and imported for garbage: each trainer of the tests would do
+    it where it begins, for longer than its steps take."""
     gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(trylast=True)
@@ -152,10 +168,13 @@ def qwen():
 
 
 @pytest.fixture(scope="session")
-def cpu_servers() -> Iterator[CpuServers]:
+def cpu_servers(pytestconfig) -> Iterator[CpuServers]:
     """Starts real vLLM servers; made early, it has vLLM imported when the first is asked for."""
     from qwq_env.rollout import vllm_local
 
+    if _SERVERS in pytestconfig.stash:
+        yield pytestconfig.stash[_SERVERS]
+        return
     if not VLLM.exists():
         pytest.skip(f"no vLLM: {VLLM.parents[1].name} is missing; `make test` makes it")
     with vllm_local.cpu_servers(VLLM) as servers:

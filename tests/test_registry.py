@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import copy
+import gc
 import inspect
 import re
 import sys
@@ -14,7 +16,7 @@ import pytest
 from qwq_env.env import ToolEnv
 from qwq_env.envs.math import MathToolEnv
 from qwq_env.errors import UsageError
-from qwq_env.imports import current_folder, missing_extra, named
+from qwq_env.imports import current_folder, heavy_imports, missing_extra, named
 from qwq_env.registry import knows_splits, make_environment
 
 MODULE = """\
@@ -220,3 +222,18 @@ def test_a_part_of_the_library_is_no_extra(module, told):
 def test_an_id_that_is_none(name):
     with pytest.raises(UsageError, match="environment"):
         make_environment(name)
+
+
+@pytest.mark.parametrize(("there", "searched"), [(False, False), (True, True)])
+def test_garbage_is_not_searched_while_torch_is_imported(monkeypatch, there, searched):
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    if there:
+        monkeypatch.setitem(sys.modules, "torch", sys)
+    kept = gc.get_freeze_count()
+    made = [[] for _ in range(1000)]
+    with heavy_imports():
+        assert gc.isenabled() is searched
+    atexit.unregister(gc.freeze)
+
+    assert gc.isenabled()
+    assert (gc.get_freeze_count() >= kept + len(made)) is not searched

@@ -17,7 +17,7 @@ from qwq_env.dialect.load_tokenizer import load_tokenizer
 from qwq_env.dialect.template_check import Finding, TemplateCheck
 from qwq_env.errors import UsageError
 from qwq_env.evaluation.cheats import audit_rewards, faults
-from qwq_env.imports import missing_extra
+from qwq_env.imports import heavy_imports, missing_extra
 from qwq_env.registry import make_environment
 from qwq_env.text.characters import printable
 
@@ -169,7 +169,10 @@ def run_grader(arguments: argparse.Namespace) -> int:
 def run_numerics(arguments: argparse.Namespace) -> int:
     """Print the differences by depth. Exit code 1 if one lies above the bound."""
     try:
-        from qwq_env.evaluation.numerics_sampler import check_checkpoint  # noqa: PLC0415 - optional
+        with heavy_imports():
+            from qwq_env.evaluation.numerics_sampler import (  # noqa: PLC0415 - optional
+                check_checkpoint,
+            )
     except ModuleNotFoundError as error:
         raise missing_extra(error, "train") from None
     report = check_checkpoint(

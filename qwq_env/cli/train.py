@@ -12,7 +12,7 @@ from pathlib import Path
 from qwq_env.cli.arguments import add_recipe
 from qwq_env.errors import InfrastructureError, ServersGone
 from qwq_env.files.jsonl import read_objects
-from qwq_env.imports import missing_extra
+from qwq_env.imports import heavy_imports, missing_extra
 from qwq_env.rollout.checkpoint_folder import check_checkpoint
 
 
@@ -62,8 +62,9 @@ def run(arguments: argparse.Namespace) -> int:
     RunFolder(arguments.runs / recipe.name).check(recipe, resume=arguments.resume)
     try:
         # Last, for torch and trl take seconds: a mistake in the recipe is told before.
-        from qwq_env.training.run import train  # noqa: PLC0415
-        from qwq_env.training.stages.gates import GateClosed  # noqa: PLC0415
+        with heavy_imports():
+            from qwq_env.training.run import train  # noqa: PLC0415
+            from qwq_env.training.stages.gates import GateClosed  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise missing_extra(error, "train") from None
     try:

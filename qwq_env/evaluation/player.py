@@ -16,6 +16,7 @@ from qwq_env.evaluation.answers import StoredAnswers, match_answers, read_answer
 from qwq_env.evaluation.heldout import assignments_of
 from qwq_env.evaluation.request import EvaluationRequest
 from qwq_env.http.openai_chat import OpenAIChat
+from qwq_env.imports import heavy_imports
 from qwq_env.rollout.policy import Policy
 from qwq_env.rollout.vllm_policy import HttpSettings, VllmPolicy
 
@@ -80,9 +81,10 @@ def make_player(request: EvaluationRequest, place: Place, env: ToolEnv) -> Playe
             seeded=request.seeded,
         )
         return Player(served, codec)
-    # Loading torch takes seconds, and so does ending with it; a served policy needs neither.
-    from qwq_env.rollout.checkpoint import load_checkpoint  # noqa: PLC0415
-    from qwq_env.rollout.transformers_policy import TransformersPolicy  # noqa: PLC0415
+    # Loading torch takes seconds; a served policy does not need it.
+    with heavy_imports():
+        from qwq_env.rollout.checkpoint import load_checkpoint  # noqa: PLC0415
+        from qwq_env.rollout.transformers_policy import TransformersPolicy  # noqa: PLC0415
 
     model, tokenizer = load_checkpoint(request.checkpoint, field="checkpoint")
     codec = TokenCodec(tokenizer)

@@ -8,6 +8,7 @@ Prints the exit codes by way as JSON; what a way says as it ends is in `FOLDER/W
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import sys
@@ -67,6 +68,7 @@ async def _generation() -> None:
 def main(folder: Path) -> None:
     """Fork a process a way and wait for its end; in each of them, return once it has to end."""
     torch.set_num_threads(1)
+    gc.freeze()  # What is imported is not searched for garbage at each end, for seconds.
     codes = {}
     for way in (cancelled, abandoned, trainer_ended):
         process = os.fork()
