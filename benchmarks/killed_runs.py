@@ -2,10 +2,11 @@
 
     qwq bench killed_runs --data DIR [--policies tiny chat] [--benchmarks aime24 ...] [--rows N]
 
-For each policy and benchmark `qwq eval` is run whole, and once more with `kill -9` at two moments
-drawn from `--seed` and `--resume` behind each. Held against each other: every stored episode (all
-of it but its seconds), the summary, and the report, byte for byte. Also: is there one row an
-episode, and is no process of a killed run left. Policies:
+For each policy and benchmark `qwq eval` is run whole, and with `kill -9` at two moments drawn from
+`--seed` and `--resume` behind each: beside the other, so that a server may read a prompt once for
+both. Held against each other: every stored episode (all of it but its seconds), the summary, and
+the report, byte for byte. Also: is there one row an episode, and is no process of a killed run
+left. Policies:
 
 - `tiny`: a `--checkpoint` of random weights, sampled in the command's own process;
 - `chat`: a chat endpoint on this machine that answers by rule, calls tools and speaks nonsense;
@@ -30,6 +31,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,6 +44,7 @@ sys.path.insert(1, str(Path(__file__).parents[1]))
 from _result import run
 
 from qwq_env.evaluation.benchmarks import find_benchmark
+from qwq_env.evaluation.request import EvaluationRequest
 from qwq_env.rollout.store import read_episodes
 from qwq_env.rollout.vllm_local import cpu_servers
 from qwq_env.trajectory import PhaseSeconds, Trajectory
@@ -109,12 +112,13 @@ def compared(
     """Play a benchmark whole and killed, and say what differs."""
     folder.mkdir(parents=True)
     words = command(options, policy, benchmark, folder)
-    began = time.perf_counter()
-    play([*words, "--out", str(folder / "whole")], folder)
-    seconds = time.perf_counter() - began
-    episodes = len(rows_of(folder / "whole"))
-    killed = play_killed(options, words, episodes, folder)
+    episodes = episodes_of(options, benchmark, folder / "data")
     whole, resumed = folder / "whole", folder / "killed"
+    with ThreadPoolExecutor(1) as beside:
+        playing = beside.submit(play, [*words, "--out", str(whole)], folder / "whole.log")
+        killed = play_killed(options, words, episodes, resumed)
+        seconds = playing.result()
+    assert len(rows_of(whole)) == episodes
     told = json.loads((whole / "summary.json").read_text())
     return {
         "episodes": episodes,
@@ -141,13 +145,30 @@ def command(
     else:
         assert given is not None
         write_first(find_benchmark(benchmark).files, given, data, options.rows)
-    samples = options.samples or (1 if options.data else 8)
     return [
-        *QWQ, "eval", benchmark, "--data", str(data), *policy, "--samples", str(samples),
+        *QWQ, "eval", benchmark, "--data", str(data), *policy,
+        "--samples", str(samples_of(options)),
         "--seed", str(options.seed), "--seeded", *PLAIN, "--turn-tokens", str(options.tokens),
         "--concurrency", str(options.concurrency), "--json",
         *(["--journal"] if options.journal else []),
     ]  # fmt: skip
+
+
+def episodes_of(options: argparse.Namespace, benchmark: str, data: Path) -> int:
+    """Return how many episodes the evaluation has."""
+    name = find_benchmark(benchmark).environment
+    request = EvaluationRequest(
+        name, "chat", model="policy", benchmark=benchmark, preset="qwq", data=str(data)
+    )
+    env = request.make_environment(request.load_data())
+    try:
+        return request.tasks_in(env) * samples_of(options)
+    finally:
+        env.close()
+
+
+def samples_of(options: argparse.Namespace) -> int:
+    return int(options.samples or (1 if options.data else 8))
 
 
 def place_of(data: Path, benchmark: str) -> Path:
@@ -184,49 +205,52 @@ def write_judged(prompts: Path | None, file: Path, count: int | None) -> None:
     file.write_text("".join(json.dumps(row) + "\n" for row in made), encoding="utf-8")
 
 
-def play(words: Sequence[str], folder: Path) -> None:
-    """Run a command to its end. Raises `RuntimeError` with what it said if it fails."""
-    with (folder / "log").open("wb") as log:
-        code = subprocess.run(words, stdout=subprocess.DEVNULL, stderr=log).returncode
+def play(words: Sequence[str], log: Path) -> float:
+    """Run a command to its end and return its seconds. Raises `RuntimeError` with what it said if
+    it fails."""
+    began = time.perf_counter()
+    with log.open("wb") as file:
+        code = subprocess.run(words, stdout=subprocess.DEVNULL, stderr=file).returncode
     if code:
-        raise RuntimeError(f"{words[3:]} ended with {code}: {(folder / 'log').read_text()[-2000:]}")
+        raise RuntimeError(f"{words[3:]} ended with {code}: {log.read_text()[-2000:]}")
+    return time.perf_counter() - began
 
 
 def play_killed(
-    options: argparse.Namespace, words: Sequence[str], episodes: int, folder: Path
+    options: argparse.Namespace, words: Sequence[str], episodes: int, out: Path
 ) -> Killed:
     """Run a command, kill it twice on the way, and let it end."""
-    draw = random.Random(f"{options.seed} {folder.name}")
+    draw = random.Random(f"{options.seed} {out.parent.name}")
+    log = out.with_suffix(".log")
     moments = sorted(draw.sample(range(1, max(3, int(0.9 * episodes))), 2))
-    out = folder / "killed"
     words = [*words, "--out", str(out)]
     stored, left = [], []
     for moment in moments:
-        left += play_until(words, out / "episodes.jsonl", moment, draw.uniform(0, 0.3), folder)
+        left += play_until(words, out / "episodes.jsonl", moment, draw.uniform(0, 0.3), log)
         stored.append((out / "episodes.jsonl").read_bytes().count(b"\n"))
         words = [*words, "--resume"] if "--resume" not in words else words
-    play(words, folder)
+    play(words, log)
     return Killed(stored, left)
 
 
 def play_until(
-    words: Sequence[str], episodes: Path, count: int, further: float, folder: Path
+    words: Sequence[str], episodes: Path, count: int, further: float, log: Path
 ) -> list[str]:
     """Run a command, kill it `further` seconds after `count` episodes are stored.
 
     Returns the processes of its own that were still there some seconds later.
     """
-    with (folder / "log").open("wb") as log:
-        process = psutil.Popen(words, stdout=subprocess.DEVNULL, stderr=log)
+    with log.open("wb") as file:
+        process = psutil.Popen(words, stdout=subprocess.DEVNULL, stderr=file)
     read = stored = 0
     while stored < count:
         if process.poll() is not None:
-            raise RuntimeError(f"ended before: {(folder / 'log').read_text()[-2000:]}")
+            raise RuntimeError(f"ended before: {log.read_text()[-2000:]}")
         time.sleep(0.02)
         if episodes.exists():
-            with episodes.open("rb") as file:
-                file.seek(read)
-                news = file.read()
+            with episodes.open("rb") as stored_file:
+                stored_file.seek(read)
+                news = stored_file.read()
             read, stored = read + len(news), stored + news.count(b"\n")
     time.sleep(further)
     children = process.children(recursive=True)

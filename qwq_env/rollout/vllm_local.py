@@ -166,8 +166,8 @@ def _arguments(
 
 def _environment() -> dict[str, str]:
     return {
+        "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB; of all settings the one that a caller may give
         **os.environ,
-        "VLLM_CPU_KVCACHE_SPACE": "1",
         "VLLM_SERVER_DEV_MODE": "1",
         "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",
         "VLLM_NO_USAGE_STATS": "1",
