@@ -8,8 +8,12 @@ the solution (`callee`) gets one call after the other. Between them goes text, t
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
+import marshal
+import sys
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,14 +23,28 @@ from qwq_env.grading.code.problem import Script
 from qwq_env.sandbox.interface import Sandbox
 from qwq_env.sandbox.result import CallResult, ExecutionResult, Limits
 
-_HERE = Path(__file__).parent
-_CALLEE = (_HERE / "callee.py").read_text()
-_CALLER = (_HERE / "caller.py").read_text()
+
+def _compiled(name: str) -> str:
+    """Return an expression for the code of a module of this folder.
+
+    Compiled already, where the sandbox has our version of Python: to compile it in each process
+    takes longer than all else that most tests do.
+    """
+    text = Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8")
+    code = base64.b64encode(zlib.compress(marshal.dumps(compile(text, name, "exec"))))
+    return (
+        "(lambda load: load('marshal').loads(load('zlib').decompress(load('binascii').a2b_base64("
+        f"{code!r}))) if load('sys').implementation.cache_tag == {sys.implementation.cache_tag!r}"
+        f" else compile({text!r}, {name!r}, 'exec'))(__import__)"
+    )
+
+
+_CALLEE = _compiled("callee")
 _TESTS = f"""import sys, types
-for name, text in (("callee", {_CALLEE!r}), ("caller", {_CALLER!r})):
+for name, code in (("callee", {_CALLEE}), ("caller", {_compiled("caller")})):
     module = types.ModuleType("qwq_env.grading.code." + name)
     sys.modules[module.__name__] = module
-    exec(compile(text, name, "exec"), module.__dict__)
+    exec(code, module.__dict__)
 module.main()
 """
 _MOST_ANSWERS = 8 << 20
@@ -63,7 +81,7 @@ def with_callee(program: str, closing: str = "") -> str:
     """
     names = "{'__name__': 'callee'}"
     return (
-        f"{program}\n{closing}\n_callee_ = {names}; exec({_CALLEE!r}, _callee_)\n"
+        f"{program}\n{closing}\n_callee_ = {names}; exec({_CALLEE}, _callee_)\n"
         "def _answer_(question): return _callee_['answer'](globals(), question)\n"
         "def _call_(path, *arguments): return _callee_['call'](globals(), path, *arguments)\n"
     )

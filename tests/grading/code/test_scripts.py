@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import replace
 
 import pytest
 
-from qwq_env.grading.code import CodeGrader, CodeProblem, read_problem
+from qwq_env.grading.code import CodeGrader, CodeProblem, read_problem, script
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -367,3 +368,14 @@ async def test_functions_of_pytest_are_played(sandbox, more, value):
     score = await CodeGrader(sandbox).grade(problem, fenced(f"def add(a, b): return a + {more}"))
 
     assert score.value == value, score
+
+
+async def test_a_sandbox_of_another_python_gets_the_source():
+    """Bytecode is of one version only."""
+    expression = script._compiled("callee")
+    ours, theirs = (eval(expression.replace(sys.implementation.cache_tag, tag)) for tag in (
+        sys.implementation.cache_tag, "cpython-39",
+    ))  # fmt: skip
+
+    assert ours.co_filename == theirs.co_filename == "callee"
+    assert ours == theirs
