@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """Run the tests once."""
-    command = [sys.executable, "-m", "pytest", "-q", "-rfE", "-m", "hypothesis", "-n", "2"]
+    command = [sys.executable, "-m", "pytest", "-q", "-rfE", "-m", "hypothesis", "--processes", "2"]
     many = {**os.environ, "QWQ_EXAMPLES": str(arguments.examples), "PYTHONPATH": str(ROOT)}
     began = time.perf_counter()
     done = subprocess.run(

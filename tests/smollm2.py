@@ -8,12 +8,15 @@ manner, nearly all of them wrong. Model: Ben Allal et al. 2025, arXiv:2502.02737
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import shutil
 import tempfile
 from pathlib import Path
+from unittest.mock import patch
 
 _CACHE = Path(__file__).resolve().parents[1] / ".cache" / "smollm2-135m-instruct"
+_READ = ("GGUFReader", "get_tensor_name_map")
 _WEIGHTS = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
@@ -37,16 +40,22 @@ def smollm2() -> Path | None:
 
 
 def _convert(package: Path, folder: Path) -> None:
+    import gguf
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
-    read = AutoModelForCausalLM.from_pretrained(package, gguf_file=_WEIGHTS, dtype=torch.float32)
+    # Transformers reads the whole file four times, and builds a map of names for each tensor.
+    once = {name: functools.cache(getattr(gguf, name)) for name in _READ}
+    with patch.multiple(gguf, **once):
+        read = AutoModelForCausalLM.from_pretrained(
+            package, gguf_file=_WEIGHTS, dtype=torch.float32
+        )
+        tokenizer = AutoTokenizer.from_pretrained(package, gguf_file=_WEIGHTS)
     config = read.config
     # What was read from GGUF counts as quantized and cannot be saved; its weights are whole.
     del config.quantization_config
     model = LlamaForCausalLM(config)
     model.load_state_dict(read.state_dict())
-    tokenizer = AutoTokenizer.from_pretrained(package, gguf_file=_WEIGHTS)
     # The conversion takes <|im_start|> for it.
     tokenizer.eos_token, tokenizer.pad_token = "<|im_end|>", "<|endoftext|>"
     model.config.eos_token_id = model.generation_config.eos_token_id = tokenizer.eos_token_id

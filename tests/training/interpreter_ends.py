@@ -8,23 +8,25 @@ Prints the exit codes by way as JSON; what a way says as it ends is in `FOLDER/W
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
-import torch
-import transformers
+from qwq_env.imports import heavy_imports
 
-from qwq_env.chat_model import Sampling
-from qwq_env.dialect.codec import TokenCodec
-from qwq_env.rollout.policy import GenerationRequest
-from qwq_env.rollout.scripted import ScriptedPolicy
-from qwq_env.rollout.transformers_policy import TransformersPolicy
-from qwq_env.training.async_rollouts import AsyncRollouts
-from tests.byte_tokenizer import byte_tokenizer
+with heavy_imports():
+    import torch
+    import transformers
+
+    from qwq_env.chat_model import Sampling
+    from qwq_env.dialect.codec import TokenCodec
+    from qwq_env.rollout.policy import GenerationRequest
+    from qwq_env.rollout.scripted import ScriptedPolicy
+    from qwq_env.rollout.transformers_policy import TransformersPolicy
+    from qwq_env.training.async_rollouts import AsyncRollouts
+    from tests.byte_tokenizer import byte_tokenizer
 
 KEPT: list[Any] = []
 """What is still referred to when the interpreter ends."""
@@ -68,7 +70,6 @@ async def _generation() -> None:
 def main(folder: Path) -> None:
     """Fork a process a way and wait for its end; in each of them, return once it has to end."""
     torch.set_num_threads(1)
-    gc.freeze()  # What is imported is not searched for garbage at each end, for seconds.
     codes = {}
     for way in (cancelled, abandoned, trainer_ended):
         process = os.fork()
