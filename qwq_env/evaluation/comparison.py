@@ -6,7 +6,6 @@ policy on several benchmarks. Only what a comparison needs is read of each episo
 
 from __future__ import annotations
 
-import json
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -25,6 +24,7 @@ from qwq_env.evaluation.statistics import (
     mean_interval,
     paired_difference,
 )
+from qwq_env.files.json_file import read_json_file
 from qwq_env.files.jsonl import read_objects
 from qwq_env.short_rows import head_in_full
 
@@ -139,12 +139,10 @@ def read_settings(folder: Path) -> Mapping[str, Any]:
     """Read what an evaluation was asked to be. Raises `UsageError` for a folder of none."""
     file = folder / "settings.json"
     try:
-        settings = json.loads(file.read_text(encoding="utf-8"))
+        settings = read_json_file(file)
     except OSError as error:
         raise UsageError(f"run: {file}: {error.strerror}; expected an evaluation") from None
-    except ValueError:
-        settings = None
-    if not isinstance(settings, dict):
+    if settings is None:
         raise UsageError(f"run: {file} is damaged; expected the settings of an evaluation")
     return settings
 

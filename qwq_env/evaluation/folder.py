@@ -21,6 +21,7 @@ from typing import Any
 from qwq_env.errors import UsageError
 from qwq_env.files.alone import LOCK, HeldFolder
 from qwq_env.files.atomic import write_whole
+from qwq_env.files.json_file import read_json_file
 
 
 class EvaluationFolder:
@@ -53,11 +54,8 @@ class EvaluationFolder:
             return
         if not resume:
             raise UsageError(f"out: {self.path} exists; give --resume, or name another folder")
-        try:
-            before = json.loads(self.settings.read_text(encoding="utf-8"))
-        except ValueError:
-            before = None
-        if not isinstance(before, dict):
+        before = read_json_file(self.settings)
+        if before is None:
             raise UsageError(f"out: {self.settings} is damaged; name another folder")
         for name in dict.fromkeys([*settings, *before]):
             if before.get(name) != settings.get(name):

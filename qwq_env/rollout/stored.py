@@ -25,6 +25,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from qwq_env.checks import is_number
 from qwq_env.errors import UsageError, brief, describe_error
+from qwq_env.files.json_file import read_json_file
 from qwq_env.files.jsonl import read_object
 from qwq_env.outcome import Outcome
 from qwq_env.rollout.advantages import advantages_of
@@ -431,11 +432,8 @@ class StoredRun:
         file = self.path / name
         if self.kind == "file" or not file.is_file():
             return {}
-        try:
-            value = json.loads(file.read_text(encoding="utf-8"))
-        except (ValueError, RecursionError):
-            value = None
-        if not isinstance(value, dict):
+        value = read_json_file(file)
+        if value is None:
             raise UsageError(f"{file}: damaged; expected a JSON object")
         return value
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from qwq_env.files.atomic import write_whole
+from qwq_env.files.json_file import read_json_file
 
 _SEAL = "sealed.json"
 
@@ -45,12 +46,10 @@ def broken(folder: Path, *, read: bool = False) -> str | None:
     With `read` the files are held against their digests, which takes as long as reading them.
     """
     try:
-        sealed = json.loads((folder / _SEAL).read_text(encoding="utf-8"))
+        sealed = read_json_file(folder / _SEAL)
     except OSError:
         return "is not sealed"
-    except ValueError:
-        sealed = None
-    if not isinstance(sealed, dict):
+    if sealed is None:
         return f"has a damaged seal ({_SEAL})"
     sizes = _sizes(folder)
     for name, entry in sealed.items():

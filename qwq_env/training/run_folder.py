@@ -29,6 +29,7 @@ from qwq_env.errors import UsageError, brief
 from qwq_env.evaluation.heldout import Result
 from qwq_env.files.alone import LOCK, HeldFolder
 from qwq_env.files.atomic import part_of, write_whole
+from qwq_env.files.json_file import read_json_file
 from qwq_env.training.checkpoint_seal import is_whole, unseal
 from qwq_env.training.recipe import Recipe, dump_recipe, load_recipe
 
@@ -184,11 +185,8 @@ class RunFolder:
     def _read_state(self) -> dict[str, Any]:
         if not self.state.exists():
             return {}
-        try:
-            state = json.loads(self.state.read_text(encoding="utf-8"))
-        except (ValueError, RecursionError):
-            state = None
-        if not isinstance(state, dict):
+        state = read_json_file(self.state)
+        if state is None:
             raise UsageError(f"run: {self.state} is damaged; without it every phase is run again")
         return state
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from qwq_env.errors import UsageError
 from qwq_env.evaluation.heldout import Result
+from qwq_env.files.json_file import read_json_file
 from qwq_env.training.recipe import Recipe
 from qwq_env.training.run_folder import RunFolder
 from qwq_env.training.stages.stage import Stage
@@ -39,11 +39,8 @@ def summary_of(recipe: Recipe, stages: Sequence[Stage]) -> dict[str, Any]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
+    found = read_json_file(path)
+    if found is None:
         raise UsageError(f"run: {path} is damaged; expected the summary of a stage")
     return found
 
