@@ -35,7 +35,7 @@ VLLM = Path(__file__).resolve().parents[1] / ".venv-vllm" / "bin" / "python"
 _SERVERS = pytest.StashKey["CpuServers"]()
 
 # A busy machine is no fault of an example. `benchmarks/properties.py` asks for many more of them.
-EXAMPLES = int(os.environ.get("QWQ_EXAMPLES", "30"))
+EXAMPLES = int(os.environ.get("QWQ_EXAMPLES", "50"))
 for name, count in (("busy", EXAMPLES), ("quick", 10)):
     settings.register_profile(
         name, deadline=None, max_examples=count, suppress_health_check=[HealthCheck.too_slow]

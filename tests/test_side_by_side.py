@@ -37,9 +37,7 @@ def played(tmp_path):
     def play(*options):
         for name, source in {"conftest.py": CONFTEST, **FILES}.items():
             (tmp_path / name).write_text(source)
-        (tmp_path / "pytest.ini").write_text(
-            "[pytest]\nasyncio_default_fixture_loop_scope=function\n"
-        )
+        (tmp_path / "pytest.ini").write_text(INI)
         command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-rA", *options]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
         assert not done.stderr

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from qwq_env.errors import UsageError, brief
+from qwq_env.files.json_file import read_json_file
 
 _HUB_NAME: Final = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
 _TOKENIZERS: Final = ("tokenizer.json", "tokenizer_config.json")
@@ -35,11 +35,7 @@ def check_checkpoint(path: str, *, field: str = "policy.checkpoint") -> None:
 
 def layers_of(folder: Path) -> int | None:
     """Return how many layers a checkpoint's config says it has, None if it does not say."""
-    try:
-        said = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    layers = said.get("num_hidden_layers") if isinstance(said, dict) else None
+    layers = (_read(folder / "config.json") or {}).get("num_hidden_layers")
     return layers if type(layers) is int else None
 
 
@@ -49,7 +45,7 @@ def _lacks(folder: Path) -> str | None:
         return f"it has no {_TOKENIZERS[0]}"
     if (folder / "adapter_config.json").is_file():
         return None  # an adapter's: its config names the weights below it
-    if not isinstance(_read(folder / "config.json"), dict):
+    if _read(folder / "config.json") is None:
         exists = (folder / "config.json").is_file()
         return "its config.json is no JSON object" if exists else "it has no config.json"
     if any((folder / name).is_file() for name in _WEIGHTS):
@@ -58,16 +54,16 @@ def _lacks(folder: Path) -> str | None:
     if index is None:
         return f"it has no weights ({_WEIGHTS[0]}, or {_INDICES[0]} and its parts)"
     said = _read(index)
-    parts = said.get("weight_map") if isinstance(said, dict) else None
+    parts = said.get("weight_map") if said is not None else None
     if not isinstance(parts, dict):
         return f"its {index.name} has no weight_map"
     missing = sorted({str(name) for name in parts.values() if not (folder / str(name)).is_file()})
     return f"{len(missing)} of its parts are missing, {missing[0]} first" if missing else None
 
 
-def _read(file: Path) -> object:
-    """Return what a JSON file says, None if it cannot be read."""
+def _read(file: Path) -> dict[str, Any] | None:
+    """Return the object that a JSON file holds, None if it cannot be read."""
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        return read_json_file(file)
+    except OSError:
         return None

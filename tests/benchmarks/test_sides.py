@@ -39,7 +39,7 @@ def test_the_cost_of_a_side_is_that_of_all_its_processes(sides, tmp_path):
         costs = [spinning.play(2), spinning.play(2)]
 
     for cost in costs:
-        assert 2 * cost.cpu > 0.27  # the kernel counts in hundredths, for each process
+        assert round(2 * cost.cpu, 2) >= 0.29  # the kernel counts in hundredths
         assert cost.wall >= 0.15
 
 
