@@ -50,7 +50,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.compat")
     parser.add_argument("--only", nargs="+", choices=names, default=names, help="these alone")
     chosen = parser.parse_args().only
-    outcomes = [_outcome(each) for each in ENVIRONMENTS if each.name in chosen]
+    outcomes = [outcome_of(each) for each in ENVIRONMENTS if each.name in chosen]
     print(table(outcomes))
     total = {kind: sum(each.counts.get(kind, 0) for each in outcomes) for kind in KINDS}
     print(", ".join(f"{number} {kind}" for kind, number in total.items()))
@@ -60,7 +60,8 @@ def main() -> int:
 KINDS = ("passed", "failed", "skipped")
 
 
-def _outcome(environment: Environment) -> Outcome:
+def outcome_of(environment: Environment) -> Outcome:
+    """Run the contract tests in an environment, which is made unless it is there."""
     outcome = Outcome(environment.name)
     try:
         environment.make()
@@ -75,8 +76,8 @@ def _outcome(environment: Environment) -> Outcome:
     began = time.monotonic()
     print(f"{environment.name}: testing ...", flush=True)
     code = subprocess.run(
-        [environment.python, "-m", "pytest", "-q", "--tb=short", "-rfE", "--numprocesses=2",
-         "--no-loadscope-reorder", "-p", "no:cacheprovider", f"--junit-xml={report}", *paths],
+        [environment.python, "-m", "pytest", "-q", "--tb=short", "-rfE", "--processes=2",
+         "-p", "no:cacheprovider", f"--junit-xml={report}", *paths],
         cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False,
     ).returncode  # fmt: skip
     outcome.seconds = time.monotonic() - began

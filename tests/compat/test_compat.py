@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from .__main__ import Outcome, counted, table
+from . import __main__ as compat
+from .__main__ import Outcome, counted, outcome_of, table
 from .contracts import CORE, TRAINING
+from .environment import Environment
 from .pythons import find_python
 from .requirements import EXTRAS, at_their_lowest, declared, wanted
 
@@ -55,6 +57,26 @@ def test_a_python_is_found_behind_one_of_its_name_that_does_not_run(tmp_path, mo
     assert find_python("3.99") == str(tmp_path / "bin" / "python3.99")
     assert find_python("3.98") is None
     assert find_python(OWN) == sys.executable
+
+
+class _Here(Environment):
+    """This very environment."""
+
+    python = sys.executable
+    versions = {"torch": "here"}
+
+    def make(self) -> None:
+        self.folder.mkdir()
+
+
+def test_an_environment_runs_its_tests_and_counts_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(compat, "CORE", ("tests/tasks/test_rows.py",))
+    monkeypatch.setattr(compat, "TRAINING", ("tests/test_task.py",))
+
+    outcome = outcome_of(_Here("here", OWN, False, tmp_path))
+
+    assert not outcome.failed and outcome.counts["passed"] > 10
+    assert outcome.versions == {"torch": "here"}
 
 
 def test_the_table_says_what_was_not_run(tmp_path):
