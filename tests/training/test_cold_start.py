@@ -127,10 +127,12 @@ def learned(**settings) -> tuple[torch.Tensor, list[float]]:
 
 def test_a_batch_in_parts_is_the_batch() -> None:
     """However many tokens are in each: the mean is that of all tokens, not of the parts'."""
+    start = flat(build_tiny_model(TOKENIZER))
     whole, losses = learned()
     parts, same = learned(micro_batch_tokens=150)
 
-    assert torch.allclose(whole, parts, atol=1e-4)
+    # All of them together: Adam makes a step of what rounding leaves of a gradient that is zero.
+    assert (whole - parts).norm() < 1e-3 * (whole - start).norm()
     assert losses == pytest.approx(same, rel=1e-4)
 
 
