@@ -45,7 +45,7 @@ settings.load_profile("busy")
 _LONGEST_FIRST = (
     "integration", "grading/reward/test_vllm_server.py", "training/test_run.py",
     "sandbox/test_hostile.py", "training/test_qwq.py", "benchmarks/test_learning.py",
-    "distributed", "sandbox", "training", "test_documentation.py",
+    "distributed", "sandbox", "training", "test_documentation.py", "tools", "testing",
 )  # fmt: skip
 """Where the long tests stand: begun first, so that no process is left alone with one at the end."""
 

@@ -8,14 +8,15 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from typing import Final
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final, Self
 
 from qwq_env.errors import InfrastructureError
 from qwq_env.training.launch import Process
 
 _LOOK_SECONDS: Final = 0.2
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _END_SECONDS: Final = 20.0
 """What a process has to end by itself before it is killed; vLLM frees its GPUs meanwhile."""
 
@@ -29,22 +30,20 @@ def run_processes(processes: Sequence[Process], node: int, *, wait_seconds: floa
     happens, nothing that was started is left.
     """
     mine = [process for process in processes if process.node == node]
-    running: dict[str, subprocess.Popen[bytes]] = {}
-    with ExitStack() as ends, _EndedBySignals():
-        ends.callback(_end_all, running)
+    with _Signals() as signals, _Running(signals, say) as running:
         for process in mine:
             if process.kind == "prepare":
                 _prepare(process, say)
         for process in mine:
             if process.kind == "server":
-                running[process.name] = _start(process, say)
+                running.start(process)
         trainers = [process for process in mine if process.kind == "trainer"]
         if trainers:
             urls = [process.url for process in processes if process.url is not None]
-            _wait_for_health(urls, running, wait_seconds, say)
+            _wait_for_health(urls, running.processes, wait_seconds, say)
         for process in trainers:
-            running[process.name] = _start(process, say)
-        return _wait_for_first(running, {process.name for process in trainers}, say)
+            running.start(process)
+        return _wait_for_first(running.processes, {process.name for process in trainers}, say)
 
 
 def _prepare(process: Process, say: Say) -> None:
@@ -52,13 +51,6 @@ def _prepare(process: Process, say: Say) -> None:
     code = subprocess.run(process.command, env={**os.environ, **process.environment}).returncode
     if code != 0:
         raise InfrastructureError(f"launch: {process.name} ended with {code}")
-
-
-def _start(process: Process, say: Say) -> subprocess.Popen[bytes]:
-    say(f"{process.name}: {process.shell()}")
-    # A group of its own: what it starts ends with it.
-    environment = {**os.environ, **process.environment}
-    return subprocess.Popen(process.command, env=environment, start_new_session=True)
 
 
 def _wait_for_health(
@@ -123,15 +115,59 @@ def _end_all(running: dict[str, subprocess.Popen[bytes]]) -> None:
             _code_within(process, max(deadline - time.monotonic(), 0.1))
 
 
-class _EndedBySignals:
-    """Turn SIGTERM, which schedulers send, into the interrupt that ends everything in order."""
+class _Running:
+    """What was started; at the end of the block all of it is ended."""
 
-    def __enter__(self) -> None:
-        self._before = signal.signal(signal.SIGTERM, _interrupt)
+    def __init__(self, signals: _Signals, say: Say) -> None:
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._signals = signals
+        self._say = say
+
+    def __enter__(self) -> Self:
+        return self
+
+    def start(self, process: Process) -> None:
+        """Start one, in a group of its own: what it starts ends with it."""
+        self._say(f"{process.name}: {process.shell()}")
+        environment = {**os.environ, **process.environment}
+        # A signal between its start and its entry here would leave it running.
+        with self._signals.held():
+            self.processes[process.name] = subprocess.Popen(
+                process.command, env=environment, start_new_session=True
+            )
 
     def __exit__(self, *error: object) -> None:
-        signal.signal(signal.SIGTERM, self._before)
+        with self._signals.held():
+            _end_all(self.processes)
 
 
-def _interrupt(number: int, frame: object) -> None:
-    raise KeyboardInterrupt
+class _Signals:
+    """Turns SIGTERM, which schedulers send, and Ctrl-C into an interrupt that ends all in order."""
+
+    def __init__(self) -> None:
+        self._holds = self._came = False
+
+    def __enter__(self) -> Self:
+        self._before = {each: signal.signal(each, self._interrupt) for each in _SIGNALS}
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for each, before in self._before.items():
+            signal.signal(each, before)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Put an interrupt off until the end of the block."""
+        self._came = False
+        self._holds = True
+        try:
+            yield
+        finally:
+            self._holds = False
+        if self._came:
+            raise KeyboardInterrupt
+
+    def _interrupt(self, number: int, frame: object) -> None:
+        self._came = True
+        if not self._holds:
+            raise KeyboardInterrupt

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from packaging.requirements import Requirement
@@ -63,14 +64,14 @@ class _Here(Environment):
     """This very environment."""
 
     python = sys.executable
-    versions = {"torch": "here"}
+    versions: ClassVar = {"torch": "here"}
 
     def make(self) -> None:
         self.folder.mkdir()
 
 
 def test_an_environment_runs_its_tests_and_counts_them(tmp_path, monkeypatch):
-    monkeypatch.setattr(compat, "CORE", ("tests/tasks/test_rows.py",))
+    monkeypatch.setattr(compat, "CORE", ("tests/test_errors.py",))
     monkeypatch.setattr(compat, "TRAINING", ("tests/test_task.py",))
 
     outcome = outcome_of(_Here("here", OWN, False, tmp_path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -238,6 +239,44 @@ def test_a_signal_to_the_launcher_ends_what_it_started(tmp_path):
 
     assert ended(pid)
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_a_process_starts_leaves_none(tmp_path, monkeypatch, number):
+    pid = tmp_path / "pid"
+
+    class Slow(subprocess.Popen):
+        """Starts at once and takes its time to say so."""
+
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            pid.write_text(str(self.pid))
+            os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(subprocess, "Popen", Slow)
+    with pytest.raises(KeyboardInterrupt):
+        run_processes(
+            [python("trainer", "trainer", "import time; time.sleep(60)")], 0,
+            wait_seconds=1, say=lambda line: None,
+        )  # fmt: skip
+
+    assert ended(pid)
+
+
+def test_a_second_signal_does_not_keep_the_first_from_ending_all(tmp_path):
+    """The trainer takes a second to end, and tells its launcher to end once more meanwhile."""
+    pid = tmp_path / "pid"
+    code = (
+        "import os, signal, sys, time; parent = os.getppid();"
+        "signal.signal(15, lambda *_: (os.kill(parent, 15), time.sleep(1), os._exit(0)));"
+        "open(sys.argv[1], 'w').write(str(os.getpid())); os.kill(parent, 15); time.sleep(60)"
+    )
+    with pytest.raises(KeyboardInterrupt):
+        run_processes(
+            [python("trainer", "trainer", code, str(pid))], 0, wait_seconds=1, say=lambda line: None
+        )
+
+    assert ended(pid)
 
 
 @pytest.mark.slow
