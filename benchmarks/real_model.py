@@ -1,14 +1,15 @@
 """A real pretrained model learns a real tool: before, after its cold start, after GRPO.
 
     qwq bench real_model [key=value ...] [--seed 0] [--minutes 45] [--control 0] [--data DIR]
-                         [--tasks 128] [--runs DIR] [--json] [--out FILE]
+                         [--tasks 64] [--runs DIR] [--json] [--out FILE]
 
 Trains `recipes/smollm2-135m.yaml` for `--minutes` at most, then plays the same tasks with each
-policy: stories that were trained on (other names and numbers), and stories that neither phase told.
-The cold start and its successor also play problems of two operations, and of the published sets
-whose files are in `--data` as many (`mawps/test.jsonl` and so on). `--control N` trains N steps
-more with rewards by lot, from the same cold start. With `--out` the picture and ten episodes are
-put beside the table, which is written after each set: what was measured stays if the rest is cut.
+policy: twice `--tasks` stories that neither phase told. The cold start and its successor also play
+as many that were trained on (other names and numbers), and `--tasks` of each other set: problems
+of two operations, and the published ones whose files are in `--data` (`mawps/test.jsonl` and so
+on). `--control N` trains N steps more with rewards by lot, from the same cold start. With `--out`
+the picture and ten episodes are put beside the table, which is written after each set: what was
+measured stays if the rest is cut.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ from smollm2 import smollm2
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPE = ROOT / "recipes" / "smollm2-135m.yaml"
-FOR_ALL = ("unseen wordings", "seen wordings")
-"""The sets that all policies play, also the one before all training and the control."""
+FOR_ALL = "unseen wordings"
+"""The set that all policies play, also the one before all training and the control."""
 PUBLISHED = ("mawps", "svamp", "asdiv", "gsm8k")
 MOST_OPERATIONS = 2
 """Of GSM8K's problems, those whose solution has no more calculations."""
@@ -57,11 +58,11 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument("--control", type=int, default=0, help="steps with rewards by lot")
     parser.add_argument("--data", type=Path, default=ROOT / "data", help="published sets")
-    parser.add_argument("--tasks", type=int, default=128, help="of each set")
+    parser.add_argument("--tasks", type=int, default=64, help="of a set")
     parser.add_argument("--policies", nargs="+", help="of base, 'cold start', GRPO, lot")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs")
     result = run(parser, argv, measure, table)
-    gain = result["sets"]["unseen wordings"].get("gain", {"accuracy": 0})
+    gain = result["sets"][FOR_ALL].get("gain", {"accuracy": 0})
     return 0 if gain["accuracy"] > 0 else 1
 
 
@@ -92,7 +93,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     result["rewards"] = rewards(arguments.runs / name)
     sets, result["left_out"] = task_sets(arguments.data, arguments.tasks)
     for title, tasks in sets.items():
-        players = policies if title in FOR_ALL else ("cold start", "GRPO")
+        players = policies if title == FOR_ALL else ("cold start", "GRPO")
         played = {
             name: play(path, tasks, recipe) for name, path in policies.items() if name in players
         }
@@ -101,7 +102,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         write(result, arguments)
         if arguments.out:
             picture(result, arguments.out.with_suffix(".png"))
-            if title == "unseen wordings":
+            if title == FOR_ALL:
                 text = "\n\n".join(text for _, text in played["GRPO"][:10])
                 arguments.out.with_suffix(".txt").write_text(text + "\n", encoding="utf-8")
     return result
@@ -155,13 +156,13 @@ def task_sets(data: Path, count: int) -> tuple[dict[str, Any], list[str]]:
     from qwq_env.envs.math import math_tasks
     from qwq_env.task import ListTaskSet
 
-    def stories(difficulty: int, wordings: str) -> Any:
+    def stories(difficulty: int, wordings: str, number: int = count) -> Any:
         made = StoryTaskSet(difficulty=difficulty, split="heldout", wordings=wordings, seed=1)
-        return ListTaskSet(list(islice(made, count)))
+        return ListTaskSet(list(islice(made, number)))
 
     sets = {
-        "unseen wordings": stories(1, "own"),
-        "seen wordings": stories(1, "shared"),
+        FOR_ALL: stories(1, "own", 2 * count),
+        "seen wordings": stories(1, "shared", 2 * count),
     }
     missing = []
     for name in PUBLISHED:
