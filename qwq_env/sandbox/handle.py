@@ -165,6 +165,11 @@ class SlotHandle:
         With `watched` the limits on time are kept here; a session watches its steps itself.
         Raises `SandboxUnavailable` where this process has no descriptors left.
         """
+        if self._ends.closed:
+            # It died between being handed to whoever waited for it and his turn to run.
+            lost: asyncio.Future[Ended] = self._loop.create_future()
+            self._fail(lost)
+            return lost
         descriptors = _as_files(code if len(code) > wire.INLINE_CODE else b"", stdin)
         try:
             self._streams = streams = Streams(limits.output_bytes, self._owner(), channel is None)

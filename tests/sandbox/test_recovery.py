@@ -79,6 +79,31 @@ async def test_the_fork_server_is_killed(sandbox):
     assert (await sandbox.run("print(1)")).stdout == "1\n"
 
 
+async def run(sandbox):
+    return (await sandbox.run("print(3)")).stdout
+
+
+async def call(sandbox):
+    [result] = await sandbox.call("def f():\n    return 3", "f", [[]])
+    return f"{result.value}\n"
+
+
+@pytest.mark.parametrize("ask", [run, call])
+async def test_a_slot_may_die_between_being_handed_on_and_being_used(sandbox, ask):
+    """As where the fork server is killed while callers wait in line."""
+    pool = sandbox._pool
+    slots = [await pool.take() for _ in range(sandbox.slots)]
+    asked = asyncio.create_task(ask(sandbox))
+    while not sandbox.waiting:
+        await asyncio.sleep(0)
+    for slot in slots:
+        pool.give(slot)
+    slots[0].destroy()
+
+    async with asyncio.timeout(60):
+        assert await asked == "3\n"
+
+
 async def test_a_stopped_slot_is_given_up(sandbox):
     running = asyncio.create_task(
         sandbox.run("while True: pass", limits=Limits(cpu_seconds=1, wall_seconds=1))
