@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from dataclasses import replace
 
@@ -534,15 +535,19 @@ def test_audit_holds_every_episode_against_what_was_sampled(codec):
     assert "context" in audit(context, records)[0]
 
 
-def test_strip_takes_earlier_thinking_out_and_makes_a_row_a_turn(codec):
-    policy = RecordingPolicy(ScriptedPolicy(codec, lambda c: oracle(c)))
+@pytest.mark.parametrize("gap", ["\n\n", ""])
+def test_strip_takes_earlier_thinking_out_and_makes_a_row_a_turn(codec, gap):
+    def say(context):
+        return re.sub(r"</think>\n*", f"</think>{gap}", oracle(context))
+
+    policy = RecordingPolicy(ScriptedPolicy(codec, say))
     play = PlaySettings(thinking="strip")
     [trajectory] = run(environment(), policy, codec, play=play)
 
     first, second = trajectory.rows
     env = environment()
     prompt, _ = env.reset(options={"task_id": "t0"})
-    call = oracle(prompt)
+    call = say(prompt)
     observation = env.step(call)[0]
     answer = call.split("</think>")[1].lstrip("\n")
     assert codec.decode(first.ids) == prompt + call
