@@ -1,13 +1,14 @@
-"""What one rank of `many_ranks.py` and of `kills.py` does: `qwq train`, with FSDP2 where asked for.
+"""What one rank of `many_ranks.py` and of `kills.py` does: `qwq train`, sharded where asked for.
 
-accelerate has FSDP2 for accelerators alone, and a recipe too; what is here brings both onto a CPU,
-with the settings of recipes/accelerate/fsdp2.yaml and all else as on GPUs.
+accelerate has FSDP2 and ZeRO-3 for accelerators alone, and a recipe too; what is here brings them
+onto a CPU, with the settings of recipes/accelerate/ and all else as on GPUs.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,8 @@ def main(
     sys.path.insert(0, str(ROOT / "examples"))
     torch.set_num_threads(1)
     recipe = load_recipe(ROOT / "recipes" / f"{recipe_name}.yaml", overrides)
-    if strategy == "fsdp2":
-        shard_on_cpu()
+    if strategy != "ddp":
+        {"fsdp2": shard_on_cpu, "zero3": shard_with_deepspeed}[strategy]()
         # Not said in `overrides`: there it is refused without GPUs.
         object.__setattr__(recipe.cluster, "strategy", strategy)
     train(recipe, Path(runs), resume=resume)
@@ -43,10 +44,7 @@ def main(
 
 def shard_on_cpu() -> None:
     """Let accelerate shard on a CPU; called before its state is made."""
-    settings = yaml.safe_load((ROOT / "recipes" / "accelerate" / "fsdp2.yaml").read_text())
-    for name, value in settings["fsdp_config"].items():
-        os.environ[name.upper()] = str(value).lower() if isinstance(value, bool) else str(value)
-    os.environ["ACCELERATE_USE_FSDP"] = "true"
+    os.environ |= {"ACCELERATE_USE_FSDP": "true", **settings("fsdp2", "fsdp_config")}
     make, shard = accelerate.state.AcceleratorState.__init__, torch.distributed.fsdp.fully_shard
 
     def made(self: Any, *arguments: Any, fsdp_plugin: Any = None, **named: Any) -> None:
@@ -63,3 +61,38 @@ def shard_on_cpu() -> None:
 
     accelerate.state.AcceleratorState.__init__ = made  # type: ignore[method-assign]
     torch.distributed.fsdp.fully_shard = sharded
+
+
+def shard_with_deepspeed() -> None:
+    """Let accelerate hand the model to DeepSpeed on a CPU; called before its state is made."""
+    given = settings("zero3", "deepspeed_config", "ACCELERATE_DEEPSPEED_")
+    os.environ |= {"ACCELERATE_USE_DEEPSPEED": "true", "DS_ACCELERATOR": "cpu", **given}
+    os.environ.pop("ACCELERATE_USE_CPU", None)
+    for state, more in (
+        (PartialState, {"backend": "gloo"}),
+        (accelerate.state.AcceleratorState, {}),
+    ):
+        state.__init__ = without_cpu(state.__init__, more)  # type: ignore[method-assign]
+
+
+def without_cpu(make: Callable[..., None], more: Mapping[str, str]) -> Callable[..., None]:
+    """Return what makes a state as if nobody had said that it is on a CPU."""
+
+    def made(self: Any, *arguments: Any, cpu: bool = False, **named: Any) -> None:
+        make(self, *arguments, **{**named, **more})
+
+    return made
+
+
+def settings(file: str, section: str, prefix: str = "") -> dict[str, str]:
+    """Return what `accelerate launch` sets of a file in recipes/accelerate/."""
+    read = yaml.safe_load((ROOT / "recipes" / "accelerate" / f"{file}.yaml").read_text())
+    return {
+        prefix + name.upper().removesuffix("_FLAG"): as_text(value)
+        for name, value in read[section].items()
+    }
+
+
+def as_text(value: Any) -> str:
+    """Return a value as an environment variable has it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -6,7 +6,8 @@ The tiny recipe with the calculator, in short, always from the same cold start. 
 them are trained, and sampled in each process; `lora`: adapters in their place. One process under
 three seeds, then 2 and 4 gloo ranks (DDP). `disk` and `adapter`: the same two, sampled by a real
 vLLM on this CPU (`.venv-vllm`, see `make test`) that gets whole weights or adapters before each
-step; one process, DDP, and FSDP2 on 2 and 4 ranks.
+step; one process, DDP, and FSDP2 on 2 and 4 ranks; ZeRO-3 on 2, where DeepSpeed is installed
+(`DS_ACCELERATOR=cpu pip install --no-build-isolation deepspeed`).
 
 Where each process samples, the first batch of any number of ranks must be that of one process:
 ids, masks and rewards the same, log-probabilities to 1e-4. Then float arithmetic lets them drift
@@ -21,6 +22,7 @@ With `--runs` the folders are kept, and what has ended there is not run again.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import shutil
@@ -74,7 +76,10 @@ class Case(NamedTuple):
 
 
 IN_PROCESS = (Case(1), Case(1, seed=1), Case(1, seed=2), Case(2), Case(4))
-SERVED = (Case(1), Case(2), Case(4), Case(2, "fsdp2"), Case(4, "fsdp2"))
+SERVED = (
+    Case(1), Case(2), Case(4), Case(2, "fsdp2"), Case(4, "fsdp2"),
+    *([Case(2, "zero3")] if importlib.util.find_spec("deepspeed") else []),
+)  # fmt: skip
 
 
 def main(argv: list[str]) -> int:
