@@ -158,7 +158,6 @@ class _Signals:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Put an interrupt off until the end of the block."""
-        self._came = False
         self._holds = True
         try:
             yield
@@ -168,6 +167,7 @@ class _Signals:
             raise KeyboardInterrupt
 
     def _interrupt(self, number: int, frame: object) -> None:
-        self._came = True
-        if not self._holds:
+        # The first one ends all; another must not end the ending, however early it comes.
+        first, self._came = not self._came, True
+        if first and not self._holds:
             raise KeyboardInterrupt
