@@ -144,10 +144,10 @@ def policies_of(folder: Path, base: str) -> dict[str, Path]:
 
 
 def rewards(folder: Path) -> list[float]:
-    """Return the mean reward of each step."""
+    """Return what share of the episodes of each step was right, replaced groups among them."""
     file = folder / "metrics.jsonl"
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-    return [json.loads(line)["reward"] for line in lines]
+    return [json.loads(line)["episode/right"] for line in lines]
 
 
 def task_sets(data: Path, count: int) -> tuple[dict[str, Any], list[str]]:
@@ -280,7 +280,7 @@ def picture(result: Mapping[str, Any], path: Path) -> None:
 
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4), layout="constrained")
     left.plot(range(1, len(result["rewards"]) + 1), result["rewards"], color="#2a7ab0")
-    left.set(xlabel="GRPO step", ylabel="mean reward", ylim=(-0.02, 1.02))
+    left.set(xlabel="GRPO step", ylabel="right of all episodes played", ylim=(-0.02, 1.02))
     titles = list(result["sets"])
     names = [name for name in result["sets"][titles[0]] if name != "gain"]
     for place, name in enumerate(names):

@@ -106,7 +106,10 @@ def draw_curve(rows: Sequence[Mapping[str, Any]], summary: Mapping[str, Any], pa
 
     figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
     steps = [row["step"] for row in rows]
-    axes.plot(steps, [row["reward"] for row in rows], label="mean reward", color="#2a7ab0")
+    # With dynamic sampling these are the groups that differ, of which solved ones are none.
+    replaced = any("dynamic/replaced" in row for row in rows)
+    paid = "mean reward of what was learned from" if replaced else "mean reward"
+    axes.plot(steps, [row["reward"] for row in rows], label=paid, color="#2a7ab0")
     rate = [row.get("episode/tool_call_rate", float("nan")) for row in rows]
     axes.plot(steps, rate, label="episodes with a tool's result", color="#c98a1b", linewidth=1)
     ends = [0, max(steps, default=0)]
