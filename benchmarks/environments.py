@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from _result import run, write
 from learning import KEYS, train
 
-from qwq_env.training.report import read_metrics
+from qwq_env.training.report import played_rows, read_metrics
 
 RECIPES = ("tiny-bank", "tiny-desk", "tiny-mixture")
 RISE = 0.15
@@ -48,7 +48,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
             given = arguments.overrides
             summary, seconds = train(Path(folder), name, arguments.seed, given, recipe=name)
             figures = {key: summary[key] for key in (*KEYS, "accuracy_by_member") if key in summary}
-            rewards = [row["reward"] for row in read_metrics(Path(folder) / name / "metrics.jsonl")]
+            rows = played_rows(read_metrics(Path(folder) / name / "metrics.jsonl"))
+            rewards = [row["reward"] for row in rows]
             minutes = round(seconds / 60, 2)
             result["runs"][name] = {**figures, "minutes": minutes, "reward_by_step": rewards}
             result["versions"] = summary["versions"]

@@ -42,7 +42,7 @@ from _result import run, write
 from ranks import run_ranks
 
 from qwq_env.rollout.store import read_episodes
-from qwq_env.training.report import read_metrics
+from qwq_env.training.report import played_rows, read_metrics
 from qwq_env.trajectory import Trajectory
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -181,7 +181,7 @@ def start(case: Case, place: Path, overrides: list[str]) -> str:
 def figures(place: Path) -> dict[str, Any]:
     """Return what is told of a run."""
     summary = json.loads((place / "summary.json").read_text(encoding="utf-8"))
-    rows = read_metrics(place / "metrics.jsonl")
+    rows = played_rows(read_metrics(place / "metrics.jsonl"))
     return {
         "mean_reward": round(statistics.fmean(row["reward"] for row in rows), 4),
         "accuracy_cold": summary["accuracy_cold"],

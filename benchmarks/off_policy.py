@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from _result import run, write
 from learning import train
 
-from qwq_env.training.report import read_metrics
+from qwq_env.training.report import played_rows, read_metrics
 
 CORRECTIONS = {
     "none": ("grpo.correction=none",),
@@ -80,7 +80,7 @@ def grid(staleness: list[int], corrections: list[str]) -> Iterator[tuple[str, tu
 
 def figures(place: Path, summary: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is told of a run."""
-    rows = read_metrics(place / "metrics.jsonl")
+    rows = played_rows(read_metrics(place / "metrics.jsonl"))
     shares = [row[key] for row in rows if (key := "sampling/effective_share") in row]
     rewards = [row["reward"] for row in rows]
     return {

@@ -78,7 +78,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.minutes:
         result["training"] = train(arguments, name, arguments.overrides, arguments.minutes)
     policies = policies_of(arguments.runs / name, recipe.policy.checkpoint)
-    result["steps"] = len(rewards(arguments.runs / name))
+    result["steps"] = len(metrics(arguments.runs / name))
     if arguments.control:
         control = f"{name}-control"
         lot = [
@@ -90,7 +90,10 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         policies["lot"] = policies_of(arguments.runs / control, "")["GRPO"]
     if arguments.policies:
         policies = {name: path for name, path in policies.items() if name in arguments.policies}
-    result["rewards"] = rewards(arguments.runs / name)
+    rows = metrics(arguments.runs / name)
+    # Of the steps that learn from a batch only the first has one.
+    # Of all that was played: what is learned from has no groups that are solved.
+    result["rewards"] = [row["episode/right"] for row in rows if "reward" in row]
     sets, result["left_out"] = task_sets(arguments.data, arguments.tasks)
     for title, tasks in sets.items():
         players = policies if title == FOR_ALL else ("cold start", "GRPO")
@@ -129,7 +132,7 @@ def train(
         "ended": ended,
         "minutes": round((time.perf_counter() - began) / 60, 1),
         "cpu_minutes": round((cpu_seconds() - cpu) / 60, 1),
-        "steps": len(rewards(arguments.runs / name)),
+        "steps": len(metrics(arguments.runs / name)),
     }
 
 
@@ -143,11 +146,11 @@ def policies_of(folder: Path, base: str) -> dict[str, Path]:
     return {"base": first, "cold start": folder / "cold", "GRPO": last}
 
 
-def rewards(folder: Path) -> list[float]:
-    """Return what share of the episodes of each step was right, replaced groups among them."""
+def metrics(folder: Path) -> list[dict[str, Any]]:
+    """Return the metrics of each step."""
     file = folder / "metrics.jsonl"
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-    return [json.loads(line)["episode/right"] for line in lines]
+    return [json.loads(line) for line in lines]
 
 
 def task_sets(data: Path, count: int) -> tuple[dict[str, Any], list[str]]:

@@ -307,6 +307,18 @@ def test_watch_shows_how_a_run_stands(run, capsys):
     assert "infrastructure" in text
 
 
+def test_watch_shows_steps_that_learn_from_a_batch_again(tmp_path, capsys):
+    (tmp_path / "recipe.yaml").write_text("name: often\ngrpo: {steps: 8}\n")
+    rows = [{"step": n, "grad_norm": n, **({} if n % 2 == 0 else {"reward": n / 4})}
+            for n in range(1, 5)]  # fmt: skip
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main(["watch", str(tmp_path)]) == 0
+    text = capsys.readouterr().out
+
+    assert "step 4/8" in text
+    assert "0.75  (0.25 to 0.75)" in text and "4  (1 to 4)" in text
+
+
 def test_watch_shows_an_evaluation_without_metrics(tmp_path, capsys):
     (tmp_path / "settings.json").write_text('{"model": "m"}')
     assert main(["watch", str(tmp_path)]) == 0

@@ -22,7 +22,7 @@ _PATIENCE: Final = 10
 
 
 class FlatRewards(TrainerCallback):  # type: ignore[misc]  # its package is read without types
-    """Warns once when no group had two different rewards in `patience` steps, and at the end.
+    """Warns once when no group had two different rewards in `patience` batches, and at the end.
 
     What counts are the rewards that TRL compares, over all ranks; `last` gives the newest episodes
     of this one.
@@ -33,27 +33,32 @@ class FlatRewards(TrainerCallback):  # type: ignore[misc]  # its package is read
     ) -> None:
         self._trainer, self._last, self._patience = trainer, last, patience
         self._flat = 0
+        self._seen: Sequence[float] = ()
+        self._counted = 0
         self._varied = self._told = False
 
     def on_step_end(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
-        """Look at the share of groups whose rewards are all alike; TRL notes it at each batch."""
+        """Look at the share of groups whose rewards are all alike; TRL notes it at each batch, and
+        begins another list once it has logged."""
         shares = self._trainer._metrics["train"].get("frac_reward_zero_std", ())
-        if not shares:
+        new = shares[self._counted :] if shares is self._seen else shares
+        self._seen, self._counted = shares, len(shares)
+        if not new:
             return  # a step on the batch of an earlier one
-        if min(shares) < 1:
+        if min(new) < 1:
             self._flat, self._varied = 0, True
             return
-        self._flat += 1
+        self._flat += len(new)
         if self._flat >= self._patience and not self._told:
             self._told = True
-            self._tell(state, f"in {self._flat} steps")
+            self._tell(state, f"in {self._flat} batches")
 
     def on_train_end(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
         """Say it again where whoever comes back to the run looks first."""
         if self._flat and not self._varied:
-            self._tell(state, f"in any of the {self._flat} steps")
+            self._tell(state, f"in any of the {self._flat} batches")
         elif self._flat >= self._patience:
-            self._tell(state, f"in the last {self._flat} steps")
+            self._tell(state, f"in the last {self._flat} batches")
 
     def _tell(self, state: Any, when: str) -> None:
         if state.is_world_process_zero:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from qwq_env.training.progress import Phase
 from qwq_env.training.recipe import Recipe
 from qwq_env.training.rollouts import Rollouts
 from qwq_env.training.run_folder import RunFolder
-from qwq_env.training.trackers import Trackers
+from qwq_env.training.trackers import Trackers, is_step
 from qwq_env.training.trainer import ToolGRPOTrainer
 from qwq_env.versions import check_trainer, checkpointing_argument
 
@@ -158,16 +158,23 @@ class StepLog(TrainerCallback):  # type: ignore[misc]  # its package is read wit
         self._phase = phase
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **rest: Any) -> None:
-        """Append the row; TRL logs once a step."""
-        if not state.is_world_process_zero or not logs or "reward" not in logs:
+        """Append the row of a step, and say that it is done."""
+        if not state.is_world_process_zero or not is_step(logs):
             return
         row = {"step": state.global_step, **logs}
         with self._folder.metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
-        tools = logs.get("episode/tool_call_rate", 0.0)
-        reward = logs["reward"]  # None where no episode of the step has one
-        paid = "none" if reward is None else f"{reward:.2f}"
-        self._phase.advance(note=f"reward {paid}  tools {tools:.2f}")
+        self._phase.advance(note=_note(logs))
+
+
+def _note(row: Mapping[str, Any]) -> str:
+    """Return what the bar says of a step; nothing new of one that learns from a batch again."""
+    if "reward" not in row:
+        return ""
+    tools = row.get("episode/tool_call_rate", 0.0)
+    reward = row["reward"]  # None where no episode of the step has one
+    paid = "none" if reward is None else f"{reward:.2f}"
+    return f"reward {paid}  tools {tools:.2f}"
 
 
 class Seals(TrainerCallback):  # type: ignore[misc]  # its package is read without types

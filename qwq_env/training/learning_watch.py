@@ -1,7 +1,7 @@
 """Says what keeps a training from learning, by the metric that shows it, and what to change.
 
 Such runs look like any other: they take their time and end well. Each cause is told once when it
-has held for some steps, and again if it went away and came back. That no group has two different
+has held for some batches, and again if it went away and came back. That no group has two different
 rewards is `flat_rewards.py`'s to say.
 """
 
@@ -30,7 +30,7 @@ Row = Mapping[str, Any]
 
 
 class LearningWatch(TrainerCallback):  # type: ignore[misc]  # its package is read without types
-    """Warns of what holds in each of `patience` rows of the trainer's log, one a step.
+    """Warns of what holds in each of `patience` batches, by the rows that the trainer logs of them.
 
     `has_tools` says whether the policy could call any.
     """
@@ -47,7 +47,8 @@ class LearningWatch(TrainerCallback):  # type: ignore[misc]  # its package is re
         }
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **rest: Any) -> None:
-        """Look at a row of the log; those of an evaluation have no `reward`."""
+        """Look at a row of the log; an evaluation, and a step that learns from a batch again, have
+        no `reward`."""
         if not logs or logs.get("reward") is None:
             return
         self._rows = [*self._rows, dict(logs)][-self._patience :]
@@ -70,7 +71,7 @@ class LearningWatch(TrainerCallback):  # type: ignore[misc]  # its package is re
             return None
         return (
             f"reward fell to {now:.2f} from {self._best:.2f} at step {self._best_step}, each a mean"
-            f" of {len(rows)} steps: it has collapsed; lower grpo.learning_rate or"
+            f" of {len(rows)} batches: it has collapsed; lower grpo.learning_rate or"
             " grpo.max_grad_norm, raise grpo.beta, or go on from a checkpoint before it"
         )
 
@@ -90,8 +91,8 @@ def cut(rows: Sequence[Row]) -> str | None:
     reason = max(by_reason, key=by_reason.__getitem__, default="a limit")
     share = _mean(rows, "episode/truncated")
     return (
-        f"episode/truncated is {share:.2f} over {len(rows)} steps, mostly by {reason}: such answers"
-        f" have no end, and are hardly ever paid; raise {_REMEDIES.get(reason, reason)}"
+        f"episode/truncated is {share:.2f} over {len(rows)} batches, mostly by {reason}: such"
+        f" answers have no end, and are hardly ever paid; raise {_REMEDIES.get(reason, reason)}"
     )
 
 
@@ -101,7 +102,7 @@ def no_call(rows: Sequence[Row]) -> str | None:
     if calls > 0 or _mean(rows, "reward") > _SOLVED:
         return None
     return (
-        f"episode/tool_calls is 0 over {len(rows)} steps, though there are tools: what is never"
+        f"episode/tool_calls is 0 over {len(rows)} batches, though there are tools: what is never"
         " tried is never learned; show calls in a cold start (cold_start.source=solve), say"
         " environment.dialect as the policy writes them, or leave out environment.tools"
     )

@@ -97,6 +97,11 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         return [json.loads(line) for line in lines]
 
 
+def played_rows(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the rows that say what was played: of the steps that learn from a batch the first."""
+    return [row for row in rows if "reward" in row]
+
+
 def draw_curve(rows: Sequence[Mapping[str, Any]], summary: Mapping[str, Any], path: Path) -> None:
     """Draw reward and tool use over the steps, with the held-out accuracy at both ends."""
     import matplotlib  # noqa: PLC0415 - slow to import, and only needed here
@@ -104,6 +109,8 @@ def draw_curve(rows: Sequence[Mapping[str, Any]], summary: Mapping[str, Any], pa
     matplotlib.use("Agg")
     from matplotlib import pyplot  # noqa: PLC0415
 
+    last = max((row["step"] for row in rows), default=0)
+    rows = played_rows(rows)
     figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
     steps = [row["step"] for row in rows]
     # With dynamic sampling these are the groups that differ, of which solved ones are none.
@@ -112,7 +119,7 @@ def draw_curve(rows: Sequence[Mapping[str, Any]], summary: Mapping[str, Any], pa
     axes.plot(steps, [row["reward"] for row in rows], label=paid, color="#2a7ab0")
     rate = [row.get("episode/tool_call_rate", float("nan")) for row in rows]
     axes.plot(steps, rate, label="episodes with a tool's result", color="#c98a1b", linewidth=1)
-    ends = [0, max(steps, default=0)]
+    ends = [0, last]
     heldout = [summary["accuracy_cold"], summary["accuracy_trained"]]
     for step, rates in summary.get("accuracy_by_step", {}).items():
         ends.insert(-1, int(step))

@@ -4,7 +4,7 @@
 runs/<name>/
   recipe.yaml      the recipe as it was run
   state.json       the result of every phase that has ended, for --resume
-  metrics.jsonl    one object a training step
+  metrics.jsonl    one object a training step; of a batch's steps the first says what was played
   episodes.jsonl   every episode, text and tokens (other ranks': episodes-rank1.jsonl, ...)
   episodes.texts   what its rows share: tokens' texts, openings (episodes-rank1.texts, ...)
   ratios.jsonl     what the trainer made of their tokens (ratios-rank1.jsonl, ...)

@@ -146,7 +146,7 @@ class Trackers(TrainerCallback):  # type: ignore[misc]  # its package is read wi
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **rest: Any) -> None:
         """Pass on the row that goes to `metrics.jsonl`."""
-        if not logs or "reward" not in logs:
+        if not is_step(logs):
             return
         row = {name: float(value) for name, value in logs.items() if is_number(value)}
         for name, tracker in list(self._trackers.items()):
@@ -169,6 +169,15 @@ class Trackers(TrainerCallback):  # type: ignore[misc]  # its package is read wi
             self._trackers.pop(name, None)
             reason = printable(describe_error(error), lines=False)
             logger.warning("report_to: %s is left out from here on: %s", name, reason)
+
+
+def is_step(logs: Mapping[str, Any] | None) -> bool:
+    """Say whether what the trainer logs is the row of a training step, which has its `loss`.
+
+    Not all have a `reward`: a batch may be learned from in several steps, and is told of in the
+    first. An evaluation has `eval_loss`, the summary at the end `train_loss`.
+    """
+    return logs is not None and "loss" in logs
 
 
 def _identity(folder: Path) -> str:

@@ -44,10 +44,21 @@ def test_a_run_without_two_different_rewards_says_so_once_and_at_the_end(
 
     told = warnings_of(caplog)
     assert [text.partition(":")[0] for text in told] == [
-        "no group had two different rewards in 10 steps",
-        "no group had two different rewards in any of the 11 steps",
+        "no group had two different rewards in 10 batches",
+        "no group had two different rewards in any of the 11 batches",
     ]
     assert told[0].endswith("all rewards 0.00; 0 tool calls; ended by: 8 answered")
+
+
+def test_a_batch_that_is_learned_from_twice_counts_once(tokenizer, tmp_path, caplog):
+    """Whether or not TRL has logged in between."""
+    settings = {"max_steps": 22, "num_iterations": 2, "logging_steps": 5}
+    trained(tokenizer, tmp_path, itertools.repeat("0"), **settings)
+
+    assert [text.partition(":")[0] for text in warnings_of(caplog)] == [
+        "no group had two different rewards in 10 batches",
+        "no group had two different rewards in any of the 11 batches",
+    ]
 
 
 def test_a_run_that_has_something_to_learn_says_nothing(tokenizer, tmp_path, caplog):
@@ -68,13 +79,14 @@ class Trainer:
 @pytest.mark.parametrize(
     ("shares", "told"),
     [
-        ([[1.0]] * 3, ["in 3 steps", "in any of the 3 steps"]),
-        ([[1.0]] * 2, ["in any of the 2 steps"]),
+        ([[1.0]] * 3, ["in 3 batches", "in any of the 3 batches"]),
+        ([[1.0]] * 2, ["in any of the 2 batches"]),
+        ([[1.0, 1.0]] * 2, ["in 4 batches", "in any of the 4 batches"]),
         ([[0.9], *[[1.0]] * 2], []),
         ([[1.0], [1.0], [1.0, 0.5], [1.0]], []),
-        ([[0.5], *[[1.0]] * 4], ["in 3 steps", "in the last 4 steps"]),
-        ([[1.0], [], [], [1.0], []], ["in any of the 2 steps"]),
-        ([[float("nan")]] * 5, ["in 3 steps", "in any of the 5 steps"]),
+        ([[0.5], *[[1.0]] * 4], ["in 3 batches", "in the last 4 batches"]),
+        ([[1.0], [], [], [1.0], []], ["in any of the 2 batches"]),
+        ([[float("nan")]] * 5, ["in 3 batches", "in any of the 5 batches"]),
         ([], []),
     ],
 )
@@ -82,7 +94,7 @@ def test_what_is_told_and_when(shares, told, caplog):
     trainer = Trainer()
     callback = FlatRewards(trainer, lambda: [], patience=3)
     for share in shares:
-        trainer._metrics["train"]["frac_reward_zero_std"] = share
+        trainer._metrics["train"]["frac_reward_zero_std"] = list(share)
         callback.on_step_end(None, trainer, None)
     callback.on_train_end(None, trainer, None)
 

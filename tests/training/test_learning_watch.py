@@ -31,6 +31,7 @@ def told(caplog, rows, *, has_tools: bool = True, rank: bool = True) -> list[str
         ([CUT] * 2, [], []),
         ([CUT] * 9, ["step 3: episode/truncated is 0.75"], ["by turns", "environment.turns"]),
         ([CUT, CUT, FINE] * 3, [], []),
+        ([CUT, {"loss": 1.0}] * 3, ["step 5: episode/truncated is 0.75 over 3 batches"], []),
         ([*[CUT] * 3, FINE, *[CUT] * 3], ["step 3: episode/trunc", "step 7: episode/trunc"], []),
         ([SILENT] * 4, ["step 3: episode/tool_calls is 0"], ["cold_start.source=solve"]),
         ([{**SILENT, "reward": 1.0}] * 4, [], []),

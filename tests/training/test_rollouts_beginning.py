@@ -204,6 +204,6 @@ def test_a_step_without_a_reward_is_logged(tmp_path):
     folder = RunFolder(tmp_path / "run")
     folder.path.mkdir(exist_ok=True)
     state = SimpleNamespace(is_world_process_zero=True, global_step=3)
-    StepLog(folder, phase).on_log(None, state, None, {"reward": None})
+    StepLog(folder, phase).on_log(None, state, None, {"reward": None, "loss": 0.0})
 
     assert notes == ["reward none  tools 0.00"]

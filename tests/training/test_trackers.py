@@ -14,7 +14,12 @@ from qwq_env.training.recipe.schema import RolloutRecipe
 from qwq_env.training.stages.context import StageContext
 from qwq_env.training.trackers import Trackers, check_trackers
 
-ROWS = [{"reward": 0.25, "episode/lost": 0.0, "note": "text"}, {"reward": None, "loss": 1.5}]
+ROWS = [
+    {"reward": 0.25, "episode/lost": 0.0, "note": "text", "loss": 2.5},
+    {"reward": None, "loss": 1.5},
+    {"loss": 0.5},
+]
+"""Of a batch, of one that nobody was paid for, and of a step that learns from it again."""
 
 
 class Kept:
@@ -44,7 +49,8 @@ def driven(names, folder, *, first: bool = True) -> None:
     for row in ROWS:
         state.global_step += 1
         callback.on_log(None, state, None, logs=row)
-    callback.on_log(None, state, None, logs={"train_runtime": 1.0})
+    for logs in ({"train_runtime": 1.0, "train_loss": 1.0}, {"eval_loss": 1.0}, {}, None):
+        callback.on_log(None, state, None, logs=logs)
     callback.on_train_end(None, state, None)
 
 
@@ -60,7 +66,8 @@ def kept(monkeypatch):
 def test_each_step_goes_to_every_tracker_by_the_names_of_the_metrics(kept, tmp_path):
     driven(["wandb", "trackio"], tmp_path)
 
-    rows = [(1, {"reward": 0.25, "episode/lost": 0.0}), (2, {"loss": 1.5})]
+    first = {"reward": 0.25, "episode/lost": 0.0, "loss": 2.5}
+    rows = [(1, first), (2, {"loss": 1.5}), (3, {"loss": 0.5})]
     assert kept["wandb"].rows == kept["trackio"].rows == rows
     assert kept["wandb"].closed and kept["trackio"].closed
 
@@ -71,7 +78,7 @@ def test_a_tracker_that_fails_is_left_out_and_the_others_go_on(kept, tmp_path, c
     with caplog.at_level(logging.WARNING):
         driven(["wandb", "trackio"], tmp_path)
 
-    assert len(kept["trackio"].rows) == 2
+    assert len(kept["trackio"].rows) == 3
     [told] = caplog.messages
     assert told == "report_to: wandb is left out from here on: OSError: no network"
 
@@ -98,7 +105,7 @@ def test_event_files_of_tensorboard_hold_the_metrics(tmp_path):
 
     assert events.Tags()["scalars"] == ["reward", "episode/lost", "loss"]
     assert [(e.step, e.value) for e in events.Scalars("reward")] == [(1, 0.25)]
-    assert [(e.step, e.value) for e in events.Scalars("loss")] == [(2, 1.5)]
+    assert [(e.step, e.value) for e in events.Scalars("loss")] == [(1, 2.5), (2, 1.5), (3, 0.5)]
 
 
 @pytest.mark.parametrize(

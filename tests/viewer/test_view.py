@@ -67,6 +67,19 @@ def test_the_table_says_of_each_episode_what_the_row_says(folder):
     assert any(paid)
 
 
+def test_a_curve_has_the_steps_that_say_it(tmp_path):
+    """The reward of a batch is told of in the first of the steps that learn from it."""
+    run = run_folder(tmp_path / "made")
+    rows = [{"step": n, "loss": n, **({} if n % 2 == 0 else {"reward": n / 4})} for n in (1, 2, 3)]
+    (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    view(run)
+
+    assert json.loads(blocks(run / "view.html")["report"])["curves"] == [
+        {"name": "loss", "steps": [1, 2, 3], "values": [1, 2, 3]},
+        {"name": "reward", "steps": [1, 3], "values": [0.25, 0.75]},
+    ]
+
+
 def test_tokens_and_text_come_back_from_the_page(folder):
     view(folder)
     data = blocks(folder / "view.html")
