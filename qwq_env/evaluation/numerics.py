@@ -41,6 +41,13 @@ from qwq_env.turn import CallResult
 _JUDGED_TOKENS: Final = 50
 """Of fewer, a mean says too little; the total is judged whatever it has."""
 _LOGITS_AT_A_TIME: Final = 1 << 28
+DEPTH: Final = 1024
+"""Tokens of a depth, unless another number is asked for."""
+CLIP: Final = (0.8, 1.2)
+"""The ratios that TRL's loss leaves alone by default."""
+
+Span = tuple[int, int]
+"""A depth: from so many tokens before a token to below so many."""
 
 
 class Bound(NamedTuple):
@@ -71,6 +78,33 @@ class Compared(NamedTuple):
     depths: Sequence[int]
     sampler: Sequence[float]
     trainer: Sequence[float]
+
+
+class Divergence(NamedTuple):
+    """Sums over `tokens`, which those of others can be added to: of what `Figures` calls `k1` and
+    `k3`, and the tokens that lie `outside` the clip range.
+    """
+
+    tokens: int = 0
+    k1: float = 0.0
+    k3: float = 0.0
+    outside: int = 0
+
+    @classmethod
+    def of(cls, log: NDArray[np.float64], clip: tuple[float, float]) -> Divergence:
+        """Return that of tokens with these log r: (tokens,)."""
+        ratio = np.exp(np.clip(log, -700, 700))
+        outside = (ratio < clip[0]) | (ratio > clip[1])
+        return cls(len(log), float(-log.sum()), float((ratio - 1 - log).sum()), int(outside.sum()))
+
+    def plus(self, other: Divergence) -> Divergence:
+        """Return that of the tokens of both."""
+        return Divergence(
+            self.tokens + other.tokens,
+            self.k1 + other.k1,
+            self.k3 + other.k3,
+            self.outside + other.outside,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +148,7 @@ class Report:
         """What lies above the bound, in words; empty if sampler and trainer agree."""
         judged = [each for each in self.depths if each.tokens >= _JUDGED_TOKENS]
         return [
-            f"{name} {value:.2g} at depth {each.begin}-{each.end}, above {most:g}"
+            f"{name} {value:.2g} at depth {span_name((each.begin, each.end))}, above {most:g}"
             for each in (*judged, self.total)
             for name, value, most in (
                 ("mean difference", each.mean, self.bound.mean),
@@ -134,8 +168,8 @@ def check_numerics(
     sampler: str = "",
     episodes: int = 8,
     temperature: float = 1.0,
-    width: int = 1024,
-    clip: tuple[float, float] = (0.8, 1.2),
+    width: int = DEPTH,
+    clip: tuple[float, float] = CLIP,
     seed: int = 0,
 ) -> Report:
     """Sample `episodes` with `policy` until each fills `context` tokens, and compare with `model`.
@@ -270,7 +304,7 @@ def _logits_at(model: Any, ids: torch.Tensor, places: torch.Tensor) -> torch.Ten
 
 
 def figures_by_depth(
-    rows: Sequence[Compared], *, width: int = 1024, clip: tuple[float, float] = (0.8, 1.2)
+    rows: Sequence[Compared], *, width: int = DEPTH, clip: tuple[float, float] = CLIP
 ) -> list[Figures]:
     """Return figures of each depth of `width` tokens that any token lies in, and of all tokens."""
     depths = np.concatenate([np.asarray(row.depths, dtype=np.int64) for row in rows])
@@ -278,27 +312,48 @@ def figures_by_depth(
     every = np.concatenate(logs)
     episodes = [(np.asarray(row.depths), log) for row, log in zip(rows, logs, strict=True)]
     found = []
-    spans = [(n * width, (n + 1) * width) for n in np.unique(depths // width)]
-    for begin, end in (*spans, (0, int(depths.max()) + 1)):
+    for begin, end in (*_spans(depths, width), (0, int(depths.max()) + 1)):
         log = every[(depths >= begin) & (depths < end)]
-        ratio = np.exp(np.clip(log, -700, 700))
+        sums = Divergence.of(log, clip)
         products = np.array([log[own < end].sum() for own, log in episodes if (own < end).any()])
-        outside = (ratio < clip[0]) | (ratio > clip[1])
         found.append(
             Figures(
-                begin=int(begin),
-                end=int(end),
-                tokens=len(log),
+                begin=begin,
+                end=end,
+                tokens=sums.tokens,
                 mean=float(np.abs(log).mean()),
                 maximum=float(np.abs(log).max()),
-                k1=float(-log.mean()),
-                k3=float((ratio - 1 - log).mean()),
-                outside=float(outside.mean()),
+                k1=sums.k1 / sums.tokens,
+                k3=sums.k3 / sums.tokens,
+                outside=sums.outside / sums.tokens,
                 effective=_effective(log),
                 episodes_effective=_effective(products),
             )
         )
     return found
+
+
+def divergence_by_depth(
+    depths: NDArray[np.int64],
+    log: NDArray[np.float64],
+    *,
+    width: int = DEPTH,
+    clip: tuple[float, float] = CLIP,
+) -> dict[Span, Divergence]:
+    """Return the sums of each depth that any token lies in: `depths` and log r, (tokens,) each."""
+    return {
+        (begin, end): Divergence.of(log[(depths >= begin) & (depths < end)], clip)
+        for begin, end in _spans(depths, width)
+    }
+
+
+def span_name(span: Span) -> str:
+    """Return what a depth is called."""
+    return f"{span[0]}-{span[1]}"
+
+
+def _spans(depths: NDArray[np.int64], width: int) -> list[Span]:
+    return [(n * width, (n + 1) * width) for n in np.unique(depths // width).tolist()]
 
 
 def _effective(logs: NDArray[np.float64]) -> float:

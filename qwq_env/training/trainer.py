@@ -14,8 +14,8 @@ stock trainer on the same `Rollouts`:
   same weights for a fraction of the work, for one long episode no longer makes all others long.
 - Rows without an advantage, of a group whose rewards are alike or masked, do not go through the
   model: their part of the gradient is 0. What the loss divides by counts them as TRL does.
-- The log has the effective share of the samples after importance correction, and of the episodes
-  cut what their outcomes say.
+- The log has the effective share of the samples after importance correction, how far sampler and
+  trainer are apart (`mismatch`), and of the episodes cut what their outcomes say.
 - Who wants to look at them is told the ratios and entropies that the loss computes (`on_learned`).
 """
 
@@ -26,10 +26,12 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import torch
+from accelerate.utils import gather_object
 from torch.nn.functional import pad
 from trl import GRPOTrainer
 
 from qwq_env.training.importance import Correction
+from qwq_env.training.mismatch import ByDepth, merged, mismatch_metrics, mismatch_of
 
 _PLAYED: Final = "played"
 """In a batch: the step, the name and the row of the episode that each row is of."""
@@ -59,7 +61,9 @@ class ToolGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # its package is read
     Rows that do not go through the model are not told of."""
 
     _read: _Read | None = None
-    """What a forward pass of the loss gives, while somebody wants to know."""
+    """What a forward pass of the loss gives; None outside a loss of the training."""
+    _mismatch: ByDepth | None = None
+    """How far sampler and trainer are apart in what was compared since the last optimizer step."""
     _idle: torch.Tensor | None = None
     """(rows,), True for what the loss of a micro-batch need not compute; None outside a loss."""
     _idle_logps: torch.Tensor | None = None
@@ -95,24 +99,52 @@ class ToolGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # its package is read
                 batch["importance_sampling_ratio"] = ratio
             for name, value in self._correction(ratio, loss_mask(batch)).items():
                 metrics[f"sampling/{name}"].append(value)
+        if self.model.training and (logps := batch.get("old_per_token_logps")) is not None:
+            self._compare(batch, logps)
         if self.on_learned is not None and inputs and "episode_name" in inputs[0]:
             # TRL shuffles and splits lists as it does tensors.
             batch[_PLAYED] = [(step, row["episode_name"], row["episode_row"]) for row in inputs]
         return batch
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
-        """Return TRL's loss of a micro-batch, and tell of its rows what was computed for it."""
+        """Return TRL's loss of a micro-batch; compare and tell what was computed for it."""
         # Taken out: a batch that is learned from again comes without.
         played = inputs.pop(_PLAYED, None)
-        if played is None or self.on_learned is None or not self.model.training:
+        if not self.model.training:
             return self._loss(model, inputs)
         self._read = read = _Read()
         try:
             loss = self._loss(model, inputs)
         finally:
             self._read = None
-        self._tell(read, played, inputs)
+        # Otherwise TRL asked the trainer before, and all rows of the batch were compared then.
+        if read.logps is not None and "old_per_token_logps" not in inputs:
+            self._compare(inputs, read.logps, read.rows)
+        if played is not None and self.on_learned is not None:
+            self._tell(read, played, inputs)
         return loss
+
+    def training_step(self, *given: Any, **named: Any) -> torch.Tensor:
+        """Do as TRL does; note of an optimizer step how far sampler and trainer are apart in it."""
+        loss: torch.Tensor = super().training_step(*given, **named)
+        if self._mismatch is not None and self.accelerator.sync_gradients:
+            own, self._mismatch = [self._mismatch], None
+            told = gather_object(own) if self.accelerator.num_processes > 1 else own
+            for name, value in mismatch_metrics(merged(told)).items():
+                self._metrics["train"][f"sampling/{name}"].append(value)
+        return loss
+
+    def _compare(
+        self, batch: dict[str, Any], logps: torch.Tensor, rows: torch.Tensor | None = None
+    ) -> None:
+        """Add what the trainer's `logps` of these rows of a batch are from the sampler's."""
+        if "sampling_per_token_logps" not in batch:
+            return
+        clip = 1 - self.epsilon_low, 1 + self.epsilon_high
+        if self.loss_type == "cispo":
+            clip = 0.0, self.epsilon_high
+        found = mismatch_of(batch, loss_mask(batch), logps, clip, rows)
+        self._mismatch = merged([self._mismatch or {}, found])
 
     def _tell(self, read: _Read, played: list[tuple[int, str, int]], batch: dict[str, Any]) -> None:
         """Tell `on_learned` of the rows of a micro-batch that went through the model."""

@@ -7,6 +7,7 @@ import json
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,7 +15,13 @@ from qwq_env.chat_model import Sampling
 from qwq_env.cli import main
 from qwq_env.env import ToolEnv
 from qwq_env.errors import InfrastructureError, UsageError
-from qwq_env.evaluation.numerics import Compared, check_numerics, figures_by_depth
+from qwq_env.evaluation.numerics import (
+    Compared,
+    check_numerics,
+    divergence_by_depth,
+    figures_by_depth,
+    span_name,
+)
 from qwq_env.grading.score import Score
 from qwq_env.rollout.policy import Generation, Policy
 from qwq_env.rollout.transformers_policy import TransformersPolicy
@@ -136,6 +143,21 @@ def test_figures_are_those_of_the_definitions():
     assert second.episodes_effective == pytest.approx(2.0**2 / (2 * (1.5**2 + 0.5**2)))
     assert total.episodes_effective == pytest.approx(2.0**2 / (2 * (1.5**2 + 0.5**2)))
     assert (total.begin, total.end, total.maximum) == (0, 13, pytest.approx(math.log(2)))
+
+
+def test_sums_by_depth_are_those_of_the_figures():
+    log = np.log([1.5, 1.0, 0.5, 1.1])
+    depths = np.array([3, 25, 4, 29])
+    sums = divergence_by_depth(depths, log, width=10, clip=(0.8, 1.2))
+    *figures, _ = figures_by_depth([Compared(depths, np.zeros(4), log)], width=10, clip=(0.8, 1.2))
+
+    assert [span_name(span) for span in sums] == ["0-10", "20-30"]
+    assert list(sums) == [(each.begin, each.end) for each in figures]
+    for one, each in zip(sums.values(), figures, strict=True):
+        means = (one.k1 / one.tokens, one.k3 / one.tokens, one.outside / one.tokens)
+        assert means == pytest.approx((each.k1, each.k3, each.outside))
+    assert sums[0, 10][:2] == (2, pytest.approx(-math.log(0.75)))
+    assert sums[0, 10].outside == 2 and sums[20, 30].outside == 0
 
 
 def test_what_is_not_a_number_is_red(model, env, codec):

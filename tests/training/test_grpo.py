@@ -16,7 +16,7 @@ from qwq_env.training.rollouts import Rollouts
 from qwq_env.training.run_folder import RunFolder
 from qwq_env.training.tiny.model import build_tiny_model
 
-from .test_rollouts import scripted
+from .test_rollouts import environment, scripted
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "tiny.yaml"
 OFTEN = ["grpo.micro_batch=2", "grpo.accumulation=1"]
@@ -84,3 +84,29 @@ def test_the_curve_is_of_batches_and_ends_with_the_last_step(tmp_path, monkeypat
     draw_curve(rows, summary, tmp_path / "curve.png")
 
     assert drawn == [([1, 5], [0.125, 0.625]), ([1, 5], [0.5, 0.5]), ([0, 8], [0.1, 0.5])]
+
+
+@pytest.mark.parametrize("settings", [["grpo.micro_batch=2"], OFTEN])
+def test_a_run_that_samples_its_own_weights_says_that_they_are_its_own(
+    tokenizer, tmp_path, settings
+):
+    """By lot, so that there is something to learn."""
+    rollouts = Rollouts(environment(), tokenizer, context=2000)
+    rows, _ = trained(
+        tokenizer, tmp_path, rollouts, "grpo.steps=5", "grpo.max_completion_tokens=24",
+        "grpo.reward=random", *settings,
+    )  # fmt: skip
+    batches = [row for row in rows if "reward" in row]
+
+    assert len(batches) == (2 if settings is OFTEN else 5)
+    for row in rows:
+        assert ("sampling/kl_k3" in row) == ("reward" in row)
+    for row in batches:
+        assert row["sampling/kl_k1"] == pytest.approx(0.0, abs=1e-4)
+        assert row["sampling/kl_k3"] == pytest.approx(0.0, abs=1e-7)
+        assert row["sampling/outside_clip"] == 0
+        for name in ("kl_k3", "outside_clip"):
+            depths = {key for key in row if key.startswith(f"sampling/{name}/")}
+            known = {f"sampling/{name}/0-1024", f"sampling/{name}/1024-2048"}
+            assert depths and depths <= known
+            assert all(row[depth] == pytest.approx(0.0, abs=1e-7) for depth in depths)

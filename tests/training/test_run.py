@@ -162,6 +162,8 @@ def test_two_processes_play_their_own_episodes(tmp_path):
     second = list(read_episodes(run / "episodes-rank1.jsonl"))
     assert summary.keys() >= SUMMARY_KEYS
     assert summary["processes"] == 2
+    told = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [row["sampling/kl_k3"] for row in told] == pytest.approx([0.0, 0.0], abs=1e-6)
     assert len(first) == len(second) == 3 * 4 + 2 * 8
     assert {e.seed for e in first}.isdisjoint(e.seed for e in second)
     learned = [e for e in StoredRun.open(run).episodes(phase="grpo") if e.ratios() is not None]
