@@ -172,7 +172,7 @@ class Run:
             tokenizer.save_pretrained(folder.cold)
             folder.mark_done("cold_start", {"loss": losses[-1] if losses else None})
         context.processes.wait_for_everyone()
-        return context.load(str(folder.cold))
+        return context.load(context.start)
 
     def _report(self, codec: TokenCodec, results: Results) -> None:
         """Write and print what the stage came to, and seal its policy."""

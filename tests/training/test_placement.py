@@ -169,9 +169,10 @@ def test_a_step_in_bfloat16_in_micro_batches_leaves_a_checkpoint_in_bfloat16(tmp
 
 
 @pytest.mark.slow
-def test_a_run_of_adapters_saves_adapters_and_goes_on_from_them(tmp_path):
+def test_a_run_of_adapters_saves_adapters_and_goes_on_from_them(tmp_path, monkeypatch):
     pytest.importorskip("peft")
-    arguments = ["train", str(TINY), "--runs", str(tmp_path), *SMALL, "policy.lora.rank=4"]
+    monkeypatch.chdir(tmp_path)
+    arguments = ["train", str(TINY), "--runs", ".", *SMALL, "policy.lora.rank=4"]
     assert main(arguments) == 0
     run = tmp_path / "tiny"
     state = json.loads((run / "state.json").read_text())
@@ -181,4 +182,6 @@ def test_a_run_of_adapters_saves_adapters_and_goes_on_from_them(tmp_path):
 
     assert load_file(run / "policy" / "adapter_model.safetensors")
     assert not (run / "policy" / "model.safetensors").exists()
+    config = json.loads((run / "policy" / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == str(run / "cold")
     assert main([*arguments, "--resume"]) == 0

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import gymnasium
 import pytest
+import torch
+from transformers import AutoModelForCausalLM
 
 from qwq_env.cli import main
 from qwq_env.env import ToolEnv
@@ -24,6 +26,7 @@ from qwq_env.training.checkpoint_seal import broken, is_whole, seal
 from qwq_env.training.environments import environments_of
 from qwq_env.training.recipe import GateRecipe, dump_recipe, load_recipe
 from qwq_env.training.recipe.parts import parts_of
+from qwq_env.training.stages import reinforcement, reward_phase
 from qwq_env.training.stages.gates import closed
 
 RECIPE = """
@@ -131,6 +134,51 @@ def test_a_reward_model_is_trained_by_the_rubric_and_pays_in_its_place(ran):
     assert all(0 < reward < 1 for reward in paid["grpo"])
     assert paid["grpo"]
     assert paid["trained"] <= {0.0, 1.0}
+
+
+@pytest.mark.parametrize("begins", ["nothing", "a checkpoint"])
+def test_adapters_are_added_to_what_they_were_trained_on(ran, tmp_path, monkeypatch, begins):
+    """To what the cold start left, and in the second stage to what the first has sealed."""
+    pytest.importorskip("peft")
+    given = "tiny" if begins == "nothing" else ran / "runs" / "two" / "stages" / "first" / "policy"
+    trained, taught = [], []
+    keep_what(monkeypatch, reinforcement, "save_policy", lambda given, made: trained.append(made))
+    keep_what(
+        monkeypatch, reward_phase, "train_reward_model", lambda given, made: taught.append(given[0])
+    )
+    said = [
+        f"policy.checkpoint={given}", "policy.lora.rank=2", "cold_start.learning_rate=0.05",
+        "grpo.learning_rate=0.05", "stages=[{name: first, reward_model: {member: game,"
+        " episodes: 32, steps: 1}}, {name: second}]",
+    ]  # fmt: skip
+    assert main(["train", str(written(tmp_path)), "--runs", str(tmp_path / "runs"), *said]) == 0
+
+    stages = tmp_path / "runs" / "two" / "stages"
+    cold, first, second = (
+        logits(AutoModelForCausalLM.from_pretrained(stages / folder))
+        for folder in ("first/cold", "first/policy", "second/policy")
+    )
+    for sealed, model, before in ((first, trained[0], cold), (second, trained[1], first)):
+        assert torch.allclose(sealed, logits(model), atol=1e-4)
+        assert not torch.allclose(sealed, before, atol=1e-2)
+    assert taught == [str(stages / "first" / "cold")]
+
+
+def keep_what(monkeypatch, module, name: str, keep) -> None:
+    """Have `keep` called with the arguments and the result of each call of a function."""
+    function = getattr(module, name)
+
+    def called(*given, **rest):
+        made = function(*given, **rest)
+        keep(given, made)
+        return made
+
+    monkeypatch.setattr(module, name, called)
+
+
+@torch.no_grad()
+def logits(model) -> torch.Tensor:
+    return model.eval()(torch.arange(32)[None]).logits
 
 
 @pytest.mark.slow

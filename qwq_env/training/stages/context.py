@@ -27,6 +27,15 @@ class StageContext:
         self.folder = RunFolder(stage.folder, self.rank)
         self.seconds = PhaseSeconds(self.folder)
 
+    @property
+    def start(self) -> str:
+        """The checkpoint that reinforcement learning starts from: the cold start's, if the stage
+        has made one, or what the recipe names."""
+        if self.folder.done("cold_start") is None:
+            return self.recipe.policy.checkpoint
+        # What is trained on it names it, and is read from other places than the run was begun in.
+        return str(self.folder.cold.absolute())
+
     @contextmanager
     def phase(self, name: str, title: str, total: int, unit: str) -> Iterator[Phase]:
         """Show a phase, and count its seconds under `name`."""

@@ -211,7 +211,7 @@ def save_policy(context: StageContext, trainer: Any, tokenizer: Any) -> Any:
     if adapters and context.stage.part.name:
         # Whoever starts from a stage reads whole weights.
         save_adapter(trained, state, folder.adapter)
-        merge_adapter(recipe.policy.checkpoint, folder.adapter, folder.policy, computed_in(recipe))
+        merge_adapter(context.start, folder.adapter, folder.policy, computed_in(recipe))
     elif adapters:
         save_adapter(trained, state, folder.policy)
     else:

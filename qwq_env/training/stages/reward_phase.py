@@ -43,11 +43,9 @@ def _train(
     tested: list[Labelled],
 ) -> None:
     recipe, folder = context.recipe, context.folder
-    tiny = recipe.policy.checkpoint == "tiny"
-    begin = str(folder.cold) if tiny else recipe.policy.checkpoint
     with context.phase("reward_model", "reward model", wanted.steps, "steps") as phase:
         report = train_reward_model(
-            wanted.checkpoint or begin, learned, folder.reward_model, heldout=tested,
+            wanted.checkpoint or context.start, learned, folder.reward_model, heldout=tested,
             steps=wanted.steps, batch=wanted.batch, learning_rate=wanted.learning_rate,
             seed=recipe.seed,
             progress=lambda step, total, loss: phase.advance(note=f"loss {loss:.3f}"),

@@ -126,7 +126,8 @@ def save_adapter(
 
 
 def merge_adapter(base: str, adapter: Path, folder: Path, dtype: torch.dtype) -> None:
-    """Write the checkpoint `base` with an adapter's weights added in: a policy that stands alone.
+    """Write the checkpoint `base`, which the adapter was trained on, with the adapter's weights
+    added in: a policy that stands alone.
 
     It is done on the CPU from what lies on disk, for no process may have the whole model.
     """
