@@ -61,6 +61,7 @@ from qwq_env.training.sampler import own_sampler
 from qwq_env.training.sampling import sampling_of
 from qwq_env.training.trl_data import dataset_of, task_dataset, to_trl
 from qwq_env.training.weights.base import WeightSync
+from qwq_env.training.weights.nccl import sync_by_trl
 from qwq_env.trajectory import Trajectory
 
 logger = logging.getLogger(__name__)
@@ -293,13 +294,13 @@ class Rollouts:
     def _push_weights(self, policy: Policy, trainer: Any) -> float:
         """Let the sampler have the weights of this step, once; return the seconds it took.
 
-        Without a `WeightSync` it has them: it samples in this process, or TRL has pushed them.
+        Without a `WeightSync` it samples in this process, or on the server that TRL pushes them to:
+        before a rollout TRL has done so, before an evaluation of ours it has not.
         """
         began, step = time.perf_counter(), trainer.state.global_step
         if self._weights is None:
-            if trainer.args.use_vllm and trainer.accelerator.num_processes > 1:
-                # TRL's first process sends them, and the others would sample before it is done.
-                trainer.accelerator.wait_for_everyone()
+            if trainer.args.use_vllm:
+                sync_by_trl(trainer)
             policy.weights_pushed(step, ())
         elif step != self._pushed_step:
             pushed = self._weights.push(trainer)

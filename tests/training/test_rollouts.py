@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from transformers import TrainerCallback
 
 from qwq_env.dialect.codec import TokenCodec
 from qwq_env.env import ToolEnv
@@ -239,6 +240,58 @@ def test_the_sampler_has_the_weights_of_the_step_before_it_samples(tokenizer, tr
     assert seen == [0, "sampled", "sampled", 1, "sampled"]
     assert [trajectory.weight_version for trajectory in rollouts.last] == [1]
     assert Trajectory.from_json(rollouts.last[0].to_json()) == rollouts.last[0]
+
+
+class Connection:
+    """TRL's to its server, as far as the weights of the trainer go: what it has sent, and when."""
+
+    def __init__(self, trainer):
+        self.trainer, self.steps, self.sent = trainer, [], {}
+        trainer.vllm_generation, trainer._last_loaded_step = self, -1
+        trainer.use_vllm = trainer.args.use_vllm = True
+        trainer.vllm_mode = trainer.args.vllm_mode = "server"
+
+    def sync_weights(self):
+        self.steps.append(self.trainer.state.global_step)
+        self.sent = {name: weight.detach().clone() for name, weight in self.trained()}
+
+    def trained(self):
+        return self.trainer.model.named_parameters()
+
+    def has_all(self) -> bool:
+        return all(torch.equal(self.sent[name], weight) for name, weight in self.trained())
+
+
+def test_an_evaluation_between_steps_has_what_the_last_of_them_made(model, tokenizer, tmp_path):
+    answers, seen = itertools.cycle("0110"), []
+    rollouts = scripted(tokenizer, lambda context: f"</think>{next(answers)}<|im_end|>")
+
+    class Evaluating(TrainerCallback):
+        def on_step_end(self, *arguments, **rest):
+            before = server.has_all()
+            rollouts.push_weights(trainer)
+            seen.append((before, server.has_all()))
+
+    trainer = stock_trainer(model, tokenizer, tmp_path, rollouts, max_steps=3)
+    server = Connection(trainer)
+    trainer.add_callback(Evaluating())
+    trainer.train()
+
+    assert seen == [(False, True)] * 3
+    assert server.steps == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_every_rank_sends_with_the_others_and_waits_for_the_first(tokenizer, trainer, rank):
+    rollouts = scripted(tokenizer, answer_at_once)
+    its = trainer(rollouts, rank)
+    server = Connection(its)
+    its.accelerator.wait_for_everyone = lambda: server.steps.append("all are here")
+    its.state.global_step, its._last_loaded_step = 20, 19
+    rollouts.push_weights(its)
+    rollouts(prompts(rollouts, 1), its)
+
+    assert server.steps == [20, "all are here", "all are here"]
 
 
 def answer_at_once(context: str) -> str:

@@ -29,6 +29,7 @@ from qwq_env.training.summary import step_name
 from qwq_env.training.trainer import OnLearned
 from qwq_env.training.weights.adapter import merge_adapter, save_adapter, trained_state
 from qwq_env.training.weights.base import WeightSync, on_first_rank
+from qwq_env.training.weights.nccl import sync_by_trl
 from qwq_env.trajectory import step_of
 
 
@@ -182,7 +183,7 @@ class Reinforcement:
             if weights is not None:
                 weights.push(trainer)
             else:
-                trainer.vllm_generation.sync_weights()
+                sync_by_trl(trainer)
         portal.run(policy.aclose())
 
     def _bring_again(self) -> None:

@@ -2,7 +2,7 @@
 
 With GPUs on both sides, TRL does it itself, over NCCL (`GRPOConfig(use_vllm=True,
 vllm_mode="server")`, the server started with `--weight-transfer-config '{"backend":"nccl"}'`): it
-pushes before each rollout whose step is new, and nothing of this package is needed. Elsewhere:
+pushes before each rollout whose step is new; `nccl` has it do so before other episodes. Elsewhere:
 
 - `disk.DiskWeightSync`: whole weights, through a folder that trainer and servers share;
 - `adapter.AdapterWeightSync`: a LoRA adapter, some sixty times less to move;

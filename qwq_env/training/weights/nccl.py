@@ -1,0 +1,19 @@
+"""Whole weights over TRL's own connection to a vLLM server, NCCL."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def sync_by_trl(trainer: Any) -> None:
+    """Let the server that TRL knows have the weights of this step, once; return when it has them.
+
+    TRL does so by itself only before it asks for the episodes of a step. Collective: every rank
+    calls it at the same step, takes part in gathering, and waits for the first, which sends.
+    """
+    step = trainer.state.global_step
+    if step != trainer._last_loaded_step:
+        trainer.vllm_generation.sync_weights()
+        trainer._last_loaded_step = step  # so that TRL sends them no second time
+    # Only the first rank knows that the server is done; the others would sample before it is.
+    trainer.accelerator.wait_for_everyone()
