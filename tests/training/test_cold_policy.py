@@ -8,18 +8,27 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate import PartialState
 from safetensors.torch import load_file
 
 from qwq_env.cli import main
 from qwq_env.dialect.codec import TokenCodec
-from qwq_env.errors import UsageError
+from qwq_env.errors import InfrastructureError, UsageError
+from qwq_env.evaluation.heldout import Result
 from qwq_env.rollout.checkpoint import load_checkpoint
+from qwq_env.rollout.scripted import ScriptedPolicy
 from qwq_env.rubric import Component, Rubric
 from qwq_env.training.cold_policy import make_cold, play_rightly
 from qwq_env.training.cold_start import encode
 from qwq_env.training.environments import environments
+from qwq_env.training.progress import Reporter
 from qwq_env.training.recipe import load_recipe
+from qwq_env.training.stages import reinforcement
+from qwq_env.training.stages.context import StageContext
+from qwq_env.training.stages.evaluations import Evaluations
+from qwq_env.training.stages.stage import stages_of
 from qwq_env.training.teachers import Rejection, teacher_of
+from qwq_env.training.weights.base import WeightSync
 
 from ..published import SAMPLES
 
@@ -127,6 +136,44 @@ def test_a_run_starts_a_checkpoint_cold_and_samples_from_a_copy(checkpoint, tmp_
     assert state["cold_start"]["loss"] > 0
     assert {name for name in cold if not torch.equal(cold[name], first[name])}
     assert {value.dtype for value in cold.values()} == {torch.float32}
+
+
+class Unreachable(WeightSync):
+    """Ends a training before its first episode, when its model and optimizer are there."""
+
+    def push(self, trainer):
+        raise InfrastructureError("weights: nobody takes them")
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
+def test_what_is_frozen_stays_so_in_grpo(checkpoint, policy, tmp_path, monkeypatch, strategy):
+    """Sharded, it is TRL that loads the model."""
+    recipe = of(
+        checkpoint, "cold_start.steps=0", "cold_start.frozen_layers=1", "policy.sampler=vllm",
+        "policy.served=x", f"cluster={{gpus: 2, serve: 1, strategy: {strategy}}}",
+    )  # fmt: skip
+    env, heldout = environments(recipe)
+    [stage] = stages_of(recipe, tmp_path)
+    context = StageContext(stage, PartialState(cpu=True), Reporter(enabled=False))
+    context.folder.begin(recipe)
+    servers = ScriptedPolicy(TokenCodec(policy[1]), lambda context: ""), Unreachable()
+    monkeypatch.setattr(reinforcement, "servers_of", lambda *a, **k: servers)
+    made, make = [], reinforcement.make_trainer
+    monkeypatch.setattr(
+        reinforcement, "make_trainer", lambda *a, **k: made.append(make(*a, **k)) or made[0]
+    )
+    training = reinforcement.Reinforcement(context, Evaluations(context, heldout))
+    model = None if recipe.cluster.sharded else policy[0]
+    with pytest.raises(InfrastructureError, match="nobody takes them"):
+        training.run(env, model, policy[1], Result(2, 0.0, 0.0, 1.0, 0.0, 0))
+
+    [trainer] = made
+    names = {weight: name for name, weight in trainer.model.named_parameters()}
+    learned = {
+        names[weight] for part in trainer.optimizer.param_groups for weight in part["params"]
+    }
+    assert any("layers.1." in name for name in learned)
+    assert not any("layers.0." in name or "embed" in name for name in learned)
 
 
 def test_without_steps_a_checkpoint_is_left_as_it_is_and_the_tiny_policy_is_not(checkpoint):

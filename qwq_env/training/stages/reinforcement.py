@@ -58,8 +58,6 @@ class Reinforcement:
                 self._copied.read(checkpoint)
             self._check_gates(begin, cold)
         self._forget_after(begin)
-        if model is not None and recipe.policy.lora is None:
-            freeze(model, recipe.cold_start.frozen_layers)
         trainer = self._train(env, model, tokenizer, cold, checkpoint, begin)
         self._close_servers(trainer)
         trained = save_policy(context, trainer, tokenizer)
@@ -89,6 +87,8 @@ class Reinforcement:
                 model, tokenizer, rollouts, recipe, context.folder, world=context.world,
                 phase=phase, copied=self._copied,
             )  # fmt: skip
+            # Not before: a sharded model is there only now. Its optimizer is made as it begins.
+            freeze(trainer.model, recipe.cold_start.frozen_layers)
             watch = HeldOut(
                 recipe.evaluation.every,
                 lambda step: self._evaluate_step(step, trainer, rollouts, store),
