@@ -78,6 +78,16 @@ def test_every_command_refuses_a_recipe_in_the_words_of_the_run(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_adapter_is_nothing_to_start_from(tmp_path, capsys):
+    """Such as a run without stages leaves, as its policy/."""
+    for name in ("adapter_config.json", "tokenizer.json"):
+        (tmp_path / name).write_text("{}")
+    for said in (f"policy.checkpoint={tmp_path}", f"stages=[{{name: a, source: {tmp_path}}}]"):
+        assert main(["recipe", "check", str(TINY), said]) == 2
+        told = capsys.readouterr().err
+        assert "is an adapter's; expected whole weights" in told and len(told.splitlines()) == 1
+
+
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_recipe_passes_what_a_run_asks_of_it_before_it_loads(name, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(RECIPES.parent / "examples")

@@ -74,6 +74,7 @@ def check_part(part: Part, recipe: Recipe, *, fit: bool = True) -> Checked:
     folder = Path(recipe.policy.checkpoint)
     if recipe.policy.checkpoint != "tiny" and folder.exists():
         check_checkpoint(recipe.policy.checkpoint)
+        _check_whole(folder)
         _check_layers(recipe, folder)
         tokenizer = load_tokenizer(folder, field="policy.checkpoint")
         check_template(recipe, tokenizer, train.settings.dialect)
@@ -85,6 +86,15 @@ def check_part(part: Part, recipe: Recipe, *, fit: bool = True) -> Checked:
         asked = replace(recipe, grpo=replace(recipe.grpo, trl=said))
         grpo_config(asked, Path("runs"), world=recipe.cluster.train or 1)
     return Checked(train, heldout, teacher)
+
+
+def _check_whole(folder: Path) -> None:
+    """Raise `UsageError` for an adapter's folder: what is loaded from it is not to be trained."""
+    if (folder / "adapter_config.json").is_file():
+        raise UsageError(
+            f"policy.checkpoint: {brief(str(folder))} is an adapter's; expected whole weights, as a"
+            " recipe with stages leaves them, adapters added in"
+        )
 
 
 def _check_layers(recipe: Recipe, folder: Path) -> None:
