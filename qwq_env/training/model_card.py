@@ -35,9 +35,13 @@ def write_model_card(folder: Path, run: RunFolder, recipe: Recipe) -> None:
     """Write `README.md` into `folder`: that of `run` itself, of its policy, or of a checkpoint."""
     folder.mkdir(parents=True, exist_ok=True)
     where = {run.path: run.policy.name, run.checkpoints: "checkpoint-N"}
-    use, whole = _use(recipe, where.get(folder, ".")), f"```yaml\n{dump_recipe(recipe)}```"
-    parts = [_front(recipe), _beginning(recipe), _figures(run, recipe), _origin(run, recipe), use,
-             f"## Recipe\n\n{whole}"]  # fmt: skip
+    # A stage adds its adapter to whole weights, for the next to start from.
+    merged = run.adapter.exists() and folder != run.checkpoints
+    adapter = recipe.policy.lora is not None and not merged
+    use = _use(recipe, where.get(folder, "."), adapter=adapter)
+    whole = f"```yaml\n{dump_recipe(recipe)}```"
+    parts = [_front(recipe, adapter=adapter), _beginning(recipe), _figures(run, recipe),
+             _origin(run, recipe), use, f"## Recipe\n\n{whole}"]  # fmt: skip
     write_whole(folder / "README.md", "\n\n".join(filter(None, parts)) + "\n")
 
 
@@ -75,11 +79,11 @@ def _licence(recipe: Recipe) -> str | None:
     return None if _is_tiny(recipe) else licence_of(recipe.policy.checkpoint)
 
 
-def _front(recipe: Recipe) -> str:
+def _front(recipe: Recipe, *, adapter: bool) -> str:
     """Return what the hub reads of a card."""
     base, licence = recipe.policy.checkpoint, _licence(recipe)
     told: dict[str, Any] = {
-        "library_name": "transformers" if recipe.policy.lora is None else "peft",
+        "library_name": "peft" if adapter else "transformers",
         "pipeline_tag": "text-generation",
         "tags": ["qwq-env", "trl", "grpo", "tool-use"],
     }
@@ -185,11 +189,11 @@ def _named(tools: Sequence[str] | None) -> str:
     return ", ".join(f"`{name}`" for name in tools or ())
 
 
-def _use(recipe: Recipe, policy: str) -> str:
+def _use(recipe: Recipe, policy: str, *, adapter: bool) -> str:
     """Return how it is loaded and played; `policy` is where it lies, seen from the card."""
     kind = "AutoModelForCausalLM"
     imports = "from transformers import AutoModelForCausalLM, AutoTokenizer"
-    if recipe.policy.lora is not None:
+    if adapter:
         kind = "AutoPeftModelForCausalLM"
         imports = f"from peft import {kind}\nfrom transformers import AutoTokenizer"
     environment = recipe.environment

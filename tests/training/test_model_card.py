@@ -134,6 +134,17 @@ def test_the_licence_is_that_of_the_base(front, run, tmp_path):
     assert "AutoPeftModelForCausalLM" in said and "adapters of rank 8" in said
 
 
+def test_the_policy_of_a_stage_is_whole_and_its_checkpoints_are_adapters(run):
+    recipe = Recipe(name="small", policy=PolicyRecipe(checkpoint="tiny", lora=LoraRecipe(rank=8)))
+    run.adapter.mkdir()
+
+    for folder in (run.path, run.policy):
+        said = card(run, recipe, folder=folder)
+        assert "AutoModelForCausalLM" in said and "library_name: transformers" in said
+    said = card(run, recipe, folder=run.checkpoints)
+    assert "AutoPeftModelForCausalLM" in said and "library_name: peft" in said
+
+
 @pytest.mark.parametrize("name", ["nobody/knows-it", "no such name", "", "a/b/c"])
 def test_of_a_base_that_is_not_here_nothing_is_known(name):
     assert licence_of(name) is None
