@@ -11,7 +11,7 @@ import math
 import shlex
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
@@ -23,6 +23,8 @@ _LORA_RANKS: Final = (8, 16, 32, 64, 128, 256, 320, 512)
 """What vLLM takes as `--max-lora-rank`."""
 _TRAINER_PORT: Final = 1000
 """How far the trainers' port lies above the first server's."""
+_WEIGHTS_PORT: Final = 51_216
+"""Where NCCL begins on the first trainer, if `grpo.trl.vllm_group_port` is not said (TRL's own)."""
 _GPU_MEMORY: Final = "0.9"
 
 
@@ -198,7 +200,7 @@ def accelerate_file(recipe: Path, strategy: str) -> Path:
 def check_job(processes: Sequence[Process], recipe: Recipe, *, ports: bool) -> list[str]:
     """Return a line for each thing that was checked. Raises `UsageError` for the first wrong one.
 
-    `ports` asks whether they are free on this machine.
+    `ports` asks whether all that servers and trainers listen on are free on this machine.
     """
     held: set[tuple[int, int]] = set()
     for process in processes:
@@ -208,9 +210,11 @@ def check_job(processes: Sequence[Process], recipe: Recipe, *, ports: bool) -> l
             raise UsageError(f"launch: {process.name}: GPUs {process.gpus} of node {process.node}")
         held |= mine
     urls = [process.url for process in processes if process.url is not None]
-    taken = [url for url in urls if ports and not _free(url)]
+    listened = list(_listened(processes, recipe))
+    taken = [what for what, host, port in listened if ports and not _free(host, port)]
     if taken:
-        raise UsageError(f"cluster.port: {taken[0]} is taken; expected a free port")
+        raise UsageError(f"{taken[0]} is taken; expected a free port")
+    meet = [str(port) for _, host, port in listened if not host]
     grpo, world = recipe.grpo, max(recipe.cluster.train, 1)
     rows = grpo.rows(world)
     batches = grpo.episodes // world // rows
@@ -219,6 +223,7 @@ def check_job(processes: Sequence[Process], recipe: Recipe, *, ports: bool) -> l
     return [
         f"GPUs: {len(held)} of {recipe.cluster.nodes * recipe.cluster.gpus}, none twice",
         served if urls else "servers: none is started here",
+        *([f"trainers: they meet at port {' and '.join(meet)}{', free' * ports}"] if meet else []),
         f"batch: {grpo.episodes} episodes = {grpo.episodes // grpo.group} groups of {grpo.group}"
         f" = {world} processes × {batches} micro-batches × {rows} rows",
         f"context: {grpo.context} tokens{length * bool(urls)}",
@@ -226,12 +231,31 @@ def check_job(processes: Sequence[Process], recipe: Recipe, *, ports: bool) -> l
     ]
 
 
-def _free(url: str) -> bool:
-    host, _, port = url.removeprefix("http://").rpartition(":")
+def _listened(processes: Sequence[Process], recipe: Recipe) -> Iterator[tuple[str, str, int]]:
+    """Yield each port that is listened on: the key that says it, with its value, the host ("" for
+    every address of the machine) and the port. Raises `UsageError` for one that is none."""
+    for process in processes:
+        if process.url is not None:
+            host, _, port = process.url.removeprefix("http://").rpartition(":")
+            yield f"cluster.port: {process.url}", host, int(port)
+    first = next((process for process in processes if process.kind == "trainer"), None)
+    if first is None:
+        return
+    if "--main_process_port" in first.command:
+        meet = int(first.command[first.command.index("--main_process_port") + 1])
+        yield f"cluster.port: {recipe.cluster.port}: {meet}, where the trainers meet,", "", meet
+    if recipe.policy.sampler == "vllm" and recipe.policy.weights == "nccl":
+        begins = int(recipe.grpo.trl.get("vllm_group_port", _WEIGHTS_PORT))
+        if not 0 < begins < 65_536:
+            raise UsageError(f"grpo.trl.vllm_group_port: {begins}; expected a port, 1 to 65535")
+        yield f"grpo.trl.vllm_group_port: {begins}", "", begins
+
+
+def _free(host: str, port: int) -> bool:
     with socket.socket() as tried:
         tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            tried.bind((host, int(port)))
+            tried.bind((host, port))
         except OSError:
             return False
     return True

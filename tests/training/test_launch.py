@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from qwq_env.cli import main
 from qwq_env.errors import InfrastructureError, UsageError
 from qwq_env.training.launch import Job, Process, check_job, processes_of
 from qwq_env.training.launch_run import run_processes
-from qwq_env.training.recipe import load_recipe
+from qwq_env.training.recipe import Recipe, load_recipe
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 SHIPPED = sorted(path.stem for path in RECIPES.glob("*.yaml"))
@@ -156,6 +157,26 @@ def test_a_port_that_is_taken_is_named(weight_server):
         check_job(taken, wanted.recipe, ports=True)
 
     assert check_job(found, wanted.recipe, ports=False)[0] == "GPUs: 8 of 8, none twice"
+
+
+def test_the_ports_of_trainers_are_tried_as_those_of_servers_are(weight_server):
+    taken, free = int(weight_server.url.rpartition(":")[2]), free_port()
+
+    def trainers(*overrides: str) -> tuple[list[Process], Recipe]:
+        wanted = job("qwq-32b", *overrides)
+        return [p for p in processes_of(wanted) if p.kind == "trainer"], wanted.recipe
+
+    met, weights = f"cluster.port={free - 1000}", "grpo.trl.vllm_group_port"
+    for overrides, told in (
+        ([f"cluster.port={taken - 1000}"], f"cluster.port: {taken - 1000}: {taken}, where the t"),
+        ([met, f"{weights}={taken}"], f"{weights}: {taken} is taken; expected a free port"),
+        ([met, f"{weights}=99999"], f"{weights}: 99999; expected a port, 1 to 65535"),
+    ):
+        with pytest.raises(UsageError, match=re.escape(told)):
+            check_job(*trainers(*overrides), ports=True)
+
+    lines = check_job(*trainers(f"cluster.port={taken - 1000}"), ports=False)
+    assert f"trainers: they meet at port {taken} and 51216" in lines
 
 
 def test_a_script_for_slurm_runs_the_same_on_each_machine(capsys):
