@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 
 from qwq_env.cli.arguments import add_recipe
 from qwq_env.text.characters import printable
@@ -34,11 +35,12 @@ def run_show(arguments: argparse.Namespace) -> int:
 
 
 def run_check(arguments: argparse.Namespace) -> int:
-    """Check the recipe, its environment and the checkpoint's template."""
+    """Check the recipe, its environment and the checkpoint's template; warn of what is unknown."""
     from qwq_env.training.recipe import load_recipe  # noqa: PLC0415 - train extra
     from qwq_env.training.recipe.check import check_recipe  # noqa: PLC0415 - likewise
 
-    check_recipe(load_recipe(arguments.recipe, arguments.overrides))
+    for line in check_recipe(load_recipe(arguments.recipe, arguments.overrides)):
+        print(printable(f"qwq: warning: {line}", lines=False), file=sys.stderr)
     print(printable(f"{arguments.recipe}: ok", lines=False))
     return 0
 

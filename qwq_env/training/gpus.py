@@ -13,6 +13,9 @@ GPUS: Final[Mapping[str, float]] = {
 }  # fmt: skip
 """Memory of a GPU in GB, as its maker states it."""
 
+LARGEST: Final = max(GPUS, key=lambda kind: GPUS[kind])
+"""What fits on so many of this kind fits on some; what does not, on none that is known."""
+
 
 def gpu_kind(name: str, field: str) -> str:
     """Return a kind as the table spells it. Raises `UsageError`, which names `field`."""

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from qwq_env.errors import UsageError, brief
 from qwq_env.training.activations import gradient_bytes, layer_bytes
-from qwq_env.training.gpus import GPUS, gpu_kind
+from qwq_env.training.gpus import GPUS, LARGEST, gpu_kind
 from qwq_env.training.recipe import LoraRecipe, Recipe
 from qwq_env.training.shapes import Shape, shape_of
 
@@ -156,31 +156,45 @@ def place(recipe: Recipe, count: int, serve: int | None = None, split: int | Non
     return replace(recipe, cluster=cluster, grpo=replace(recipe.grpo, episodes=episodes))
 
 
-def check_fit(recipe: Recipe) -> None:
-    """Raise `UsageError` if the GPUs that the recipe names do not hold what it asks of them.
+def check_fit(recipe: Recipe, origin: str | None = None) -> str | None:
+    """Raise `UsageError` if the GPUs that the recipe asks for do not hold what it asks of them;
+    return in a line what cannot be told of that here, None if all can.
 
-    A checkpoint whose shape is not known here is left to who loads it.
+    GPUs of a kind that is not said are refused if those of the largest that is known would not do.
+    `origin` is the checkpoint that one which is still to be made has its shape from.
     """
-    cluster = recipe.cluster
-    if not cluster.gpus or cluster.kind is None or recipe.policy.checkpoint == "tiny":
-        return
+    cluster, checkpoint = recipe.cluster, origin or recipe.policy.checkpoint
+    if not cluster.gpus or checkpoint == "tiny":
+        return None
     try:
-        shape = shape_of(recipe.policy.checkpoint)
-    except UsageError:
-        return
+        shape = shape_of(checkpoint)
+    except UsageError as error:
+        return f"whether the GPUs hold the policy is not known: {error}"
     if shape.positions is not None and recipe.grpo.context > shape.positions:
         raise UsageError(
             f"grpo.context: {recipe.grpo.context}; the checkpoint has positions for"
             f" {shape.positions}"
         )
-    gpus = gpus_of(recipe)
-    sides = sides_of(recipe, shape, gpus)
-    for side in sides:
+    if cluster.kind is not None:
+        _check_held(recipe, shape, gpus_of(recipe), checkpoint)
+        return None
+    number = cluster.nodes * cluster.gpus
+    _check_held(recipe, shape, Gpus(number, LARGEST), checkpoint)
+    held = [kind for kind in GPUS if _fit(sides_of(recipe, shape, Gpus(number, kind)))]
+    if len(held) == len(GPUS):
+        return None
+    kinds = ", ".join(held)
+    return f"cluster.kind: none; expected one of which {number} hold {checkpoint}: {kinds}"
+
+
+def _check_held(recipe: Recipe, shape: Shape, gpus: Gpus, checkpoint: str) -> None:
+    largest = "" if recipe.cluster.kind is not None else ", the largest kind that is known,"
+    for side in sides_of(recipe, shape, gpus):
         if (line := side.too_much) is not None:
             nearest = next(_changes(recipe, shape, gpus), None)
             mend = "" if nearest is None else f"; it fits with {nearest.what}"
             raise UsageError(
-                f"cluster: {gpus.number} × {gpus.kind} do not hold {recipe.policy.checkpoint}:"
+                f"cluster: {gpus.number} × {gpus.kind}{largest} do not hold {checkpoint}:"
                 f" a GPU that {side.name}s needs {side.used / GB:.1f} of {side.capacity / GB:.1f}"
                 f" GB (too much from: {line.name}){mend}"
             )

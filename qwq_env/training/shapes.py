@@ -99,25 +99,38 @@ class Shape:
 
 
 def shape_of(checkpoint: str, config: Path | None = None) -> Shape:
-    """Return a checkpoint's shape: from `config`, its folder, or one that is known by its name.
+    """Return a checkpoint's shape: from `config`, its folder, one that is known by its name, or the
+    hub's cache on this machine. Nothing is asked of the hub.
 
     Raises `UsageError` for what cannot be read, and for an architecture whose memory differs.
     """
+    known = _KNOWN.get(checkpoint.rstrip("/").rpartition("/")[2].lower())
     file = config if config is not None else Path(checkpoint) / "config.json"
+    if config is None and not file.is_file() and known is None:
+        file = _cached_config(checkpoint) or file
     if config is not None or file.is_file():
         try:
             said = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise UsageError(f"config: {str(file)!r} cannot be read: {error}") from None
         return read_shape(said, str(file))
-    name = checkpoint.rstrip("/").rpartition("/")[2].lower()
-    known = _KNOWN.get(name)
     if known is None:
         raise UsageError(
-            f"policy.checkpoint: {brief(checkpoint)} is no folder with a config.json here, and none"
-            f" of {', '.join(_KNOWN)}; expected --config FILE"
+            f"policy.checkpoint: {brief(checkpoint)} is no folder with a config.json here, not in"
+            f" the hub's cache, and none of {', '.join(_KNOWN)}; expected qwq plan --config FILE"
         )
-    return read_shape(known, name)
+    return read_shape(known, checkpoint)
+
+
+def _cached_config(checkpoint: str) -> Path | None:
+    """Return the config.json of a model of the hub that lies in its cache, None if none does."""
+    from huggingface_hub import try_to_load_from_cache  # noqa: PLC0415 - takes its time
+
+    try:
+        found = try_to_load_from_cache(checkpoint, "config.json")
+    except ValueError:
+        return None  # no name that the hub could know: a path, for example
+    return Path(found) if isinstance(found, str) else None
 
 
 def read_shape(said: Any, named: str) -> Shape:

@@ -233,3 +233,94 @@ def test_a_cluster_that_cannot_hold_the_policy_is_refused_before_anything_is_loa
     assert (code, len(error.splitlines())) == (2, 1)
     assert "16 × H100 do not hold Qwen/QwQ-32B" in error
     assert "it fits with" in error
+
+
+BIG = "Qwen/Qwen2.5-72B-Instruct"
+BIG_CONFIG = {
+    "model_type": "qwen2", "hidden_size": 8192, "intermediate_size": 29_568,
+    "num_hidden_layers": 80, "num_attention_heads": 64, "num_key_value_heads": 8,
+    "vocab_size": 152_064,
+}  # fmt: skip
+ONE_NODE = ["cluster.nodes=1", "cluster.serve=4", "cluster.data_parallel=1"]
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """The hub's cache, empty."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path / "hub"
+
+
+def cached(cache: Path, name: str, config: str) -> None:
+    """Put a model's config where the hub's own client does."""
+    folder = cache / f"models--{name.replace('/', '--')}"
+    (folder / "snapshots" / "abc").mkdir(parents=True)
+    (folder / "snapshots" / "abc" / "config.json").write_text(config)
+    (folder / "refs").mkdir()
+    (folder / "refs" / "main").write_text("abc")
+
+
+def checked(capsys, recipe: str | Path, *overrides: str) -> tuple[int, list[str]]:
+    code = main(["recipe", "check", str(RECIPES / f"{recipe}.yaml"), *overrides])
+    printed = capsys.readouterr()
+    assert printed.out.endswith(": ok\n") == (code == 0)
+    return code, printed.err.splitlines()
+
+
+def test_gpus_of_no_kind_are_held_against_the_largest(capsys):
+    code, [told] = checked(capsys, "qwq-32b", "cluster.kind=null", *ONE_NODE,
+                           "grpo.gradient_checkpointing=false")  # fmt: skip
+    assert code == 2
+    assert "8 × B200, the largest kind that is known, do not hold Qwen/QwQ-32B" in told
+    assert "it fits with grpo.gradient_checkpointing=true" in told
+
+    code, told = checked(capsys, "qwq-32b", "cluster.kind=null", *ONE_NODE)
+    kinds = "cluster.kind: none; expected one of which 8 hold Qwen/QwQ-32B: B200"
+    assert (code, told) == (0, [f"qwq: warning: {kinds}"])
+    assert checked(capsys, "qwq-32b", "cluster.kind=B200", *ONE_NODE) == (0, [])
+    small = ["rollout.concurrency=1", "grpo.micro_batch=1"]
+    assert checked(capsys, "qwen3-0.6b", "cluster.kind=null", *small) == (0, [])
+
+
+def test_positions_are_asked_for_without_a_kind_too(capsys):
+    code, [told] = checked(capsys, "qwq-32b", "cluster.kind=null", "grpo.context=65536")
+
+    assert (code, "the checkpoint has positions for 40960" in told) == (2, True)
+
+
+def test_a_checkpoint_whose_shape_is_not_known_is_told_of(capsys, cache):
+    code, [told] = checked(capsys, "qwq-32b", f"policy.checkpoint={BIG}")
+
+    assert code == 0
+    assert told.startswith("qwq: warning: whether the GPUs hold the policy is not known: policy.ch")
+    assert f"{BIG!r} is no folder with a config.json here, not in the hub's cache" in told
+    assert checked(capsys, "smollm2-135m", f"policy.checkpoint={BIG}") == (0, [])  # on a laptop
+
+
+def test_a_config_in_the_hubs_cache_is_planned_with(capsys, cache):
+    cached(cache, BIG, json.dumps(BIG_CONFIG))
+    code, [told] = checked(capsys, "qwq-32b", f"policy.checkpoint={BIG}")
+    assert (code, f"24 × H100 do not hold {BIG}" in told) == (2, True)
+
+    path = str(RECIPES / "qwq-32b.yaml")
+    assert main(["plan", path, "--gpus", "24xB200", f"policy.checkpoint={BIG}", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["parameters"] == pytest.approx(72.7e9, rel=0.001)
+
+
+def test_a_config_of_another_kind_in_the_hubs_cache_is_told_of(capsys, cache):
+    cached(cache, "owner/mamba", '{"model_type": "mamba"}')
+    code, [told] = checked(capsys, "qwq-32b", "policy.checkpoint=owner/mamba")
+
+    assert (code, "model_type 'mamba'; the plan knows qwen2" in told) == (0, True)
+
+
+def test_a_stage_is_held_by_the_shape_of_what_the_first_begins_with(capsys, tmp_path):
+    """The policy that a stage before leaves is not there yet."""
+    recipe = (RECIPES / "qwen3-0.6b.yaml").read_text()
+    for name, more in (("fits", ""), ("does-not", "grpo.micro_batch: 128")):
+        stages = f"stages: [{{name: a}}, {{name: b, overrides: {{{more}}}}}]"
+        (tmp_path / f"{name}.yaml").write_text(f"{recipe}\n{stages}\n")
+    assert checked(capsys, tmp_path / "fits") == (0, [])
+    code, [told] = checked(capsys, tmp_path / "does-not")
+
+    assert (code, "1 × H100 do not hold Qwen/Qwen3-0.6B" in told) == (2, True)

@@ -40,13 +40,22 @@ class Checked(NamedTuple):
     teacher: TranscriptSource | Rejection | None
 
 
-def check_recipe(recipe: Recipe, *, fit: bool = True) -> None:
-    """Raise `UsageError` for what a run of the recipe would refuse, for each stage that there is.
+def check_recipe(recipe: Recipe, *, fit: bool = True) -> list[str]:
+    """Raise `UsageError` for what a run of the recipe would refuse, for each stage that there is;
+    return, a line each, what cannot be told here.
 
     Without `fit` the GPUs are not asked whether they hold the policy.
     """
+    untold: list[str | None] = []
+    origins: dict[str, str] = {}
     for stage in stages_of(recipe, Path("runs")):
-        check_part(stage.part, stage.recipe, fit=fit)
+        # What a stage before is still to make has the shape of what that starts from.
+        source = stage.recipe.policy.checkpoint
+        origin = origins[str(stage.policy)] = origins.get(source, source)
+        if fit:
+            untold.append(check_fit(stage.recipe, origin))
+        check_part(stage.part, stage.recipe, fit=False)
+    return [line for line in dict.fromkeys(untold) if line is not None]
 
 
 def check_part(part: Part, recipe: Recipe, *, fit: bool = True) -> Checked:
