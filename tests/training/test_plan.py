@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -198,6 +199,17 @@ def test_the_nearest_change_fits_once_it_is_made(capsys):
     lora = str(RECIPES / "qwq-32b-lora.yaml")
     assert main(["plan", lora, "--gpus", "8xH100", "cluster.tensor_parallel=1"]) == 1
     assert "cluster.tensor_parallel=2 (4 GPUs train): train" in capsys.readouterr().out
+
+
+def test_readme_shows_the_lines_that_are_printed(capsys):
+    readme = (RECIPES.parent / "README.md").read_text()
+    assert main(["plan", str(RECIPES / "qwq-32b-lora.yaml"), "--gpus", "8xH100"]) == 0
+    found = re.findall(r"^  (\w.{11}) +([\d.]+)(?:  |$)", capsys.readouterr().out, re.M)
+
+    assert len(found) == 16
+    assert [f"| {name.strip()} | {size} |" for name, size in found] == re.findall(
+        r"^\| [A-Za-z][\w ]* \| [\d.]+ \|", readme, re.M
+    )
 
 
 @pytest.mark.parametrize("text", ["H100", "8xH1000", "0xH100", "8", "x", "-8xH100", "8xH100 2"])
