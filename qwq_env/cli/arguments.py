@@ -1,9 +1,13 @@
-"""Arguments that several subcommands take."""
+"""Arguments that several subcommands take, and how they warn."""
 
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Iterable
 from pathlib import Path
+
+from qwq_env.text.characters import printable
 
 
 def add_recipe(parser: argparse.ArgumentParser) -> None:
@@ -13,3 +17,9 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "overrides", nargs="*", default=[], metavar="key=value", help="such as grpo.steps=20"
     )
+
+
+def warn(lines: Iterable[str]) -> None:
+    """Say on standard error what is no fault, and to be known."""
+    for line in lines:
+        print(printable(f"qwq: warning: {line}", lines=False), file=sys.stderr)

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qwq_env.cli.arguments import add_recipe
+from qwq_env.cli.arguments import add_recipe, warn
 from qwq_env.errors import UsageError
 from qwq_env.text.characters import printable
 
@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.nodes is not None:
         overrides.append(f"cluster.nodes={arguments.nodes}")
     recipe = load_recipe(arguments.recipe, overrides)
-    check_recipe(recipe)
+    warn(check_recipe(recipe))
     nodes = recipe.cluster.nodes
     for name, value in (("node", arguments.node), ("wait", arguments.wait)):
         if not 0 <= value < (nodes if name == "node" else math.inf):

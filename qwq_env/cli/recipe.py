@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 
-from qwq_env.cli.arguments import add_recipe
+from qwq_env.cli.arguments import add_recipe, warn
 from qwq_env.text.characters import printable
 
 
@@ -39,8 +38,7 @@ def run_check(arguments: argparse.Namespace) -> int:
     from qwq_env.training.recipe import load_recipe  # noqa: PLC0415 - train extra
     from qwq_env.training.recipe.check import check_recipe  # noqa: PLC0415 - likewise
 
-    for line in check_recipe(load_recipe(arguments.recipe, arguments.overrides)):
-        print(printable(f"qwq: warning: {line}", lines=False), file=sys.stderr)
+    warn(check_recipe(load_recipe(arguments.recipe, arguments.overrides)))
     print(printable(f"{arguments.recipe}: ok", lines=False))
     return 0
 
