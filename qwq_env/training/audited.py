@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from qwq_env import portal
 from qwq_env.errors import UsageError
@@ -15,7 +16,6 @@ def play_audited(
     engine: Engine,
     assignments: Sequence[Assignment],
     report: Callable[[Trajectory], None] | None,
-    context: int,
 ) -> list[Trajectory]:
     """Play and audit episodes."""
     recording = engine.policy
@@ -23,7 +23,6 @@ def play_audited(
     with recording.policy.generating():
         trajectories = portal.run(engine.run(assignments, report))
     _check(trajectories, recording)
-    _check_room(trajectories, context)
     return trajectories
 
 
@@ -38,14 +37,31 @@ def _check(trajectories: Sequence[Trajectory], recording: RecordingPolicy) -> No
     recording.forget()
 
 
-def _check_room(trajectories: Sequence[Trajectory], context: int) -> None:
-    """Raise `UsageError` if no prompt leaves room for an answer: nothing could ever be learned."""
+class Room(NamedTuple):
+    """What prompts left of the context: whether one of them `had` room for an answer, and how many
+    tokens the `shortest` has, None where no episode was played to its end."""
+
+    had: bool
+    shortest: int | None
+
+
+def room_of(trajectories: Sequence[Trajectory]) -> Room:
+    """Return what the prompts of one rank's batch left of the context."""
     played = [trajectory for trajectory in trajectories if not trajectory.outcome.failed]
-    if played and all(t.outcome.reason == "tokens" and _wrote_nothing(t) for t in played):
-        shortest = min(trajectory.prompt_length for trajectory in played)
+    had = not all(t.outcome.reason == "tokens" and _wrote_nothing(t) for t in played)
+    return Room(had, min((t.prompt_length for t in played), default=None))
+
+
+def check_room(rooms: Sequence[Room], context: int) -> None:
+    """Raise `UsageError` if no prompt of any rank had room: nothing could ever be learned.
+
+    A prompt alone may well have none; its episode is cut, and the others are learned from.
+    """
+    prompts = [room.shortest for room in rooms if room.shortest is not None]
+    if prompts and not any(room.had for room in rooms):
         raise UsageError(
             f"context: {context} tokens, or fewer where the policy is served, and the shortest"
-            f" prompt has {shortest}; expected room for an answer"
+            f" prompt has {min(prompts)}; expected room for an answer"
         )
 
 

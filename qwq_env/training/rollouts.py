@@ -17,7 +17,8 @@ TRL calls `rollouts` on every rank with that rank's prompts. It plays one episod
 of them side by side and without any collective call in between, and returns prompt ids,
 completion ids, log-probabilities and the mask of sampled ids. An episode that our machinery lost
 gets reward None, which TRL leaves out of the group's baseline, and a mask of zeros. A step of
-which every episode was lost would learn nothing: it ends the training, and so do servers that died.
+which every episode was lost, or no prompt left room for an answer, would learn nothing: it ends the
+training, and so do servers that died.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ from qwq_env.rollout.play import PlaySettings, check_thinking
 from qwq_env.rollout.policy import Policy
 from qwq_env.task import Task, TaskSet
 from qwq_env.text.characters import printable
-from qwq_env.training.audited import play_audited
+from qwq_env.training.audited import Room, check_room, play_audited, room_of
 from qwq_env.training.curriculum import curriculum_of, tell
 from qwq_env.training.dynamic import Filled, check_whole_groups, fill
 from qwq_env.training.episode_metrics import EpisodeSums, episode_sums, means
@@ -390,8 +391,8 @@ class Rollouts:
 
         What ends the training is raised on every rank, for the others would wait for one that ended
         by itself. So each says how it went, once its batch has ended: no collective call is made
-        before. Raises `ServersGone`, of one rank's words on all, and `InfrastructureError` if not
-        one training episode of any rank was had.
+        before. Raises `ServersGone`, of one rank's words on all; and if not one training episode
+        of any rank was had, `InfrastructureError`, or had room for an answer, `UsageError`.
         """
         training = trainer.model.training
         began, gone, lost = time.perf_counter(), "", ""
@@ -407,10 +408,13 @@ class Rollouts:
             lost = f"all episodes of a step were lost; the first: {first.reason}: {first.detail}"
         names = [self._places.get(trajectory.task_id, "") for trajectory in batch.played]
         sums = episode_sums(batch.played, names if any(names) else None)
-        own = _Told(gone, lost, sums, time.perf_counter() - began, batch.replaced)
+        seconds = time.perf_counter() - began
+        own = _Told(gone, lost, room_of(batch.played), sums, seconds, batch.replaced)
         told = gather_object([own]) if trainer.accelerator.num_processes > 1 else [own]
         if gone := next((each.gone for each in told if each.gone), ""):
             raise ServersGone(gone)
+        if training:
+            check_room([each.room for each in told], self.context)
         if all(each.lost for each in told):
             raise InfrastructureError(told[0].lost)
         if self._curriculum is not None and training:
@@ -436,7 +440,7 @@ class Rollouts:
             tasks = [assignment.task for assignment in asked]
             self._places |= {t.id: str(t.metadata.get("environment", "")) for t in tasks}
             grouped = self._group_reward
-            found = play_audited(engine, asked, report if grouped is None else None, self.context)
+            found = play_audited(engine, asked, report if grouped is None else None)
             if grouped is not None:
                 # Who keeps the episodes shall have the rewards that are learned from.
                 found = portal.run(grouped.apply(tasks, found))
@@ -457,6 +461,7 @@ class _Told(NamedTuple):
 
     gone: str
     lost: str
+    room: Room
     sums: EpisodeSums
     seconds: float
     replaced: int

@@ -19,38 +19,42 @@ from ..byte_tokenizer import byte_tokenizer
 from ..ranks import leave
 
 
-class Failing(Policy):
-    """Samples nothing, each rank as it is told to; None ends the turn at once."""
+class Given(Policy):
+    """Ends each turn of a rank as it is told to."""
 
-    def __init__(self, error: QwqError | None) -> None:
-        self._error = error
+    def __init__(self, end: QwqError | Generation) -> None:
+        self._end = end
 
     async def generate(self, request):
-        if self._error is not None:
-            raise self._error
-        return Generation([65], [-0.5], "stop")
+        if isinstance(self._end, QwqError):
+            raise self._end
+        return self._end
 
 
 def play_all(out: Path) -> None:
-    """Play a step for each kind of failure; write how it ended to a file of the rank's."""
+    """Play a step for each pair of ends; write how it ended to a file of the rank's."""
     config = GRPOConfig(use_cpu=True, bf16=False, max_completion_length=10, report_to=[])
     accelerator = Accelerator(cpu=True)  # after the configuration, which begins anew
     rank = accelerator.process_index
     gone, lost = ServersGone("http://a is gone"), InfrastructureError("no answer")
-    errors = {"gone": [gone, None], "lost": [lost, lost], "one lost": [lost, None]}
-    for kind, of_ranks in errors.items():
+    said, full = Generation([65], [-0.5], "stop"), Generation([], [], "length")
+    ends = {
+        "gone": [gone, said], "lost": [lost, lost], "one lost": [lost, said],
+        "full": [full, full], "one full": [full, said], "full and lost": [lost, full],
+    }  # fmt: skip
+    for kind, of_ranks in ends.items():
         (out / f"{kind} {rank}").write_text(play(accelerator, config, of_ranks[rank]))
     accelerator.wait_for_everyone()
     leave()
 
 
-def play(accelerator: Accelerator, config: GRPOConfig, error: QwqError | None) -> str:
+def play(accelerator: Accelerator, config: GRPOConfig, end: QwqError | Generation) -> str:
     env = ToolEnv(
         ListTaskSet([Task(f"t{i}", "Say a.", "a") for i in range(4)]),
         [],
         Rubric([Component("any", lambda final: 1.0)]),
     )
-    rollouts = Rollouts(env, byte_tokenizer(), size=4, policy=lambda trainer: Failing(error))
+    rollouts = Rollouts(env, byte_tokenizer(), size=4, policy=lambda trainer: Given(end))
     trainer = SimpleNamespace(
         accelerator=accelerator,
         add_callback=lambda callback: None,

@@ -92,3 +92,19 @@ def test_a_trainer_learns_from_the_tasks_that_differ(tokenizer, tmp_path):
 
     assert all(varied(rollouts.last[start : start + 4]) for start in (0, 4))
     assert len(played) > 2 * len(rollouts.last)
+
+
+def test_a_replacement_without_room_ends_nothing(tokenizer, tmp_path):
+    """The batch is a group that is always answered rightly; all other prompts are over-long."""
+    tasks = ListTaskSet([Task(f"t{i}", "Say 1. " * (2000 if i else 1), "1") for i in range(64)])
+    played: list[str] = []
+    rollouts = Rollouts(
+        ToolEnv(tasks, [], MATCH), tokenizer, context=4000, size=1, dynamic=2,
+        policy=lambda trainer: ScriptedPolicy(rollouts.codec, lambda _: "</think>1<|im_end|>"),
+        on_episode=lambda t, step: played.append(t.task_id),
+    )  # fmt: skip
+    model = build_tiny_model(tokenizer, hidden=16, layers=1, heads=2)
+    train(model, tokenizer, tmp_path, rollouts, per_device_train_batch_size=4)
+
+    assert [trajectory.task_id for trajectory in rollouts.last] == ["t0"] * 4
+    assert len(played) == 8 and set(played[4:]).isdisjoint({"t0"})

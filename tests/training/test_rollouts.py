@@ -23,6 +23,7 @@ from qwq_env.rollout.scripted import ScriptedPolicy
 from qwq_env.rubric import Component, Rubric
 from qwq_env.task import ListTaskSet, Task
 from qwq_env.tool import tool
+from qwq_env.training.audited import Room, check_room
 from qwq_env.training.episode_metrics import episode_metrics
 from qwq_env.training.rollouts import Rollouts
 from qwq_env.training.tiny.model import build_tiny_model
@@ -394,6 +395,30 @@ def test_a_server_without_room_for_an_answer_is_refused(model, tokenizer, tmp_pa
 
     with pytest.raises(UsageError, match=r"^context: .*the shortest prompt has \d+;"):
         train(model, tokenizer, tmp_path, rollouts)
+
+
+def test_an_evaluation_without_room_ends_no_training(model, tokenizer, tmp_path):
+    rollouts = scripted(tokenizer, answer_at_once)
+    heldout = rollouts.heldout_dataset(ListTaskSet([Task("h", "Say 1. " * 2000, "1")]), 1)
+    settings = {"eval_strategy": "steps", "eval_steps": 1, "per_device_eval_batch_size": 4}
+    trainer = train(model, tokenizer, tmp_path, rollouts, eval_dataset=heldout, **settings)
+
+    assert trainer.state.global_step == 1
+    assert {trajectory.outcome.reason for trajectory in rollouts.last} == {"tokens"}
+
+
+FULL, FITS, LOST = Room(False, 9), Room(True, 5), Room(False, None)
+
+
+@pytest.mark.parametrize("rooms", [[FITS], [FULL, FITS], [FITS, LOST], [LOST, LOST]])
+def test_a_rank_without_room_ends_nothing_while_another_has_some(rooms):
+    check_room(rooms, 8)
+
+
+@pytest.mark.parametrize("rooms", [[FULL], [LOST, FULL], [FULL, Room(False, 12)]])
+def test_no_rank_with_room_ends_the_training(rooms):
+    with pytest.raises(UsageError, match=r"^context: 8 tokens.*the shortest prompt has 9;"):
+        check_room(rooms, 8)
 
 
 def test_thinking_that_cannot_be_stripped_is_refused_at_once(tokenizer):

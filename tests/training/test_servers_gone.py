@@ -52,6 +52,9 @@ def test_ranks_end_together(tmp_path):
         ("gone", "ServersGone: http://a is gone"),
         ("lost", "InfrastructureError: all episodes of a step were lost"),
         ("one lost", "played"),
+        ("full", "UsageError: context: 32768 tokens"),
+        ("one full", "played"),
+        ("full and lost", "UsageError: context: 32768 tokens"),
     ):
         assert [(tmp_path / f"{kind} {rank}").read_text()[: len(expected)] for rank in "01"] == [
             expected
