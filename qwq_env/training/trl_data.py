@@ -41,8 +41,9 @@ def to_trl(
 ) -> dict[str, list[Any]]:
     """Return what TRL takes from a `rollout_func`; every list is (episodes,).
 
-    TRL cannot take an empty completion, so an episode without any gets one masked token. Of an
-    episode with several rows, one is drawn by the episode's seed. With `mask_truncated` nothing is
+    TRL cannot take an empty completion, so an episode without any gets one masked token; and of its
+    prompt it keeps one, for it may have had more than the model can read. Of an episode with
+    several rows, one is drawn by the episode's seed. With `mask_truncated` nothing is
     learned from an episode that a limit cut, whichever; its reward counts in its group's mean.
 
     `episode_rows` and `episode_tokens` are how many rows the episode has, and how many sampled ids
@@ -59,7 +60,7 @@ def to_trl(
         masked = trajectory.reward is None or (mask_truncated and trajectory.outcome.truncated)
         drawn = random.Random(trajectory.seed).choice(range(len(trajectory.rows)))
         row = trajectory.rows[drawn]
-        columns["prompt_ids"].append(row.prompt_ids)
+        columns["prompt_ids"].append(row.prompt_ids if row.mask else row.prompt_ids[:1])
         columns["completion_ids"].append(row.completion_ids or [filler])
         columns["logprobs"].append(row.logprobs or [0.0])
         mask = row.mask or [0]

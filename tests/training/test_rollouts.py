@@ -397,6 +397,25 @@ def test_a_server_without_room_for_an_answer_is_refused(model, tokenizer, tmp_pa
         train(model, tokenizer, tmp_path, rollouts)
 
 
+def test_a_prompt_without_room_teaches_nothing_and_is_not_read(model, tokenizer, tmp_path):
+    tasks = ListTaskSet([Task("fits", "Say 1.", "1"), Task("over-long", "Say 1. " * 2000, "1")])
+    turns = itertools.count()
+    rollouts = scripted(
+        tokenizer,
+        lambda context: f"</think>{next(turns) % 2}<|im_end|>",
+        ToolEnv(tasks, [], environment().settings.rubric),
+    )
+    trainer = train(model, tokenizer, tmp_path, rollouts)
+
+    learned = trainer.batch["tool_mask"].any(1).tolist()
+    cut = [trajectory for trajectory in rollouts.last if trajectory.task_id == "over-long"]
+    assert learned == [trajectory.task_id == "fits" for trajectory in rollouts.last]
+    assert [(t.outcome.kind, t.outcome.reason, t.turns) for t in cut] == [
+        ("truncated", "tokens", 0)
+    ] * 4
+    assert trainer.batch["prompt_ids"].shape[1] < 4000 < cut[0].prompt_length
+
+
 def test_an_evaluation_without_room_ends_no_training(model, tokenizer, tmp_path):
     rollouts = scripted(tokenizer, answer_at_once)
     heldout = rollouts.heldout_dataset(ListTaskSet([Task("h", "Say 1. " * 2000, "1")]), 1)
