@@ -6,33 +6,37 @@ import os
 
 from qwq_env.errors import UsageError
 from qwq_env.rollout.vllm_policy import HttpSettings, VllmPolicy
-from qwq_env.training.recipe import PolicyRecipe
+from qwq_env.training.recipe import Recipe
 from qwq_env.training.weights.adapter import ADAPTER, AdapterWeightSync
 from qwq_env.training.weights.base import WeightSync
 from qwq_env.training.weights.disk import DiskWeightSync
 
 
-def servers_of(
-    recipe: PolicyRecipe, *, seconds: float | None = None
-) -> tuple[VllmPolicy, WeightSync | None] | None:
+def servers_of(recipe: Recipe) -> tuple[VllmPolicy, WeightSync | None] | None:
     """Return what samples on servers and what brings them the weights, if the recipe has any.
 
-    `seconds` bounds one request. With NCCL the trainer itself brings the weights.
+    With NCCL the trainer itself brings the weights. Raises `UsageError` where servers are to
+    sample, and none is named.
     """
-    if recipe.sampler == "transformers":
+    policy = recipe.policy
+    if policy.sampler == "transformers":
         return None
-    if not recipe.servers:
+    if not policy.servers:
         raise UsageError("policy.servers: none; expected addresses (qwq launch fills them in)")
-    policy = vllm_of(recipe, seconds, ADAPTER if recipe.weights == "adapter" else None)
-    if recipe.weights == "nccl":
-        return policy, None
-    assert recipe.served is not None
-    kind = AdapterWeightSync if recipe.weights == "adapter" else DiskWeightSync
-    return policy, kind(recipe.served, recipe.servers, api_key=os.environ.get("VLLM_API_KEY"))
+    served = vllm_of(recipe, ADAPTER if policy.weights == "adapter" else None)
+    if policy.weights == "nccl":
+        return served, None
+    assert policy.served is not None
+    kind = AdapterWeightSync if policy.weights == "adapter" else DiskWeightSync
+    return served, kind(policy.served, policy.servers, api_key=os.environ.get("VLLM_API_KEY"))
 
 
-def vllm_of(recipe: PolicyRecipe, seconds: float | None, adapter: str | None) -> VllmPolicy:
+def vllm_of(recipe: Recipe, adapter: str | None) -> VllmPolicy:
     """Return what samples from the servers' model, or from an `adapter` on it."""
-    settings = None if seconds is None else HttpSettings(seconds=seconds)
-    key = os.environ.get("VLLM_API_KEY")
-    return VllmPolicy(recipe.servers, adapter=adapter, settings=settings, api_key=key)
+    return VllmPolicy(
+        recipe.policy.servers,
+        adapter=adapter,
+        settings=HttpSettings(seconds=recipe.limits.request_seconds),
+        api_key=os.environ.get("VLLM_API_KEY"),
+        engines=recipe.cluster.data_parallel,
+    )

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from qwq_env.chat_model import Sampling
 from qwq_env.cli import main
 from qwq_env.errors import UsageError
+from qwq_env.rollout.policy import GenerationRequest
 from qwq_env.training.grpo import grpo_config
 from qwq_env.training.placement import (
     autocast,
@@ -21,8 +24,11 @@ from qwq_env.training.placement import (
 )
 from qwq_env.training.recipe import load_recipe
 from qwq_env.training.run_folder import RunFolder
+from qwq_env.training.served import servers_of, vllm_of
 from qwq_env.training.stages.evaluations import sampler
 from qwq_env.training.weights.adapter import ADAPTER
+
+from ..rollout.vllm_stub import StubServer
 
 TINY = Path(__file__).parents[2] / "recipes" / "tiny.yaml"
 SMALL = [
@@ -144,6 +150,23 @@ def test_servers_are_asked_for_the_adapter_once_there_is_one(trained, asked):
     )
     with sampler(None, None, recipe, trained=trained) as policy:
         assert policy._adapter == asked
+
+
+@pytest.mark.parametrize(
+    "made", [lambda recipe: servers_of(recipe)[0], partial(vllm_of, adapter=None)]
+)
+async def test_an_episode_keeps_to_an_engine_of_the_recipes_server(made):
+    async with StubServer() as server:
+        recipe = load_recipe(TINY.with_name("qwq-32b.yaml"), [f"policy.servers=[{server.url}]"])
+        policy = made(recipe)
+        for episode in "abab":
+            asked = GenerationRequest([1], 8, episode, Sampling(), frozenset({2}))
+            await policy.generate(asked)
+        await policy.aclose()
+
+        engines = [headers["X-data-parallel-rank"] for headers in server.headers]
+        assert engines == ["0", "1", "0", "1"]
+        assert recipe.cluster.data_parallel == 2
 
 
 def test_a_run_goes_on_with_servers_at_other_addresses(tmp_path):

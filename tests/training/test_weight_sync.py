@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM
 
 from qwq_env.errors import InfrastructureError, UsageError
 from qwq_env.training.importance import correct_importance
-from qwq_env.training.recipe import PolicyRecipe
+from qwq_env.training.recipe import PolicyRecipe, Recipe
 from qwq_env.training.served import servers_of
 from qwq_env.training.tiny.model import build_tiny_model
 from qwq_env.training.weights import versions
@@ -332,8 +332,8 @@ def test_recipe_names_servers_and_the_folder_they_were_started_on(served):
     with pytest.raises(UsageError, match=r"needs policy\.servers and policy\.served"):
         PolicyRecipe(sampler="vllm", servers=["http://host"])
     policy, weights = servers_of(
-        PolicyRecipe(sampler="vllm", servers=["http://host"], served=str(served))
+        Recipe(policy=PolicyRecipe(sampler="vllm", servers=["http://host"], served=str(served)))
     )
 
     assert policy.urls == weights.urls == ("http://host",)
-    assert servers_of(PolicyRecipe()) is None
+    assert servers_of(Recipe()) is None

@@ -99,7 +99,7 @@ def sampler(model: Any, codec: TokenCodec, recipe: Recipe, *, trained: bool) -> 
             yield policy
         return
     adapter = ADAPTER if trained and recipe.policy.lora is not None else None
-    served = vllm_of(recipe.policy, recipe.limits.request_seconds, adapter)
+    served = vllm_of(recipe, adapter)
     try:
         yield served
     finally:

@@ -40,7 +40,7 @@ class Reinforcement:
         """Raises `UsageError` where the recipe wants servers and names none."""
         self._context, self._evaluations = context, evaluations
         recipe = context.recipe
-        self._servers = servers_of(recipe.policy, seconds=recipe.limits.request_seconds)
+        self._servers = servers_of(recipe)
         self._copied = copied_weights(recipe)
 
     def run(self, env: ToolEnv, model: Any, tokenizer: Any, cold: Result) -> Any:
