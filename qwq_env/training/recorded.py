@@ -4,7 +4,7 @@ A row is a conversation in the chat form, `{"messages": [...]}`, whose assistant
 `reasoning_content`, `tool_calls`; or it is one of GSM8K, `{"question", "answer"}`, whose solution
 carries its calculations as `<<48/2=24>>` (Cobbe et al. 2021, arXiv:2110.14168). Each of those
 becomes a call of the calculator, and what stands before it the thinking. Rows whose calculations
-our calculator does not confirm, and those without any, are left out.
+our calculator does not confirm or cannot read, and those without any, are left out.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 from qwq_env.dialect.base import Message, Piece
 from qwq_env.env import ToolEnv
 from qwq_env.envs.math import math_row
-from qwq_env.errors import UsageError, brief
+from qwq_env.errors import ToolError, UsageError, brief
 from qwq_env.files.jsonl import read_objects
 from qwq_env.tools.calculator import Calculator
 from qwq_env.training.demonstrations import check_dialect, written
@@ -28,6 +28,7 @@ from qwq_env.turn import CallResult
 
 _FIELD = "cold_start.demonstrations"
 _ANNOTATION = re.compile(r"<<([^=<>]+)=([^<>]*)>>")
+_BRACKETS = re.compile("<<|>>")
 _SUM_SAID = re.compile(r"[\s$(]*[\d.,]+[\d\s.,()$%*/x+\-]*=\s*\$?$")
 """A computation at the end of a thought, which the call behind it says again."""
 _CLOSE_ENOUGH = 0.02
@@ -97,10 +98,15 @@ class Recorded:
             raise UsageError("GSM8K's calculations; expected the tool 'calculator'")
         task = math_row(row, "")
         solution = str(row["answer"]).rsplit("####", 1)[0].strip()
+        if _BRACKETS.search(_ANNOTATION.sub("", solution)):
+            return None  # what is no annotation would be taught as a thought
         messages: list[Message] = [{"role": "user", "content": task.prompt}]
         end = 0
         for match in _ANNOTATION.finditer(solution):
-            value = calculator.evaluate(match[1].strip()).split()[-1]
+            try:
+                value = calculator.evaluate(match[1].strip()).split()[-1]
+            except ToolError:
+                return None
             if not _same(value, match[2]):
                 return None
             thought = _SUM_SAID.sub("", solution[end : match.start()].strip()).strip()

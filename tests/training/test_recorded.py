@@ -81,6 +81,23 @@ def test_a_solution_with_a_wrong_calculation_or_none_is_left_out(tmp_path, env):
 
 
 @pytest.mark.parametrize(
+    "annotation",
+    [
+        "<<2x=12>>", "<< =12>>", "<<12/0=12>>", "<<9**9**9=12>>", "<<1e99999=12>>", "<<٦*٢=12>>",
+        "<<(=12>>", "<<12=>>", "<<12=1e999>>", "<<6*2=12=12>>",
+        "<<>>", "<<=12>>", "<<12>>", "<<6*2=12", "<<6*2=12>", "6*2=12>>", "<<6*<<2=2>>",
+        "<<6<7=1>>",
+    ],
+)  # fmt: skip
+def test_a_solution_with_an_annotation_that_is_none_is_left_out(tmp_path, env, annotation):
+    told = {"question": "2+3?", "answer": "2+3=<<2+3=5>>5.\n#### 5"}
+    odd = {"question": "6*2?", "answer": f"1+1=<<1+1=2>>2. 6*2={annotation}12.\n#### 12"}
+    [only] = recorded(tmp_path / "rows.jsonl", env, odd, told)
+
+    assert "2+3?" in only.text
+
+
+@pytest.mark.parametrize(
     ("row", "words"),
     [
         ({"messages": []}, "expected a list of messages"),
