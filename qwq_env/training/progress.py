@@ -90,8 +90,9 @@ class Phase:
         if self._bar is not None:
             self._bar.update(self._task, completed=self._done, rate=rate, note=self._note)
         elif self._enabled and time.perf_counter() - self._last_line > _LOG_SECONDS:
-            left = self.seconds / self._done * (self._total - self._done)
-            self._line(f"{rate}, {left:.0f} s left")
+            rest = self._total - self._done
+            left = f", {self.seconds / self._done * rest:.0f} s left" if self._done else ""
+            self._line(f"{rate}{left}")
 
     def _line(self, what: str) -> None:
         self._last_line = time.perf_counter()
