@@ -96,10 +96,10 @@ def test_a_trainer_learns_from_the_tasks_that_differ(tokenizer, tmp_path):
 
 def test_a_replacement_without_room_ends_nothing(tokenizer, tmp_path):
     """The batch is a group that is always answered rightly; all other prompts are over-long."""
-    tasks = ListTaskSet([Task(f"t{i}", "Say 1. " * (2000 if i else 1), "1") for i in range(64)])
+    tasks = ListTaskSet([Task(f"t{i}", "Say 1. " * (40 if i else 1), "1") for i in range(64)])
     played: list[str] = []
     rollouts = Rollouts(
-        ToolEnv(tasks, [], MATCH), tokenizer, context=4000, size=1, dynamic=2,
+        ToolEnv(tasks, [], MATCH), tokenizer, context=200, size=1, dynamic=2,
         policy=lambda trainer: ScriptedPolicy(rollouts.codec, lambda _: "</think>1<|im_end|>"),
         on_episode=lambda t, step: played.append(t.task_id),
     )  # fmt: skip

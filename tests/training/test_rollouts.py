@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -27,6 +28,7 @@ from qwq_env.training.audited import Room, check_room
 from qwq_env.training.episode_metrics import episode_metrics
 from qwq_env.training.rollouts import Rollouts
 from qwq_env.training.tiny.model import build_tiny_model
+from qwq_env.training.trainer import loss_mask
 from qwq_env.training.trl_data import task_dataset
 from qwq_env.training.weights.base import Pushed
 from qwq_env.trajectory import PhaseSeconds, Trajectory
@@ -397,28 +399,33 @@ def test_a_server_without_room_for_an_answer_is_refused(model, tokenizer, tmp_pa
         train(model, tokenizer, tmp_path, rollouts)
 
 
-def test_a_prompt_without_room_teaches_nothing_and_is_not_read(model, tokenizer, tmp_path):
-    tasks = ListTaskSet([Task("fits", "Say 1.", "1"), Task("over-long", "Say 1. " * 2000, "1")])
+SHORT, OVER_LONG = Task("short", "Say 1.", "1"), Task("over-long", "Say 1. " * 40, "1")
+
+
+def narrow(tokenizer, *tasks: Task) -> Rollouts:
+    """Rollouts in a context with room for `SHORT`; every other answer is right."""
     turns = itertools.count()
-    rollouts = scripted(
-        tokenizer,
-        lambda context: f"</think>{next(turns) % 2}<|im_end|>",
-        ToolEnv(tasks, [], environment().settings.rubric),
-    )
+    policy = ScriptedPolicy(TokenCodec(tokenizer), lambda _: f"</think>{next(turns) % 2}<|im_end|>")
+    env = ToolEnv(ListTaskSet(list(tasks)), [], environment().settings.rubric)
+    return Rollouts(env, tokenizer, context=200, policy=lambda trainer: policy)
+
+
+def test_a_prompt_without_room_teaches_nothing_and_is_not_read(model, tokenizer, tmp_path):
+    rollouts = narrow(tokenizer, SHORT, OVER_LONG)
     trainer = train(model, tokenizer, tmp_path, rollouts)
 
-    learned = trainer.batch["tool_mask"].any(1).tolist()
+    learned = loss_mask(trainer.batch).any(1).tolist()
     cut = [trajectory for trajectory in rollouts.last if trajectory.task_id == "over-long"]
-    assert learned == [trajectory.task_id == "fits" for trajectory in rollouts.last]
+    assert learned == [trajectory.task_id == "short" for trajectory in rollouts.last]
     assert [(t.outcome.kind, t.outcome.reason, t.turns) for t in cut] == [
         ("truncated", "tokens", 0)
     ] * 4
-    assert trainer.batch["prompt_ids"].shape[1] < 4000 < cut[0].prompt_length
+    assert trainer.batch["prompt_ids"].shape[1] < 200 < cut[0].prompt_length
 
 
 def test_an_evaluation_without_room_ends_no_training(model, tokenizer, tmp_path):
-    rollouts = scripted(tokenizer, answer_at_once)
-    heldout = rollouts.heldout_dataset(ListTaskSet([Task("h", "Say 1. " * 2000, "1")]), 1)
+    rollouts = narrow(tokenizer, SHORT, replace(SHORT, id="other"))
+    heldout = rollouts.heldout_dataset(ListTaskSet([OVER_LONG]), 1)
     settings = {"eval_strategy": "steps", "eval_steps": 1, "per_device_eval_batch_size": 4}
     trainer = train(model, tokenizer, tmp_path, rollouts, eval_dataset=heldout, **settings)
 
