@@ -169,7 +169,7 @@ def _adapted(model: Any, length: int) -> Any:
 
 
 def learning(small: bool, seconds: float) -> dict[str, Any]:
-    """Return the summary of the real model's recipe, with four times its steps, or what the steps
+    """Return the summary of the real model's recipe, with five times its steps, or what the steps
     that the time held came to."""
     recipe = "tiny" if small else "smollm2-135m"
     asked = ["grpo.steps=100", "evaluation.every=20"]

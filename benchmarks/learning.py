@@ -100,7 +100,7 @@ def holds(name: str, run: dict[str, Any]) -> bool:
     """Say whether a run does what the README says of it."""
     if name.startswith("control"):
         return bool(run["accuracy_trained"] <= run["accuracy_cold"] + 0.05)
-    learned = run["accuracy_cold"] <= 0.35 and run["accuracy_trained"] >= 0.9
+    learned = run["accuracy_cold"] <= 0.35 and run["accuracy_trained"] >= 0.95
     return bool(learned and run["paid_by_tool"] >= 0.95)
 
 
