@@ -191,9 +191,11 @@ def learning(small: bool, seconds: float) -> dict[str, Any]:
 
 def _so_far(runs: Path) -> dict[str, Any]:
     """Return what the steps of a run that was ended by its time came to."""
-    lines = [line for file in runs.glob("*/metrics.jsonl") for line in file.open(encoding="utf-8")]
-    right = [json.loads(line).get("episode/right") for line in lines]
-    return {"ended": False, "steps": len(lines), "right_by_step": right}
+    from qwq_env.training.report import played_rows, read_metrics
+
+    rows = [row for file in runs.glob("*/metrics.jsonl") for row in read_metrics(file)]
+    right = [row.get("episode/right") for row in played_rows(rows)]
+    return {"ended": False, "steps": len(rows), "right_by_step": right}
 
 
 def asynchronous(small: bool, seconds: float) -> dict[str, Any]:

@@ -71,6 +71,7 @@ def main(argv: list[str]) -> int:
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """Train, then play each set with each policy."""
     from qwq_env.training.recipe import load_recipe
+    from qwq_env.training.report import played_rows, read_metrics
 
     name = f"smollm2-135m-seed{arguments.seed}"
     recipe = load_recipe(RECIPE, [*arguments.overrides, f"name={name}"])
@@ -80,7 +81,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.minutes:
         result["training"] = train(arguments, name, arguments.overrides, arguments.minutes)
     policies = policies_of(arguments.runs / name, recipe.policy.checkpoint)
-    result["steps"] = len(metrics(arguments.runs / name))
+    rows = read_metrics(arguments.runs / name / "metrics.jsonl")
+    result["steps"] = len(rows)
     if arguments.control:
         control = f"{name}-control"
         lot = [
@@ -92,10 +94,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         policies["lot"] = policies_of(arguments.runs / control, "")["GRPO"]
     if arguments.policies:
         policies = {name: path for name, path in policies.items() if name in arguments.policies}
-    rows = metrics(arguments.runs / name)
-    # Of the steps that learn from a batch only the first has one.
     # Of all that was played: what is learned from has no groups that are solved.
-    result["rewards"] = [row["episode/right"] for row in rows if "reward" in row]
+    result["rewards"] = [row["episode/right"] for row in played_rows(rows)]
     sets, result["left_out"] = task_sets(arguments.data, arguments.tasks)
     for title, tasks in sets.items():
         players = policies if title == FOR_ALL else ("cold start", "GRPO")
@@ -117,6 +117,8 @@ def train(
     arguments: argparse.Namespace, name: str, overrides: Sequence[str], minutes: float
 ) -> dict[str, Any]:
     """Run the recipe, or go on with it, and end it when its time is over; return what it took."""
+    from qwq_env.training.report import read_metrics
+
     command = [
         sys.executable, "-m", "qwq_env.training", str(RECIPE), f"name={name}", *overrides,
         "--seed", str(arguments.seed), "--runs", str(arguments.runs),
@@ -133,7 +135,7 @@ def train(
         "ended": ended,
         "minutes": round((time.perf_counter() - began) / 60, 1),
         "cpu_minutes": round((cpu_seconds() - cpu) / 60, 1),
-        "steps": len(metrics(arguments.runs / name)),
+        "steps": len(read_metrics(arguments.runs / name / "metrics.jsonl")),
     }
 
 
@@ -145,13 +147,6 @@ def policies_of(folder: Path, base: str) -> dict[str, Path]:
         last = max(whole, key=lambda path: int(path.name.rpartition("-")[2]))
     first = ROOT / base if (ROOT / base).exists() else Path(base)
     return {"base": first, "cold start": folder / "cold", "GRPO": last}
-
-
-def metrics(folder: Path) -> list[dict[str, Any]]:
-    """Return the metrics of each step."""
-    file = folder / "metrics.jsonl"
-    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-    return [json.loads(line) for line in lines]
 
 
 def task_sets(data: Path, count: int) -> tuple[dict[str, Any], list[str]]:
