@@ -108,6 +108,8 @@ def _sums(metrics: Path, begun: Recipe, world: int) -> _Sums:
     grpo, updates = begun.grpo, updates_of(begun, world)
     steps, sampled, sampling, learned, added, learning = 0, 0.0, 0.0, 0.0, 0.0, 0.0
     for number, row in read_objects(metrics, field="measured", constants=True, appended=True):
+        if "reward" not in row:
+            continue  # a further step on a batch that is counted already
         read = {}
         for name, default in _READ.items():
             value = row.get(name, default)

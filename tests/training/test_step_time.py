@@ -23,10 +23,10 @@ QWEN3 = {
     "head_dim": 128, "vocab_size": 151_936, "tie_word_embeddings": True,
 }  # fmt: skip
 STEPS = [
-    {"rollout/seconds": 10, "weights/seconds": 1, "step_time": 16, "num_tokens": 2000,
-     "episode/tokens/policy": 8.0, "episode/tokens/tool": 2.0},
-    {"rollout/seconds": 10.0, "weights/seconds": 0.0, "step_time": 15.0, "num_tokens": 5000.0,
-     "episode/tokens/policy": 12.0},
+    {"reward": 0.5, "rollout/seconds": 10, "weights/seconds": 1, "step_time": 16,
+     "num_tokens": 2000, "episode/tokens/policy": 8.0, "episode/tokens/tool": 2.0},
+    {"reward": None, "rollout/seconds": 10.0, "weights/seconds": 0.0, "step_time": 15.0,
+     "num_tokens": 5000.0, "episode/tokens/policy": 12.0},
 ]  # fmt: skip
 """128 episodes each: 2560 tokens sampled in 20 seconds, 5256 learned from in 10."""
 
@@ -136,6 +136,17 @@ def test_a_run_gives_its_rates(tmp_path, capsys):
     }  # fmt: skip
     assert step["rates"]["trainer"]["tokens"] == pytest.approx(525.6)
     assert step["notes"][0] == f"the rates are those of {tmp_path}, 2 steps"
+
+
+def test_a_step_that_learns_from_a_batch_again_is_counted_with_the_first(tmp_path, capsys):
+    again = {"loss": 0.1, "step_time": 5.0, "num_tokens": 2000}
+    steps = [STEPS[0], again, STEPS[1], {**again, "num_tokens": 5000}]
+    rates = []
+    for name, of in (("first", STEPS), ("all", steps)):
+        run = finished(tmp_path / name, SMALL, "grpo.trl.num_iterations=2", steps=of)
+        rates.append(planned(capsys, SMALL, "--measured", str(run))["rates"])
+
+    assert rates[0] == rates[1]
 
 
 def test_a_run_of_another_size_and_place_is_scaled_and_told_of(tmp_path, capsys):
