@@ -106,7 +106,7 @@ class ArithmeticTaskSet(ProceduralTaskSet):
 
 
 class StoryTaskSet(ArithmeticTaskSet):
-    """Short word problems in sixty wordings and more; with `wordings="own"` twenty others.
+    """Short word problems in ninety wordings and more; with `wordings="own"` twenty others.
 
     1: one operation. 2: two. 3: both. For language models, which can be asked what they do with a
     story that they were not trained on; see `story_wordings`.

@@ -64,6 +64,11 @@ a + b | A hen house gave {a} eggs in May. In June it gave {b} eggs more than in 
     did it give in June?
 a + b | {name} gave {b} {things} to {other} and kept {a} of them. How many {things} did {name} have
     before?
+a + b | A jug holds {a} milliliters and a bottle {b}. How much do they hold together?
+a + b | {name} scored {a} points in the first game and {b} in the second. What is the total score?
+a + b | A shirt costs {a} dollars. A jacket costs {b} dollars more. What does the jacket cost?
+a + b | {name} took {b} {things} out of a drawer, and {a} stayed in it. How many were in it before?
+a + b | A library owned {a} books and was given {b}. How many books does it own now?
 a - b | {name} had {a} {things} and gave {b} of them to {other}. How many {things} are left?
 a - b | There are {a} children in the school, and {b} of them are girls. How many are boys?
 a - b | {name} has {a} {things}. {other} has {b} {things}. How many more {things} does {name} have
@@ -82,6 +87,11 @@ a - b | {name} jumped {a} centimeters and {other} jumped {b} centimeters. How mu
 a - b | A parking lot has room for {a} cars, and {b} cars are parked there. How many places are
     free?
 a - b | {name} found {a} shells but lost some on the way, and {b} remained. How many were lost?
+a - b | A road is {a} meters long. Workers have paved {b} meters. What length is not paved yet?
+a - b | A cook had {a} grams of sugar and used {b}. How much sugar is left?
+a - b | {a} guests were invited, but {b} did not come. How many came?
+a - b | The red rope measures {a} centimeters, the blue one {b}. By how much is the red rope longer?
+a - b | {name} pays a bill of {b} dollars with {a} dollars. How much change does {name} get?
 a * b | {name} packs {a} boxes with {b} {things} in each. How many {things} is that in all?
 a * b | A machine makes {a} {things} an hour. How many does it make in {b} hours?
 a * b | There are {b} rows of chairs with {a} chairs in each row. How many chairs are there?
@@ -98,6 +108,11 @@ a * b | A rope is {a} times as long as a stick. If the stick measures {b} centim
 a * b | {name} buys {b} bags of flour at {a} cents apiece. What is the price in cents?
 a * b | A page has {b} lines of {a} letters. How many letters does it have?
 a * b | There are {a} seats on a bus. How many people can ride on {b} such buses?
+a * b | A theater has {b} balconies with {a} seats each. How many seats is that?
+a * b | {b} friends pay {a} dollars each. How much do they pay together?
+a * b | A curtain takes {a} centimeters of cloth. How much cloth do {b} curtains take?
+a * b | There are {a} {things} in a pack. {name} buys {b} packs. How many {things} does {name} buy?
+a * b | A bee visits {a} flowers on each flight. How many flowers does it visit on {b} flights?
 a / b | {name} shares {a} {things} equally among {b} friends. How many does each friend get?
 a / b | {a} {things} are put into {b} bags with the same number in each. How many are in one bag?
 a / b | {name} has {a} {things} and puts {b} of them into every box. How many boxes are needed?
@@ -114,8 +129,27 @@ a / b | A bus holds {b} people. How many buses do {a} people need?
 a / b | A farmer fills {b} baskets equally with {a} apples. How many apples go into a basket?
 a / b | It takes {b} {things} to make a toy. How many toys can {name} make from {a} {things}?
 a / b | A pump moves {a} liters in {b} hours. How many liters does it move in an hour?
+a / b | One stamp costs {b} cents. How many stamps can {name} buy for {a} cents?
+a / b | A tile is {b} centimeters wide. How many tiles make a row of {a} centimeters?
+a / b | A bucket holds {b} liters. How many buckets of water fill a tub of {a} liters?
+a / b | {b} workers earn {a} dollars for a job and take equal parts. How much is one part?
+a / b | A shelf has room for {b} jars. How many shelves do {a} jars fill?
+a / b | {other} saved {a} dollars, which is {b} times what {name} saved. How much did {name} save?
+a / b | {name} folds {a} shirts into {b} equal piles. How many shirts are in a pile?
+a / b | {b} clerks copy {a} letters, each clerk as many as the others. How many letters does a clerk
+    copy?
+a / b | {b} stones of the same kind weigh {a} grams. What is the weight of one stone?
+a / b | The hikers cover {b} kilometers a day. How many days does a trail of {a} kilometers take?
+a / b | A box of {a} pencils is handed out in a class of {b}, the same number to everyone. How many
+    pencils is that for one pupil?
+a / b | A wall of {a} bricks has {b} bricks in every layer. How many layers does it have?
+a / b | {name} cuts pieces of {b} centimeters from a board of {a} centimeters. How many pieces are
+    there?
+a / b | A choir of {a} singers stands in {b} rows of the same length. How many singers are in a row?
+a / b | The rent for {b} months is {a} dollars. What is the rent for one month?
 """)
-"""One operation each, fifteen of each operator."""
+"""One operation each: twenty of each operator, and thirty of division, where there is also to learn
+which number is divided by which."""
 
 UNSEEN = _one_operation("""
 a + b | At dawn {a} birds sit in the old oak, and until noon {b} others join them. How many birds
