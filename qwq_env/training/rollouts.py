@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import logging
 import math
-import random
 import statistics
 import time
 from collections import Counter
@@ -47,10 +46,11 @@ from qwq_env.rollout.audit import RecordingPolicy
 from qwq_env.rollout.engine import Assignment, Engine, EngineSettings
 from qwq_env.rollout.play import PlaySettings, check_thinking
 from qwq_env.rollout.policy import Policy
-from qwq_env.task import Task, TaskSet
+from qwq_env.task import TaskSet
 from qwq_env.text.characters import printable
 from qwq_env.training.audited import Room, check_room, play_audited, room_of
 from qwq_env.training.curriculum import curriculum_of, tell
+from qwq_env.training.draws import TaskDraws, rank_of
 from qwq_env.training.dynamic import Filled, check_whole_groups, fill
 from qwq_env.training.episode_metrics import EpisodeSums, episode_sums, means
 from qwq_env.training.flat_rewards import FlatRewards
@@ -66,9 +66,6 @@ from qwq_env.training.weights.nccl import sync_by_trl
 from qwq_env.trajectory import Trajectory
 
 logger = logging.getLogger(__name__)
-
-_ENDLESS = 1 << 40
-"""Other tasks of a set without end are drawn below this index: hardly ever one of the batch's."""
 
 PolicyFactory = Callable[[Any], Policy]
 """Makes the policy that samples, given the trainer; called once, at the first rollout."""
@@ -151,14 +148,12 @@ class Rollouts:
             if isinstance(environment, ToolEnv)
             else make_environment(environment, environment_arguments or {})
         )
-        self.seed = seed
         self.context = context
         self.thinking: Literal["keep", "strip"] = thinking
         check_thinking(thinking, self.env.settings.dialect)
         self._curriculum = curriculum_of(self.env)
         self.dataset = task_dataset(self.env, size)
         self.last: list[Trajectory] = []
-        self._tasks: dict[str, Task] = {}
         self._make_policy = policy or own_sampler
         self._weights = weights
         self._pushed_step: int | None = None
@@ -169,14 +164,14 @@ class Rollouts:
         self._dynamic = dynamic
         self._engine: Engine | None = None
         self._served: int | None = None
-        self._calls: dict[bool, tuple[int, int]] = {}
+        self._draws = TaskDraws(self.env, seed)
         self._metrics: dict[str, float] = {}
         self._places: dict[str, str] = {}
 
     def __call__(self, prompts: Sequence[Any], trainer: Any) -> dict[str, list[Any]]:
         """Play one episode for each prompt; the `rollout_func` that TRL calls on every rank."""
-        tasks = [self._task(prompt) for prompt in prompts]
-        assignments = self._assignments(tasks, trainer)
+        tasks = [self._draws.task(prompt) for prompt in prompts]
+        assignments = self._draws.assignments(tasks, trainer)
         engine = self._engine_for(trainer)
         # TRL takes what does not end with its own end token for cut off, which in some dialects
         # and with some tokenizers is every episode. Here the outcome says it; see `to_trl`.
@@ -217,74 +212,13 @@ class Rollouts:
         given = list(islice(tasks, size))
         trained = {row[-1]["task_id"] for row in self.dataset["prompt"]}
         for task in given:
-            if task.id in trained or self._tasks.get(task.id, task) != task:
+            if task.id in trained or self._draws.known.get(task.id, task) != task:
                 raise UsageError(
                     f"heldout tasks: {brief(task.id)} is trained on, or is another task's id;"
                     " expected ids of their own"
                 )
-        self._tasks |= {task.id: task for task in given}
+        self._draws.known |= {task.id: task for task in given}
         return dataset_of(self.env, given)
-
-    def _assignments(self, tasks: Sequence[Task], trainer: Any) -> list[Assignment]:
-        """Return what to play; an episode's seed is its own among steps, calls and prompts.
-
-        It hangs on the prompt's place in the batch of all ranks, each of which has one part of it
-        after the other: however many there are, they draw what one would. Calls are counted within
-        the step, and an evaluation's apart: a run that goes on, or is evaluated in between, then
-        draws as one that never was.
-        """
-        step, rank, training = trainer.state.global_step, _rank(trainer), trainer.model.training
-        last, call = self._calls.get(training, (None, 0))
-        call = call + 1 if last == step else 0
-        self._calls[training] = (step, call)
-        name, drawn = (f"{step + 1}", step) if training else (f"evaluation.{step}", -1)
-        return [
-            Assignment(
-                task,
-                f"{name}-{call}.{rank}.{i}",
-                hash((self.seed, drawn, call, 0, rank * len(tasks) + i)) & 0x7FFF_FFFF,
-            )
-            for i, task in enumerate(tasks)
-        ]
-
-    def _others(self, trainer: Any) -> Callable[[int], list[Assignment]]:
-        """Return what draws other tasks in place of those that taught nothing, in whole groups.
-
-        They follow from the step, as the tasks of a batch do: a run that goes on draws them again.
-        """
-        step, rank, group = trainer.state.global_step, _rank(trainer), trainer.num_generations
-        draws = random.Random(f"others {self.seed}/{step}/{self._calls[True][1]}/{rank}")
-        size, drawn = self.env.tasks.size, 0
-
-        def others(count: int) -> list[Assignment]:
-            nonlocal drawn
-            found = []
-            for _ in range(count // group):
-                task = self.env.tasks.task(draws.randrange(_ENDLESS if size is None else size))
-                for _ in range(group):
-                    seed = random.Random(f"{self.seed}/{step}/{rank}/{drawn}").getrandbits(31)
-                    found.append(Assignment(task, f"{step + 1}-other.{rank}.{drawn}", seed))
-                    drawn += 1
-            return found
-
-        return others
-
-    def _task(self, prompt: Any) -> Task:
-        task_id = prompt[-1].get("task_id") if isinstance(prompt, list) else None
-        if task_id is None:
-            raise UsageError("train_dataset: a prompt without task_id; pass rollouts.dataset")
-        place = prompt[-1].get("place")
-        if self._curriculum is not None and place is not None:
-            return self.env.tasks.task(place)
-        if task_id not in self._tasks:
-            try:
-                self._tasks[task_id] = self.env.tasks.find(task_id)
-            except (KeyError, IndexError):
-                raise UsageError(
-                    f"dataset: no task {brief(task_id)} in the environment; for an eval_dataset"
-                    " pass rollouts.heldout_dataset(tasks, size)"
-                ) from None
-        return self._tasks[task_id]
 
     def push_weights(self, trainer: Any) -> None:
         """Let the sampler have the weights of this step before any of its episodes is played."""
@@ -314,7 +248,7 @@ class Rollouts:
         sampling = sampling_of(arguments)
         if self._engine is None:
             self._engine = self._begin(trainer)
-        context = self._context(self._engine.policy, _rank(trainer))
+        context = self._context(self._engine.policy, rank_of(trainer))
         longest = arguments.max_completion_length
         # None leaves it to the context, as in TRL.
         completion = context if longest is None else longest
@@ -343,9 +277,9 @@ class Rollouts:
             check_whole_groups(held, arguments.num_generations)
         for dataset in evaluated.values() if isinstance(evaluated, dict) else (evaluated,):
             for prompt in dataset["prompt"] if isinstance(dataset, datasets.Dataset) else ():
-                self._task(prompt)
+                self._draws.task(prompt)
         policy = self._make_policy(trainer)
-        policy.place(_rank(trainer), ranks)
+        policy.place(rank_of(trainer), ranks)
         settings = self.env.settings
         limits = WallLimits(
             tool=tool_seconds(settings.tool_limits),
@@ -361,7 +295,7 @@ class Rollouts:
             and trainer.vllm_importance_sampling_correction
         ):
             correct_importance(trainer, self._correction)
-        if not getattr(trainer, "weighs_rows", False) and _rank(trainer) == 0:
+        if not getattr(trainer, "weighs_rows", False) and rank_of(trainer) == 0:
             _warn_of_stock(trainer, self.thinking)
         logging.getLogger(_TRL).addFilter(_leaves_out_dumps)
         trainer.add_callback(FlatRewards(trainer, lambda: self.last))
@@ -452,7 +386,7 @@ class Rollouts:
         first = play(assignments)
         if not training or self._dynamic == 1:
             return Filled(first, first, 0)
-        group, others = trainer.num_generations, self._others(trainer)
+        group, others = trainer.num_generations, self._draws.others(trainer)
         return fill(first, group, self._dynamic, lambda count: play(others(count * group)))
 
 
@@ -498,7 +432,3 @@ def _warn_of_stock(trainer: Any, thinking: str) -> None:
         "a stock GRPOTrainer: %s; qwq_env.training.ToolGRPOTrainer, in its place, does better",
         ", ".join(lacks),
     )
-
-
-def _rank(trainer: Any) -> int:
-    return int(trainer.accelerator.process_index)
