@@ -38,5 +38,6 @@ def vllm_of(recipe: Recipe, adapter: str | None) -> VllmPolicy:
         adapter=adapter,
         settings=HttpSettings(seconds=recipe.limits.request_seconds),
         api_key=os.environ.get("VLLM_API_KEY"),
+        seeded=recipe.policy.seeded,
         engines=recipe.cluster.data_parallel,
     )

@@ -169,6 +169,18 @@ async def test_an_episode_keeps_to_an_engine_of_the_recipes_server(made):
         assert recipe.cluster.data_parallel == 2
 
 
+@pytest.mark.parametrize("seeded", [False, True])
+async def test_a_turn_has_a_seed_where_the_recipe_says_so(seeded):
+    async with StubServer() as server:
+        given = [*SERVERS, f"policy.servers=[{server.url}]", f"policy.seeded={seeded}"]
+        policy = vllm_of(load_recipe(TINY, given), adapter=None)
+        asked = GenerationRequest([1], 8, "a", Sampling(), frozenset({2}), seed=7)
+        await policy.generate(asked)
+        await policy.aclose()
+
+        assert [body.get("seed") for body in server.bodies] == [7 if seeded else None]
+
+
 def test_a_run_goes_on_with_servers_at_other_addresses(tmp_path):
     RunFolder(tmp_path / "run").claim(load_recipe(TINY, SERVERS), resume=False)
     moved = load_recipe(TINY, [*SERVERS, "policy.servers=['http://z']", "cluster.port=9000"])

@@ -45,6 +45,9 @@ class PolicyRecipe:
     servers: list[str] = key(list, "addresses of vLLM; qwq launch fills them in")
     served: str | None = key(None, "the folder, seen by all, through which weights travel")
     weights: Literal["disk", "adapter", "nccl"] = key("disk", "how weights reach the servers")
+    seeded: bool = key(
+        False, "servers get a seed with each turn: what is resumed draws it again; vLLM is slower"
+    )
     dtype: Literal["auto", "fast", "float32", "bfloat16"] = key(
         "auto",
         "what is computed in; auto: bfloat16 on a GPU, float32 on a CPU; fast: on a CPU, too,"
@@ -74,8 +77,9 @@ class PolicyRecipe:
                 " or policy.sampler=vllm"
             )
         if self.sampler == "transformers":
-            if self.servers or self.served is not None:
-                name = "servers" if self.servers else "served"
+            for name in ("servers", "served", "seeded"):
+                if not getattr(self, name):
+                    continue
                 raise UsageError(f"policy.{name}: expected policy.sampler=vllm, which uses it")
             if self.attention == "flash_attention_2":
                 raise UsageError(
