@@ -1,21 +1,25 @@
 """How a policy fares whose samples are of older weights, and what each correction does about it.
 
-    qwq bench off_policy [key=value ...] [--seeds 0 1 2] [--staleness 2 8] [--json] [--out FILE]
+    qwq bench off_policy [key=value ...] [--seeds 0 1 2] [--staleness 2 8] [--jobs 2] [--json]
+                         [--out FILE]
 
 For each seed one cold start; from it GRPO on policy, and at each staleness without correction, and
 with importance taken over a token, over an episode as geometric mean, and as product. What is told
 of each run: the mean reward of its last ten steps, the held-out score, the lag, and the effective
-share of the samples (Kish). Draws results/off_policy.png, the reward by step. The result is written
-after each run.
+share of the samples (Kish). Draws results/off_policy.png, the reward by step. `--jobs` runs are
+trained at a time, each on one core. The result is written after each of them.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +46,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="of the recipe")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--staleness", type=int, nargs="+", default=[2, 8])
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at a time")
     parser.add_argument("--only", nargs="+", choices=CORRECTIONS, default=list(CORRECTIONS))
     result = run(parser, argv, measure, table)
     if not result["overrides"] and len(result["seeds"]) > 1:
@@ -51,31 +56,59 @@ def main(argv: list[str]) -> int:
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """Run each corner of the grid under each seed, on the seed's own cold start."""
+    # Tiny matrices gain nothing by a second thread; a second run does.
+    os.environ.update(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="passive")
+    corners = grid(arguments.staleness, arguments.only)
     result: dict[str, Any] = {
-        "overrides": arguments.overrides, "seeds": arguments.seeds, "runs": {}, "minutes": 0.0,
+        "overrides": arguments.overrides, "seeds": arguments.seeds,
+        "runs": {name: [] for name in corners},
     }  # fmt: skip
-    with tempfile.TemporaryDirectory() as folder:
-        for seed in arguments.seeds:
-            cold: list[str] = []
-            for name, asked in grid(arguments.staleness, arguments.only):
-                run_name = f"{name}, seed {seed}"
-                given = [*asked, *cold, *arguments.overrides]
-                summary, seconds = train(Path(folder), run_name, seed, given, recipe="tiny-async")
-                place = Path(folder) / run_name.replace(", ", "-").replace(" ", "")
-                cold = cold or [f"policy.checkpoint={place / 'cold'}", "cold_start.steps=0"]
-                result["runs"].setdefault(name, []).append(figures(place, summary))
-                result["minutes"] = round(result["minutes"] + seconds / 60, 2)
-                result["versions"] = summary["versions"]
-                write(result, arguments)
-    return result
+    began = time.perf_counter()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        ThreadPoolExecutor(arguments.jobs) as pool,
+    ):
+        for names in ([ON_POLICY], [name for name in corners if name != ON_POLICY]):
+            asked = [
+                pool.submit(corner, Path(folder), name, seed, corners[name], arguments.overrides)
+                for seed in arguments.seeds
+                for name in names
+            ]
+            for ended in as_completed(asked):
+                name, found, versions = ended.result()
+                result["runs"][name].append(found)
+                result["minutes"] = round((time.perf_counter() - began) / 60, 2)
+                write({**result, "versions": versions}, arguments)
+    for found in result["runs"].values():
+        found.sort(key=lambda run: arguments.seeds.index(run["seed"]))
+    return {**result, "versions": versions}
 
 
-def grid(staleness: list[int], corrections: list[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Return each run's name, and what it asks of the recipe; the one on policy comes first."""
-    yield ON_POLICY, ("rollout.staleness=0",)
+def grid(staleness: Sequence[int], corrections: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return what each run asks of the recipe by its name; the first is on policy."""
+    corners: dict[str, tuple[str, ...]] = {ON_POLICY: ("rollout.staleness=0",)}
     for steps in staleness:
         for name in corrections:
-            yield f"{steps} steps, {name}", (f"rollout.staleness={steps}", *CORRECTIONS[name])
+            asked = (f"rollout.staleness={steps}", *CORRECTIONS[name])
+            corners[f"{steps} steps, {name}"] = asked
+    return corners
+
+
+def corner(
+    folder: Path, name: str, seed: int, asked: Sequence[str], overrides: Sequence[str]
+) -> tuple[str, dict[str, Any], Mapping[str, str]]:
+    """Train a corner under a seed; all but the one on policy go on from that one's cold start."""
+    cold = folder / place_of(ON_POLICY, seed) / "cold"
+    from_cold = [f"policy.checkpoint={cold}", "cold_start.steps=0"] if cold.exists() else []
+    given = [*asked, *from_cold, *overrides]
+    summary, _ = train(folder, place_of(name, seed), seed, given, recipe="tiny-async")
+    found = {"seed": seed, **figures(folder / place_of(name, seed), summary)}
+    return name, found, summary["versions"]
+
+
+def place_of(name: str, seed: int) -> str:
+    """Return the name of a run's folder."""
+    return f"{name}-seed{seed}".replace(", ", "-").replace(" ", "")
 
 
 def figures(place: Path, summary: Mapping[str, Any]) -> dict[str, Any]:
