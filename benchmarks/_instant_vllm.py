@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from _episodes import byte_tokenizer
@@ -19,8 +20,11 @@ from aiohttp import web
 
 from qwq_env.dialect.base import Piece
 from qwq_env.dialect.codec import TokenCodec
+from qwq_env.rollout.policy import Generation
 
 CONTEXT = 100_000
+
+Handler = Callable[[web.Request], Awaitable[web.Response]]
 
 
 def application(turns: int) -> web.Application:
@@ -36,10 +40,17 @@ def application(turns: int) -> web.Application:
         prompt = (await request.json())["prompt"]
         ids = call if prompt.count(answered) < turns else done
         # Our prompt opens the thinking, TRL's does not.
-        return web.json_response(_completion(prompt, close + ids if opened in prompt[-4:] else ids))
+        ids = close + ids if opened in prompt[-4:] else ids
+        return web.json_response(completion(prompt, Generation(ids, [-0.5] * len(ids), "stop")))
+
+    return routes(complete, CONTEXT)
+
+
+def routes(complete: Handler, context: int) -> web.Application:
+    """Return what a server has beside the route that completes."""
 
     async def models(request: web.Request) -> web.Response:
-        return web.json_response({"data": [{"id": "policy", "max_model_len": CONTEXT}]})
+        return web.json_response({"data": [{"id": "policy", "max_model_len": context}]})
 
     async def info(request: web.Request) -> web.Response:
         config = {"model_config": {"logprobs_mode": "processed_logprobs"}}
@@ -56,12 +67,14 @@ def application(turns: int) -> web.Application:
     return app
 
 
-def _completion(prompt: list[int], ids: list[int]) -> dict[str, Any]:
-    names, values = [f"token_id:{i}" for i in ids], [-0.5] * len(ids)
+def completion(prompt: list[int], sampled: Generation) -> dict[str, Any]:
+    """Return what vLLM answers of a turn."""
+    names, values = [f"token_id:{i}" for i in sampled.ids], sampled.logprobs
     tops = [{name: value} for name, value in zip(names, values, strict=True)]
     logprobs = {"tokens": names, "token_logprobs": values, "top_logprobs": tops}
     choice = {
-        "prompt_token_ids": prompt, "token_ids": ids, "finish_reason": "stop", "logprobs": logprobs,
+        "prompt_token_ids": prompt, "token_ids": sampled.ids, "logprobs": logprobs,
+        "finish_reason": sampled.finish_reason,
     }  # fmt: skip
     return {"choices": [choice]}
 

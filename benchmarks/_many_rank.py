@@ -19,6 +19,7 @@ from accelerate import PartialState
 from accelerate.utils import DistributedType
 
 from qwq_env.training.recipe import load_recipe
+from qwq_env.training.recipe.cluster import ClusterRecipe
 from qwq_env.training.run import train
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,11 +32,12 @@ def main(
     os.chdir(ROOT)
     sys.path.insert(0, str(ROOT / "examples"))
     torch.set_num_threads(1)
-    recipe = load_recipe(ROOT / "recipes" / f"{recipe_name}.yaml", overrides)
     if strategy != "ddp":
         {"fsdp2": shard_on_cpu, "zero3": shard_with_deepspeed}[strategy]()
-        # Not said in `overrides`: there it is refused without GPUs.
-        object.__setattr__(recipe.cluster, "strategy", strategy)
+        # It refuses this without GPUs, also where the recipe of a run is read again.
+        ClusterRecipe.__post_init__ = lambda cluster: None  # type: ignore[method-assign]
+        overrides = [*overrides, f"cluster.strategy={strategy}"]
+    recipe = load_recipe(ROOT / "recipes" / f"{recipe_name}.yaml", overrides)
     train(recipe, Path(runs), resume=resume)
     (folder / f"rank-{PartialState().process_index}.json").write_text("{}")
     # As it is: torch may wait for ever where it lets go of gloo's threads.

@@ -13,7 +13,9 @@ nobody killed differ by 2.5e-6).
 
 `stages`: recipes/tiny-two-stage.yaml in short, with a reward model, groups that are replaced, and
 evaluations while it trains. `ranks`: the tiny recipe on two gloo ranks. `lora`: adapters, from the
-cold start of `stages`. `stale`: off policy, so that older weights belong to the state.
+cold start of `stages`. `stale`: off policy, so that older weights belong to the state. `sharded`:
+FSDP2 on two ranks, whose episodes a server plays that lives on while the run is killed, and that
+samples by the seeds of its requests alone (`_seeded_vllm.py`).
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,7 +37,9 @@ from typing import Any, NamedTuple
 os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TRL_EXPERIMENTAL_SILENCE": "1"}
 sys.path.insert(0, str(Path(__file__).parent))
 
+from _process import served
 from _result import run, write
+from many_ranks import prepare
 from ranks import start_ranks
 
 from qwq_env.rollout.store import read_episodes
@@ -50,27 +55,36 @@ SHORT = (
     f"grpo.episodes={EPISODES}", "grpo.save_steps=2", "evaluation.tasks=32", "evaluation.samples=0",
     "grpo.max_completion_tokens=60", "cold_start.transcripts=512",
 )  # fmt: skip
+BY_LOT = ("grpo.steps=6", "grpo.reward=random")
+"""So short a cold start is hardly ever paid, and what is never paid learns nothing to be lost."""
 
 
 class Case(NamedTuple):
-    """A recipe, what is asked of it, and on how many ranks it is run."""
+    """A recipe, what is asked of it, on how many ranks it is run, and how they hold the policy."""
 
     recipe: str
     overrides: tuple[str, ...]
     ranks: int = 1
+    strategy: str = "ddp"
 
 
 CASES = {
     "stages": Case(
         "tiny-two-stage", (*SHORT, "cold_start.steps=60", f"stages=[{','.join(STAGES)}]")
     ),
-    "ranks": Case("tiny", (*SHORT, "cold_start.steps=60", "grpo.steps=6"), 2),
+    "ranks": Case("tiny", (*SHORT, *BY_LOT, "cold_start.steps=60"), 2),
     "lora": Case(
         "tiny",
-        (*SHORT, "cold_start.steps=0", "grpo.steps=6", "policy.lora.rank=8",
-         "grpo.learning_rate=0.01", "policy.checkpoint={cold}"),
+        (*SHORT, *BY_LOT, "cold_start.steps=0", "policy.lora.rank=8", "grpo.learning_rate=0.01",
+         "policy.checkpoint={cold}"),
     ),
-    "stale": Case("tiny-async", (*SHORT, "cold_start.steps=60", "grpo.steps=6")),
+    "stale": Case("tiny-async", (*SHORT, *BY_LOT, "cold_start.steps=60")),
+    "sharded": Case(
+        "tiny",
+        (*SHORT, *BY_LOT, "cold_start.steps=0", "policy.checkpoint={cold}", "policy.sampler=vllm",
+         "policy.seeded=true", "policy.servers=[{url}]", "policy.served={served}"),
+        2, "fsdp2",
+    ),
 }  # fmt: skip
 
 
@@ -103,10 +117,11 @@ def case(name: str, runs: Path, chance: random.Random) -> dict[str, Any]:
     whole, killed = let_alone(name, runs), runs / f"{name}-killed"
     shutil.rmtree(killed, ignore_errors=True)
     kills: list[str] = []
-    for moment in moments(whole, chance):
-        told = play(name, killed, moment, wait=chance.uniform(0.0, 0.03))
-        kills.append(f"{moment.name}{'' if told else ' (it ended before)'}")
-    play(name, killed)
+    with overrides(name, killed) as asked:
+        for moment in moments(whole, chance):
+            told = play(name, killed, asked, moment, wait=chance.uniform(0.0, 0.03))
+            kills.append(f"{moment.name}{'' if told else ' (it ended before)'}")
+        play(name, killed, asked)
     return {
         "kills": kills,
         "differences": list(differences(whole, killed)),
@@ -119,8 +134,30 @@ def let_alone(name: str, runs: Path) -> Path:
     place = runs / name
     if not (place / "summary.json").exists():
         shutil.rmtree(place, ignore_errors=True)
-        play(name, place)
+        with overrides(name, place) as asked:
+            play(name, place, asked)
     return place
+
+
+@contextmanager
+def overrides(name: str, place: Path) -> Iterator[list[str]]:
+    """Yield what is asked of a case's recipe, with a server beside it if that asks for one."""
+    asked, cold = CASES[name].overrides, place.parent / "stages" / "stages" / "first" / "cold"
+    given = {"{cold}": str(cold), "{served}": str(place.with_name(f"{place.name}-served"))}
+    if "policy.served={served}" not in asked:
+        yield filled(asked, given)
+        return
+    shutil.rmtree(given["{served}"], ignore_errors=True)
+    prepare(cold, Path(given["{served}"]))
+    with served("_seeded_vllm.py", given["{served}"]) as url:
+        yield filled(asked, given | {"{url}": url})
+
+
+def filled(asked: Sequence[str], given: Mapping[str, str]) -> list[str]:
+    """Return overrides with words in place of names in braces."""
+    for name, word in given.items():
+        asked = [each.replace(name, word) for each in asked]
+    return list(asked)
 
 
 class Moment(NamedTuple):
@@ -204,15 +241,17 @@ def seconds(place: Path) -> Mapping[str, float]:
     return found
 
 
-def play(name: str, place: Path, moment: Moment | None = None, *, wait: float = 0.0) -> bool:
+def play(
+    name: str, place: Path, asked: Sequence[str], moment: Moment | None = None, *, wait: float = 0.0
+) -> bool:
     """Run or resume a case in its folder; kill it at a moment, and say whether that came."""
-    asked, cold = CASES[name], place.parent / "stages" / "stages" / "first" / "cold"
-    overrides = [each.replace("{cold}", str(cold)) for each in asked.overrides]
+    case = CASES[name]
     given = (
-        asked.recipe, "ddp", [*overrides, f"name={place.name}"], str(place.parent), place.exists(),
+        case.recipe, case.strategy, [*asked, f"name={place.name}"], str(place.parent),
+        place.exists(),
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as logs:
-        processes = start_ranks("_many_rank", asked.ranks, given, Path(logs))
+        processes = start_ranks("_many_rank", case.ranks, given, Path(logs))
         end, found = time.monotonic() + LONGEST, False
         while any(process.is_alive() for process in processes) and not found:
             assert time.monotonic() < end, f"{name}: not done after {LONGEST:g} seconds"
@@ -242,6 +281,8 @@ def differences(whole: Path, killed: Path) -> Iterator[str]:
                 for key in sorted({*a, *b}):
                     if not alike(key, a.get(key), b.get(key)):
                         yield f"{here}{file}: row {number}: {key}: {b.get(key)}, not {a.get(key)}"
+        if not any(row["grad_norm"] for row in rows_of(folder / "metrics.jsonl")):
+            yield f"{here}no step learned anything"
         for path in sorted(folder.glob("episodes*.jsonl")):
             if episodes(path) != episodes(other / path.name):
                 yield f"{here}{path.name}: other episodes"
