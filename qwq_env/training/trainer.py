@@ -12,6 +12,9 @@ stock trainer on the same `Rollouts`:
 - TRL pads all rows of a generation batch to the longest. Here the columns that are padding in all
   rows of a micro-batch are cut off before the model sees them, and the results padded again: the
   same weights for a fraction of the work, for one long episode no longer makes all others long.
+- The rows of an optimizer step lie in its micro-batches by their length, the longest first: a
+  micro-batch is padded to a row that is hardly longer than the others, ranks that wait for each
+  other's micro-batches have such of one length, and what memory doesn't hold is seen at once.
 - Rows without an advantage, of a group whose rewards are alike or masked, do not go through the
   model: their part of the gradient is 0. What the loss divides by counts them as TRL does.
 - The log has the effective share of the samples after importance correction, how far sampler and
@@ -23,7 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import torch
 from accelerate.utils import gather_object
@@ -31,6 +34,7 @@ from torch.nn.functional import pad
 from trl import GRPOTrainer
 
 from qwq_env.training.importance import Correction
+from qwq_env.training.micro_batches import by_length, loss_mask, trimmed
 from qwq_env.training.mismatch import ByDepth, merged, mismatch_metrics, mismatch_of
 
 _PLAYED: Final = "played"
@@ -60,6 +64,7 @@ class ToolGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # its package is read
 
     Rows that do not go through the model are not told of."""
 
+    _buffered_inputs: list[dict[str, Any]] | None
     _read: _Read | None = None
     """What a forward pass of the loss gives; None outside a loss of the training."""
     _mismatch: ByDepth | None = None
@@ -105,6 +110,23 @@ class ToolGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # its package is read
             # TRL shuffles and splits lists as it does tensors.
             batch[_PLAYED] = [(step, row["episode_name"], row["episode_row"]) for row in inputs]
         return batch
+
+    def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
+        """Return a micro-batch as TRL does, of rows of like length.
+
+        TRL cuts a batch into micro-batches at random. Their losses add up to that of an optimizer
+        step in any order; only bnpo divides each by its own tokens.
+        """
+        before = self._buffered_inputs
+        inputs: dict[str, Any] = super()._prepare_inputs(generation_batch)
+        batches, steps = self._buffered_inputs, self.args.gradient_accumulation_steps
+        if batches is None or batches is before or self.loss_type == "bnpo":
+            return inputs
+        if len(batches) % steps and steps % len(batches):
+            return inputs
+        self._buffered_inputs = by_length(batches, min(steps, len(batches)), self._idle_rows)
+        inputs = self._buffered_inputs[self._step % len(batches)]
+        return inputs
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
         """Return TRL's loss of a micro-batch; compare and tell what was computed for it."""
@@ -167,15 +189,18 @@ class ToolGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # its package is read
         """
         if self._needs_all_rows():
             return super()._compute_loss(model, inputs)  # type: ignore[no-any-return]
-        mask = loss_mask(inputs)
-        advantages = inputs["advantages"]
-        idle = (advantages if advantages.dim() == 1 else advantages.abs().sum(1)) == 0
-        self._idle, self._loss_mask = idle | ~mask.any(1), mask
+        self._idle, self._loss_mask = self._idle_rows(inputs), loss_mask(inputs)
         self._idle_logps = inputs.get("old_per_token_logps")
         try:
             return super()._compute_loss(model, inputs)  # type: ignore[no-any-return]
         finally:
             self._idle = self._idle_logps = self._loss_mask = None
+
+    def _idle_rows(self, batch: dict[str, Any]) -> torch.Tensor:
+        """Return which rows have no part in the loss: (rows,)."""
+        advantages = batch["advantages"]
+        idle: torch.Tensor = (advantages if advantages.dim() == 1 else advantages.abs().sum(1)) == 0
+        return (idle | ~loss_mask(batch).any(1)) & (not self._needs_all_rows())
 
     def _needs_all_rows(self) -> bool:
         entropy = self._entropy_bonus_enabled or self.top_entropy_quantile < 1.0
@@ -315,27 +340,6 @@ class _Read:
     rows: torch.Tensor | None = None
 
 
-class Cut(NamedTuple):
-    """Columns that are cut off a micro-batch on either side."""
-
-    left: int
-    right: int
-
-
-def trimmed(mask: torch.Tensor, completion: int, multiple: int = 1) -> Cut:
-    """Return what can be cut off rows that attend by `mask` (rows, prompt + completion).
-
-    Prompts are padded on their left, completions on their right; of each a column stays, and what
-    stays is a `multiple` as far as it was.
-    """
-    used = mask.bool().any(0)
-    prompt = len(used) - completion
-    left = _leading(~used[:prompt]) if prompt else 0
-    right = _leading(~used[prompt:].flip(0))
-    left, right = min(left, max(prompt - 1, 0)), min(right, completion - 1)
-    return Cut(left - left % multiple, right - right % multiple)
-
-
 def bounded_means(
     ratio: torch.Tensor, mask: torch.Tensor, mode: Correction, least: float, most: float
 ) -> torch.Tensor:
@@ -350,14 +354,3 @@ def bounded_means(
     if mode == "geometric_mask":
         return means.masked_fill((means < least) | (means > most), 0.0)
     return means.clamp(least, most)
-
-
-def loss_mask(batch: dict[str, Any]) -> torch.Tensor:
-    """Return where the loss looks: (rows, tokens), True on what the policy sampled."""
-    mask: torch.Tensor = batch["completion_mask"].bool()
-    return mask & batch["tool_mask"].bool() if "tool_mask" in batch else mask
-
-
-def _leading(flags: torch.Tensor) -> int:
-    """Return how many flags are set before the first that is not."""
-    return int(flags.long().cumprod(0).sum())

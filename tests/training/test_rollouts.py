@@ -26,9 +26,9 @@ from qwq_env.task import ListTaskSet, Task
 from qwq_env.tool import tool
 from qwq_env.training.audited import Room, check_room
 from qwq_env.training.episode_metrics import episode_metrics
+from qwq_env.training.micro_batches import loss_mask
 from qwq_env.training.rollouts import Rollouts
 from qwq_env.training.tiny.model import build_tiny_model
-from qwq_env.training.trainer import loss_mask
 from qwq_env.training.trl_data import task_dataset
 from qwq_env.training.weights.base import Pushed
 from qwq_env.trajectory import PhaseSeconds, Trajectory

@@ -17,9 +17,9 @@ from qwq_env.grading.score import Score
 from qwq_env.outcome import Outcome
 from qwq_env.rollout.scripted import ScriptedPolicy
 from qwq_env.rubric import Component, Rubric
+from qwq_env.training.micro_batches import trimmed
 from qwq_env.training.rollouts import Rollouts
 from qwq_env.training.tiny.model import build_tiny_model
-from qwq_env.training.trainer import trimmed
 from qwq_env.training.trl_data import to_trl
 from qwq_env.trajectory import TrainingRow, Trajectory
 
@@ -239,6 +239,48 @@ def test_padding_is_cut_off_and_the_weights_are_the_same(tokenizer, tmp_path, co
     assert torch.allclose(stock, ours, atol=1e-6)
     assert stock.abs().max() > 1e-3
     assert cut < whole / 2
+
+
+TWO_GROUPS = ["1" * 300, "1", "0" * 200, "0", "1" * 300, "1", "1" * 200, "1"]
+ONE_TEACHES = ["1" * 300, "1", "0" * 200, "0", "0" * 300, "00", "0" * 250, "00"]
+
+
+@pytest.mark.parametrize(
+    ("loss", "texts", "shapes"),
+    [
+        *((loss, TWO_GROUPS, [(2, 329), (2, 229), (2, 30), (2, 30)]) for loss in LOSSES),
+        # Where nothing is to be learned, one row is read for the others' sake.
+        ("dapo", ONE_TEACHES, [(2, 329), (2, 30), (1, 279), (1, 31)]),
+    ],
+)
+def test_rows_of_like_length_lie_in_a_micro_batch_and_the_weights_are_the_same(
+    tokenizer, tmp_path, loss, texts, shapes
+):
+    def trained(kind):
+        told = itertools.cycle(texts)
+        env = ToolEnv(environment().tasks, [], environment().settings.rubric)
+        rollouts = scripted(tokenizer, lambda _: f"</think>{next(told)}<|im_end|>", env)
+        torch.manual_seed(0)
+        model = build_tiny_model(tokenizer, hidden=16, layers=1, heads=2)
+        before, read = flat(model), []
+        model.register_forward_pre_hook(
+            lambda module, args, named: read.append(tuple(named["input_ids"].shape)),
+            with_kwargs=True,
+        )
+        train(
+            model, tokenizer, tmp_path, rollouts, kind=kind, per_device_train_batch_size=2,
+            gradient_accumulation_steps=4, learning_rate=0.1, optim="sgd", loss_type=loss,
+        )  # fmt: skip
+        return flat(model) - before, read
+
+    stock, whole = trained(Recorder)
+    ours, cut = trained(ToolRecorder)
+
+    assert torch.allclose(stock, ours, atol=1e-6)
+    assert stock.abs().max() > 1e-3
+    assert whole == [(2, 329)] * 4
+    # bnpo weighs a token by its micro-batch, so that it must stay in it.
+    assert cut == shapes or loss == "bnpo"
 
 
 @pytest.mark.parametrize(
