@@ -8,6 +8,7 @@ without a bound.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -33,22 +34,30 @@ def fill(
     """Replace groups of `batch` (groups × `group`,) that have no two different rewards.
 
     `play(n)` plays n groups of other tasks. At most (`factor` - 1) × the groups of the batch are
-    played. An episode that was lost has no reward, and differs from none.
+    played, as many at a time as should do by the share that has varied so far: each time has to
+    wait for its longest episode. An episode that was lost has no reward, and differs from none.
     """
-    groups = [list(batch[start : start + group]) for start in range(0, len(batch), group)]
+    groups = _groups(batch, group)
     flat = [place for place, episodes in enumerate(groups) if not varied(episodes)]
     budget, played = int((factor - 1) * len(groups)), list(batch)
+    tried, found = len(groups), len(groups) - len(flat)
     replaced = 0
     while flat and budget:
-        others = play(min(len(flat), budget))
-        budget -= len(others) // group
+        asked = min(budget, math.ceil(len(flat) * tried / found)) if found else budget
+        others = play(asked)
         played += others
-        for start in range(0, len(others), group):
-            episodes = others[start : start + group]
-            if varied(episodes):
-                groups[flat.pop(0)] = episodes
-                replaced += 1
+        budget, tried = budget - asked, tried + asked
+        teaching = [episodes for episodes in _groups(others, group) if varied(episodes)]
+        found += len(teaching)
+        for place, episodes in zip(flat, teaching, strict=False):
+            groups[place] = episodes
+            replaced += 1
+        flat = flat[len(teaching) :]
     return Filled([episode for episodes in groups for episode in episodes], played, replaced)
+
+
+def _groups(episodes: Sequence[Trajectory], size: int) -> list[list[Trajectory]]:
+    return [list(episodes[start : start + size]) for start in range(0, len(episodes), size)]
 
 
 def varied(episodes: Sequence[Trajectory]) -> bool:

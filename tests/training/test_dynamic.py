@@ -21,7 +21,7 @@ from .stock_trainer import train
 from .test_rollouts import ended
 
 MATCH = Rubric([Component("match", lambda final: float(final.answer == "1"))])
-FLAT, VARIED, LOST = (1.0, 1.0), (0.0, 1.0), (None, 1.0)
+FLAT, VARIED, OTHER, LOST = (1.0, 1.0), (0.0, 1.0), (0.5, 0.0), (None, 1.0)
 
 
 def episodes(*groups):
@@ -36,11 +36,22 @@ def episodes(*groups):
     ("factor", "batch", "others", "kept", "asked"),
     [
         (3, [VARIED, VARIED], [], [VARIED, VARIED], []),
-        (3, [FLAT, VARIED], [[VARIED]], [VARIED, VARIED], [1]),
-        (3, [FLAT, FLAT], [[FLAT, VARIED], [VARIED]], [VARIED, VARIED], [2, 1]),
-        (3, [FLAT, FLAT], [[FLAT, FLAT], [FLAT, FLAT]], [FLAT, FLAT], [2, 2]),
+        # Half have varied, so twice as many are asked for as are wanted.
+        (3, [FLAT, VARIED], [[FLAT, VARIED]], [VARIED, VARIED], [2]),
+        (3, [FLAT, VARIED], [[VARIED, OTHER]], [VARIED, VARIED], [2]),
+        (
+            3,
+            [FLAT, FLAT, OTHER, OTHER],
+            [[VARIED, FLAT, FLAT, FLAT], [VARIED, FLAT, FLAT]],
+            [VARIED, VARIED, OTHER, OTHER],
+            [4, 3],
+        ),
+        (3, [FLAT, FLAT, VARIED], [[FLAT] * 6], [FLAT, FLAT, VARIED], [6]),
+        # None has, so whatever may be played is.
+        (3, [FLAT, FLAT], [[FLAT, VARIED, VARIED, FLAT]], [VARIED, VARIED], [4]),
+        (3, [FLAT, FLAT], [[FLAT, FLAT, FLAT, VARIED]], [VARIED, FLAT], [4]),
         (1.5, [FLAT, FLAT], [[VARIED]], [VARIED, FLAT], [1]),
-        (2, [LOST, VARIED], [[VARIED]], [VARIED, VARIED], [1]),
+        (2, [LOST, VARIED], [[VARIED, FLAT]], [VARIED, VARIED], [2]),
         (1, [FLAT], [], [FLAT], []),
     ],
 )
