@@ -153,6 +153,19 @@ def test_phrases_are_what_never_varies() -> None:
     assert constant_phrases(samples, ["<x>"], 10)[:3] == [" coins to", "The old", " paid "]
 
 
+def test_words_grow_together_only_where_they_stand_in_every_sample() -> None:
+    stories = [
+        "Of {n} coins {n} are lost. Reason step by step.",
+        "We paid {n}. Reason step by step.",
+    ]
+    samples = [[story.format(n=n)] for n in range(100, 1000, 37) for story in stories]
+
+    assert " coins" in constant_phrases(samples, ["<x>"], 20, words=True)
+    assert " are lost" not in constant_phrases(samples, ["<x>"], 20, words=True)
+    assert ". Reason step by step." in constant_phrases(samples, ["<x>"], 20, words=True)
+    assert any(" are lost" in phrase for phrase in constant_phrases(samples, ["<x>"], 20))
+
+
 def test_no_phrase_crosses_markup_or_texts() -> None:
     samples = [["one two <x> three four", " five six"]] * 20
 

@@ -41,6 +41,9 @@ class PolicyRecipe:
     layers: int = key(2, "layers of the tiny policy", positive=True)
     heads: int = key(4, "attention heads of the tiny policy", positive=True)
     key_value_heads: int = key(2, "heads of the tiny policy's keys and values", positive=True)
+    vocabulary: Literal["phrases", "words"] = key(
+        "phrases", "tokens of the tiny policy: what never varies in its lessons, or their words"
+    )
     sampler: Literal["transformers", "vllm"] = key("transformers", "who plays the episodes")
     servers: list[str] = key(list, "addresses of vLLM; qwq launch fills them in")
     served: str | None = key(None, "the folder, seen by all, through which weights travel")

@@ -18,18 +18,20 @@ Segment = tuple[str, ...]
 
 
 def constant_phrases(
-    samples: Sequence[Sequence[str]], markup: Iterable[str], limit: int
+    samples: Sequence[Sequence[str]], markup: Iterable[str], limit: int, *, words: bool = False
 ) -> list[str]:
     """Return up to `limit` phrases that recur in `samples`, those that save most tokens first.
 
     A sample is a list of texts. Words grow together, round by round, where one hardly ever stands
-    without the other beside it. No phrase crosses from one text into the next, nor a control
-    token of `markup`; each holds white space and only ASCII. Digits are left alone, so that
-    every number is spelled in single digits, but for stretches that stand in every sample.
+    without the other beside it; with `words` only what stands in every sample does. No phrase
+    crosses from one text into the next, nor a control token of `markup`; each holds white space and
+    only ASCII. Digits are left alone, so that every number is spelled in single digits, but for
+    stretches that stand in every sample.
     """
     segments = _segments(samples, markup)
     least = max(4, len(samples) // 200)
-    while pairs := _constant_pairs(segments, least, len(samples)):
+    apart = len(samples) if words else least
+    while pairs := _constant_pairs(segments, apart, len(samples)):
         merged: Counter[Segment] = Counter()
         for segment, count in segments.items():
             merged[_merge(segment, pairs)] += count

@@ -19,7 +19,8 @@ def build_tiny_policy(
     lessons: Sequence[Transcript], recipe: PolicyRecipe, *, seed: int
 ) -> tuple[Any, Any]:
     """Return a model with random weights, and a tokenizer that knows the lessons' phrases."""
-    tokenizer = build_tiny_tokenizer(lessons[:_TOKENIZER_SAMPLES])
+    words = recipe.vocabulary == "words"
+    tokenizer = build_tiny_tokenizer(lessons[:_TOKENIZER_SAMPLES], words=words)
     model = build_tiny_model(
         tokenizer,
         seed=seed,

@@ -31,16 +31,17 @@ MARKUP_TOKENS = (
 _PHRASES = 256
 
 
-def build_tiny_tokenizer(samples: Sequence[Transcript]) -> Any:
+def build_tiny_tokenizer(samples: Sequence[Transcript], *, words: bool = False) -> Any:
     """Return a tokenizer whose vocabulary holds what is constant in `samples` as single tokens.
 
     `samples` are episodes as they will be (some hundreds, on different tasks). Any other Unicode
     text is encoded byte by byte, without loss. At most 256 such tokens stand beside the bytes and
-    the control tokens.
+    the control tokens. With `words` they are single words, which other tasks have as well, and what
+    stands in every sample.
     """
     control = (*SPECIAL_TOKENS, *MARKUP_TOKENS)
     texts = [[text_of(part.pieces) for part in sample.parts] for sample in samples]
-    found = constant_phrases(texts, control, _PHRASES)
+    found = constant_phrases(texts, control, _PHRASES, words=words)
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {token: index for index, token in enumerate([*alphabet, *found])}
     tokenizer = Qwen2Tokenizer(
