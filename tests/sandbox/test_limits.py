@@ -181,7 +181,7 @@ TOGETHER = """
 import os, sys, time
 def hold(megabytes):
     kept = b"x" * (megabytes << 20)
-    time.sleep(0.3)
+    time.sleep(1.5)  # so long that all of them hold it at a time, however slowly each starts
 for _ in range(3):
     if os.fork() == 0:
         hold({0})
