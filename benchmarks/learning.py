@@ -81,7 +81,7 @@ def train(
     runs: Path, name: str, seed: int, overrides: list[str], recipe: str = "tiny"
 ) -> tuple[dict[str, Any], float]:
     """Run the recipe; return its summary and the wall seconds of the process."""
-    folder = name.replace(", ", "-").replace(" ", "")
+    folder = folder_of(name)
     command = [
         sys.executable, "-m", "qwq_env.training", f"recipes/{recipe}.yaml", f"name={folder}",
         *overrides, "--seed", str(seed), "--runs", str(runs),
@@ -94,6 +94,11 @@ def train(
     played = read_episodes(runs / folder / "episodes.jsonl")
     paid = [episode.counts.get("ok", 0) > 0 for episode in played if episode.reward]
     return {**summary, "paid_by_tool": sum(paid) / max(1, len(paid))}, seconds
+
+
+def folder_of(name: str) -> str:
+    """Return the name of the folder of a run that a table calls `name`."""
+    return name.replace(", ", "-").replace(" ", "")
 
 
 def holds(name: str, run: dict[str, Any]) -> bool:

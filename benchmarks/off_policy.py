@@ -26,7 +26,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 from _result import run, write
-from learning import train
+from learning import folder_of, train
 
 from qwq_env.training.report import played_rows, read_metrics
 
@@ -98,17 +98,12 @@ def corner(
     folder: Path, name: str, seed: int, asked: Sequence[str], overrides: Sequence[str]
 ) -> tuple[str, dict[str, Any], Mapping[str, str]]:
     """Train a corner under a seed; all but the one on policy go on from that one's cold start."""
-    cold = folder / place_of(ON_POLICY, seed) / "cold"
+    cold = folder / folder_of(f"{ON_POLICY}, seed {seed}") / "cold"
     from_cold = [f"policy.checkpoint={cold}", "cold_start.steps=0"] if cold.exists() else []
-    given = [*asked, *from_cold, *overrides]
-    summary, _ = train(folder, place_of(name, seed), seed, given, recipe="tiny-async")
-    found = {"seed": seed, **figures(folder / place_of(name, seed), summary)}
+    given, run_name = [*asked, *from_cold, *overrides], f"{name}, seed {seed}"
+    summary, _ = train(folder, run_name, seed, given, recipe="tiny-async")
+    found = {"seed": seed, **figures(folder / folder_of(run_name), summary)}
     return name, found, summary["versions"]
-
-
-def place_of(name: str, seed: int) -> str:
-    """Return the name of a run's folder."""
-    return f"{name}-seed{seed}".replace(", ", "-").replace(" ", "")
 
 
 def figures(place: Path, summary: Mapping[str, Any]) -> dict[str, Any]:

@@ -58,6 +58,7 @@ WRONG = {
     "policy.lora.targets=[]": "policy.lora.targets: none; expected names of layers",
     "policy.lora.targets=[q_pro]": "policy.lora.targets: 'q_pro' is not known",
     "policy.servers=[a]": "policy.servers: expected policy.sampler=vllm, which uses it",
+    "policy.served=''": "policy.served: expected policy.sampler=vllm, which uses it",
     "policy.seeded=true": "policy.seeded: expected policy.sampler=vllm, which uses it",
     "policy={sampler: vllm, served: x, servers: [a]}": "policy.servers: 'a'; expected http://host",
 }

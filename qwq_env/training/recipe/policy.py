@@ -81,9 +81,8 @@ class PolicyRecipe:
             )
         if self.sampler == "transformers":
             for name in ("servers", "served", "seeded"):
-                if not getattr(self, name):
-                    continue
-                raise UsageError(f"policy.{name}: expected policy.sampler=vllm, which uses it")
+                if getattr(self, name) not in (None, False, []):
+                    raise UsageError(f"policy.{name}: expected policy.sampler=vllm, which uses it")
             if self.attention == "flash_attention_2":
                 raise UsageError(
                     "policy.attention: 'flash_attention_2'; expected sdpa or eager where the model"
