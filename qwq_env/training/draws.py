@@ -6,7 +6,8 @@ Both follow from the run's seed and the step: a run that goes on draws again wha
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from itertools import count
 from typing import Any
 
 from qwq_env.env import ToolEnv
@@ -73,27 +74,19 @@ class TaskDraws:
             for i, task in enumerate(tasks)
         ]
 
-    def others(self, trainer: Any) -> Callable[[int], list[Assignment]]:
-        """Return what draws other tasks in place of those that taught nothing, in whole groups.
+    def others(self, trainer: Any) -> Iterator[Assignment]:
+        """Yield other tasks in place of those that taught nothing, each for a whole group.
 
         They follow from the step, as the tasks of a batch do: a run that goes on draws them again.
         """
         step, rank, group = trainer.state.global_step, rank_of(trainer), trainer.num_generations
         draws = random.Random(f"others {self._seed}/{step}/{self._calls[True][1]}/{rank}")
-        size, drawn = self._env.tasks.size, 0
-
-        def others(count: int) -> list[Assignment]:
-            nonlocal drawn
-            found = []
-            for _ in range(count // group):
-                task = self._env.tasks.task(draws.randrange(_ENDLESS if size is None else size))
-                for _ in range(group):
-                    seed = random.Random(f"{self._seed}/{step}/{rank}/{drawn}").getrandbits(31)
-                    found.append(Assignment(task, f"{step + 1}-other.{rank}.{drawn}", seed))
-                    drawn += 1
-            return found
-
-        return others
+        size = self._env.tasks.size
+        for drawn in count(step=group):
+            task = self._env.tasks.task(draws.randrange(_ENDLESS if size is None else size))
+            for number in range(drawn, drawn + group):
+                seed = random.Random(f"{self._seed}/{step}/{rank}/{number}").getrandbits(31)
+                yield Assignment(task, f"{step + 1}-other.{rank}.{number}", seed)
 
 
 def rank_of(trainer: Any) -> int:

@@ -9,51 +9,72 @@ without a bound.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from qwq_env.errors import UsageError
+from qwq_env.rollout.engine import Assignment
 from qwq_env.trajectory import Trajectory
 
 
 class Filled(NamedTuple):
-    """A batch after replacement: its episodes, all that were played, and how many groups of the
-    batch are others than at first."""
+    """A batch after replacement: its episodes, all that were played, how many groups of the batch
+    are others than at first, and how many of all that were played have two different rewards."""
 
     kept: list[Trajectory]
     played: list[Trajectory]
     replaced: int
+    varied: int
 
 
 def fill(
-    batch: Sequence[Trajectory],
+    first: Sequence[Assignment],
+    others: Iterator[Assignment],
     group: int,
     factor: float,
-    play: Callable[[int], list[Trajectory]],
+    share: float,
+    play: Callable[[Sequence[Assignment]], list[Trajectory]],
 ) -> Filled:
-    """Replace groups of `batch` (groups × `group`,) that have no two different rewards.
+    """Play `first` (groups × `group`,), with others in place of groups without two rewards.
 
-    `play(n)` plays n groups of other tasks. At most (`factor` - 1) × the groups of the batch are
-    played, as many at a time as should do by the share that has varied so far: each time has to
-    wait for its longest episode. An episode that was lost has no reward, and differs from none.
+    At most (`factor` - 1) × the groups of the batch are played beyond it, each the next `group` of
+    `others`. As many are played at a time as should do, at first by the `share` of groups that
+    varied in the step before, for each time has to wait for its longest episode. An episode that
+    was lost has no reward, and differs from none.
     """
-    groups = _groups(batch, group)
-    flat = [place for place, episodes in enumerate(groups) if not varied(episodes)]
-    budget, played = int((factor - 1) * len(groups)), list(batch)
-    tried, found = len(groups), len(groups) - len(flat)
-    replaced = 0
-    while flat and budget:
-        asked = min(budget, math.ceil(len(flat) * tried / found)) if found else budget
-        others = play(asked)
-        played += others
-        budget, tried = budget - asked, tried + asked
-        teaching = [episodes for episodes in _groups(others, group) if varied(episodes)]
+    places = len(first) // group
+    budget = int((factor - 1) * places)
+    beside = min(budget, enough(places, share) - places) if share else budget
+    played = play([*first, *islice(others, beside * group)])
+    groups = _groups(played, group)
+    batch, spare = groups[:places], groups[places:]
+    flat = [place for place, episodes in enumerate(batch) if not varied(episodes)]
+    found, replaced = places - len(flat), 0
+    while True:
+        teaching = [episodes for episodes in spare if varied(episodes)]
         found += len(teaching)
         for place, episodes in zip(flat, teaching, strict=False):
-            groups[place] = episodes
+            batch[place] = episodes
             replaced += 1
         flat = flat[len(teaching) :]
-    return Filled([episode for episodes in groups for episode in episodes], played, replaced)
+        budget -= len(spare)
+        if not flat or not budget:
+            break
+        asked = min(budget, enough(len(flat), found * group / len(played))) if found else budget
+        spare = _groups(play(list(islice(others, asked * group))), group)
+        played += [episode for episodes in spare for episode in episodes]
+    return Filled([episode for episodes in batch for episode in episodes], played, replaced, found)
+
+
+def enough(wanted: int, share: float) -> int:
+    """Return how many groups to play for `wanted` that vary, where a `share` (0, 1] of them does.
+
+    By mean and standard deviation: five times in six they do.
+    """
+    deviation = math.sqrt(share * (1 - share))
+    root = (deviation + math.sqrt(deviation**2 + 4 * share * wanted)) / (2 * share)
+    return math.ceil(round(root**2, 6))
 
 
 def _groups(episodes: Sequence[Trajectory], size: int) -> list[list[Trajectory]]:

@@ -23,7 +23,7 @@ from qwq_env.training.step_time import Rate, Rates, updates_of
 _READ: Final[Mapping[str, float | None]] = {
     "rollout/seconds": None, "step_time": None, "num_tokens": None, "episode/tokens/policy": None,
     "weights/seconds": 0.0, "episode/tokens/tool": 0.0, "episode/tokens/user": 0.0,
-    "dynamic/replaced": 0.0,
+    "dynamic/groups": 0.0,
 }  # fmt: skip
 """What is read of a step, and what it is where the step does not say it; None: it has to."""
 
@@ -119,8 +119,7 @@ def _sums(metrics: Path, begun: Recipe, world: int) -> _Sums:
                     " a run logs it"
                 )
             read[name] = float(value)
-        # Of those replaced, what was played in vain is not logged.
-        played = grpo.episodes + read["dynamic/replaced"] * grpo.group
+        played = read["dynamic/groups"] * grpo.group or grpo.episodes
         steps += 1
         sampled += played * read["episode/tokens/policy"]
         sampling += read["rollout/seconds"]

@@ -67,6 +67,9 @@ from qwq_env.trajectory import Trajectory
 
 logger = logging.getLogger(__name__)
 
+VARIED = "dynamic/varied"
+"""The share of the groups played that had two different rewards, as it is logged."""
+
 PolicyFactory = Callable[[Any], Policy]
 """Makes the policy that samples, given the trainer; called once, at the first rollout."""
 
@@ -330,7 +333,7 @@ class Rollouts:
         """
         training = trainer.model.training
         began, gone, lost = time.perf_counter(), "", ""
-        batch = Filled([], [], 0)
+        batch = Filled([], [], 0, 0)
         try:
             self._places = {}
             batch = self._batch(engine, assignments, trainer)
@@ -343,7 +346,10 @@ class Rollouts:
         names = [self._places.get(trajectory.task_id, "") for trajectory in batch.played]
         sums = episode_sums(batch.played, names if any(names) else None)
         seconds = time.perf_counter() - began
-        own = _Told(gone, lost, room_of(batch.played), sums, seconds, batch.replaced)
+        groups = len(batch.played) // trainer.num_generations
+        own = _Told(
+            gone, lost, room_of(batch.played), sums, seconds, groups, batch.replaced, batch.varied
+        )
         told = gather_object([own]) if trainer.accelerator.num_processes > 1 else [own]
         if gone := next((each.gone for each in told if each.gone), ""):
             raise ServersGone(gone)
@@ -354,8 +360,11 @@ class Rollouts:
         if self._curriculum is not None and training:
             tell(self._curriculum, batch.played, trainer.accelerator.num_processes)
         metrics = {f"episode/{n}": value for n, value in means(t.sums for t in told).items()}
-        if self._dynamic > 1:
+        if self._dynamic > 1 and training:
+            groups = sum(each.groups for each in told)
             metrics["dynamic/replaced"] = sum(each.replaced for each in told)
+            metrics["dynamic/groups"] = groups
+            metrics[VARIED] = sum(each.varied for each in told) / max(groups, 1)
         metrics["rollout/seconds"] = max(each.seconds for each in told)
         versions = [t.weight_version for t in self.last if t.weight_version is not None]
         if versions:
@@ -383,11 +392,14 @@ class Rollouts:
                         report(trajectory)
             return found
 
-        first = play(assignments)
         if not training or self._dynamic == 1:
-            return Filled(first, first, 0)
-        group, others = trainer.num_generations, self._draws.others(trainer)
-        return fill(first, group, self._dynamic, lambda count: play(others(count * group)))
+            played = play(assignments)
+            return Filled(played, played, 0, 0)
+        # What was logged is in the checkpoint too: a run that goes on asks for as many.
+        logged = trainer.state.log_history
+        share = next((row[VARIED] for row in reversed(logged) if VARIED in row), 1.0)
+        others, group = self._draws.others(trainer), trainer.num_generations
+        return fill(assignments, others, group, self._dynamic, share, play)
 
 
 class _Told(NamedTuple):
@@ -398,7 +410,9 @@ class _Told(NamedTuple):
     room: Room
     sums: EpisodeSums
     seconds: float
+    groups: int
     replaced: int
+    varied: int
 
 
 def _warn_of_losses(trajectories: Sequence[Trajectory]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 from dataclasses import replace
 
 import pytest
@@ -13,7 +14,7 @@ from qwq_env.outcome import Outcome
 from qwq_env.rollout.scripted import ScriptedPolicy
 from qwq_env.rubric import Component, Rubric
 from qwq_env.task import ListTaskSet, Task
-from qwq_env.training.dynamic import check_whole_groups, fill, varied
+from qwq_env.training.dynamic import check_whole_groups, enough, fill, varied
 from qwq_env.training.rollouts import Rollouts
 from qwq_env.training.tiny.model import build_tiny_model
 
@@ -33,41 +34,85 @@ def episodes(*groups):
 
 
 @pytest.mark.parametrize(
-    ("factor", "batch", "others", "kept", "asked"),
+    ("factor", "share", "batch", "others", "kept", "asked"),
     [
-        (3, [VARIED, VARIED], [], [VARIED, VARIED], []),
-        # Half have varied, so twice as many are asked for as are wanted.
-        (3, [FLAT, VARIED], [[FLAT, VARIED]], [VARIED, VARIED], [2]),
-        (3, [FLAT, VARIED], [[VARIED, OTHER]], [VARIED, VARIED], [2]),
+        (3, 1, [VARIED, VARIED], [], [VARIED, VARIED], [2]),
+        # Half have varied: four are played for one that does.
+        (3, 1, [FLAT, VARIED], [FLAT, FLAT, VARIED, FLAT], [VARIED, VARIED], [2, 4]),
+        (3, 1, [FLAT, VARIED], [VARIED, OTHER, FLAT, FLAT], [VARIED, VARIED], [2, 4]),
+        # Of eleven three have: what is left of the budget is less than should do.
         (
             3,
+            1,
             [FLAT, FLAT, OTHER, OTHER],
-            [[VARIED, FLAT, FLAT, FLAT], [VARIED, FLAT, FLAT]],
+            [VARIED] + [FLAT] * 6 + [VARIED],
             [VARIED, VARIED, OTHER, OTHER],
-            [4, 3],
+            [4, 7, 1],
         ),
-        (3, [FLAT, FLAT, VARIED], [[FLAT] * 6], [FLAT, FLAT, VARIED], [6]),
+        (3, 1, [FLAT, FLAT, VARIED], [FLAT] * 6, [FLAT, FLAT, VARIED], [3, 6]),
         # None has, so whatever may be played is.
-        (3, [FLAT, FLAT], [[FLAT, VARIED, VARIED, FLAT]], [VARIED, VARIED], [4]),
-        (3, [FLAT, FLAT], [[FLAT, FLAT, FLAT, VARIED]], [VARIED, FLAT], [4]),
-        (1.5, [FLAT, FLAT], [[VARIED]], [VARIED, FLAT], [1]),
-        (2, [LOST, VARIED], [[VARIED, FLAT]], [VARIED, VARIED], [2]),
-        (1, [FLAT], [], [FLAT], []),
+        (3, 1, [FLAT, FLAT], [FLAT, VARIED, VARIED, FLAT], [VARIED, VARIED], [2, 4]),
+        (3, 1, [FLAT, FLAT], [FLAT, FLAT, FLAT, VARIED], [VARIED, FLAT], [2, 4]),
+        (1.5, 1, [FLAT, FLAT], [VARIED], [VARIED, FLAT], [2, 1]),
+        (2, 1, [LOST, VARIED], [VARIED, FLAT], [VARIED, VARIED], [2, 2]),
+        (1, 1, [FLAT], [], [FLAT], [1]),
+        # As half varied in the step before, seven are played for two, at once.
+        (5, 0.5, [FLAT, OTHER], [FLAT, VARIED, FLAT, FLAT, OTHER], [VARIED, OTHER], [7]),
+        (2, 0.5, [FLAT, OTHER], [FLAT, VARIED], [VARIED, OTHER], [4]),
+        (9, 0.9, [FLAT, FLAT], [VARIED, VARIED] + [FLAT] * 9, [VARIED, VARIED], [3, 7]),
+        # None did.
+        (4, 0, [FLAT, VARIED], [VARIED] * 6, [VARIED, VARIED], [8]),
     ],
 )
-def test_flat_groups_are_replaced_until_the_budget_is_spent(factor, batch, others, kept, asked):
+def test_flat_groups_are_replaced_until_the_budget_is_spent(
+    factor, share, batch, others, kept, asked
+):
     counts: list[int] = []
-    waiting = iter(others)
+    rewards = iter([*batch, *others])
+    waiting = iter(range(2 * len(batch), 1000))
 
-    def play(count):
-        counts.append(count)
-        return episodes(*next(waiting))
+    def play(assigned):
+        counts.append(len(assigned) // 2)
+        return episodes(*itertools.islice(rewards, len(assigned) // 2))
 
-    filled = fill(episodes(*batch), 2, factor, play)
+    filled = fill(range(2 * len(batch)), waiting, 2, factor, share, play)
 
     assert [e.reward for e in filled.kept] == [r for group in kept for r in group]
     assert counts == asked
-    assert len(filled.played) == 2 * (len(batch) + sum(asked))
+    assert len(filled.played) == 2 * sum(asked) == next(waiting)
+    assert filled.varied == sum(
+        group in (VARIED, OTHER) for group in [*batch, *others][: sum(asked)]
+    )
+
+
+@pytest.mark.parametrize(("wanted", "share"), [(1, 1), (8, 1), (1, 0.5), (8, 0.5), (8, 0.05)])
+def test_enough_groups_are_played_more_often_than_not(wanted, share):
+    drawn, played = random.Random(0), enough(wanted, share)
+    times = [sum(drawn.random() < share for _ in range(played)) >= wanted for _ in range(1000)]
+    assert 0.75 < sum(times) / 1000 < 0.95 or (share == 1 and played == wanted and all(times))
+
+
+def test_the_next_step_asks_at_once_for_as_many_as_did(tokenizer, tmp_path):
+    """One task in four differs: after the first step, one time of asking does for most steps."""
+    tasks = ListTaskSet([Task(f"t{i}", f"Task {i % 4}", "1") for i in range(64)])
+    turns, asked = itertools.count(), []
+    rollouts = Rollouts(
+        ToolEnv(tasks, [], MATCH), tokenizer, context=4000, dynamic=8,
+        policy=lambda trainer: ScriptedPolicy(
+            rollouts.codec,
+            lambda context: f"</think>{next(turns) % 2 if 'Task 0' in context else 1}<|im_end|>",
+        ),
+        on_episode=lambda t, step: asked.append((step, t.reward)),
+    )  # fmt: skip
+    model = build_tiny_model(tokenizer, hidden=16, layers=1, heads=2)
+    trainer = train(model, tokenizer, tmp_path, rollouts, max_steps=3)
+
+    rows = [row for row in trainer.state.log_history if "dynamic/varied" in row]
+    assert [row["dynamic/groups"] for row in rows] == [
+        sum(step == row["step"] for step, _ in asked) / 4 for row in rows
+    ]
+    for before, row in itertools.pairwise(rows):
+        assert row["dynamic/groups"] >= enough(2, before["dynamic/varied"]) > 2
 
 
 def test_a_part_of_a_group_is_refused():

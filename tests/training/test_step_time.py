@@ -176,7 +176,7 @@ def test_a_row_has_the_first_of_several_optimizer_steps(tmp_path, capsys):
 
 
 def test_what_was_played_in_place_of_others_was_sampled_as_well(tmp_path, capsys):
-    replaced = [{**step, "dynamic/replaced": 8} for step in STEPS]  # 8 groups of 8: half as many
+    replaced = [{**step, "dynamic/groups": 24} for step in STEPS]  # of 8, where a batch has 16
     run = finished(tmp_path, SMALL, "grpo.dynamic=2", steps=replaced)
 
     assert planned(capsys, SMALL, "--measured", str(run))["rates"]["sampler"]["tokens"] == 192
