@@ -54,7 +54,7 @@ train: setup
 	$(RUN)/qwq train recipes/tiny.yaml $(ARGS)
 
 train-real: setup
-	$(RUN)/qwq bench real_model --control 4 --tasks 48 --out benchmarks/results/real_model.json $(ARGS)
+	$(RUN)/qwq bench real_model --control 6 --out benchmarks/results/real_model.json $(ARGS)
 
 test: setup $(VLLM)/.ready
 	$(RUN)/python -m pytest --processes 4 $(ARGS)

@@ -47,8 +47,6 @@ MOST_OPERATIONS = 2
 
 def main(argv: list[str]) -> int:
     """Train and measure; exit code 1 if nothing was learned."""
-    # The threads of OpenMP that wait must not spin where others compute; torch is not there yet.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     parser = argparse.ArgumentParser(prog="qwq bench real_model", description=__doc__)
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="of the recipe")
     parser.add_argument("--seed", type=int, default=0)

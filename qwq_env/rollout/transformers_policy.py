@@ -29,6 +29,7 @@ from qwq_env.rollout.decoding_thread import DecodingThread
 from qwq_env.rollout.policy import Generation, GenerationRequest, Policy
 from qwq_env.rollout.slots import Turn
 from qwq_env.rollout.stop_strings import Decoder, StopStrings
+from qwq_env.rollout.weight_layout import laid_out_for_decoding
 
 
 class TransformersPolicy(Policy):
@@ -134,10 +135,11 @@ class TransformersPolicy(Policy):
         """Enclose a rollout: the weights stay as they are within, and may change after.
 
         The model is held in evaluation mode throughout, and is afterwards as it was; at the end
-        every key and value is dropped, so that training has the memory. Without it `generate`
-        still holds evaluation mode for itself, and `invalidate` is the caller's to call.
+        every key and value is dropped, so that training has the memory. On a CPU the weights are
+        laid out for it as well, see `weight_layout`. Without it `generate` still holds evaluation
+        mode for itself, and `invalidate` is the caller's to call.
         """
-        with self._evaluating():
+        with self._evaluating(), laid_out_for_decoding(self._model):
             try:
                 yield
             finally:
