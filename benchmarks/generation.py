@@ -10,6 +10,9 @@ tool results of 4 to 12. Three ways in one run, in alternating order; medians wi
 
 Also `step_over_bare`: our decode step of 64 rows against the bare forward pass of the same rows
 with a `DynamicCache`, at the same lengths, sampling not included in the latter.
+
+And `layout`: a forward pass of one token a row on two threads, with the weights as they lie while
+`TransformersPolicy.generating` holds, over the same pass with the weights in their usual order.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,6 +39,7 @@ from _rounds import alternate, spread
 from qwq_env.chat_model import Sampling
 from qwq_env.rollout.policy import GenerationRequest
 from qwq_env.rollout.transformers_policy import TransformersPolicy
+from qwq_env.rollout.weight_layout import laid_out_for_decoding
 
 EPISODES = 64
 GROUP = 8
@@ -42,6 +47,9 @@ MODELS = {
     "tiny": {"layers": 2, "hidden": 64, "heads": 4, "vocabulary": 470},
     "small": {"layers": 4, "hidden": 256, "heads": 8, "vocabulary": 4096},
 }
+LAID_OUT = {"layers": 8, "hidden": 576, "heads": 8, "vocabulary": 49152}
+"""A quarter of a model of 135 million parameters, whose weights no cache holds."""
+ROWS = (1, 8, 16, 32, 64, 128)
 
 
 class Script(NamedTuple):
@@ -209,12 +217,37 @@ def measure(shape: dict[str, int], turns: int, rounds: int) -> dict[str, Any]:
     }
 
 
+def layout(rounds: int, passes: int = 4) -> dict[str, dict[str, float]]:
+    """Return by rows the time of a pass over weights by columns, over that of weights by rows."""
+    model, found = build(**LAID_OUT), {}
+
+    @torch.no_grad()
+    def timed(rows: int) -> float:
+        ids = torch.ones(rows, 1, dtype=torch.long)
+        model(input_ids=ids, use_cache=False)
+        start = time.perf_counter()
+        for _ in range(passes):
+            model(input_ids=ids, use_cache=False)
+        return time.perf_counter() - start
+
+    def by_columns(rows: int) -> float:
+        with laid_out_for_decoding(model):
+            return timed(rows)
+
+    torch.set_num_threads(2)
+    for rows in ROWS:
+        ways = {"columns": partial(by_columns, rows), "rows": partial(timed, rows)}
+        times = alternate(ways, rounds)
+        found[str(rows)] = ratio(times["columns"], times["rows"])
+    return found
+
+
 def main(argv: list[str]) -> int:
     """Measure, print a table, and write the JSON asked for."""
     parser = argparse.ArgumentParser(prog="qwq bench generation", description=__doc__)
     parser.add_argument("--rounds", type=int, default=7, help="how often each way is measured")
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
-    run(parser, argv, measure_all, lambda result: table(result["models"]))
+    run(parser, argv, measure_all, table)
     return 0
 
 
@@ -233,20 +266,22 @@ def measure_all(arguments: argparse.Namespace) -> dict[str, Any]:
             result["models"][f"{name}, {turns} turns"] = figures
             # What is measured stays if the next is interrupted.
             write(result, arguments)
+    result["layout"] = layout(arguments.rounds)
     return result
 
 
-def table(models: dict[str, dict[str, Any]]) -> str:
+def table(result: dict[str, Any]) -> str:
     """Return one line a measurement: rates, our rate over theirs, our step over the bare one."""
     lines = [f"{'':16}{'ours':>8}{'recompute':>11}{'hf':>8}   tokens/s   ratios and step over bare"]
-    for name, row in models.items():
+    for name, row in result["models"].items():
         lines.append(
             f"{name:16}{row['ours_tokens_per_s']:8.0f}{row['recompute_tokens_per_s']:11.0f}"
             f"{row['hf_tokens_per_s']:8.0f}           "
             f"   {row['ours_over_recompute']['median']:.2f} ×"
             f"   {row['ours_over_hf']['median']:.2f} ×   {row['step_over_bare']['median']:.2f}"
         )
-    return "\n".join(lines)
+    ratios = ", ".join(f"{rows}: {its['median']:.2f}" for rows, its in result["layout"].items())
+    return "\n".join([*lines, f"weights by columns over by rows, by rows a pass: {ratios}"])
 
 
 if __name__ == "__main__":

@@ -201,7 +201,7 @@ def play(path: Path, tasks: Any, recipe: Any) -> list[tuple[Any, str]]:
     codec = TokenCodec(load_tokenizer_of(str(path)))
     env, _ = environments(recipe)
     env.tasks = tasks
-    policy = TransformersPolicy(model, codec)
+    policy = TransformersPolicy(model, codec, slots=recipe.rollout.slots)
     with policy.generating():
         played = evaluate(env, policy, codec, size=tasks.size, play=play_settings(recipe))
     return [(episode, told(episode, codec)) for episode in played]

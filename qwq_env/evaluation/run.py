@@ -105,12 +105,14 @@ def _play(
         store.append(trajectory, usage=meter.take(trajectory.seed), **of_group)
         progress.count(trajectory)
 
+    generating = player.policy.generating() if isinstance(player.policy, Policy) else nullcontext()
     try:
-        return evaluate(
-            env, policy, player.codec, size=request.tasks_in(env), samples=request.samples,
-            play=request.play_settings(), settings=EngineSettings(place.concurrency),
-            seed=request.seed, on_episode=keep, played=played, journal=journal,
-        )  # fmt: skip
+        with generating:
+            return evaluate(
+                env, policy, player.codec, size=request.tasks_in(env), samples=request.samples,
+                play=request.play_settings(), settings=EngineSettings(place.concurrency),
+                seed=request.seed, on_episode=keep, played=played, journal=journal,
+            )  # fmt: skip
     finally:
         portal.run(player.policy.aclose())
 

@@ -113,8 +113,12 @@ class Engine:
         on_episode: Callable[[Trajectory], None] | None = None,
         *,
         played: Mapping[str, Trajectory] | None = None,
+        deadline: float | None = None,
     ) -> list[Trajectory]:
         """Play all assignments; `on_episode` is called with each as it ends, in any order.
+
+        The wall time of the batch is over at the `deadline`, on the clock of `time.perf_counter`;
+        by default in `batch_seconds`.
 
         Of an assignment whose episode is in `played` (by name; see `EpisodeStore.played`) that is
         the result, and nothing is played nor reported: so an interrupted batch goes on. Raises
@@ -125,6 +129,7 @@ class Engine:
         and what `on_episode` was called with is whole. `ServersGone` is one of them.
         """
         began = time.perf_counter()
+        deadline = began + self.settings.batch_seconds if deadline is None else deadline
         results = [_found(assignment, played or {}) for assignment in assignments]
         missing = [index for index, found in enumerate(results) if found is None]
         pending = iter(missing)
@@ -132,7 +137,7 @@ class Engine:
         async def work() -> None:
             # Workers draw from one iterator: an episode costs memory only while it is played.
             for index in pending:
-                trajectory = await self._play(assignments[index], began)
+                trajectory = await self._play(assignments[index], began, deadline)
                 results[index] = trajectory
                 if on_episode is not None:
                     on_episode(trajectory)
@@ -163,10 +168,10 @@ class Engine:
             message = f"journal: task {brief(task_id)} is not in the environment's set"
             raise UsageError(message) from None
 
-    async def _play(self, assignment: Assignment, began: float) -> Trajectory:
+    async def _play(self, assignment: Assignment, began: float, deadline: float) -> Trajectory:
         """Try one assignment until it succeeds or the attempts are used up."""
         now = time.perf_counter()
-        waited, deadline = now - began, began + self.settings.batch_seconds
+        waited = now - began
         if now >= deadline:
             return self._unplayed(assignment, Outcome.lost("batch_deadline", "not begun"), waited)
         journal, episode = self.journal, assignment.episode

@@ -15,22 +15,27 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+MOST_BYTES = 4 << 30
+"""What is laid out anew: a second copy of more may be what the machine has not got."""
+
 
 @contextmanager
 def laid_out_for_decoding(model: Any) -> Iterator[None]:
     """Hold the linear layers' weights by columns where that is faster; afterwards as they were.
 
     The numbers and shapes are the same, so that whoever computes meanwhile computes the same. It
-    takes the weights' memory once more. Weights must not change within.
+    takes the weights' memory once more, and leaves a model alone whose layers have more than
+    `MOST_BYTES`. Weights must not change within.
     """
-    was: list[tuple[nn.Parameter, Tensor]] = []
-    if torch.get_num_threads() > 1:
-        for module in model.modules():
-            weight = module.weight if isinstance(module, nn.Linear) else None
-            if weight is not None and _is_by_rows(weight):
+    layers = (module.weight for module in model.modules() if isinstance(module, nn.Linear))
+    weights = {id(weight): weight for weight in layers if _is_by_rows(weight)}.values()
+    small = sum(weight.nbytes for weight in weights) <= MOST_BYTES
+    was: list[tuple[Tensor, Tensor]] = []
+    try:
+        if small and torch.get_num_threads() > 1:
+            for weight in weights:
                 was.append((weight, weight.data))
                 weight.data = weight.data.t().contiguous().t()
-    try:
         yield
     finally:
         for weight, data in was:

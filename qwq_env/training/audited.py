@@ -16,12 +16,13 @@ def play_audited(
     engine: Engine,
     assignments: Sequence[Assignment],
     report: Callable[[Trajectory], None] | None,
+    deadline: float | None = None,
 ) -> list[Trajectory]:
-    """Play and audit episodes."""
+    """Play and audit episodes; see `Engine.run`."""
     recording = engine.policy
     assert isinstance(recording, RecordingPolicy)
     with recording.policy.generating():
-        trajectories = portal.run(engine.run(assignments, report))
+        trajectories = portal.run(engine.run(assignments, report, deadline=deadline))
     _check(trajectories, recording)
     return trajectories
 

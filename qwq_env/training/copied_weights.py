@@ -41,18 +41,21 @@ class CopiedWeights(WeightSync):
     would have.
     """
 
-    def __init__(self, *, dtype: torch.dtype | None = None, behind: int = 0) -> None:
-        """Without `dtype` the copy has the model's own."""
+    def __init__(
+        self, *, dtype: torch.dtype | None = None, behind: int = 0, slots: int = 64
+    ) -> None:
+        """Without `dtype` the copy has the model's own; it samples `slots` turns at a time."""
         if behind < 0:
             raise UsageError(f"behind: {behind}; expected 0 or more")
-        self.dtype, self.behind = dtype, behind
+        self.dtype, self.behind, self.slots = dtype, behind, slots
         self._kept: deque[tuple[int, dict[str, torch.Tensor]]] = deque(maxlen=behind + 1)
         self._model: Any = None
 
     def policy(self, trainer: Any) -> TransformersPolicy:
         """Return the sampler; the `policy` of `Rollouts`."""
         self._model = copy_of(trainer.accelerator.unwrap_model(trainer.model), self.dtype)
-        return TransformersPolicy(self._model, TokenCodec(trainer.processing_class))
+        codec = TokenCodec(trainer.processing_class)
+        return TransformersPolicy(self._model, codec, slots=self.slots)
 
     def push(self, trainer: Any) -> Pushed:
         """Keep the weights of this step, and let the sampler have the oldest that are kept."""
@@ -83,7 +86,7 @@ class CopiedWeights(WeightSync):
         if not self.behind:
             return
         try:
-            kept = torch.load(checkpoint / _FILE, weights_only=True)
+            kept = torch.load(checkpoint / _FILE, weights_only=True, map_location="cpu")
         except OSError as error:
             raise UsageError(f"run: {checkpoint / _FILE}: {error.strerror}") from None
         self._kept.extend(kept)
@@ -92,13 +95,16 @@ class CopiedWeights(WeightSync):
 def copied_weights(recipe: Recipe) -> CopiedWeights | None:
     """Return what samples a copy in training, as the recipe says; None if the model itself does."""
     dtype, behind = _sampled_as(recipe), recipe.rollout.staleness
-    return None if dtype is None and not behind else CopiedWeights(dtype=dtype, behind=behind)
+    if dtype is None and not behind:
+        return None
+    return CopiedWeights(dtype=dtype, behind=behind, slots=recipe.rollout.slots)
 
 
 def sampling_from(model: Any, codec: TokenCodec, recipe: Recipe) -> TransformersPolicy:
     """Return a policy on `model`, or on a copy of it in the type that the recipe samples in."""
     dtype = _sampled_as(recipe)
-    return TransformersPolicy(model if dtype is None else copy_of(model, dtype), codec)
+    sampled = model if dtype is None else copy_of(model, dtype)
+    return TransformersPolicy(sampled, codec, slots=recipe.rollout.slots)
 
 
 def copy_of(model: Any, dtype: torch.dtype | None = None) -> Any:

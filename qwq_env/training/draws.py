@@ -80,13 +80,15 @@ class TaskDraws:
         They follow from the step, as the tasks of a batch do: a run that goes on draws them again.
         """
         step, rank, group = trainer.state.global_step, rank_of(trainer), trainer.num_generations
-        draws = random.Random(f"others {self._seed}/{step}/{self._calls[True][1]}/{rank}")
+        call = self._calls[True][1]
+        draws = random.Random(f"others {self._seed}/{step}/{call}/{rank}")
         size = self._env.tasks.size
         for drawn in count(step=group):
             task = self._env.tasks.task(draws.randrange(_ENDLESS if size is None else size))
             for number in range(drawn, drawn + group):
-                seed = random.Random(f"{self._seed}/{step}/{rank}/{number}").getrandbits(31)
-                yield Assignment(task, f"{step + 1}-other.{rank}.{number}", seed)
+                seed = random.Random(f"{self._seed}/{step}/{call}/{rank}/{number}")
+                name = f"{step + 1}-other.{call}.{rank}.{number}"
+                yield Assignment(task, name, seed.getrandbits(31))
 
 
 def rank_of(trainer: Any) -> int:

@@ -15,7 +15,11 @@ from typing import NamedTuple
 
 from qwq_env.errors import UsageError
 from qwq_env.rollout.engine import Assignment
+from qwq_env.training.updates import spare_groups
 from qwq_env.trajectory import Trajectory
+
+MOST = 2
+"""How many batches of others are played at a time: they share the wall time of one."""
 
 
 class Filled(NamedTuple):
@@ -39,13 +43,14 @@ def fill(
     """Play `first` (groups × `group`,), with others in place of groups without two rewards.
 
     At most (`factor` - 1) × the groups of the batch are played beyond it, each the next `group` of
-    `others`. As many are played at a time as should do, at first by the `share` of groups that
-    varied in the step before, for each time has to wait for its longest episode. An episode that
-    was lost has no reward, and differs from none.
+    `others`. As many are played at a time as should do (`MOST` batches at most), at first by the
+    `share` of groups that varied in the step before, for each time has to wait for its longest
+    episode. An episode that was lost has no reward, and differs from none; where all of a time
+    were, no more are asked for.
     """
     places = len(first) // group
-    budget = int((factor - 1) * places)
-    beside = min(budget, enough(places, share) - places) if share else budget
+    budget, most = spare_groups(places, factor), MOST * places
+    beside = min(budget, most, enough(places, share) - places if share else most)
     played = play([*first, *islice(others, beside * group)])
     groups = _groups(played, group)
     batch, spare = groups[:places], groups[places:]
@@ -59,9 +64,10 @@ def fill(
             replaced += 1
         flat = flat[len(teaching) :]
         budget -= len(spare)
-        if not flat or not budget:
+        if not flat or not budget or all(t.outcome.failed for each in spare or batch for t in each):
             break
-        asked = min(budget, enough(len(flat), found * group / len(played))) if found else budget
+        wanted = enough(len(flat), found * group / len(played)) if found else most
+        asked = min(budget, most, wanted)
         spare = _groups(play(list(islice(others, asked * group))), group)
         played += [episode for episodes in spare for episode in episodes]
     return Filled([episode for episodes in batch for episode in episodes], played, replaced, found)

@@ -51,13 +51,17 @@ class GroupReward:
             raise UsageError(f"weight: {brief(self.weight)}; expected a number between 0 and 1")
 
     async def apply(
-        self, tasks: Sequence[Task], trajectories: Sequence[Trajectory]
+        self, tasks: Sequence[Task], trajectories: Sequence[Trajectory], group: int | None = None
     ) -> list[Trajectory]:
-        """Return the trajectories with their new rewards; `tasks` has the task of each."""
-        groups: dict[str, list[int]] = {}
+        """Return the trajectories with their new rewards; `tasks` has the task of each.
+
+        Where groups of `group` lie one after the other, two of one task are two.
+        """
+        size = group or max(len(tasks), 1)
+        groups: dict[tuple[int, str], list[int]] = {}
         for place, trajectory in enumerate(trajectories):
             if trajectory.reward:
-                groups.setdefault(trajectory.task_id, []).append(place)
+                groups.setdefault((place // size, trajectory.task_id), []).append(place)
         changed = [replace(t, scores={**t.scores, self.name: None}) for t in trajectories]
         compared = [places for places in groups.values() if len(places) > 1]
         scored = await asyncio.gather(

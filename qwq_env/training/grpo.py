@@ -26,6 +26,7 @@ from qwq_env.training.rollouts import Rollouts
 from qwq_env.training.run_folder import RunFolder
 from qwq_env.training.trackers import Trackers, is_step
 from qwq_env.training.trainer import ToolGRPOTrainer
+from qwq_env.training.updates import updates_of
 from qwq_env.versions import check_trainer, checkpointing_argument
 
 
@@ -93,17 +94,14 @@ def grpo_config(recipe: Recipe, output: Path, *, world: int) -> GRPOConfig:
     """Return TRL's settings for a recipe; see `recipe/schema.py` for what each key means."""
     grpo = recipe.grpo
     cuda = torch.cuda.is_available()
-    rows = grpo.rows(world)
-    batches = grpo.episodes // world // rows
-    added = grpo.accumulation or batches
-    learned = batches // added * int(grpo.trl.get("num_iterations", 1))
+    updates = updates_of(recipe, world)
     try:
         return GRPOConfig(
             output_dir=str(output),
             max_steps=grpo.steps,
-            per_device_train_batch_size=rows,
-            gradient_accumulation_steps=added,
-            steps_per_generation=batches,
+            per_device_train_batch_size=grpo.rows(world),
+            gradient_accumulation_steps=grpo.accumulation or updates.batches,
+            steps_per_generation=updates.batches,
             num_generations=grpo.group,
             max_completion_length=grpo.max_completion_tokens,
             temperature=grpo.temperature,
@@ -119,7 +117,7 @@ def grpo_config(recipe: Recipe, output: Path, *, world: int) -> GRPOConfig:
             logging_steps=1,
             save_strategy="steps",
             # A run that goes on plays a new batch: a checkpoint lies between two of them.
-            save_steps=-(-grpo.save_steps // learned) * learned,
+            save_steps=updates.whole(grpo.save_steps),
             save_total_limit=2,
             ddp_timeout=recipe.limits.patience,
             report_to=[],

@@ -18,7 +18,8 @@ from qwq_env.files.jsonl import read_objects
 from qwq_env.training.gpus import gpu_kind
 from qwq_env.training.recipe import Recipe, load_recipe
 from qwq_env.training.shapes import Shape, shape_of
-from qwq_env.training.step_time import Rate, Rates, updates_of
+from qwq_env.training.step_time import Rate, Rates
+from qwq_env.training.updates import updates_of
 
 _READ: Final[Mapping[str, float | None]] = {
     "rollout/seconds": None, "step_time": None, "num_tokens": None, "episode/tokens/policy": None,

@@ -378,15 +378,18 @@ class Rollouts:
         step = trainer.state.global_step + training
         told_to = self._on_episode if training else self._on_evaluation
         report = None if told_to is None else (lambda trajectory: told_to(trajectory, step))
+        # All that is played for a batch shares its wall time, for other ranks wait.
+        deadline = time.perf_counter() + engine.settings.batch_seconds
+        group = trainer.num_generations
 
         def play(asked: Sequence[Assignment]) -> list[Trajectory]:
             tasks = [assignment.task for assignment in asked]
             self._places |= {t.id: str(t.metadata.get("environment", "")) for t in tasks}
             grouped = self._group_reward
-            found = play_audited(engine, asked, report if grouped is None else None)
+            found = play_audited(engine, asked, report if grouped is None else None, deadline)
             if grouped is not None:
                 # Who keeps the episodes shall have the rewards that are learned from.
-                found = portal.run(grouped.apply(tasks, found))
+                found = portal.run(grouped.apply(tasks, found, group if training else None))
                 for trajectory in found:
                     if report is not None:
                         report(trajectory)
@@ -398,7 +401,7 @@ class Rollouts:
         # What was logged is in the checkpoint too: a run that goes on asks for as many.
         logged = trainer.state.log_history
         share = next((row[VARIED] for row in reversed(logged) if VARIED in row), 1.0)
-        others, group = self._draws.others(trainer), trainer.num_generations
+        others = self._draws.others(trainer)
         return fill(assignments, others, group, self._dynamic, share, play)
 
 

@@ -10,9 +10,9 @@ from qwq_env.rollout.transformers_policy import TransformersPolicy
 from qwq_env.rollout.vllm_policy import VllmPolicy
 
 
-def own_sampler(trainer: Any) -> Policy:
+def own_sampler(trainer: Any, slots: int = 64) -> Policy:
     """Return a policy on the server that TRL pushes its weights to, if it has one (`use_vllm`);
-    else one on the model that is trained, in this process.
+    else one on the model that is trained, in this process, `slots` turns at a time.
 
     Raises `UsageError` for a model that cannot be sampled here.
     """
@@ -21,4 +21,4 @@ def own_sampler(trainer: Any) -> Policy:
         address = f"http://{arguments.vllm_server_host}:{arguments.vllm_server_port}"
         return VllmPolicy(arguments.vllm_server_base_url or address)
     model = trainer.accelerator.unwrap_model(trainer.model)
-    return TransformersPolicy(model, TokenCodec(trainer.processing_class))
+    return TransformersPolicy(model, TokenCodec(trainer.processing_class), slots=slots)

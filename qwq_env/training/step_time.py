@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 
 from qwq_env.errors import UsageError, brief
 from qwq_env.training.recipe import Recipe
+from qwq_env.training.updates import spare_groups, updates_of
 
 _NAMES: Final = ("sampler", "trainer")
 _EXPECTED: Final = "expected sampler=TOKENS_PER_SECOND trainer=TOKENS_PER_SECOND, of one GPU"
@@ -33,15 +34,6 @@ class Rates(NamedTuple):
     sampler: Rate
     trainer: Rate
     notes: tuple[str, ...] = ()
-
-
-class Updates(NamedTuple):
-    """How a batch of episodes is learned from: micro-batches of a process, optimizer steps, and how
-    often each row goes through the model."""
-
-    batches: int
-    steps: int
-    iterations: int
 
 
 class Term(NamedTuple):
@@ -91,14 +83,6 @@ def read_rates(said: Sequence[str]) -> Rates:
     return Rates(found["sampler"], found["trainer"])
 
 
-def updates_of(recipe: Recipe, world: int) -> Updates:
-    """Return how each of `world` processes learns from a batch of episodes."""
-    grpo = recipe.grpo
-    batches = grpo.episodes // world // grpo.rows(world)
-    iterations = int(grpo.trl.get("num_iterations", 1))
-    return Updates(batches, batches // (grpo.accumulation or batches) * iterations, iterations)
-
-
 def step_time(recipe: Recipe, rates: Rates) -> StepTime:
     """Return the seconds of a step of a recipe that was placed on GPUs (`plan.place`)."""
     updates = updates_of(recipe, recipe.cluster.train)
@@ -122,7 +106,7 @@ def _sampling(recipe: Recipe, rate: float) -> Term:
     own = -(-grpo.episodes // samplers)
     # As `dynamic.fill` counts: each process replaces whole groups of its own.
     groups = grpo.episodes // cluster.train // grpo.group
-    others = int((grpo.dynamic - 1) * groups) * grpo.group * cluster.train
+    others = spare_groups(groups, grpo.dynamic) * grpo.group * cluster.train
     most = -(-(grpo.episodes + others) // samplers)
     length = _completion(recipe)
     replaced = f" (at worst {most}, for grpo.dynamic)" if most > own else ""

@@ -115,18 +115,28 @@ class ToolGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # its package is read
         """Return a micro-batch as TRL does, of rows of like length.
 
         TRL cuts a batch into micro-batches at random. Their losses add up to that of an optimizer
-        step in any order; only bnpo divides each by its own tokens.
+        step in any order, but for what is a mean of each: see `_adds_up`.
         """
         before = self._buffered_inputs
         inputs: dict[str, Any] = super()._prepare_inputs(generation_batch)
         batches, steps = self._buffered_inputs, self.args.gradient_accumulation_steps
-        if batches is None or batches is before or self.loss_type == "bnpo":
+        if batches is None or batches is before or not self._adds_up():
             return inputs
         if len(batches) % steps and steps % len(batches):
             return inputs
         self._buffered_inputs = by_length(batches, min(steps, len(batches)), self._idle_rows)
         inputs = self._buffered_inputs[self._step % len(batches)]
         return inputs
+
+    def _adds_up(self) -> bool:
+        """Whether the loss is the same however rows lie in micro-batches.
+
+        It's not where each divides by its own tokens (bnpo, a bonus for entropy, that of a mixture
+        of experts) or takes a quantile of its own.
+        """
+        bonus = self.entropy_coef != 0 or self.use_adaptive_entropy
+        own = self.loss_type == "bnpo" or bonus or self.top_entropy_quantile < 1
+        return not own and not getattr(self, "aux_loss_enabled", False)
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
         """Return TRL's loss of a micro-batch; compare and tell what was computed for it."""
@@ -311,7 +321,9 @@ class ToolGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # its package is read
         live = ~idle
         none = not live.any()
         if none:
-            live[attention_mask.sum(1).argmin()] = True
+            # One that was sampled, if there is one: its entropy is logged.
+            length = attention_mask.sum(1) + attention_mask.size(1) * ~mask.any(1)
+            live[length.argmin()] = True
         if self._read is not None:
             self._read.rows = live.nonzero().flatten()
         logps, entropy, _ = self._get_per_token_logps_and_entropies(

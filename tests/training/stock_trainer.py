@@ -47,11 +47,11 @@ def stock_trainer(
     """Return the trainer of one step, with `changes` of the configuration."""
     settings: dict[str, Any] = {
         "per_device_train_batch_size": 8, "num_generations": 4, "max_completion_length": 400,
-        "max_steps": 1, "logging_steps": 1,
+        "max_steps": 1, "logging_steps": 1, "save_strategy": "no",
     }  # fmt: skip
     config = GRPOConfig(
         output_dir=str(path), use_cpu=True, bf16=False, report_to=[], disable_tqdm=True,
-        save_strategy="no", beta=0.0, gradient_checkpointing=False,
+        beta=0.0, gradient_checkpointing=False,
         **{**settings, **changes},
     )  # fmt: skip
     return kind(

@@ -18,11 +18,12 @@ from qwq_env.training.dynamic import check_whole_groups, enough, fill, varied
 from qwq_env.training.rollouts import Rollouts
 from qwq_env.training.tiny.model import build_tiny_model
 
-from .stock_trainer import train
+from .stock_trainer import stock_trainer, train
 from .test_rollouts import ended
 
 MATCH = Rubric([Component("match", lambda final: float(final.answer == "1"))])
 FLAT, VARIED, OTHER, LOST = (1.0, 1.0), (0.0, 1.0), (0.5, 0.0), (None, 1.0)
+GONE = (None, None)
 
 
 def episodes(*groups):
@@ -56,12 +57,19 @@ def episodes(*groups):
         (1.5, 1, [FLAT, FLAT], [VARIED], [VARIED, FLAT], [2, 1]),
         (2, 1, [LOST, VARIED], [VARIED, FLAT], [VARIED, VARIED], [2, 2]),
         (1, 1, [FLAT], [], [FLAT], [1]),
-        # As half varied in the step before, seven are played for two, at once.
-        (5, 0.5, [FLAT, OTHER], [FLAT, VARIED, FLAT, FLAT, OTHER], [VARIED, OTHER], [7]),
+        # As half varied in the step before, seven are played for two, at once: no more than two
+        # batches of others are.
+        (5, 0.5, [FLAT, OTHER], [FLAT, VARIED, FLAT, FLAT], [VARIED, OTHER], [6]),
+        (5, 0.5, [FLAT] * 4, [FLAT] * 8 + [OTHER] * 8, [OTHER] * 4, [12, 8]),
         (2, 0.5, [FLAT, OTHER], [FLAT, VARIED], [VARIED, OTHER], [4]),
-        (9, 0.9, [FLAT, FLAT], [VARIED, VARIED] + [FLAT] * 9, [VARIED, VARIED], [3, 7]),
+        (9, 0.9, [FLAT, FLAT], [VARIED, VARIED] + [FLAT] * 3, [VARIED, VARIED], [3, 4]),
+        # Where all were lost there is no time, or nobody to ask.
+        (9, 1, [FLAT, VARIED], [GONE] * 4, [FLAT, VARIED], [2, 4]),
+        (9, 1, [GONE, GONE], [], [GONE, GONE], [2]),
+        # 0.2 of five is a group, whatever it is in binary.
+        (1.2, 1, [FLAT, VARIED, VARIED, VARIED, VARIED], [VARIED], [VARIED] * 5, [5, 1]),
         # None did.
-        (4, 0, [FLAT, VARIED], [VARIED] * 6, [VARIED, VARIED], [8]),
+        (4, 0, [FLAT, VARIED], [VARIED] * 4, [VARIED, VARIED], [6]),
     ],
 )
 def test_flat_groups_are_replaced_until_the_budget_is_spent(
@@ -92,18 +100,25 @@ def test_enough_groups_are_played_more_often_than_not(wanted, share):
     assert 0.75 < sum(times) / 1000 < 0.95 or (share == 1 and played == wanted and all(times))
 
 
-def test_the_next_step_asks_at_once_for_as_many_as_did(tokenizer, tmp_path):
-    """One task in four differs: after the first step, one time of asking does for most steps."""
+def one_in_four_differs(tokenizer, asked):
+    """Rollouts of which one task in four is answered by chance, the others always rightly."""
     tasks = ListTaskSet([Task(f"t{i}", f"Task {i % 4}", "1") for i in range(64)])
-    turns, asked = itertools.count(), []
     rollouts = Rollouts(
         ToolEnv(tasks, [], MATCH), tokenizer, context=4000, dynamic=8,
-        policy=lambda trainer: ScriptedPolicy(
-            rollouts.codec,
-            lambda context: f"</think>{next(turns) % 2 if 'Task 0' in context else 1}<|im_end|>",
-        ),
-        on_episode=lambda t, step: asked.append((step, t.reward)),
+        policy=lambda trainer: ScriptedPolicy(rollouts.codec, say),
+        on_episode=lambda trajectory, step: asked.append((step, trajectory.episode)),
     )  # fmt: skip
+    turns = itertools.count()
+
+    def say(context):
+        return f"</think>{next(turns) % 2 if 'Task 0' in context else 1}<|im_end|>"
+
+    return rollouts
+
+
+def test_the_next_step_asks_at_once_for_as_many_as_did(tokenizer, tmp_path):
+    asked: list[tuple[int, str]] = []
+    rollouts = one_in_four_differs(tokenizer, asked)
     model = build_tiny_model(tokenizer, hidden=16, layers=1, heads=2)
     trainer = train(model, tokenizer, tmp_path, rollouts, max_steps=3)
 
@@ -113,6 +128,23 @@ def test_the_next_step_asks_at_once_for_as_many_as_did(tokenizer, tmp_path):
     ]
     for before, row in itertools.pairwise(rows):
         assert row["dynamic/groups"] >= enough(2, before["dynamic/varied"]) > 2
+
+
+def test_a_run_that_goes_on_asks_for_as_many_as_one_that_never_ended(tokenizer, tmp_path):
+    def played(path, steps, **more):
+        asked: list[tuple[int, str]] = []
+        trainer = stock_trainer(
+            build_tiny_model(tokenizer, hidden=16, layers=1, heads=2), tokenizer, path,
+            one_in_four_differs(tokenizer, asked), max_steps=steps, lr_scheduler_type="constant",
+            save_strategy="steps", save_steps=2,
+        )  # fmt: skip
+        trainer.train(**more)
+        return [episode for step, episode in asked if step == 3]
+
+    whole = played(tmp_path / "whole", 3)
+    assert not played(tmp_path / "cut", 2)
+    assert whole == played(tmp_path / "cut", 3, resume_from_checkpoint=True)
+    assert len(whole) > 8
 
 
 def test_a_part_of_a_group_is_refused():

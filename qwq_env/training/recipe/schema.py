@@ -69,7 +69,8 @@ class RolloutRecipe:
     concurrency: int = key(1024, "episodes in progress, of one process", positive=True)
     attempts: int = key(3, "tries of an episode that our machinery lost", positive=True)
     thinking: Literal["keep", "strip"] = key("keep", "earlier thinking in the context")
-    staleness: int = key(0, "steps that the sampler's weights lie behind the trainer's")
+    slots: int = key(64, "turns sampled at a time where the model itself samples", positive=True)
+    staleness: int = key(0, "batches that the sampler's weights lie behind the trainer's")
     store: Literal["all", "sample", "none"] = key("all", "whose text and tokens are stored")
 
 
@@ -81,10 +82,10 @@ def _seconds(default: float | None, what: str) -> Any:
 class LimitsRecipe:
     """Seconds of wall time, each at most a week: a tool's call < episode < batch < request < ddp.
 
-    What of the episodes of a training step still runs at the end of its `batch` is truncated, what
-    has not begun is masked; evaluation has no such bound. What is unsaid follows: a request may
-    outlive its batch by 5 minutes, and processes wait for each other half an hour longer than any
-    batch takes, for the weights that travel as well.
+    What of the episodes of a training step still runs at the end of its `batch` is lost, and masked
+    (where tasks are timed, truncated and paid); so is what has not begun. Evaluation has no such
+    bound. What is unsaid follows: a request may outlive its batch by 5 minutes, and processes wait
+    for each other half an hour longer than any batch takes, for the weights that travel as well.
     """
 
     episode: float | None = _seconds(120.0, "of an episode, which is lost then; null: no bound")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from qwq_env.training.grpo import make_trainer
 from qwq_env.training.placement import cast_state, computed_in
 from qwq_env.training.playing import training_engine
 from qwq_env.training.rollouts import PolicyFactory, Rollouts
+from qwq_env.training.sampler import own_sampler
 from qwq_env.training.served import servers_of
 from qwq_env.training.stages.context import StageContext
 from qwq_env.training.stages.evaluations import Evaluations
@@ -27,6 +29,7 @@ from qwq_env.training.stages.gates import GateClosed, closed
 from qwq_env.training.stages.watch import HeldOut
 from qwq_env.training.summary import step_name
 from qwq_env.training.trainer import OnLearned
+from qwq_env.training.updates import updates_of
 from qwq_env.training.weights.adapter import merge_adapter, save_adapter, trained_state
 from qwq_env.training.weights.base import WeightSync, on_first_rank
 from qwq_env.training.weights.nccl import sync_by_trl
@@ -90,7 +93,7 @@ class Reinforcement:
             # Not before: a sharded model is there only now. Its optimizer is made as it begins.
             freeze(trainer.model, recipe.cold_start.frozen_layers)
             watch = HeldOut(
-                recipe.evaluation.every,
+                updates_of(recipe, context.world).whole(recipe.evaluation.every),
                 lambda step: self._evaluate_step(step, trainer, rollouts, store),
                 lambda result: closed(gates, cold, result),
             )
@@ -109,7 +112,7 @@ class Reinforcement:
     def _rollouts(self, env: ToolEnv, tokenizer: Any, store: EpisodeStore) -> Rollouts:
         """Return what plays the episodes of training, by the model, its copy or the servers."""
         context, recipe, servers = self._context, self._context.recipe, self._servers
-        policy: PolicyFactory | None = None
+        policy: PolicyFactory = partial(own_sampler, slots=recipe.rollout.slots)
         weights: WeightSync | None = None
         if self._copied is not None:
             policy, weights = self._copied.policy, self._copied
