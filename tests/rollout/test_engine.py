@@ -276,6 +276,17 @@ def test_an_episode_that_never_began_is_worth_nothing_not_zero(codec):
     assert not_begun.outcome.failed
 
 
+def test_a_batch_may_have_the_deadline_of_another(codec):
+    engine = Engine(environment(), ScriptedPolicy(codec, oracle), codec)
+    assignments = [Assignment(next(iter(engine.env.tasks)), "0", 0)]
+
+    def played(seconds):
+        return asyncio.run(engine.run(assignments, deadline=time.perf_counter() + seconds))
+
+    assert [one.outcome.reason for one in played(0.0)] == ["batch_deadline"]
+    assert [one.outcome.kind for one in played(60.0)] == ["terminated"]
+
+
 @pytest.mark.parametrize("error", [UsageError("model: 'x'; expected 'y'"), OSError("disk full")])
 def test_what_ends_the_batch_is_raised_as_itself(codec, error):
     class Refusing(Policy):

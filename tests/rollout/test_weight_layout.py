@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from torch import nn
 
+from qwq_env.rollout import weight_layout
 from qwq_env.rollout.transformers_policy import TransformersPolicy
 from qwq_env.rollout.weight_layout import laid_out_for_decoding
 
@@ -51,6 +54,34 @@ def test_what_is_no_float32_matrix_by_rows_stays_as_it_is(threads):
     before = [(layer.weight.stride(), layer.weight.data_ptr()) for layer in model]
     with laid_out_for_decoding(model):
         assert [(layer.weight.stride(), layer.weight.data_ptr()) for layer in model] == before
+
+
+@pytest.mark.parametrize("threads", [2], indirect=True)
+def test_a_large_model_is_left_alone_and_no_memory_leaves_it_as_it_was(threads, monkeypatch):
+    model = tiny()
+    usual = strides(model)
+    size = sum(m.weight.nbytes for m in model.modules() if isinstance(m, nn.Linear))
+    monkeypatch.setattr(weight_layout, "MOST_BYTES", size - 1)
+    with laid_out_for_decoding(model):
+        assert strides(model) == usual
+    monkeypatch.setattr(weight_layout, "MOST_BYTES", size)
+    with laid_out_for_decoding(model):
+        assert strides(model) != usual
+    monkeypatch.setattr(torch.Tensor, "contiguous", raise_on_call(3, torch.Tensor.contiguous))
+    with pytest.raises(MemoryError), laid_out_for_decoding(model):
+        pass
+    assert strides(model) == usual
+
+
+def raise_on_call(number, function):
+    calls = itertools.count(1)
+
+    def called(*args):
+        if next(calls) == number:
+            raise MemoryError
+        return function(*args)
+
+    return called
 
 
 @pytest.mark.parametrize("threads", [2], indirect=True)

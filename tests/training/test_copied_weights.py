@@ -223,6 +223,8 @@ def test_a_copy_does_as_its_own_weights_do_where_the_trainer_replaced_forward(to
     ],
 )
 def test_a_recipe_says_what_the_copy_is_of(said, expected):
-    copied = copied_weights(load_recipe(RECIPES / "tiny.yaml", ["policy.dtype=float32", *said]))
+    said = ["policy.dtype=float32", "rollout.slots=3", *said]
+    copied = copied_weights(load_recipe(RECIPES / "tiny.yaml", said))
 
     assert (copied and (copied.dtype, copied.behind)) == expected
+    assert copied is None or copied.slots == 3

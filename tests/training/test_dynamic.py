@@ -14,6 +14,8 @@ from qwq_env.outcome import Outcome
 from qwq_env.rollout.scripted import ScriptedPolicy
 from qwq_env.rubric import Component, Rubric
 from qwq_env.task import ListTaskSet, Task
+from qwq_env.training import rollouts as rollouts_module
+from qwq_env.training.audited import play_audited
 from qwq_env.training.dynamic import check_whole_groups, enough, fill, varied
 from qwq_env.training.rollouts import Rollouts
 from qwq_env.training.tiny.model import build_tiny_model
@@ -128,6 +130,23 @@ def test_the_next_step_asks_at_once_for_as_many_as_did(tokenizer, tmp_path):
     ]
     for before, row in itertools.pairwise(rows):
         assert row["dynamic/groups"] >= enough(2, before["dynamic/varied"]) > 2
+
+
+def test_all_that_is_played_for_a_batch_shares_its_wall_time(tokenizer, tmp_path, monkeypatch):
+    """Other ranks wait for one batch's time, however often this one plays."""
+    played: list[tuple[int, float]] = []
+
+    def recorded(engine, asked, report, deadline):
+        played.append((len(asked), deadline))
+        return play_audited(engine, asked, report, deadline)
+
+    monkeypatch.setattr(rollouts_module, "play_audited", recorded)
+    rollouts = one_in_four_differs(tokenizer, [])
+    model = build_tiny_model(tokenizer, hidden=16, layers=1, heads=2)
+    train(model, tokenizer, tmp_path, rollouts)
+
+    assert len(played) > 1
+    assert len({deadline for _, deadline in played}) == 1
 
 
 def test_a_run_that_goes_on_asks_for_as_many_as_one_that_never_ended(tokenizer, tmp_path):

@@ -78,6 +78,17 @@ def test_ranks_within_each_group_scale_the_reward():
     assert changed[2].scores == {"group_reward": 1.0}
 
 
+def test_two_groups_of_one_task_are_two():
+    """Tasks drawn to replace others may be the same one twice."""
+    model = ByLength()
+    episodes = [episode("a", answer, 1.0) for answer in ("x", "xxx", "xxxx", "xx")]
+    tasks = [Task("a", "q", "")] * 4
+    changed = asyncio.run(GroupReward(model, 0.5).apply(tasks, episodes, 2))
+
+    assert model.groups == [["x", "xxx"], ["xxxx", "xx"]]
+    assert [one.reward for one in changed] == [0.5, 1.5, 1.5, 0.5]
+
+
 def test_what_the_rules_do_not_pay_is_not_compared():
     changed, groups = applied(
         episode("a", "longest of all", 0.0), episode("a", "x", 1.0), episode("a", "xx", 1.0),

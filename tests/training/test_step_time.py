@@ -12,6 +12,7 @@ from qwq_env.training.plan import make_plan, read_gpus
 from qwq_env.training.recipe import dump_recipe, load_recipe
 from qwq_env.training.shapes import shape_of
 from qwq_env.training.step_time import read_rates, step_time
+from qwq_env.training.updates import updates_of
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 WHOLE = str(RECIPES / "qwq-32b.yaml")
@@ -173,6 +174,14 @@ def test_a_row_has_the_first_of_several_optimizer_steps(tmp_path, capsys):
     assert planned(capsys, SMALL, "--measured", str(run))["rates"]["trainer"][
         "tokens"
     ] == pytest.approx(525.6 / 4)
+
+
+def test_a_gate_looks_between_two_batches():
+    """Of 32 micro-batches four times 8 are learned from."""
+    updates = updates_of(load_recipe(SMALL, ["grpo.accumulation=8"]), 1)
+
+    assert updates.steps == 4
+    assert [updates.whole(steps) for steps in (0, 1, 4, 5)] == [0, 4, 4, 8]
 
 
 def test_what_was_played_in_place_of_others_was_sampled_as_well(tmp_path, capsys):

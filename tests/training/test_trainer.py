@@ -200,6 +200,18 @@ def test_a_penalty_takes_all_rows_and_the_entropy_is_of_those_that_were_read(
     assert rows_read == [1, 1, 3]
 
 
+def test_the_entropy_of_rows_that_teach_nothing_is_of_one_that_was_sampled(given_trainer):
+    """The shortest row is of an episode that was lost: none of its tokens is in the loss."""
+    trainer = given_trainer
+    batch = all_rows([episode(number, 1, 1.0) for number in range(3)], [0.0] * 3)
+    batch["tool_mask"][batch["completion_mask"].sum(1).argmin()] = 0
+    batch["prompt_mask"][batch["completion_mask"].sum(1).argmin()] = 0
+    trainer._metrics["train"]["entropy"].clear()
+    gradient(trainer, batch)
+
+    assert trainer._metrics["train"]["entropy"][0] > 1
+
+
 def test_rows_of_whole_episodes_are_left_as_they_are(tokenizer, tmp_path):
     model = build_tiny_model(tokenizer, hidden=16, layers=1, heads=2)
     answers = itertools.cycle("10")
@@ -242,19 +254,24 @@ def test_padding_is_cut_off_and_the_weights_are_the_same(tokenizer, tmp_path, co
 
 
 TWO_GROUPS = ["1" * 300, "1", "0" * 200, "0", "1" * 300, "1", "1" * 200, "1"]
+SORTED = [(2, 329), (2, 229), (2, 30), (2, 30)]
 ONE_TEACHES = ["1" * 300, "1", "0" * 200, "0", "0" * 300, "00", "0" * 250, "00"]
 
 
 @pytest.mark.parametrize(
-    ("loss", "texts", "shapes"),
+    ("texts", "settings", "shapes"),
     [
-        *((loss, TWO_GROUPS, [(2, 329), (2, 229), (2, 30), (2, 30)]) for loss in LOSSES),
+        *((TWO_GROUPS, {"loss_type": loss}, SORTED) for loss in LOSSES if loss != "bnpo"),
         # Where nothing is to be learned, one row is read for the others' sake.
-        ("dapo", ONE_TEACHES, [(2, 329), (2, 30), (1, 279), (1, 31)]),
+        (ONE_TEACHES, {"loss_type": "dapo"}, [(2, 329), (2, 30), (1, 279), (1, 31)]),
+        # What is a mean, or a quantile, of a micro-batch: a row must stay in its own.
+        (TWO_GROUPS, {"loss_type": "bnpo"}, None),
+        (TWO_GROUPS, {"entropy_coef": 0.5}, None),
+        (TWO_GROUPS, {"top_entropy_quantile": 0.5}, None),
     ],
 )
 def test_rows_of_like_length_lie_in_a_micro_batch_and_the_weights_are_the_same(
-    tokenizer, tmp_path, loss, texts, shapes
+    tokenizer, tmp_path, texts, settings, shapes
 ):
     def trained(kind):
         told = itertools.cycle(texts)
@@ -269,7 +286,7 @@ def test_rows_of_like_length_lie_in_a_micro_batch_and_the_weights_are_the_same(
         )
         train(
             model, tokenizer, tmp_path, rollouts, kind=kind, per_device_train_batch_size=2,
-            gradient_accumulation_steps=4, learning_rate=0.1, optim="sgd", loss_type=loss,
+            gradient_accumulation_steps=4, learning_rate=0.1, optim="sgd", **settings,
         )  # fmt: skip
         return flat(model) - before, read
 
@@ -279,8 +296,8 @@ def test_rows_of_like_length_lie_in_a_micro_batch_and_the_weights_are_the_same(
     assert torch.allclose(stock, ours, atol=1e-6)
     assert stock.abs().max() > 1e-3
     assert whole == [(2, 329)] * 4
-    # bnpo weighs a token by its micro-batch, so that it must stay in it.
-    assert cut == shapes or loss == "bnpo"
+    assert (cut == SORTED) == (shapes == SORTED)
+    assert shapes is None or cut == shapes
 
 
 @pytest.mark.parametrize(
