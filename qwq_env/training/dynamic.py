@@ -22,14 +22,21 @@ MOST = 2
 """How many batches of others are played at a time: they share the wall time of one."""
 
 
+class Groups(NamedTuple):
+    """How many were `played`, have two different rewards (`varied`), and stand in place of others
+    (`replaced`)."""
+
+    played: int = 0
+    varied: int = 0
+    replaced: int = 0
+
+
 class Filled(NamedTuple):
-    """A batch after replacement: its episodes, all that were played, how many groups of the batch
-    are others than at first, and how many of all that were played have two different rewards."""
+    """A batch after replacement: its episodes, all that were played, and what groups those were."""
 
     kept: list[Trajectory]
     played: list[Trajectory]
-    replaced: int
-    varied: int
+    groups: Groups = Groups()
 
 
 def fill(
@@ -70,7 +77,8 @@ def fill(
         asked = min(budget, most, wanted)
         spare = _groups(play(list(islice(others, asked * group))), group)
         played += [episode for episodes in spare for episode in episodes]
-    return Filled([episode for episodes in batch for episode in episodes], played, replaced, found)
+    kept = [episode for episodes in batch for episode in episodes]
+    return Filled(kept, played, Groups(len(played) // group, found, replaced))
 
 
 def enough(wanted: int, share: float) -> int:

@@ -51,7 +51,7 @@ from qwq_env.text.characters import printable
 from qwq_env.training.audited import Room, check_room, play_audited, room_of
 from qwq_env.training.curriculum import curriculum_of, tell
 from qwq_env.training.draws import TaskDraws, rank_of
-from qwq_env.training.dynamic import Filled, check_whole_groups, fill
+from qwq_env.training.dynamic import Filled, Groups, check_whole_groups, fill
 from qwq_env.training.episode_metrics import EpisodeSums, episode_sums, means
 from qwq_env.training.flat_rewards import FlatRewards
 from qwq_env.training.group_reward import GroupReward, check_groups_whole
@@ -333,7 +333,7 @@ class Rollouts:
         """
         training = trainer.model.training
         began, gone, lost = time.perf_counter(), "", ""
-        batch = Filled([], [], 0, 0)
+        batch = Filled([], [])
         try:
             self._places = {}
             batch = self._batch(engine, assignments, trainer)
@@ -346,10 +346,7 @@ class Rollouts:
         names = [self._places.get(trajectory.task_id, "") for trajectory in batch.played]
         sums = episode_sums(batch.played, names if any(names) else None)
         seconds = time.perf_counter() - began
-        groups = len(batch.played) // trainer.num_generations
-        own = _Told(
-            gone, lost, room_of(batch.played), sums, seconds, groups, batch.replaced, batch.varied
-        )
+        own = _Told(gone, lost, room_of(batch.played), sums, seconds, batch.groups)
         told = gather_object([own]) if trainer.accelerator.num_processes > 1 else [own]
         if gone := next((each.gone for each in told if each.gone), ""):
             raise ServersGone(gone)
@@ -361,10 +358,10 @@ class Rollouts:
             tell(self._curriculum, batch.played, trainer.accelerator.num_processes)
         metrics = {f"episode/{n}": value for n, value in means(t.sums for t in told).items()}
         if self._dynamic > 1 and training:
-            groups = sum(each.groups for each in told)
-            metrics["dynamic/replaced"] = sum(each.replaced for each in told)
-            metrics["dynamic/groups"] = groups
-            metrics[VARIED] = sum(each.varied for each in told) / max(groups, 1)
+            groups = Groups(*map(sum, zip(*(each.groups for each in told), strict=True)))
+            metrics["dynamic/groups"] = groups.played
+            metrics["dynamic/replaced"] = groups.replaced
+            metrics[VARIED] = groups.varied / max(groups.played, 1)
         metrics["rollout/seconds"] = max(each.seconds for each in told)
         versions = [t.weight_version for t in self.last if t.weight_version is not None]
         if versions:
@@ -380,7 +377,6 @@ class Rollouts:
         report = None if told_to is None else (lambda trajectory: told_to(trajectory, step))
         # All that is played for a batch shares its wall time, for other ranks wait.
         deadline = time.perf_counter() + engine.settings.batch_seconds
-        group = trainer.num_generations
 
         def play(asked: Sequence[Assignment]) -> list[Trajectory]:
             tasks = [assignment.task for assignment in asked]
@@ -389,7 +385,9 @@ class Rollouts:
             found = play_audited(engine, asked, report if grouped is None else None, deadline)
             if grouped is not None:
                 # Who keeps the episodes shall have the rewards that are learned from.
-                found = portal.run(grouped.apply(tasks, found, group if training else None))
+                found = portal.run(
+                    grouped.apply(tasks, found, trainer.num_generations if training else None)
+                )
                 for trajectory in found:
                     if report is not None:
                         report(trajectory)
@@ -397,11 +395,11 @@ class Rollouts:
 
         if not training or self._dynamic == 1:
             played = play(assignments)
-            return Filled(played, played, 0, 0)
+            return Filled(played, played)
         # What was logged is in the checkpoint too: a run that goes on asks for as many.
         logged = trainer.state.log_history
         share = next((row[VARIED] for row in reversed(logged) if VARIED in row), 1.0)
-        others = self._draws.others(trainer)
+        others, group = self._draws.others(trainer), trainer.num_generations
         return fill(assignments, others, group, self._dynamic, share, play)
 
 
@@ -413,9 +411,7 @@ class _Told(NamedTuple):
     room: Room
     sums: EpisodeSums
     seconds: float
-    groups: int
-    replaced: int
-    varied: int
+    groups: Groups
 
 
 def _warn_of_losses(trajectories: Sequence[Trajectory]) -> None:

@@ -90,7 +90,7 @@ def test_flat_groups_are_replaced_until_the_budget_is_spent(
     assert [e.reward for e in filled.kept] == [r for group in kept for r in group]
     assert counts == asked
     assert len(filled.played) == 2 * sum(asked) == next(waiting)
-    assert filled.varied == sum(
+    assert filled.groups.varied == sum(
         group in (VARIED, OTHER) for group in [*batch, *others][: sum(asked)]
     )
 
