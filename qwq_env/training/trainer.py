@@ -115,28 +115,20 @@ class ToolGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # its package is read
         """Return a micro-batch as TRL does, of rows of like length.
 
         TRL cuts a batch into micro-batches at random. Their losses add up to that of an optimizer
-        step in any order, but for what is a mean of each: see `_adds_up`.
+        step in any order, but where each divides by its own tokens (bnpo), or has terms of its own.
         """
         before = self._buffered_inputs
         inputs: dict[str, Any] = super()._prepare_inputs(generation_batch)
         batches, steps = self._buffered_inputs, self.args.gradient_accumulation_steps
-        if batches is None or batches is before or not self._adds_up():
+        if batches is None or batches is before or self.loss_type == "bnpo":
+            return inputs
+        if self._has_terms_of_its_own():
             return inputs
         if len(batches) % steps and steps % len(batches):
             return inputs
         self._buffered_inputs = by_length(batches, min(steps, len(batches)), self._idle_rows)
         inputs = self._buffered_inputs[self._step % len(batches)]
         return inputs
-
-    def _adds_up(self) -> bool:
-        """Whether the loss is the same however rows lie in micro-batches.
-
-        It's not where each divides by its own tokens (bnpo, a bonus for entropy, that of a mixture
-        of experts) or takes a quantile of its own.
-        """
-        bonus = self.entropy_coef != 0 or self.use_adaptive_entropy
-        own = self.loss_type == "bnpo" or bonus or self.top_entropy_quantile < 1
-        return not own and not getattr(self, "aux_loss_enabled", False)
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
         """Return TRL's loss of a micro-batch; compare and tell what was computed for it."""
@@ -213,8 +205,12 @@ class ToolGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # its package is read
         return (idle | ~loss_mask(batch).any(1)) & (not self._needs_all_rows())
 
     def _needs_all_rows(self) -> bool:
+        return self.beta != 0.0 or not self.model.training or self._has_terms_of_its_own()
+
+    def _has_terms_of_its_own(self) -> bool:
+        """Whether the loss has a mean, or a quantile, over the tokens of a micro-batch."""
         entropy = self._entropy_bonus_enabled or self.top_entropy_quantile < 1.0
-        return bool(self.beta != 0.0 or entropy or self.aux_loss_enabled or not self.model.training)
+        return bool(entropy or self.aux_loss_enabled)
 
     def _row_weights(self, inputs: list[dict[str, Any]], batch: dict[str, Any]) -> torch.Tensor:
         """Return the factor of each row's advantage: (rows,).
