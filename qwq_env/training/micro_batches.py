@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -14,30 +15,48 @@ def loss_mask(batch: dict[str, Any]) -> torch.Tensor:
     return mask & batch["tool_mask"].bool() if "tool_mask" in batch else mask
 
 
-class Cut(NamedTuple):
-    """Columns that are cut off a micro-batch on either side."""
+@dataclass(frozen=True, slots=True)
+class LeftAligned:
+    """A micro-batch whose rows begin in its first column, as they did where they were sampled.
 
-    left: int
-    right: int
-
-
-def trimmed(mask: torch.Tensor, completion: int, multiple: int = 1) -> Cut:
-    """Return what can be cut off rows that attend by `mask` (rows, prompt + completion).
-
-    Prompts are padded on their left, completions on their right; of each a column stays, and what
-    stays is a `multiple` as far as it was.
+    Its padding is on the right alone, so it is as wide as its longest row, and a token stands at
+    the position that it was sampled at: no rotation is rounded otherwise.
     """
-    used = mask.bool().any(0)
-    prompt = len(used) - completion
-    left = _leading(~used[:prompt]) if prompt else 0
-    right = _leading(~used[prompt:].flip(0))
-    left, right = min(left, max(prompt - 1, 0)), min(right, completion - 1)
-    return Cut(left - left % multiple, right - right % multiple)
+
+    ids: torch.Tensor
+    """(rows, width)."""
+    mask: torch.Tensor
+    """(rows, width), 1 on what is no padding."""
+    kept: int
+    """How many of the last columns hold all completions."""
+    columns: torch.Tensor
+    """(rows, completion): in which of those a token of the completion lies; -1 for padding."""
+
+    def spread(self, values: torch.Tensor) -> torch.Tensor:
+        """Return what was computed of those columns, (rows, `kept`), as (rows, completion): each
+        value where its token lay before, 0 for padding."""
+        found = values.gather(1, self.columns.clamp(min=0))
+        return found.masked_fill(self.columns < 0, 0)
 
 
-def _leading(flags: torch.Tensor) -> int:
-    """Return how many flags are set before the first that is not."""
-    return int(flags.long().cumprod(0).sum())
+def left_aligned(
+    ids: torch.Tensor, mask: torch.Tensor, completion: int, multiple: int = 1
+) -> LeftAligned:
+    """Return rows that attend by `mask`, (rows, prompt + completion), without what pads them all.
+
+    Prompts are padded on their left, completions on their right. The width is a `multiple` as far
+    as it was.
+    """
+    read = mask.bool()
+    prompt = read.size(1) - completion
+    longest = max(2, int(read.sum(1).max()))
+    width = min(-(-longest // multiple) * multiple, read.size(1))
+    order = (~read).long().argsort(dim=1, stable=True)[:, :width]
+    # Nothing comes before the first column, from which it could be predicted.
+    kept = min(max(1, width - int(read[:, :prompt].sum(1).min())), width - 1)
+    columns = read.cumsum(1)[:, prompt:] - 1 - (width - kept)
+    columns = columns.masked_fill(~read[:, prompt:], -1)
+    return LeftAligned(ids.gather(1, order), mask.gather(1, order), kept, columns)
 
 
 def by_length(

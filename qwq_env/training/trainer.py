@@ -9,9 +9,11 @@ stock trainer on the same `Rollouts`:
 - What is masked (lost, or cut and `mask_truncated_completions`) does not count in the mean that the
   loss takes. TRL leaves it out where the loss is by tokens; where it is by rows, 2 of 8 masked rows
   take a quarter of the gradient.
-- TRL pads all rows of a generation batch to the longest. Here the columns that are padding in all
-  rows of a micro-batch are cut off before the model sees them, and the results padded again: the
-  same weights for a fraction of the work, for one long episode no longer makes all others long.
+- TRL pads all rows of a generation batch to the longest, prompts on their left. Here the rows of a
+  micro-batch begin in its first column when the model sees them, and the results are put back
+  where TRL looks for them: the same weights for a fraction of the work, for one long episode no
+  longer makes all others long; and each token at the position it was sampled at, so that what a
+  row gives does not hang on how it is padded, and so on how many processes there are.
 - The rows of an optimizer step lie in its micro-batches by their length, the longest first: a
   micro-batch is padded to a row that is hardly longer than the others, ranks that wait for each
   other's micro-batches have such of one length, and what memory doesn't hold is seen at once.
@@ -30,11 +32,10 @@ from typing import Any, Final
 
 import torch
 from accelerate.utils import gather_object
-from torch.nn.functional import pad
 from trl import GRPOTrainer
 
 from qwq_env.training.importance import Correction
-from qwq_env.training.micro_batches import by_length, loss_mask, trimmed
+from qwq_env.training.micro_batches import by_length, left_aligned, loss_mask
 from qwq_env.training.mismatch import ByDepth, merged, mismatch_metrics, mismatch_of
 
 _PLAYED: Final = "played"
@@ -262,11 +263,11 @@ class ToolGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # its package is read
         batch_size: int | None = None,
         **rest: Any,
     ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
-        """Do as TRL does, each micro-batch without the columns that are padding in all its rows.
+        """Do as TRL does, each micro-batch with its rows from the first column on.
 
         Every forward pass goes through here: those of the loss, of the old and of the reference
-        policy. Returns (rows, `logits_to_keep`) each, with 0 for what was cut, as TRL gives for
-        padding; the number of passes, which ranks must agree on, is TRL's.
+        policy. Returns (rows, `logits_to_keep`) each, with 0 for padding; the number of passes,
+        which ranks must agree on, is TRL's.
         """
         ask = super()._get_per_token_logps_and_entropies
         if any(value is not None for name, value in rest.items() if not name.startswith("compute")):
@@ -280,15 +281,12 @@ class ToolGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # its package is read
         parts: list[tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]] = []
         for start in range(0, len(input_ids), size):
             rows = slice(start, start + size)
-            cut = trimmed(attention_mask[rows], logits_to_keep, self.pad_to_multiple_of or 1)
-            kept = logits_to_keep - cut.right
-            columns = slice(cut.left, input_ids.size(1) - cut.right)
-            logps, entropy, loss = ask(
-                model, input_ids[rows, columns], attention_mask[rows, columns], kept, **rest
+            batch = left_aligned(
+                input_ids[rows], attention_mask[rows], logits_to_keep, self.pad_to_multiple_of or 1
             )
-            again = (0, cut.right)
-            entropy = None if entropy is None else pad(entropy, again)
-            parts.append((pad(logps, again), entropy, loss))
+            logps, entropy, loss = ask(model, batch.ids, batch.mask, batch.kept, **rest)
+            entropy = None if entropy is None else batch.spread(entropy)
+            parts.append((batch.spread(logps), entropy, loss))
         logps = torch.cat([part[0] for part in parts])
         entropies = [part[1] for part in parts if part[1] is not None]
         losses = [part[2] for part in parts if part[2] is not None]

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from transformers import GPT2Config, GPT2LMHeadModel
 from trl import GRPOTrainer
 
 from qwq_env.dialect.codec import TokenCodec
@@ -17,7 +18,7 @@ from qwq_env.grading.score import Score
 from qwq_env.outcome import Outcome
 from qwq_env.rollout.scripted import ScriptedPolicy
 from qwq_env.rubric import Component, Rubric
-from qwq_env.training.micro_batches import trimmed
+from qwq_env.training.micro_batches import left_aligned
 from qwq_env.training.rollouts import Rollouts
 from qwq_env.training.tiny.model import build_tiny_model
 from qwq_env.training.trl_data import to_trl
@@ -301,20 +302,63 @@ def test_rows_of_like_length_lie_in_a_micro_batch_and_the_weights_are_the_same(
 
 
 @pytest.mark.parametrize(
-    ("rows", "completion", "multiple", "cut"),
+    ("rows", "completion", "multiple", "width", "kept"),
     [
-        (["0011100", "0111000"], 4, 1, (1, 2)),
-        (["1111"], 2, 1, (0, 0)),
-        (["0010000", "0010000"], 4, 1, (2, 3)),
-        (["00001111000000"], 8, 4, (4, 4)),
-        (["0001110000"], 6, 4, (0, 4)),
-        (["1100"], 2, 1, (0, 1)),
+        (["0011100", "0111000"], 4, 1, 3, 2),
+        (["1111"], 2, 1, 4, 2),
+        (["0010000", "0010000"], 4, 1, 2, 1),  # nothing but prompts
+        (["00001111000000"], 8, 4, 4, 2),
+        (["0001111000"], 6, 4, 4, 3),
+        (["0001111100"], 6, 4, 8, 7),
+        (["0000000", "0011100"], 4, 1, 3, 2),  # a row that is not there
+        (["0000110", "0011100"], 4, 1, 3, 2),  # a completion without a prompt
     ],
 )
-def test_what_is_padding_in_all_rows(rows, completion, multiple, cut):
+def test_rows_begin_in_the_first_column(rows, completion, multiple, width, kept):
     mask = torch.tensor([[int(bit) for bit in row] for row in rows])
+    ids = torch.arange(1, mask.numel() + 1).view_as(mask)
 
-    assert trimmed(mask, completion, multiple) == cut
+    batch = left_aligned(ids, mask, completion, multiple)
+
+    assert batch.ids.shape == batch.mask.shape == (len(rows), width)
+    assert batch.kept == kept
+    for row, read, aligned, still_read in zip(ids, mask, batch.ids, batch.mask, strict=True):
+        count = int(read.sum())
+        assert aligned[:count].tolist() == row[read.bool()].tolist()
+        assert still_read.tolist() == [1] * count + [0] * (width - count)
+    whole = (ids * mask)[:, -completion:]
+    alone = mask[:, :-completion].sum(1) == 0
+    whole[alone, whole[alone].bool().long().argmax(1)] = 0  # nothing is before it
+    assert torch.equal(batch.spread(batch.ids[:, -kept:]), whole)
+
+
+@pytest.mark.parametrize("size", [None, 2])
+def test_padding_does_not_change_where_a_token_stands(tokenizer, tmp_path, size):
+    """Of a model with learned positions: moved by its padding, a row would be another one."""
+    torch.manual_seed(0)
+    shape = {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 4096}
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=len(tokenizer), **shape)).eval()
+    trainer = stock_trainer(
+        model, tokenizer, tmp_path, Rollouts(environment(), tokenizer), kind=ToolRecorder
+    )
+    batch = all_rows([episode(number, 1, 1.0) for number in range(5)], [1.0] * 5)
+    ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], 1)
+    mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], 1)
+
+    found, entropy, _ = trainer._get_per_token_logps_and_entropies(
+        model, ids, mask, batch["completion_ids"].size(1), batch_size=size, compute_entropy=True
+    )
+
+    assert len({int(prompt) for prompt in batch["prompt_mask"].sum(1)}) > 2
+    for row, (given, read) in enumerate(zip(ids, mask.bool(), strict=True)):
+        alone = given[read][None]
+        expected = model(alone).logits[0, :-1].log_softmax(-1)
+        spoken, length = batch["completion_mask"][row].bool(), batch["completion_mask"][row].sum()
+        own = expected.gather(1, alone[0, 1:, None])[-length:, 0]
+        spread = -(expected.exp() * expected).sum(-1)[-length:]
+        assert torch.allclose(found[row][spoken], own, atol=1e-5)
+        assert torch.allclose(entropy[row][spoken], spread, atol=1e-5)
+        assert not found[row][~spoken].any() and not entropy[row][~spoken].any()
 
 
 class OnServer(ScriptedPolicy):
