@@ -1,20 +1,24 @@
 """One policy trained by one process, and by several: are the curves the same?
 
-    qwq bench many_ranks [--only lora disk ...] [--steps 20] [--runs DIR] [--json] [--out FILE]
+    qwq bench many_ranks [--only weights seeded disk ...] [--steps 20] [--runs DIR] [--json]
+        [--out FILE]
 
-The tiny recipe with the calculator, in short, always from the same cold start. `weights`: all of
-them are trained, and sampled in each process; `lora`: adapters in their place. One process under
-three seeds, then 2 and 4 gloo ranks (DDP). `disk` and `adapter`: the same two, sampled by a real
-vLLM on this CPU (`.venv-vllm`, see `make test`) that gets whole weights or adapters before each
-step; one process, DDP, and FSDP2 on 2 and 4 ranks; ZeRO-3 on 2, where DeepSpeed is installed
-(`DS_ACCELERATOR=cpu pip install --no-build-isolation deepspeed`).
+The tiny recipe with the calculator, in short, always from the same cold start; `weights`: all of
+them are trained; `lora`: adapters in their place.
 
-Where each process samples, the first batch of any number of ranks must be that of one process:
-ids, masks and rewards the same, log-probabilities to 1e-4. Then float arithmetic lets them drift
-apart (`equal_steps` is for how long they do not). For the rest, a curve's mean reward must lie
-where a fourth seed of one process would in 19 of 20 cases: within 4.97 standard deviations of the
-mean of the three (Student's t, 2 degrees of freedom). Servers are held against those of `weights`
-and `lora`.
+Number for number: in `weights` and `lora` each process samples, one under six seeds and 2 and 4
+gloo ranks (DDP) under three of them; in `seeded` a server that draws a turn by its seed alone
+samples for one process, for FSDP2 on 2 and 4 ranks, and for ZeRO-3 on 2 where DeepSpeed is
+installed (`DS_ACCELERATOR=cpu pip install --no-build-isolation deepspeed`). The first batch must be
+that of one process under the same seed: ids, masks and rewards the same, log-probabilities to 1e-4;
+and so must the mean rewards of half of the steps or more. Then the last bit of a sum may have made
+a token another.
+
+Within noise: `disk` and `adapter` are the same two, sampled by a real vLLM on this CPU
+(`.venv-vllm`, see `make test`) that gets whole weights or adapters before each step; for one
+process, DDP, FSDP2 and ZeRO-3, each under a seed of its own. No run's mean reward may lie where a
+seventh seed of one process would in one of 200 cases (Student's t), and of the differences from one
+process under the same seed, the mean of a family must be 0 within its interval of 95 %.
 
 With `--runs` the folders are kept, and what has ended there is not run again.
 """
@@ -24,6 +28,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import math
 import os
 import shutil
 import statistics
@@ -38,6 +43,7 @@ from typing import Any, NamedTuple
 os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TRL_EXPERIMENTAL_SILENCE": "1"}
 sys.path.insert(0, str(Path(__file__).parent))
 
+from _process import served
 from _result import run, write
 from ranks import run_ranks
 
@@ -48,16 +54,19 @@ from qwq_env.trajectory import Trajectory
 ROOT = Path(__file__).resolve().parents[1]
 VLLM = ROOT / ".venv-vllm" / "bin" / "python"
 CONTEXT, DEADLINE = 512, 600.0
-FIRST = "1 process, seed 0"
-NOISE = 4.303 * (1 + 1 / 3) ** 0.5
+SEEDS = range(6)
+NOISE = 4.773 * (1 + 1 / len(SEEDS)) ** 0.5
+"""Standard deviations of the seeds: Student's t for one of 200, 5 degrees of freedom."""
+T95 = (math.inf, math.inf, 12.706, 4.303, 3.182, 2.776, 2.571)
+"""Student's t for one of 20, by how many differences there are."""
+# At twice the rate one wrong step can cost a run a third of its reward: seeds say little then.
 RECIPE = (
     "environment.tools=[calculator]", "policy.heads=2", "policy.key_value_heads=1",
-    "grpo.episodes=64", f"grpo.context={CONTEXT}", "grpo.learning_rate=0.001",
+    "grpo.episodes=64", f"grpo.context={CONTEXT}", "grpo.learning_rate=0.0005",
     "grpo.schedule=constant", "grpo.save_steps=1000", "evaluation.tasks=96",
     "evaluation.samples=0",
 )  # fmt: skip
-LORA = ("policy.lora.rank=8", "policy.lora.alpha=16", "grpo.learning_rate=0.003")
-FAMILIES = {"weights": (), "lora": LORA, "disk": (), "adapter": LORA}
+LORA = ("policy.lora.rank=8", "policy.lora.alpha=16", "grpo.learning_rate=0.0015")
 
 
 class Case(NamedTuple):
@@ -70,16 +79,43 @@ class Case(NamedTuple):
     @property
     def name(self) -> str:
         """What the table calls it."""
-        if self.ranks == 1:
-            return f"1 process, seed {self.seed}"
-        return f"{self.strategy}, {self.ranks} ranks"
+        which = "1 process" if self.ranks == 1 else f"{self.strategy}, {self.ranks} ranks"
+        return f"{which}, seed {self.seed}"
 
 
-IN_PROCESS = (Case(1), Case(1, seed=1), Case(1, seed=2), Case(2), Case(4))
-SERVED = (
-    Case(1), Case(2), Case(4), Case(2, "fsdp2"), Case(4, "fsdp2"),
-    *([Case(2, "zero3")] if importlib.util.find_spec("deepspeed") else []),
+class Family(NamedTuple):
+    """Runs that are alike in what is trained and who samples, and what they are held against."""
+
+    overrides: tuple[str, ...]
+    cases: tuple[Case, ...]
+    like: str
+    """The family whose single processes are the measure."""
+    exact: bool
+    """Whether that holds number for number."""
+
+
+DEEPSPEED = importlib.util.find_spec("deepspeed") is not None
+IN_PROCESS = (
+    *(Case(1, seed=seed) for seed in SEEDS),
+    *(Case(ranks, seed=seed) for ranks in (2, 4) for seed in SEEDS[:3]),
+)
+SEEDED = (
+    Case(1), Case(2, "fsdp2"), Case(4, "fsdp2"), *([Case(2, "zero3")] if DEEPSPEED else []),
 )  # fmt: skip
+SERVED = (
+    Case(1), Case(2, seed=1), Case(4, seed=2), Case(2, "fsdp2", 3), Case(4, "fsdp2", 4),
+    *([Case(2, "zero3", 5)] if DEEPSPEED else []),
+)  # fmt: skip
+FAMILIES = {
+    "weights": Family((), IN_PROCESS, "weights", exact=True),
+    "lora": Family(LORA, IN_PROCESS, "lora", exact=True),
+    "seeded": Family(("policy.seeded=true",), SEEDED, "weights", exact=True),
+    "disk": Family((), SERVED, "weights", exact=False),
+    # Adapters of ZeRO-3 are refused.
+    "adapter": Family(
+        LORA, tuple(case for case in SERVED if case.strategy != "zero3"), "lora", exact=False
+    ),
+}
 
 
 def main(argv: list[str]) -> int:
@@ -90,36 +126,41 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--cold", type=int, default=250, help="supervised steps before them")
     parser.add_argument("--runs", type=Path, help="where the runs' folders are kept")
     result = run(parser, argv, measure, table)
-    return int(
-        any(not row["right"] for family in result["runs"].values() for row in family.values())
-    )
+    rows = [row for family in result["runs"].values() for row in family.values()]
+    return int(not all(row["right"] for row in (*rows, *result["differences"].values())))
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """Run every case that has not ended in the folder of runs, and compare."""
-    result: dict[str, Any] = {"steps": arguments.steps, "runs": {}, "minutes": 0.0}
+    result: dict[str, Any] = {"steps": arguments.steps, "runs": {}, "differences": {}}
     began = time.perf_counter()
     with ExitStack() as stack:
         runs = arguments.runs or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        cold = cold_start(runs.resolve(), arguments.cold)
+        runs = runs.resolve()
+        cold = cold_start(runs, arguments.cold)
         servers = None
-        for family in arguments.only:
-            if family in ("disk", "adapter") and servers is None:
+        for name in arguments.only:
+            family, rows = FAMILIES[name], result["runs"].setdefault(name, {})
+            if not family.exact and servers is None:
                 from qwq_env.rollout.vllm_local import cpu_servers
 
                 servers = stack.enter_context(cpu_servers(VLLM))
-            rows = result["runs"].setdefault(family, {})
-            for case in SERVED if servers else IN_PROCESS:
-                place = runs.resolve() / f"{family}-{case.name}".replace(", ", "-").replace(" ", "")
-                asked = (*RECIPE, *FAMILIES[family], f"grpo.steps={arguments.steps}")
-                failure = played(place, case, cold, asked, family, servers)
+            for case in family.cases:
+                place = folder_of(runs, name, case)
+                steps = f"grpo.steps={arguments.steps}"
+                failure = played(place, case, cold, steps, name, servers)
                 rows[case.name] = (
                     {"failure": failure, "right": False} if failure else figures(place)
                 )
-                compare(result["runs"], family, case, runs.resolve())
+                compare(result, name, case, runs)
                 result["minutes"] = round((time.perf_counter() - began) / 60, 1)
                 write(result, arguments)
     return result
+
+
+def folder_of(runs: Path, family: str, case: Case) -> Path:
+    """Return where a case is run."""
+    return runs / f"{family}-{case.name}".replace(", ", "-").replace(" ", "")
 
 
 def cold_start(runs: Path, steps: int) -> Path:
@@ -136,29 +177,33 @@ def cold_start(runs: Path, steps: int) -> Path:
     return place / "cold"
 
 
-def played(
-    place: Path, case: Case, cold: Path, asked: tuple[str, ...], family: str, servers: Any
-) -> str:
+def played(place: Path, case: Case, cold: Path, steps: str, name: str, servers: Any) -> str:
     """Run a case in its folder, unless it has ended there; return what went wrong."""
     if (place / "summary.json").exists():
         return ""
     shutil.rmtree(place, ignore_errors=True)
+    asked = [*RECIPE, *FAMILIES[name].overrides, steps]
     given = [*asked, f"policy.checkpoint={cold}", "cold_start.steps=0", f"seed={case.seed}"]
-    if servers is None:
+    if name in ("weights", "lora"):
         return start(case, place, given)
-    served = place.with_name(f"served-{place.name}")
-    shutil.rmtree(served, ignore_errors=True)
-    prepare(cold, served)
-    through = served if family == "disk" else served.with_name(f"through-{place.name}")
-    rank = None if family == "disk" else 8
-    with servers.serve(served, context=CONTEXT, lora_rank=rank) as url:
+    folder = place.with_name(f"served-{place.name}")
+    shutil.rmtree(folder, ignore_errors=True)
+    prepare(cold, folder)
+    adapter = name == "adapter"
+    through = folder.with_name(f"through-{place.name}") if adapter else folder
+    rank = 8 if adapter else None
+    with (
+        served("_seeded_vllm.py", str(folder))
+        if name == "seeded"
+        else servers.serve(folder, context=CONTEXT, lora_rank=rank)
+    ) as url:
         given += [
-            "policy.sampler=vllm", f"policy.weights={family}", f"policy.servers=[{url}]",
-            f"policy.served={through}",
+            "policy.sampler=vllm", f"policy.weights={'adapter' if adapter else 'disk'}",
+            f"policy.servers=[{url}]", f"policy.served={through}",
         ]  # fmt: skip
         failure = start(case, place, given)
-    for folder in (served, through):
-        shutil.rmtree(folder, ignore_errors=True)
+    for each in (folder, through):
+        shutil.rmtree(each, ignore_errors=True)
     return failure
 
 
@@ -190,27 +235,46 @@ def figures(place: Path) -> dict[str, Any]:
         "lost": summary["episodes_lost"],
         "minutes": round(sum(summary["seconds"].values()) / 60, 2),
         "reward_by_step": [round(row["reward"], 4) for row in rows],
+        "right": True,
     }
 
 
-def compare(runs: Mapping[str, Any], family: str, case: Case, folder: Path) -> None:
-    """Say of a run whether it is what one process comes to, and where it is exactly that."""
-    row = runs[family][case.name]
-    if "failure" in row:
+def compare(result: dict[str, Any], name: str, case: Case, runs: Path) -> None:
+    """Say of a run whether it is what one process comes to, and of its family, if it is served."""
+    family, row = FAMILIES[name], result["runs"][name][case.name]
+    one = Case(1, seed=case.seed)
+    alone = result["runs"].get(family.like, {})
+    if "failure" in row or "failure" in alone.get(one.name, {"failure": "not run"}):
         return
-    alone = runs.get({"disk": "weights", "adapter": "lora"}.get(family, family), {})
-    curves = [alone[one.name]["mean_reward"] for one in IN_PROCESS[:3] if one.name in alone]
-    if len(curves) == 3:
-        middle, spread = statistics.fmean(curves), statistics.stdev(curves)
-        # Three that are alike by chance are no measure.
-        row["deviations"] = round((row["mean_reward"] - middle) / max(spread, 1e-3), 2)
-    row["right"] = abs(row.get("deviations", 0.0)) <= NOISE
-    if family in ("weights", "lora") and case.ranks > 1:
-        names = ("1process-seed0", f"ddp-{case.ranks}ranks")
-        one, several = (folder / f"{family}-{name}" for name in names)
-        row["first_batch"] = differences(first_batch(one, 1), first_batch(several, case.ranks))
-        row["equal_steps"] = equal_steps(alone[FIRST]["reward_by_step"], row["reward_by_step"])
-        row["right"] = row["right"] and not row["first_batch"]
+    measure = alone[one.name]
+    if family.exact:
+        if (name, case) == (family.like, one):
+            return
+        batches = (
+            first_batch(folder_of(runs, *whose), whose[1].ranks)
+            for whose in ((family.like, one), (name, case))
+        )
+        row["first_batch"] = differences(*batches)
+        row["equal_steps"] = equal_steps(measure["reward_by_step"], row["reward_by_step"])
+        row["right"] = not row["first_batch"] and 2 * row["equal_steps"] >= result["steps"]
+        return
+    row["difference"] = round(row["mean_reward"] - measure["mean_reward"], 4)
+    seeds = [
+        each["mean_reward"]
+        for each in (alone[Case(1, seed=seed).name] for seed in SEEDS)
+        if "failure" not in each
+    ]
+    beside = row["mean_reward"] - statistics.fmean(seeds)
+    row["deviations"] = round(beside / statistics.stdev(seeds), 2)
+    row["right"] = abs(row["deviations"]) <= NOISE
+    found = [each["difference"] for each in result["runs"][name].values() if "difference" in each]
+    if len(found) > 1:
+        middle = statistics.fmean(found)
+        interval = T95[len(found)] * statistics.stdev(found) / len(found) ** 0.5
+        result["differences"][name] = {
+            "mean": round(middle, 4), "interval": round(interval, 4),
+            "right": abs(middle) <= interval,
+        }  # fmt: skip
 
 
 def first_batch(place: Path, ranks: int) -> dict[tuple[str, int], Trajectory]:
@@ -249,30 +313,35 @@ def equal_steps(one: list[float], other: list[float]) -> int:
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """Return a line a run: its mean reward, in standard deviations of three seeds, and by step."""
+    """Return a line a run: its mean reward, beside one process, and by step."""
     return "\n".join(lines(result))
 
 
 def lines(result: Mapping[str, Any]) -> Iterator[str]:
     """Return the lines of the table."""
-    yield f"{'':<26} {'reward':>7} {'sd':>6} {'acc':>6} {'greedy':>7}  by step, a sixth at a time"
+    yield f"{'':<32} {'reward':>7} {'acc':>6} {'greedy':>7}  by step, a sixth at a time"
     for family, rows in result["runs"].items():
         for name, row in rows.items():
             title = f"{family}: {name}"
             if "failure" in row:
-                yield f"{title:<26} {row['failure'][:200]}"
+                yield f"{title:<32} {row['failure'][:200]}"
                 continue
             by_step, size = row["reward_by_step"], max(1, len(row["reward_by_step"]) // 6)
             means = (statistics.fmean(by_step[i : i + size]) for i in range(0, len(by_step), size))
-            first = row.get("first_batch")
-            told = "" if first is None else f"  first batch: {', '.join(first) or 'equal'}"
-            if "equal_steps" in row:
+            told = ""
+            if "first_batch" in row:
+                told = f"  first batch: {', '.join(row['first_batch']) or 'equal'}"
                 told += f", {row['equal_steps']} steps alike"
+            elif "difference" in row:
+                told = f"  {row['difference']:+.3f}, {row['deviations']:+.1f} sd"
             yield (
-                f"{title:<26} {row['mean_reward']:7.3f} {row.get('deviations', 0):+6.1f}"
-                f" {row['accuracy']:6.3f} {row['greedy']:7.3f}  "
-                f"{' '.join(f'{mean:.2f}' for mean in means)}{told}{'' if row['right'] else '  NO'}"
+                f"{title:<32} {row['mean_reward']:7.3f} {row['accuracy']:6.3f}"
+                f" {row['greedy']:7.3f}  {' '.join(f'{mean:.2f}' for mean in means)}"
+                f"{told}{'' if row['right'] else '  NO'}"
             )
+        if (found := result["differences"].get(family)) is not None:
+            right = "" if found["right"] else "  NO"
+            yield f"{family}: {found['mean']:+.3f} ± {found['interval']:.3f} of one process{right}"
 
 
 if __name__ == "__main__":
