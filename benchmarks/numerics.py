@@ -5,9 +5,13 @@
 `qwq check numerics` on SmolLM2-135M-Instruct, on this CPU, by pairs of who samples and who trains:
 `float32` and `bfloat16` with the cached decoding of this process, `vllm float32` and `vllm
 bfloat16` with a real vLLM (`.venv-vllm`) of the same precision as the trainer, `vllm mixed` with a
-server in bfloat16 and a trainer in float32. What the bounds are that these are held against, and
-why, stands in `qwq_env/evaluation/numerics.py`. Episodes are short: a CPU without instructions for
-bfloat16 takes some 40 times as long in it.
+server in bfloat16 and a trainer in float32. In `padded` pairs
+the trainer's rows stand 64 columns further right than they were sampled, as TRL's do beside a
+prompt that is so much longer, and those of `ToolGRPOTrainer` never.
+
+What the bounds are that these are held against, and why, stands in
+`qwq_env/evaluation/numerics.py`. Episodes are short: a CPU without instructions for bfloat16 takes
+some 40 times as long in it.
 """
 
 from __future__ import annotations
@@ -17,19 +21,22 @@ import dataclasses
 import os
 import sys
 import time
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(1, str(Path(__file__).parents[1] / "tests"))
 
+import torch
 from _result import run, write
 from smollm2 import smollm2
 
 from qwq_env.envs.math import MathToolEnv
+from qwq_env.evaluation import numerics
 from qwq_env.evaluation.numerics_sampler import check_checkpoint
 from qwq_env.rollout.vllm_local import cpu_servers
 
@@ -40,8 +47,12 @@ PAIRS = {
     "vllm bfloat16": ("bfloat16", "bfloat16"),
     "vllm mixed": ("bfloat16", "float32"),
     "bfloat16": (None, "bfloat16"),
+    "float32 padded": (None, "float32"),
+    "bfloat16 padded": (None, "bfloat16"),
 }
 """The precision of the server, None for none, and that of the trainer."""
+NO_PAIRS = ("mixed", "padded")
+MOVED = 64
 
 
 def main(argv: list[str]) -> int:
@@ -52,7 +63,11 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--episodes", type=int, default=2)
     result = run(parser, argv, measure, table)
     return int(
-        any(found["faults"] for name, found in result["pairs"].items() if "mixed" not in name)
+        any(
+            found["faults"]
+            for name, found in result["pairs"].items()
+            if not name.endswith(NO_PAIRS)
+        )
     )
 
 
@@ -68,6 +83,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
             served, trained = PAIRS[name]
             began = time.perf_counter()
             with ExitStack() as one:
+                if name.endswith("padded"):
+                    one.enter_context(moved())
                 url = None
                 if served is not None:
                     servers = servers or stack.enter_context(cpu_servers(VLLM))
@@ -87,6 +104,27 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
             }
             write(result, arguments)
     return result
+
+
+@contextmanager
+def moved() -> Iterator[None]:
+    """Let the trainer's pass stand where it would beside a longer prompt."""
+    plain = numerics._logits_at
+
+    def add_positions(_model: Any, given: Any, named: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        width = given[0].size(1)
+        positions = torch.arange(MOVED, MOVED + width, device=given[0].device)
+        return given, {**named, "position_ids": positions[None]}
+
+    def pass_beside(model: Any, *given: Any) -> torch.Tensor:
+        hook = model.register_forward_pre_hook(add_positions, with_kwargs=True)
+        try:
+            return plain(model, *given)
+        finally:
+            hook.remove()
+
+    with mock.patch.object(numerics, "_logits_at", pass_beside):
+        yield
 
 
 def table(result: Mapping[str, Any]) -> str:

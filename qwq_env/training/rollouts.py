@@ -436,7 +436,10 @@ def _leaves_out_dumps(record: logging.LogRecord) -> bool:
 
 def _warn_of_stock(trainer: Any, thinking: str) -> None:
     """Say once what a trainer lacks that is not a `ToolGRPOTrainer`."""
-    lacks = ["all rows are padded to the longest of the batch"]
+    lacks = [
+        "all rows are padded to the longest of the batch",
+        "tokens stand at other positions than they were sampled at",
+    ]
     if thinking == "strip":
         lacks.append("of an episode the mean over its turns is learned, not their sum")
     if getattr(trainer, "loss_type", "dapo") not in ("dapo", "bnpo", "cispo", "vespo"):
