@@ -109,7 +109,7 @@ SERVED = (
 FAMILIES = {
     "weights": Family((), IN_PROCESS, "weights", exact=True),
     "lora": Family(LORA, IN_PROCESS, "lora", exact=True),
-    "seeded": Family(("policy.seeded=true",), SEEDED, "weights", exact=True),
+    "seeded": Family(("policy.seeded=true",), SEEDED, "seeded", exact=True),
     "disk": Family((), SERVED, "weights", exact=False),
     # Adapters of ZeRO-3 are refused.
     "adapter": Family(
