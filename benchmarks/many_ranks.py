@@ -139,7 +139,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         runs = runs.resolve()
         cold = cold_start(runs, arguments.cold)
         servers = None
-        for name in arguments.only:
+        measures = {FAMILIES[name].like for name in arguments.only}
+        for name in (each for each in FAMILIES if each in {*arguments.only, *measures}):
             family, rows = FAMILIES[name], result["runs"].setdefault(name, {})
             if not family.exact and servers is None:
                 from qwq_env.rollout.vllm_local import cpu_servers

@@ -27,6 +27,7 @@ from qwq_env.errors import UsageError
 from qwq_env.rollout.decoding import Decoding, Statistics
 from qwq_env.rollout.decoding_thread import DecodingThread
 from qwq_env.rollout.policy import Generation, GenerationRequest, Policy
+from qwq_env.rollout.rotary import check_rotation
 from qwq_env.rollout.slots import Turn
 from qwq_env.rollout.stop_strings import Decoder, StopStrings
 from qwq_env.rollout.weight_layout import laid_out_for_decoding
@@ -59,6 +60,7 @@ class TransformersPolicy(Policy):
             most = config.max_position_embeddings
             raise UsageError(f"max_length: {max_length!r}; expected 2 to {most}, the model's limit")
         _check_attention(config, max_length)
+        check_rotation(config, max_length)
         _check_whole(model)
         self._model = model
         self._codec = codec

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import torch
+
+IGNORED: Final = -100
+"""The label of a token that is not scored."""
 
 
 def loss_mask(batch: dict[str, Any]) -> torch.Tensor:
@@ -27,6 +31,8 @@ class LeftAligned:
     """(rows, width)."""
     mask: torch.Tensor
     """(rows, width), 1 on what is no padding."""
+    asked: torch.Tensor
+    """(rows, width), True on the tokens of completions."""
     kept: int
     """How many of the last columns hold all completions."""
     columns: torch.Tensor
@@ -37,6 +43,19 @@ class LeftAligned:
         value where its token lay before, 0 for padding."""
         found = values.gather(1, self.columns.clamp(min=0))
         return found.masked_fill(self.columns < 0, 0)
+
+    @contextmanager
+    def scores_completions(self, model: torch.nn.Module) -> Iterator[None]:
+        """Let `model` score no token of a prompt: TRL labels all that the kept columns hold."""
+
+        def relabel(_model: Any, given: Any, named: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+            return given, {**named, "labels": named["labels"].masked_fill(~self.asked, IGNORED)}
+
+        hook = model.register_forward_pre_hook(relabel, with_kwargs=True)
+        try:
+            yield
+        finally:
+            hook.remove()
 
 
 def left_aligned(
@@ -56,7 +75,9 @@ def left_aligned(
     kept = min(max(1, width - int(read[:, :prompt].sum(1).min())), width - 1)
     columns = read.cumsum(1)[:, prompt:] - 1 - (width - kept)
     columns = columns.masked_fill(~read[:, prompt:], -1)
-    return LeftAligned(ids.gather(1, order), mask.gather(1, order), kept, columns)
+    attended = mask.gather(1, order)
+    asked = attended.bool() & (order >= prompt)
+    return LeftAligned(ids.gather(1, order), attended, asked, kept, columns)
 
 
 def by_length(

@@ -46,6 +46,7 @@ from qwq_env.rollout.audit import RecordingPolicy
 from qwq_env.rollout.engine import Assignment, Engine, EngineSettings
 from qwq_env.rollout.play import PlaySettings, check_thinking
 from qwq_env.rollout.policy import Policy
+from qwq_env.rollout.rotary import check_rotation
 from qwq_env.task import TaskSet
 from qwq_env.text.characters import printable
 from qwq_env.training.audited import Room, check_room, play_audited, room_of
@@ -298,6 +299,7 @@ class Rollouts:
             and trainer.vllm_importance_sampling_correction
         ):
             correct_importance(trainer, self._correction)
+        check_rotation(trainer.model.config.get_text_config(), self.context)
         if not getattr(trainer, "weighs_rows", False) and rank_of(trainer) == 0:
             _warn_of_stock(trainer, self.thinking)
         logging.getLogger(_TRL).addFilter(_leaves_out_dumps)

@@ -70,6 +70,8 @@ class ToolGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # its package is read
     """What a forward pass of the loss gives; None outside a loss of the training."""
     _mismatch: ByDepth | None = None
     """How far sampler and trainer are apart in what was compared since the last optimizer step."""
+    _entropies: torch.Tensor | None = None
+    """(2, 2): the sum and the number of entropies since then, of rows that teach and of others."""
     _idle: torch.Tensor | None = None
     """(rows,), True for what the loss of a micro-batch need not compute; None outside a loss."""
     _idle_logps: torch.Tensor | None = None
@@ -145,13 +147,20 @@ class ToolGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # its package is read
         # Otherwise TRL asked the trainer before, and all rows of the batch were compared then.
         if read.logps is not None and "old_per_token_logps" not in inputs:
             self._compare(inputs, read.logps, read.rows)
+        self._add_entropies(read, inputs)
         if played is not None and self.on_learned is not None:
             self._tell(read, played, inputs)
         return loss
 
     def training_step(self, *given: Any, **named: Any) -> torch.Tensor:
-        """Do as TRL does; note of an optimizer step how far sampler and trainer are apart in it."""
+        """Do as TRL does; note of an optimizer step how far sampler and trainer are apart in it,
+        and the mean entropy of its tokens."""
         loss: torch.Tensor = super().training_step(*given, **named)
+        if self._entropies is not None and self.accelerator.sync_gradients:
+            sums = self.accelerator.reduce(self._entropies, reduction="sum").tolist()
+            self._entropies = None
+            total, count = sums[0] if sums[0][1] else sums[1]
+            self._metrics["train"]["entropy"].append(total / max(count, 1.0))
         if self._mismatch is not None and self.accelerator.sync_gradients:
             own, self._mismatch = [self._mismatch], None
             told = gather_object(own) if self.accelerator.num_processes > 1 else own
@@ -170,6 +179,25 @@ class ToolGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # its package is read
             clip = 0.0, self.epsilon_high
         found = mismatch_of(batch, loss_mask(batch), logps, clip, rows)
         self._mismatch = merged([self._mismatch or {}, found])
+
+    def _add_entropies(self, read: _Read, batch: dict[str, Any]) -> None:
+        """Add those of a micro-batch to the optimizer step's, in place of TRL's mean of it.
+
+        The mean of micro-batches that each have their own would weigh a token by how the rows of a
+        step are spread over them, and over processes.
+        """
+        if read.entropies is None:
+            return
+        metrics = self._metrics["train"]
+        metrics["entropy"].pop()
+        if not metrics["entropy"]:
+            del metrics["entropy"]
+        mask = loss_mask(batch)
+        asked = mask if read.rows is None else mask[read.rows]
+        if self._entropies is None:
+            self._entropies = torch.zeros(2, 2, device=mask.device)
+        told = torch.stack([(read.entropies * asked).sum().float(), asked.sum().float()])
+        self._entropies[int(read.lone)] += told
 
     def _tell(self, read: _Read, played: list[tuple[int, str, int]], batch: dict[str, Any]) -> None:
         """Tell `on_learned` of the rows of a micro-batch that went through the model."""
@@ -284,7 +312,12 @@ class ToolGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # its package is read
             batch = left_aligned(
                 input_ids[rows], attention_mask[rows], logits_to_keep, self.pad_to_multiple_of or 1
             )
-            logps, entropy, loss = ask(model, batch.ids, batch.mask, batch.kept, **rest)
+            # With padding on the right alone nothing that counts looks at it, and without a mask
+            # attention takes one kernel for all rows, however they are padded.
+            bare = not (rest.get("compute_aux_loss") or self._skips_padding())
+            mask = torch.ones_like(batch.mask) if bare else batch.mask
+            with batch.scores_completions(model):
+                logps, entropy, loss = ask(model, batch.ids, mask, batch.kept, **rest)
             entropy = None if entropy is None else batch.spread(entropy)
             parts.append((batch.spread(logps), entropy, loss))
         logps = torch.cat([part[0] for part in parts])
@@ -294,6 +327,10 @@ class ToolGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # its package is read
         if self._read is not None and entropy is not None:
             self._read.logps, self._read.entropies = logps.detach(), entropy.detach()
         return logps, entropy, torch.stack(losses).mean() if losses else None
+
+    def _skips_padding(self) -> bool:
+        """Whether the model's attention computes nothing of padding that a mask tells it of."""
+        return "flash" in (self.model.config._attn_implementation or "")
 
     def _of_live_rows(
         self,
@@ -306,8 +343,7 @@ class ToolGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # its package is read
         """Do so with the rows that have a part in the loss, and fill in the others.
 
         One row at least goes through the model: processes wait for each other's gradients. An idle
-        row keeps its old log-probabilities, so that no ratio is infinite beside an advantage of 0;
-        its entropy is the mean of the others, which leaves the mean that is logged theirs.
+        row keeps its old log-probabilities, so that no ratio is infinite beside an advantage of 0.
         """
         idle, mask, old = self._idle, self._loss_mask, self._idle_logps
         assert idle is not None and mask is not None
@@ -319,7 +355,7 @@ class ToolGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # its package is read
             length = attention_mask.sum(1) + attention_mask.size(1) * ~mask.any(1)
             live[length.argmin()] = True
         if self._read is not None:
-            self._read.rows = live.nonzero().flatten()
+            self._read.rows, self._read.lone = live.nonzero().flatten(), bool(none)
         logps, entropy, _ = self._get_per_token_logps_and_entropies(
             model, input_ids[live], attention_mask[live], logits_to_keep, **rest
         )
@@ -329,21 +365,21 @@ class ToolGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # its package is read
         filled[live] = filled[live] + logps - logps.detach() if none else logps
         if entropy is None:
             return filled, None, None
-        counted = mask[live]
-        mean = (entropy * counted).sum() / counted.sum().clamp(min=1)
-        entropies = mean.to(entropy.dtype).expand(shape).clone()
+        entropies = entropy.new_zeros(shape)
         entropies[live] = entropy
         return filled, entropies, None
 
 
 @dataclass(slots=True)
 class _Read:
-    """What a forward pass gave: `logps` and `entropies` (rows read, tokens), and which `rows` of
-    the micro-batch those are, None for all of them."""
+    """What a forward pass gave: `logps` and `entropies` (rows read, tokens), which `rows` of the
+    micro-batch those are, None for all of them, and whether it is one that teaches nothing, read
+    for the other processes' sake (`lone`)."""
 
     logps: torch.Tensor | None = None
     entropies: torch.Tensor | None = None
     rows: torch.Tensor | None = None
+    lone: bool = False
 
 
 def bounded_means(

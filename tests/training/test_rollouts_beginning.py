@@ -207,3 +207,13 @@ def test_a_step_without_a_reward_is_logged(tmp_path):
     StepLog(folder, phase).on_log(None, state, None, {"reward": None, "loss": 0.0})
 
     assert notes == ["reward none  tools 0.00"]
+
+
+def test_a_model_whose_rotation_hangs_on_other_rows_is_refused(model, tokenizer, tmp_path):
+    model.config.rope_parameters |= {
+        "rope_type": "longrope", "original_max_position_embeddings": 512
+    }  # fmt: skip
+    rollouts = scripted(tokenizer, answer_at_once)
+
+    with pytest.raises(UsageError, match="context: 4000; expected 512 at most"):
+        train(model, tokenizer, tmp_path, rollouts)

@@ -184,33 +184,61 @@ def test_rows_without_an_advantage_cost_nothing_and_change_nothing(
     assert rows_read == [max(1, 6 - len(idle)), 6]
 
 
-def test_a_penalty_takes_all_rows_and_the_entropy_is_of_those_that_were_read(
-    given_trainer, rows_read, monkeypatch
-):
+def test_a_term_of_the_micro_batch_takes_all_rows(given_trainer, rows_read, monkeypatch):
     trainer = given_trainer
     monkeypatch.setattr(trainer, "loss_type", "dapo")
     batch = all_rows([episode(number, 1, 1.0) for number in range(3)], [0.0, 1.0, 0.0])
-    trainer._metrics["train"]["entropy"].clear()
     gradient(trainer, batch)
-    gradient(trainer, {**batch, **{name: batch[name][1:2] for name in batch if name[0] != "n"}})
     monkeypatch.setattr(trainer, "top_entropy_quantile", 0.5)
     gradient(trainer, batch)
-    some, alone, _ = trainer._metrics["train"]["entropy"]
 
-    assert some == pytest.approx(alone, rel=1e-5)
-    assert rows_read == [1, 1, 3]
+    assert rows_read == [1, 3]
 
 
-def test_the_entropy_of_rows_that_teach_nothing_is_of_one_that_was_sampled(given_trainer):
+ONE_TEACHES = ["1" * 300, "1", "0" * 200, "0", "0" * 300, "00", "0" * 250, "00"]
+
+
+@pytest.mark.parametrize("rows", [8, 4, 2, 1])
+def test_the_entropy_that_is_logged_is_of_all_tokens_that_teach(tokenizer, tmp_path, rows):
+    """However the rows of a step are spread over micro-batches, half of them of what is idle."""
+    told = itertools.cycle(ONE_TEACHES)
+    env = ToolEnv(environment().tasks, [], environment().settings.rubric)
+    rollouts = scripted(tokenizer, lambda _: f"</think>{next(told)}<|im_end|>", env)
+    torch.manual_seed(0)
+    model = build_tiny_model(tokenizer, hidden=16, layers=1, heads=2)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(3.0)  # so that one token's entropy is not another's
+    trainer = train(
+        model, tokenizer, tmp_path, rollouts, kind=ToolRecorder, per_device_train_batch_size=rows,
+        gradient_accumulation_steps=8 // rows, learning_rate=0.0,
+    )  # fmt: skip
+    batch, every = trainer.batch, []
+    for row in batch["advantages"].nonzero().flatten().tolist():
+        prompt, spoken = (batch[f"{part}_mask"][row].bool() for part in ("prompt", "completion"))
+        ids = torch.cat([batch["prompt_ids"][row][prompt], batch["completion_ids"][row][spoken]])
+        logits = model(ids[None]).logits[0, prompt.sum() - 1 : -1].log_softmax(-1)
+        every.append(-(logits.exp() * logits).sum(-1)[batch["tool_mask"][row][spoken].bool()])
+
+    assert len(every) == 4
+    assert torch.cat(every).std() > 0.01
+    assert trainer.state.log_history[0]["entropy"] == pytest.approx(
+        torch.cat(every).mean().item(), abs=1e-4
+    )
+
+
+def test_where_nothing_teaches_the_entropy_is_of_what_was_sampled(given_trainer):
     """The shortest row is of an episode that was lost: none of its tokens is in the loss."""
     trainer = given_trainer
     batch = all_rows([episode(number, 1, 1.0) for number in range(3)], [0.0] * 3)
     batch["tool_mask"][batch["completion_mask"].sum(1).argmin()] = 0
     batch["prompt_mask"][batch["completion_mask"].sum(1).argmin()] = 0
-    trainer._metrics["train"]["entropy"].clear()
+    trainer._entropies = None
     gradient(trainer, batch)
+    (_, taught), (total, alone) = trainer._entropies.tolist()
 
-    assert trainer._metrics["train"]["entropy"][0] > 1
+    assert taught == 0
+    assert total / alone > 1
 
 
 def test_rows_of_whole_episodes_are_left_as_they_are(tokenizer, tmp_path):
@@ -256,7 +284,6 @@ def test_padding_is_cut_off_and_the_weights_are_the_same(tokenizer, tmp_path, co
 
 TWO_GROUPS = ["1" * 300, "1", "0" * 200, "0", "1" * 300, "1", "1" * 200, "1"]
 SORTED = [(2, 329), (2, 229), (2, 30), (2, 30)]
-ONE_TEACHES = ["1" * 300, "1", "0" * 200, "0", "0" * 300, "00", "0" * 250, "00"]
 
 
 @pytest.mark.parametrize(
@@ -359,6 +386,30 @@ def test_padding_does_not_change_where_a_token_stands(tokenizer, tmp_path, size)
         assert torch.allclose(found[row][spoken], own, atol=1e-5)
         assert torch.allclose(entropy[row][spoken], spread, atol=1e-5)
         assert not found[row][~spoken].any() and not entropy[row][~spoken].any()
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_no_prompt_is_scored_and_attention_gets_no_mask_that_hides_padding(
+    tokenizer, tmp_path, monkeypatch, masked
+):
+    torch.manual_seed(0)
+    model = build_tiny_model(tokenizer, hidden=16, layers=1, heads=2).eval()
+    trainer = stock_trainer(
+        model, tokenizer, tmp_path, Rollouts(environment(), tokenizer), kind=ToolRecorder
+    )
+    batch = all_rows([episode(number, 1, 1.0) for number in range(5)], [1.0] * 5)
+    ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], 1)
+    mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], 1)
+    monkeypatch.setattr(trainer, "_skips_padding", lambda: masked)
+    told = []
+    forward = model.forward
+    monkeypatch.setattr(model, "forward", lambda **named: told.append(named) or forward(**named))
+
+    trainer._get_per_token_logps_and_entropies(model, ids, mask, batch["completion_ids"].size(1))
+
+    assert (told[0]["labels"] != -100).sum() == batch["completion_mask"].sum()
+    assert told[0]["attention_mask"].sum() == (mask.sum() if masked else told[0]["labels"].numel())
+    assert not model._forward_pre_hooks
 
 
 class OnServer(ScriptedPolicy):
