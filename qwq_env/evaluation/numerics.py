@@ -7,8 +7,8 @@ weights all look alike in a reward curve, and at once in this table:
 
 1. `play` samples episodes of many turns, with forced observations between them, so that every depth
    of the context is reached whatever the model writes;
-2. `full_pass` computes the same tokens as TRL does: one plain forward pass over the whole episode,
-   logits over the temperature, log-softmax over the full vocabulary;
+2. `full_pass` computes the same tokens as `ToolGRPOTrainer` does: one plain forward pass over the
+   whole episode, logits over the temperature, log-softmax over the full vocabulary;
 3. `figures_by_depth` compares; `Report.faults` holds it against a bound.
 """
 
@@ -278,7 +278,7 @@ def _sampled(values: Sequence[float], mask: Sequence[int]) -> list[float]:
 
 @torch.no_grad()
 def full_pass(model: Any, row: TrainingRow, temperature: float) -> list[float]:
-    """Return the log-probabilities (sampled,) of a row's sampled tokens, as TRL computes them.
+    """Return the log-probabilities (sampled,) of a row's sampled tokens, as a trainer has them.
 
     No cache, no padding. The logits of as many tokens as fit into a few gigabytes are computed
     at a time; for the others the pass is made again.

@@ -63,7 +63,8 @@ class GrpoRecipe:
     `schedule` "linear" takes the learning rate down to 0 over the steps, "cosine" likewise.
     A process takes its episodes through the model `micro_batch` at a time (unsaid: all at once, or
     as many as `micro_batch_tokens` holds at full `context`), and steps once `accumulation` of them
-    have been added up (unsaid: once all have). `trl` passes on any other field of `GRPOConfig`.
+    have been added up (unsaid: once all have): of a batch that twice as many processes share, half
+    as often. `trl` passes on any other field of `GRPOConfig`.
     """
 
     steps: int = key(100, "optimizer steps", positive=True)
