@@ -266,7 +266,10 @@ def _working_weights(recipe: Recipe, shape: Shape, number: int) -> Line:
         embeddings = shape.vocabulary * shape.hidden * (1 if shape.tied else 2)
         whole = 3 * shape.layer_parameters + embeddings
         why = f"embeddings, two layers and a layer's gradient, whole, × {number} bytes"
-        return Line("gathered", whole * number, why)
+        if recipe.policy.lora is not None:
+            return Line("gathered", whole * number, why)
+        added = shape.layer_parameters * 4
+        return Line("gathered", whole * number + added, f"{why}, that once more × 4, to add up")
     copied = number == 2 and recipe.policy.lora is None and recipe.grpo.fp32_masters
     why = "the masters once more in bfloat16, for computing" if copied else "weights as they are"
     return Line("copy", shape.parameters * number if copied else 0, why)

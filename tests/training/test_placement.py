@@ -28,7 +28,9 @@ from qwq_env.training.served import servers_of, vllm_of
 from qwq_env.training.stages.evaluations import sampler
 from qwq_env.training.weights.adapter import ADAPTER
 
+from ..ranks import run_ranks
 from ..rollout.vllm_stub import StubServer
+from . import sharded_on_two_ranks
 
 TINY = Path(__file__).parents[2] / "recipes" / "tiny.yaml"
 SMALL = [
@@ -200,6 +202,7 @@ def test_a_step_in_bfloat16_in_micro_batches_leaves_a_checkpoint_in_bfloat16(tmp
     saved = load_file(run / "policy" / "model.safetensors")
     masters = load_file(run / "checkpoints" / "checkpoint-1" / "model.safetensors")
     assert {weight.dtype for weight in saved.values()} == {torch.bfloat16}
+    assert json.loads((run / "policy" / "config.json").read_text())["dtype"] == "bfloat16"
     assert {weight.dtype for weight in masters.values()} == {torch.float32}
 
 
@@ -220,3 +223,35 @@ def test_a_run_of_adapters_saves_adapters_and_goes_on_from_them(tmp_path, monkey
     config = json.loads((run / "policy" / "adapter_config.json").read_text())
     assert config["base_model_name_or_path"] == str(run / "cold")
     assert main([*arguments, "--resume"]) == 0
+
+
+@pytest.mark.parametrize(("strategy", "shares"), [("ddp", False), ("fsdp2", True), ("zero3", True)])
+def test_gradients_are_shared_out_after_each_micro_batch_where_weights_are(strategy, shares):
+    """A whole gradient of 32 billion weights, kept until the last of them, fills a GPU."""
+    recipe = load_recipe(TINY.with_name("qwq-32b-lora.yaml"), [f"cluster.strategy={strategy}"])
+    accelerator = grpo_config(recipe, TINY.parent, world=4).accelerator_config
+
+    assert bool((accelerator.gradient_accumulation_kwargs or {}).get("sync_each_batch")) is shares
+
+
+@pytest.mark.slow
+def test_fsdp2_adds_gradients_up_in_float32_and_rounds_no_log_probability(tmp_path):
+    """And as accelerate has it: why `keep_float32` is there."""
+
+    def computed(kept: bool):
+        out = tmp_path / str(kept)
+        out.mkdir()
+        run_ranks(sharded_on_two_ranks.compute, out, kept, folder=out)
+        first, second = (json.loads((out / f"{rank}.json").read_text()) for rank in range(2))
+        assert first == second
+        return first
+
+    ours, theirs = computed(True), computed(False)
+
+    assert ours["logprob"] == pytest.approx(-5.0123, abs=1e-6)
+    assert theirs["logprob"] == -5.0
+    # The mean of 1 and 1.0078125, two neighbours in bfloat16.
+    assert ours["gradient"] == 1.00390625
+    assert theirs["gradient"] in (1.0, 1.0078125)
+    assert ours["computed"] == theirs["computed"] == "torch.bfloat16"
+    assert ours["sent"] == {"weight": "torch.bfloat16"}

@@ -32,6 +32,7 @@ from qwq_env.training.trainer import OnLearned
 from qwq_env.training.updates import updates_of
 from qwq_env.training.weights.adapter import merge_adapter, save_adapter, trained_state
 from qwq_env.training.weights.base import WeightSync, on_first_rank
+from qwq_env.training.weights.disk import change_config
 from qwq_env.training.weights.nccl import sync_by_trl
 from qwq_env.trajectory import step_of
 
@@ -220,7 +221,9 @@ def save_policy(context: StageContext, trainer: Any, tokenizer: Any) -> Any:
         save_adapter(trained, state, folder.policy)
     else:
         # The masters were for learning; whoever serves it reads what it is computed in.
-        state = cast_state(state, computed_in(recipe))
-        trained.save_pretrained(folder.policy, state_dict=state)
+        dtype = computed_in(recipe)
+        trained.save_pretrained(folder.policy, state_dict=cast_state(state, dtype))
+        # It is told that of the masters.
+        change_config(folder.policy, dtype=str(dtype).removeprefix("torch."))
     tokenizer.save_pretrained(folder.policy)
     return trained

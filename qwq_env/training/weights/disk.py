@@ -196,11 +196,14 @@ def prepare_served(
     written = None if dtype is None else getattr(torch, dtype)
     _save_untied(model, model.state_dict(), path, written)
     tokenizer.save_pretrained(path)
-    config = json.loads((path / "config.json").read_text(encoding="utf-8"))
-    config["tie_word_embeddings"] = False
-    if dtype is not None:
-        config["dtype"] = dtype
-    (path / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
+    change_config(path, tie_word_embeddings=False, **({} if dtype is None else {"dtype": dtype}))
+
+
+def change_config(folder: Path, **changes: Any) -> None:
+    """Write keys into the `config.json` of a checkpoint."""
+    file = folder / "config.json"
+    config = json.loads(file.read_text(encoding="utf-8")) | changes
+    file.write_text(json.dumps(config, indent=2), encoding="utf-8")
 
 
 def _save_untied(

@@ -2,7 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
+
+import torch
+
+from qwq_env.training.weights.shares import whole_of
+
+
+def send_as(trainer: Any, dtype: torch.dtype) -> None:
+    """Let TRL send weights in `dtype`, which servers compute in, and gather them in it.
+
+    By itself it sends what is trained: float32 masters, twice as much. Not for adapters, which it
+    adds to the weights before it sends those.
+    """
+    sender = trainer.vllm_generation
+
+    def weights() -> Iterator[tuple[str, torch.Tensor]]:
+        for name, weight in trainer.model.named_parameters():
+            yield sender._fix_param_name_to_vllm(name), whole_of(weight, dtype)
+
+    sender._iter_named_params = weights
 
 
 def sync_by_trl(trainer: Any) -> None:
