@@ -80,7 +80,6 @@ def make_trainer(
     except (ValueError, TypeError, NotImplementedError, ImportError) as error:
         # What of the recipe TRL or PEFT refuse only once they see the model.
         raise UsageError(f"grpo, policy: {' '.join(str(error).split())}") from None
-    keep_float32(trainer.accelerator)
     if recipe.policy.weights == "nccl" and recipe.policy.lora is None:
         send_as(trainer, computed_in(recipe))
     trainer.recipe, trainer.folder = recipe, folder
@@ -94,6 +93,11 @@ class _Trainer(ToolGRPOTrainer):
 
     recipe: Recipe
     folder: RunFolder
+
+    def create_accelerator_and_postprocess(self) -> None:
+        """Do as Transformers does; before any model is sharded, the reference's too."""
+        super().create_accelerator_and_postprocess()
+        keep_float32(self.accelerator)
 
     def create_model_card(self, *names: Any, **rest: Any) -> None:
         """Write the card beside the checkpoints."""

@@ -79,7 +79,7 @@ def keep_float32(accelerator: Any) -> None:
 
     accelerate has it do both in the type that is computed in. A log-probability of -5 is rounded to
     bfloat16 by up to 0.016 then, as much as a server and a trainer are apart, and the mean over
-    processes of a gradient by 0.4 %. Called before the training begins, which shards the model.
+    processes of a gradient by 0.4 %. Called before a model is sharded.
     """
     plugin = getattr(accelerator.state, "fsdp_plugin", None)
     policy = getattr(plugin, "mixed_precision_policy", None)

@@ -7,8 +7,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from accelerate import Accelerator
 from matplotlib.axes import Axes
+from transformers import AutoModelForCausalLM
 
+from qwq_env.training import grpo
 from qwq_env.training.grpo import StepLog, make_trainer
 from qwq_env.training.recipe import load_recipe
 from qwq_env.training.report import draw_curve, read_metrics
@@ -42,6 +45,26 @@ def trained(tokenizer, path: Path, rollouts: Rollouts, *settings: str):
     model = build_tiny_model(tokenizer, hidden=16, layers=1, heads=2)
     make_trainer(model, tokenizer, rollouts, recipe, folder, world=1, phase=bar).train()
     return read_metrics(folder.metrics), bar
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.1])
+def test_precision_is_settled_before_any_model_is_sharded(tokenizer, tmp_path, monkeypatch, beta):
+    """The reference model of `beta` is sharded while the trainer is made."""
+    told = []
+    prepare = Accelerator.prepare_model
+    monkeypatch.setattr(grpo, "keep_float32", lambda accelerator: told.append("settled"))
+    monkeypatch.setattr(
+        Accelerator,
+        "prepare_model",
+        lambda *a, **named: told.append("model") or prepare(*a, **named),
+    )
+    recipe = load_recipe(RECIPE, ["grpo.episodes=8", "grpo.group=4", f"grpo.beta={beta}"])
+    build_tiny_model(tokenizer, hidden=16, layers=1, heads=2).save_pretrained(tmp_path / "model")
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
+    rollouts = scripted(tokenizer, lambda context: "</think>1<|im_end|>")
+    make_trainer(model, tokenizer, rollouts, recipe, RunFolder(tmp_path), world=1, phase=Bar())
+
+    assert told == ["settled", *(["model"] if beta else [])]
 
 
 @pytest.mark.parametrize(("settings", "played"), [(OFTEN, [1, 5]), (TWICE, [1, 3, 5, 7])])
