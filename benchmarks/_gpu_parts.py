@@ -1,6 +1,6 @@
 """The parts of `gpu.py`, each run in a process of its own: `_gpu_parts.py PART SECONDS [--small]`.
 
-Prints what it found as JSON on its last line.
+Prints what it found as JSON on its last line, and before that what it has found so far.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ def numerics(small: bool, seconds: float) -> dict[str, Any]:
             )  # fmt: skip
             rows = [dataclasses.asdict(each) for each in (*report.depths, report.total)]
             found[dtype] = {"bound": report.bound._asdict(), "faults": report.faults, "rows": rows}
+            print(json.dumps(found), flush=True)
     return found
 
 
@@ -73,7 +74,7 @@ def _tiny() -> tuple[Any, Any]:
 def lora(small: bool, seconds: float) -> dict[str, Any]:
     """Return the peak of ten steps on adapters beside the plan's, and the seconds of a step."""
     import torch
-    from transformers import AutoModelForCausalLM, Qwen2Config
+    from transformers import AutoModelForCausalLM, Qwen2Config, TrainerCallback
 
     from qwq_env.training.shapes import _KNOWN, read_shape
 
@@ -90,13 +91,24 @@ def lora(small: bool, seconds: float) -> dict[str, Any]:
     if cuda:
         torch.cuda.reset_peak_memory_stats()
     began = time.monotonic()
+
+    def told(steps: int) -> dict[str, Any]:
+        found = {
+            "parameters": shape.parameters, "row": length, "steps": steps,
+            "seconds_a_step": (time.monotonic() - began) / steps, "planned_bytes": planned,
+        }  # fmt: skip
+        return {**found, "peak_bytes": torch.cuda.max_memory_allocated()} if cuda else found
+
+    class Tells(TrainerCallback):  # type: ignore[misc]  # its package is read without types
+        """Prints what has been found after each step."""
+
+        def on_step_end(self, arguments: Any, state: Any, control: Any, **rest: Any) -> None:
+            """Print it."""
+            print(json.dumps(told(state.global_step)), flush=True)
+
+    trainer.add_callback(Tells())
     trainer.train()
-    found = {
-        "parameters": shape.parameters, "row": length, "steps": trainer.state.global_step,
-        "seconds_a_step": (time.monotonic() - began) / trainer.state.global_step,
-        "planned_bytes": planned,
-    }  # fmt: skip
-    return {**found, "peak_bytes": torch.cuda.max_memory_allocated()} if cuda else found
+    return told(trainer.state.global_step)
 
 
 def _longest_row(shape: Any, *, small: bool) -> tuple[int, float]:
@@ -158,8 +170,8 @@ def _adapted(model: Any, length: int) -> Any:
         arguments = GRPOConfig(
             output_dir=folder, max_steps=10, num_generations=2, per_device_train_batch_size=1,
             gradient_accumulation_steps=2, max_completion_length=length, learning_rate=1e-5,
-            gradient_checkpointing=True, bf16=False, report_to=[], save_strategy="no",
-            use_cpu=model.device.type == "cpu", disable_tqdm=True,
+            gradient_checkpointing=True, bf16=model.device.type == "cuda", report_to=[],
+            save_strategy="no", use_cpu=model.device.type == "cpu", disable_tqdm=True,
         )  # fmt: skip
     adapters = LoraConfig(task_type="CAUSAL_LM", r=16, lora_alpha=16, target_modules="all-linear")
     return ToolGRPOTrainer(

@@ -16,6 +16,7 @@ CPU, at sizes that a laptop holds.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import subprocess
 import sys
@@ -67,9 +68,21 @@ def _apart(part: str, seconds: float, *, small: bool) -> dict[str, Any]:
         lines = (done.stdout if done.returncode == 0 else done.stderr).strip().splitlines()
         last = lines[-1] if lines else ""
         found = json.loads(last) if done.returncode == 0 else {"error": last}
-    except subprocess.TimeoutExpired:
-        found = {"error": f"not done within {seconds:.0f} seconds"}
+    except subprocess.TimeoutExpired as ended:
+        found = {**_so_far(ended.stdout or b""), "ended": f"after {seconds:.0f} seconds"}
+        if len(found) == 1:
+            found = {"error": f"nothing within {seconds:.0f} seconds"}
     return {**found, "seconds": round(time.monotonic() - began, 1)}
+
+
+def _so_far(output: bytes) -> dict[str, Any]:
+    """Return what a part that was ended had found, by the last whole line that it printed."""
+    for line in reversed(output.decode(errors="replace").splitlines()):
+        with contextlib.suppress(ValueError):
+            found = json.loads(line)
+            if isinstance(found, dict):
+                return found
+    return {}
 
 
 def _device() -> str:

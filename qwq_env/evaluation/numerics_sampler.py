@@ -33,11 +33,11 @@ def check_checkpoint(
     The trainer computes in `dtype`, by default bfloat16 on a GPU and else float32. `settings` are
     those of `check_numerics`. A `context` that model or server cannot take is cut to what it can.
     """
-    model, tokenizer = load_checkpoint(checkpoint, field="checkpoint")
-    cuda = torch.cuda.is_available()
-    wanted = dtype or ("bfloat16" if cuda else "float32")
+    wanted = dtype or ("bfloat16" if torch.cuda.is_available() else "float32")
     assert wanted in BOUNDS
-    model = model.to(device="cuda" if cuda else "cpu", dtype=getattr(torch, wanted)).eval()
+    # Loaded so, not cast: that would round the frequencies of rotary positions as well.
+    model, tokenizer = load_checkpoint(checkpoint, field="checkpoint", dtype=getattr(torch, wanted))
+    model.eval()
     codec = TokenCodec(tokenizer)
     context = min(context, model.config.get_text_config().max_position_embeddings)
     policy: Policy

@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+import torch
 from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
 from torch.distributed.tensor import DTensor
 
@@ -62,6 +63,9 @@ class TransformersPolicy(Policy):
         _check_attention(config, max_length)
         check_rotation(config, max_length)
         _check_whole(model)
+        if model.device.type == "cuda":
+            # It makes a plan for each new length, which takes longer than a step of decoding.
+            torch.backends.cuda.enable_cudnn_sdp(False)
         self._model = model
         self._codec = codec
         self._vocabulary: int = config.vocab_size

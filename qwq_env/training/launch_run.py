@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final, Self
 
-from qwq_env.errors import InfrastructureError
+from qwq_env.errors import InfrastructureError, UsageError
 from qwq_env.training.launch import Process
 
 _LOOK_SECONDS: Final = 0.2
@@ -48,9 +48,26 @@ def run_processes(processes: Sequence[Process], node: int, *, wait_seconds: floa
 
 def _prepare(process: Process, say: Say) -> None:
     say(f"{process.name}: {process.shell()}")
-    code = subprocess.run(process.command, env={**os.environ, **process.environment}).returncode
+    code = subprocess.run(process.command, env=environment_of(process)).returncode
     if code != 0:
         raise InfrastructureError(f"launch: {process.name} ended with {code}")
+
+
+def environment_of(process: Process) -> dict[str, str]:
+    """Return the variables that a process gets here: its GPUs are among those that we were given.
+
+    Raises `UsageError` if those are too few.
+    """
+    found, said = {**os.environ, **process.environment}, os.environ.get("CUDA_VISIBLE_DEVICES")
+    if said is None or not process.gpus:
+        return found
+    ours = [name.strip() for name in said.split(",") if name.strip()]
+    if max(process.gpus) >= len(ours):
+        raise UsageError(
+            f"CUDA_VISIBLE_DEVICES: {said!r}; {process.name} needs"
+            f" {max(process.gpus) + 1} GPUs to be visible"
+        )
+    return found | {"CUDA_VISIBLE_DEVICES": ",".join(ours[gpu] for gpu in process.gpus)}
 
 
 def _wait_for_health(
@@ -129,7 +146,7 @@ class _Running:
     def start(self, process: Process) -> None:
         """Start one, in a group of its own: what it starts ends with it."""
         self._say(f"{process.name}: {process.shell()}")
-        environment = {**os.environ, **process.environment}
+        environment = environment_of(process)
         # A signal between its start and its entry here would leave it running.
         with self._signals.held():
             self.processes[process.name] = subprocess.Popen(

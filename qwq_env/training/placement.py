@@ -75,18 +75,23 @@ def cast_state(state: dict[str, torch.Tensor], dtype: torch.dtype) -> dict[str, 
 
 
 def keep_float32(accelerator: Any) -> None:
-    """Let FSDP2 add gradients up in float32, and hand out what a model computes as it is.
+    """Let FSDP2 and ZeRO-3 add gradients up in float32, over processes and over micro-batches, and
+    FSDP2 hand out what a model computes as it is.
 
-    accelerate has it do both in the type that is computed in. A log-probability of -5 is rounded to
-    bfloat16 by up to 0.016 then, as much as a server and a trainer are apart, and the mean over
-    processes of a gradient by 0.4 %. Called before a model is sharded.
+    By themselves both add up in the type that is computed in: what is less than 1/256 of a sum in
+    bfloat16 is lost. And FSDP2 rounds a log-probability of -5 by up to 0.016, as much as a server
+    and a trainer are apart. Called before a model is sharded.
     """
-    plugin = getattr(accelerator.state, "fsdp_plugin", None)
-    policy = getattr(plugin, "mixed_precision_policy", None)
-    if plugin is not None and plugin.fsdp_version == 2 and policy is not None:
-        plugin.mixed_precision_policy = dataclasses.replace(
+    fsdp = getattr(accelerator.state, "fsdp_plugin", None)
+    policy = getattr(fsdp, "mixed_precision_policy", None)
+    if fsdp is not None and fsdp.fsdp_version == 2 and policy is not None:
+        fsdp.mixed_precision_policy = dataclasses.replace(
             policy, reduce_dtype=torch.float32, output_dtype=None
         )
+    zero = getattr(accelerator.state, "deepspeed_plugin", None)
+    if zero is not None and accelerator.mixed_precision == "bf16":
+        zero.deepspeed_config["data_types"] = {"grad_accum_dtype": "fp32"}
+        zero.deepspeed_config["communication_data_type"] = "fp32"
 
 
 def lora_config(recipe: Recipe) -> Any:

@@ -130,6 +130,8 @@ class Run:
         context.folder.begin(recipe)
         context.processes.wait_for_everyone()
         torch.set_num_threads(recipe.threads)
+        # It makes a plan for each new length of a micro-batch, which takes longer than a layer.
+        torch.backends.cuda.enable_cudnn_sdp(False)
         set_seed(recipe.seed)
         if part.name:
             context.reporter.say(f"stage {part.name}")

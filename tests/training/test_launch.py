@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ import pytest
 from qwq_env.cli import main
 from qwq_env.errors import InfrastructureError, UsageError
 from qwq_env.training.launch import Job, Process, check_job, processes_of
-from qwq_env.training.launch_run import run_processes
+from qwq_env.training.launch_run import environment_of, run_processes
 from qwq_env.training.recipe import Recipe, load_recipe
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -311,3 +312,16 @@ def test_on_a_laptop_the_trainer_is_run(tmp_path):
 
     assert main(arguments) == 0
     assert (tmp_path / "tiny" / "summary.json").exists()
+
+
+def test_gpus_are_among_those_that_were_given(monkeypatch):
+    """A scheduler says by the variable which are ours; to others they are 2 and 7."""
+    server = Process("server-0", "server", 0, (1,), ("vllm",), {"CUDA_VISIBLE_DEVICES": "1"})
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert environment_of(server)["CUDA_VISIBLE_DEVICES"] == "1"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, GPU-7")
+    assert environment_of(server)["CUDA_VISIBLE_DEVICES"] == "GPU-7"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2")
+    with pytest.raises(UsageError, match="CUDA_VISIBLE_DEVICES: '2'; server-0 needs 2 GPUs"):
+        environment_of(server)
+    assert environment_of(replace(server, gpus=(), environment={}))["CUDA_VISIBLE_DEVICES"] == "2"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from qwq_env.training.placement import (
     autocast,
     check_placement,
     computed_in,
+    keep_float32,
     loading,
     slow_type,
 )
@@ -255,3 +257,14 @@ def test_fsdp2_adds_gradients_up_in_float32_and_rounds_no_log_probability(tmp_pa
     assert theirs["gradient"] in (1.0, 1.0078125)
     assert ours["computed"] == theirs["computed"] == "torch.bfloat16"
     assert ours["sent"] == {"weight": "torch.bfloat16"}
+
+
+@pytest.mark.parametrize("precision", ["bf16", "no"])
+def test_zero3_adds_gradients_up_in_float32(precision):
+    plugin = SimpleNamespace(deepspeed_config={"bf16": {"enabled": "auto"}})
+    state = SimpleNamespace(deepspeed_plugin=plugin)
+    keep_float32(SimpleNamespace(state=state, mixed_precision=precision))
+
+    said = {"data_types": {"grad_accum_dtype": "fp32"}, "communication_data_type": "fp32"}
+    added = {name: plugin.deepspeed_config.get(name) for name in said}
+    assert added == (said if precision == "bf16" else dict.fromkeys(said))
