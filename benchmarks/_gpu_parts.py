@@ -6,6 +6,7 @@ Prints what it found as JSON on its last line, and before that what it has found
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import json
 import subprocess
 import sys
@@ -210,8 +211,34 @@ def _so_far(runs: Path) -> dict[str, Any]:
     return {"ended": False, "steps": len(rows), "right_by_step": right}
 
 
+class NoServer:
+    """Takes TRL's weights nowhere: here the worker samples from a policy of its own."""
+
+    def init_weight_transfer(self) -> None:
+        """Connect to nobody."""
+
+    def pause(self) -> None:
+        """Hold nobody up."""
+
+    def send_weights(self, weights: Any) -> None:
+        """Gather them, which is collective, and let go of them."""
+        for _ in weights:
+            pass
+
+    def resume(self) -> None:
+        """Let nobody go on."""
+
+    def destroy(self) -> None:
+        """Part from nobody."""
+
+
 def asynchronous(small: bool, seconds: float) -> dict[str, Any]:
-    """Return the loss of a step of TRL's AsyncGRPO trainer on rows that our worker played."""
+    """Return the loss of a step of TRL's AsyncGRPO trainer on rows that our worker played.
+
+    Its attention is the hub's kernel `kernels-community/flash-attn3`, which must be in the cache.
+    """
+    if importlib.util.find_spec("kernels") is None:
+        raise SystemExit("async: TRL's trainer needs the package kernels, and its flash-attn3")
     from trl.experimental.async_grpo import AsyncGRPOConfig, AsyncGRPOTrainer
 
     from qwq_env.dialect.codec import TokenCodec
@@ -227,6 +254,7 @@ def asynchronous(small: bool, seconds: float) -> dict[str, Any]:
         tokenizer.save_pretrained(base)
         trainer = AsyncGRPOTrainer(
             model=str(base), processing_class=tokenizer, rollout_worker=worker,
+            weight_transfer=NoServer(),
             args=AsyncGRPOConfig(output_dir=folder, max_steps=1, report_to=[],
                                  per_device_train_batch_size=8, save_strategy="no"),
         )  # fmt: skip
