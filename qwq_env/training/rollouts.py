@@ -299,7 +299,8 @@ class Rollouts:
             and trainer.vllm_importance_sampling_correction
         ):
             correct_importance(trainer, self._correction)
-        check_rotation(trainer.model.config.get_text_config(), self.context)
+        if (config := getattr(trainer.model, "config", None)) is not None:
+            check_rotation(config.get_text_config(), self.context)
         if not getattr(trainer, "weighs_rows", False) and rank_of(trainer) == 0:
             _warn_of_stock(trainer, self.thinking)
         logging.getLogger(_TRL).addFilter(_leaves_out_dumps)
