@@ -15,6 +15,7 @@ import torch
 
 from qwq_env.dialect.codec import TokenCodec
 from qwq_env.errors import UsageError, unknown
+from qwq_env.training.micro_batches import IGNORED
 from qwq_env.training.transcript import Encoded, Transcript
 from qwq_env.trajectory import Trajectory
 
@@ -23,7 +24,6 @@ Progress = Callable[[int, int, float], None]
 
 Lesson = Transcript | Trajectory
 
-_IGNORED = -100
 _DECAY = 0.7
 _SMALL = 5_000_000
 """Parameters of a model that two threads do not make faster."""
@@ -98,7 +98,7 @@ def _learn(
     bfloat16: bool,
 ) -> float:
     """Take a step on the mean of all parts' tokens; return it."""
-    asked = sum(int((part["labels"][:, 1:] != _IGNORED).sum()) for part in parts)
+    asked = sum(int((part["labels"][:, 1:] != IGNORED).sum()) for part in parts)
     total = 0.0
     for part in parts:
         # Entered anew each time: autocast keeps its casts of the weights for as long as it is on.
@@ -122,7 +122,7 @@ def _loss(
     Most tokens of a transcript are read only: no logits are computed where none is asked for.
     """
     following = labels[:, 1:]
-    asked = following != _IGNORED
+    asked = following != IGNORED
 
     def select(_head: torch.nn.Module, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
         return (inputs[0][:, :-1][asked],)
@@ -199,13 +199,13 @@ def _padded(examples: Sequence[Encoded], pad: int, device: torch.device) -> dict
     """Return `input_ids`, `attention_mask` and `labels`, each (examples, longest)."""
     longest = max(len(example.ids) for example in examples)
     ids = torch.full((len(examples), longest), pad)
-    labels = torch.full((len(examples), longest), _IGNORED)
+    labels = torch.full((len(examples), longest), IGNORED)
     attention = torch.zeros((len(examples), longest), dtype=torch.long)
     for row, example in enumerate(examples):
         length = len(example.ids)
         tokens = torch.tensor(example.ids)
         ids[row, :length] = tokens
-        labels[row, :length] = tokens.where(torch.tensor(example.mask) == 1, _IGNORED)
+        labels[row, :length] = tokens.where(torch.tensor(example.mask) == 1, IGNORED)
         attention[row, :length] = 1
     inputs = {"input_ids": ids, "attention_mask": attention, "labels": labels}
     return {name: tensor.to(device) for name, tensor in inputs.items()}

@@ -257,12 +257,12 @@ def _trained(recipe: Recipe, shape: Shape) -> Iterator[Line]:
     )
     if recipe.policy.sampler == "transformers":
         slots = min(_SLOTS, recipe.rollout.concurrency, grpo.episodes // cluster.train)
-        copied = lora is not None or recipe.policy.sampling_dtype == "computed"
-        if copied and lora is None:
+        copied = recipe.policy.sampling_dtype == "computed"  # the schema refuses it with adapters
+        if copied:
             yield Line(
                 "sampler", shape.parameters * number, "the weights once more, to sample from"
             )
-        size = cache_bytes(shape, number if copied else master) * grpo.context
+        size = cache_bytes(shape, number if copied or lora else master) * grpo.context
         yield Line("KV cache", slots * size, f"{slots} episodes sampled here × {grpo.context}")
 
 
