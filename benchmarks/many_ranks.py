@@ -9,7 +9,8 @@ them are trained; `lora`: adapters in their place.
 Number for number: in `weights` and `lora` each process samples, one under six seeds and 2 and 4
 gloo ranks (DDP) under three of them; in `seeded` a server that draws a turn by its seed alone
 samples for one process, for FSDP2 on 2 and 4 ranks, and for ZeRO-3 on 2 where DeepSpeed is
-installed (`DS_ACCELERATOR=cpu pip install --no-build-isolation deepspeed`). The first batch must be
+installed (`DS_ACCELERATOR=cpu pip install --no-build-isolation deepspeed`); in `tokens` these take
+their rows through the model by tokens, beside those that take all at once. The first batch must be
 that of one process under the same seed: ids, masks and rewards the same, log-probabilities to 1e-4;
 and so must the mean rewards of half of the steps or more. Then the last bit of a sum may have made
 a token another.
@@ -94,6 +95,7 @@ class Family(NamedTuple):
     """Whether that holds number for number."""
 
 
+SEED_SAID = "policy.seeded=true"
 DEEPSPEED = importlib.util.find_spec("deepspeed") is not None
 IN_PROCESS = (
     *(Case(1, seed=seed) for seed in SEEDS),
@@ -109,7 +111,13 @@ SERVED = (
 FAMILIES = {
     "weights": Family((), IN_PROCESS, "weights", exact=True),
     "lora": Family(LORA, IN_PROCESS, "lora", exact=True),
-    "seeded": Family(("policy.seeded=true",), SEEDED, "seeded", exact=True),
+    "seeded": Family((SEED_SAID,), SEEDED, "seeded", exact=True),
+    "tokens": Family(
+        (SEED_SAID, "grpo.micro_batch_tokens=1024"),
+        tuple(case for case in (Case(2), *SEEDED) if case.ranks < 4),
+        "seeded",
+        exact=True,
+    ),
     "disk": Family((), SERVED, "weights", exact=False),
     # Adapters of ZeRO-3 are refused.
     "adapter": Family(
@@ -195,7 +203,7 @@ def played(place: Path, case: Case, cold: Path, steps: str, name: str, servers: 
     rank = 8 if adapter else None
     with (
         served("_seeded_vllm.py", str(folder))
-        if name == "seeded"
+        if SEED_SAID in FAMILIES[name].overrides
         else servers.serve(folder, context=CONTEXT, lora_rank=rank)
     ) as url:
         given += [

@@ -80,6 +80,8 @@ def make_trainer(
     except (ValueError, TypeError, NotImplementedError, ImportError) as error:
         # What of the recipe TRL or PEFT refuse only once they see the model.
         raise UsageError(f"grpo, policy: {' '.join(str(error).split())}") from None
+    if recipe.grpo.micro_batch_tokens is not None:
+        trainer.split_by_tokens(recipe.grpo.micro_batch_tokens)
     if recipe.policy.weights == "nccl" and recipe.policy.lora is None:
         send_as(trainer, computed_in(recipe))
     trainer.recipe, trainer.folder = recipe, folder

@@ -225,7 +225,8 @@ def check_job(processes: Sequence[Process], recipe: Recipe, *, ports: bool) -> l
         served if urls else "servers: none is started here",
         *([f"trainers: they meet at port {' and '.join(meet)}{', free' * ports}"] if meet else []),
         f"batch: {grpo.episodes} episodes = {grpo.episodes // grpo.group} groups of {grpo.group}"
-        f" = {world} processes × {batches} micro-batches × {rows} rows",
+        f" = {world} processes × {batches} micro-batches × {rows} rows, at most"
+        f" {grpo.pass_tokens(world)} tokens at a time",
         f"context: {grpo.context} tokens{length * bool(urls)}",
         f"limits: a request ends within {recipe.limits.request_seconds:g} seconds, in order",
     ]

@@ -1,4 +1,5 @@
-"""What lies in a micro-batch: which rows, which columns of them, and where the loss looks."""
+"""What lies in a micro-batch: which rows, which columns of them, and where the loss looks; and how
+many of them go through the model at a time."""
 
 from __future__ import annotations
 
@@ -91,21 +92,55 @@ def by_length(
     stays as it is.
     """
     size, sorted_batches = len(batches[0]["completion_mask"]), []
-    parts = [value for value in batches[0].values() if _by_row(value)]
-    if any(len(value) != size for value in parts):
+    if not _has_rows(batches[0]):
         return list(batches)
     for start in range(0, len(batches), steps):
         together = batches[start : start + steps]
-        lengths = [
-            (batch["prompt_mask"].sum(1) + batch["completion_mask"].sum(1)) * ~idle_rows(batch)
-            for batch in together
-        ]
+        lengths = [row_lengths(batch) * ~idle_rows(batch) for batch in together]
         order = torch.cat(lengths).argsort(descending=True, stable=True)
         sorted_batches += [
             {key: _rows_of([batch[key] for batch in together], rows) for key in together[0]}
             for rows in torch.split(order, size)
         ]
     return sorted_batches
+
+
+def row_lengths(batch: dict[str, Any]) -> torch.Tensor:
+    """Return how many tokens each row of a batch has, without padding: (rows,)."""
+    lengths: torch.Tensor = batch["prompt_mask"].sum(1) + batch["completion_mask"].sum(1)
+    return lengths
+
+
+def part_sizes(lengths: Sequence[int], most: int, multiple: int = 1) -> list[int]:
+    """Return how many of the rows go through the model at a time, with their padding `most` tokens.
+
+    `lengths` has those of the longest row first, and 0 for rows that the model needs not read. A
+    part is as wide as its first row, in `multiple`s; it has one row, however long that is.
+    """
+    read, sizes = sum(length > 0 for length in lengths), list[int]()
+    while (first := sum(sizes)) < read:
+        width = -(-lengths[first] // multiple) * multiple
+        sizes.append(min(max(1, most // width), read - first))
+    *earlier, last = sizes or [0]
+    return [*earlier, last + len(lengths) - read]
+
+
+def split_rows(batch: dict[str, Any], order: torch.Tensor, sizes: Sequence[int]) -> list[Any]:
+    """Return the parts of a batch that have so many of its rows each, taken in this order.
+
+    What has other parts than one a row, as images have, stays whole.
+    """
+    if not _has_rows(batch):
+        return [batch]
+    return [
+        {key: _rows_of([value], rows) for key, value in batch.items()}
+        for rows in torch.split(order, list(sizes))
+    ]
+
+
+def _has_rows(batch: dict[str, Any]) -> bool:
+    size = len(batch["completion_mask"])
+    return all(len(value) == size for value in batch.values() if _by_row(value))
 
 
 def _by_row(value: Any) -> bool:

@@ -1,8 +1,8 @@
 """What of a recipe fits on which GPUs, by arithmetic from the checkpoint's config alone.
 
 All is bytes of one GPU at its fullest moment, the backward pass of the longest row. `P` are the
-model's weights, `T` the tokens of a micro-batch. Sharded (fsdp2, zero3), a GPU holds a share of
-weights, gradients and optimizer, and at a time the whole of the layers that it computes.
+model's weights, `T` the tokens that go through it at a time. Sharded (fsdp2, zero3), a GPU holds a
+share of weights, gradients and optimizer, and at a time the whole of the layers that it computes.
 """
 
 from __future__ import annotations
@@ -247,7 +247,7 @@ def _trained(recipe: Recipe, shape: Shape) -> Iterator[Line]:
     yield _working_weights(recipe, shape, number)
     yield from _activations(recipe, shape, number)
     head = shape.vocabulary * shape.hidden * 4 * (2 if lora is None else 1)
-    tokens = recipe.grpo.rows(cluster.train) * grpo.context
+    tokens = grpo.pass_tokens(cluster.train)
     yield Line(
         "logits",
         head + tokens * shape.hidden * 4 + _HEAD_TILE * number,
@@ -281,11 +281,11 @@ def _working_weights(recipe: Recipe, shape: Shape, number: int) -> Line:
 
 
 def _activations(recipe: Recipe, shape: Shape, number: int) -> Iterator[Line]:
-    rows, context = recipe.grpo.rows(recipe.cluster.train), recipe.grpo.context
-    tokens = rows * context
+    grpo, tokens = recipe.grpo, recipe.grpo.pass_tokens(recipe.cluster.train)
     one_layer, in_flight = layer_bytes(shape, number), gradient_bytes(shape, number)
-    named = f"T = {rows} × {context}"
-    if not recipe.grpo.gradient_checkpointing:
+    whole, rest = divmod(tokens, grpo.context)
+    named = f"T = {tokens}" if rest else f"T = {whole} × {grpo.context}"
+    if not grpo.gradient_checkpointing:
         why = f"{named} × {shape.layers} layers × {one_layer:.0f} bytes"
         yield Line("activations", tokens * shape.layers * one_layer, why)
         yield Line("in flight", tokens * in_flight, f"{named} × {in_flight} bytes, gradients")
@@ -334,18 +334,24 @@ def _changes(recipe: Recipe, shape: Shape, gpus: Gpus) -> Iterator[Change]:
 
 def _cheaper(recipe: Recipe) -> Iterator[tuple[str, Recipe]]:
     grpo = recipe.grpo
-    if grpo.rows(recipe.cluster.train) > 1:
-        grpo = replace(grpo, micro_batch=1, micro_batch_tokens=None, accumulation=None)
-        yield "grpo.micro_batch=1", replace(recipe, grpo=grpo)
+    said: list[str] = []
+    if grpo.pass_tokens(recipe.cluster.train) > grpo.context:
+        if grpo.micro_batch_tokens is None:
+            said, grpo = ["grpo.micro_batch=1"], replace(grpo, micro_batch=1, accumulation=None)
+        else:
+            said = [f"grpo.micro_batch_tokens={grpo.context}"]
+            grpo = replace(grpo, micro_batch_tokens=grpo.context)
+        yield said[0], replace(recipe, grpo=grpo)
     if not grpo.gradient_checkpointing:
-        both = "" if grpo is recipe.grpo else "grpo.micro_batch=1 "
         grpo = replace(grpo, gradient_checkpointing=True)
-        yield f"{both}grpo.gradient_checkpointing=true", replace(recipe, grpo=grpo)
+        yield " ".join([*said, "grpo.gradient_checkpointing=true"]), replace(recipe, grpo=grpo)
 
 
-def _frugal(recipe: Recipe) -> Recipe:
-    """Return the recipe with all that costs time only: what else is changed comes on top."""
-    return ([recipe] + [changed for _, changed in _cheaper(recipe)])[-1]
+def _frugal(recipe: Recipe) -> tuple[str, Recipe]:
+    """Return the recipe with all that costs time only, after what that is (empty, or with a space
+    behind it): what else is changed comes on top."""
+    what, frugal = [("", recipe), *_cheaper(recipe)][-1]
+    return f"{what} " if what else "", frugal
 
 
 def _splits(recipe: Recipe, gpus: Gpus) -> Iterator[tuple[str, Recipe]]:
@@ -382,13 +388,12 @@ def _difference(recipe: Recipe, changed: Recipe) -> str:
 
 
 def _shorter(recipe: Recipe) -> Iterator[tuple[str, Recipe]]:
-    frugal = _frugal(recipe)
     for eighths in (6, 4, 3, 2, 1):
-        context = frugal.grpo.context * eighths // 8
-        completion = min(frugal.grpo.max_completion_tokens, context)
-        # Tokens of a micro-batch are as many as before: fewer of a row.
-        grpo = replace(frugal.grpo, context=context, max_completion_tokens=completion)
-        yield f"grpo.context={context}", replace(frugal, grpo=grpo)
+        context = recipe.grpo.context * eighths // 8
+        completion = min(recipe.grpo.max_completion_tokens, context)
+        grpo = replace(recipe.grpo, context=context, max_completion_tokens=completion)
+        first, frugal = _frugal(replace(recipe, grpo=grpo))
+        yield f"{first}grpo.context={context}", frugal
 
 
 def _adapters(recipe: Recipe) -> Iterator[tuple[str, Recipe]]:
@@ -397,8 +402,10 @@ def _adapters(recipe: Recipe) -> Iterator[tuple[str, Recipe]]:
     lora = LoraRecipe(rank=_LORA_RANK)
     policy = replace(recipe.policy, lora=lora, weights="adapter", served="served")
     if recipe.policy.sampler == "transformers":
-        policy = replace(recipe.policy, lora=lora)
-    yield f"policy.lora (rank {_LORA_RANK})", replace(_frugal(recipe), policy=policy)
+        # The copy to sample from would have to be without them.
+        policy = replace(recipe.policy, lora=lora, sampling_dtype="same")
+    first, frugal = _frugal(recipe)
+    yield f"{first}policy.lora (rank {_LORA_RANK})", replace(frugal, policy=policy)
 
 
 def _more(recipe: Recipe, gpus: Gpus) -> Iterator[tuple[str, Recipe]]:

@@ -17,6 +17,8 @@ stock trainer on the same `Rollouts`:
 - The rows of an optimizer step lie in its micro-batches by their length, the longest first: a
   micro-batch is padded to a row that is hardly longer than the others, ranks that wait for each
   other's micro-batches have such of one length, and what memory doesn't hold is seen at once.
+- A micro-batch goes through the model in parts of so many tokens, where that is asked for
+  (`split_by_tokens`): many short rows at a time, or one long one.
 - Rows without an advantage, of a group whose rewards are alike or masked, do not go through the
   model: their part of the gradient is 0. What the loss divides by counts them as TRL does.
 - The log has the effective share of the samples after importance correction, how far sampler and
@@ -26,16 +28,25 @@ stock trainer on the same `Rollouts`:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
-from accelerate.utils import gather_object
+from accelerate.utils import DistributedType, gather_object
 from trl import GRPOTrainer
 
+from qwq_env.errors import UsageError
 from qwq_env.training.importance import Correction
-from qwq_env.training.micro_batches import by_length, left_aligned, loss_mask
+from qwq_env.training.micro_batches import (
+    by_length,
+    left_aligned,
+    loss_mask,
+    part_sizes,
+    row_lengths,
+    split_rows,
+)
 from qwq_env.training.mismatch import ByDepth, merged, mismatch_metrics, mismatch_of
 
 _PLAYED: Final = "played"
@@ -77,6 +88,22 @@ class ToolGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # its package is read
     _idle_logps: torch.Tensor | None = None
     _loss_mask: torch.Tensor | None = None
     _mean_correction: tuple[Correction, float, float] | None = None
+    _most_tokens: int | None = None
+
+    def split_by_tokens(self, most: int) -> None:
+        """Take no more than `most` tokens through the model at a time, padding included, but one
+        row however long it is: the gradient is as before.
+
+        A micro-batch can then be all rows that a process has of a step. What TRL logs of clipping
+        and of `kl` is the plain mean of the passes, as it is of micro-batches. Raises `UsageError`
+        where the loss has a mean, or a quantile, over the tokens of a pass.
+        """
+        if self._has_terms_of_its_own():
+            raise UsageError(
+                "micro_batch_tokens: expected a loss without entropy_coef, top_entropy_quantile or"
+                " an auxiliary loss, which look at all rows of a micro-batch"
+            )
+        self._most_tokens = most
 
     def correct_by_mean(self, mode: Correction) -> None:
         """Weigh an episode by the geometric mean of its tokens' ratios, in the bounds that TRL's
@@ -133,8 +160,66 @@ class ToolGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # its package is read
         inputs = self._buffered_inputs[self._step % len(batches)]
         return inputs
 
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *rest: Any, **named: Any) -> Any:
+        """Return TRL's loss of a micro-batch, having added up the gradients of all parts of it but
+        the last."""
+        *earlier, (last, share) = self._parts(inputs)
+        added: torch.Tensor | float = 0.0
+        for part, weight in earlier:
+            with self._adds_up(model):
+                loss = super().compute_loss(model, part, *rest, **named) * weight
+                deepspeed = self.accelerator.distributed_type == DistributedType.DEEPSPEED
+                self.accelerator.backward(loss, **({"scale_wrt_gas": False} if deepspeed else {}))
+            added = added + loss.detach()
+        loss = super().compute_loss(model, last, *rest, **named)
+        return loss * share + added if earlier else loss
+
+    def _parts(self, batch: dict[str, Any]) -> list[tuple[dict[str, Any], float]]:
+        """Return the parts that go through the model one after another, the same number of rows in
+        all processes, and by what their losses add up to that of the micro-batch."""
+        if self._most_tokens is None or not self.model.training:
+            return [(batch, 1.0)]
+        lengths = row_lengths(batch) * ~self._idle_rows(batch)
+        parts = split_rows(batch, *self._split(lengths))
+        if len(parts) == 1:
+            return [(batch, 1.0)]
+        # A batch that is learned from again comes without.
+        batch.pop(_PLAYED, None)
+        if self.loss_type == "bnpo":
+            counts = [int(loss_mask(part).sum()) for part in parts]
+        else:
+            counts = [len(part["completion_mask"]) for part in parts]
+        if self.loss_type in BY_TOKENS - {"bnpo"}:  # divided by what all processes have
+            return [(part, 1.0) for part in parts]
+        return [
+            (part, count / max(sum(counts), 1)) for part, count in zip(parts, counts, strict=True)
+        ]
+
+    def _split(self, lengths: torch.Tensor) -> tuple[torch.Tensor, list[int]]:
+        """Return in what order rows of these lengths go through the model, the longest first, and
+        how many at a time. Processes wait for each other: all have parts of as many rows."""
+        assert self._most_tokens is not None
+        ordered, order = lengths.sort(descending=True, stable=True)
+        longest = self.accelerator.gather(ordered[None]).amax(0).tolist()
+        return order, part_sizes(longest, self._most_tokens, self.pad_to_multiple_of or 1)
+
+    @contextmanager
+    def _adds_up(self, model: Any) -> Iterator[None]:
+        """Let a backward pass be one of several of a micro-batch, which are shared out with the
+        last; where weights are sharded, each is, for none holds the whole gradient."""
+        state, accelerator = self.accelerator.gradient_state, self.accelerator
+        sharded = accelerator.distributed_type == DistributedType.FSDP
+        shares_out = state.sync_gradients
+        state._set_sync_gradients(False)
+        try:
+            with nullcontext() if sharded else accelerator.no_sync(model):
+                yield
+        finally:
+            state._set_sync_gradients(shares_out)
+
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
-        """Return TRL's loss of a micro-batch; compare and tell what was computed for it."""
+        """Return TRL's loss of what goes through the model at a time; compare and tell what was
+        computed for it."""
         # Taken out: a batch that is learned from again comes without.
         played = inputs.pop(_PLAYED, None)
         if not self.model.training:
@@ -295,7 +380,7 @@ class ToolGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # its package is read
 
         Every forward pass goes through here: those of the loss, of the old and of the reference
         policy. Returns (rows, `logits_to_keep`) each, with 0 for padding; the number of passes,
-        which ranks must agree on, is TRL's.
+        which ranks must agree on, is TRL's or, by tokens, `_split`'s.
         """
         ask = super()._get_per_token_logps_and_entropies
         if any(value is not None for name, value in rest.items() if not name.startswith("compute")):
@@ -305,10 +390,11 @@ class ToolGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # its package is read
             )
         if self._idle is not None and self._idle.any():
             return self._of_live_rows(model, input_ids, attention_mask, logits_to_keep, **rest)
-        size = batch_size or len(input_ids)
+        order, sizes = torch.arange(len(input_ids), device=input_ids.device), batch_size
+        if batch_size is not None and self._most_tokens is not None:
+            order, sizes = self._split(attention_mask.sum(1))
         parts: list[tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]] = []
-        for start in range(0, len(input_ids), size):
-            rows = slice(start, start + size)
+        for rows in torch.split(order, sizes or len(order)):
             batch = left_aligned(
                 input_ids[rows], attention_mask[rows], logits_to_keep, self.pad_to_multiple_of or 1
             )
@@ -320,10 +406,11 @@ class ToolGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # its package is read
                 logps, entropy, loss = ask(model, batch.ids, mask, batch.kept, **rest)
             entropy = None if entropy is None else batch.spread(entropy)
             parts.append((batch.spread(logps), entropy, loss))
-        logps = torch.cat([part[0] for part in parts])
+        before = order.argsort()
+        logps = torch.cat([part[0] for part in parts])[before]
         entropies = [part[1] for part in parts if part[1] is not None]
         losses = [part[2] for part in parts if part[2] is not None]
-        entropy = torch.cat(entropies) if entropies else None
+        entropy = torch.cat(entropies)[before] if entropies else None
         if self._read is not None and entropy is not None:
             self._read.logps, self._read.entropies = logps.detach(), entropy.detach()
         return logps, entropy, torch.stack(losses).mean() if losses else None

@@ -71,8 +71,8 @@ def test_what_is_trained_is_float32_whatever_is_computed_in(overrides, weights, 
         ([], 1, 64, 1, 1),
         (["grpo.micro_batch=4"], 2, 4, 8, 8),
         (["grpo.micro_batch=4", "grpo.accumulation=2"], 2, 4, 2, 8),
-        (["grpo.micro_batch_tokens=5000"], 2, 4, 8, 8),
-        (["grpo.micro_batch_tokens=1024"], 1, 1, 64, 64),
+        (["grpo.micro_batch_tokens=5000"], 2, 32, 1, 1),
+        (["grpo.micro_batch=4", "grpo.micro_batch_tokens=1024"], 2, 4, 8, 8),
     ],
 )
 def test_a_batch_is_cut_into_micro_batches(overrides, world, rows, added, a_batch):

@@ -201,6 +201,30 @@ def test_the_nearest_change_fits_once_it_is_made(capsys):
     assert "cluster.tensor_parallel=2 (4 GPUs train): train" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("recipe", "gpus", "overrides", "least"),
+    [
+        ("qwq-32b-lora", "8xH100", ["grpo.context=131072"], 1),
+        ("qwq-32b-lora", "8xH100", ["grpo.micro_batch_tokens=131072"], 2),
+        ("qwq-32b-lora", "8xH100",
+         ["grpo.micro_batch_tokens=131072", "grpo.gradient_checkpointing=false"], 2),
+        ("qwq-32b-lora", "8xH100", ["grpo.micro_batch=16", "grpo.micro_batch_tokens=null"], 2),
+        ("qwq-32b-lora", "8xH100",
+         ["grpo.micro_batch=16", "grpo.micro_batch_tokens=null", "grpo.trl.entropy_coef=0.1"], 2),
+        ("qwen3-0.6b", "1xL4", ["grpo.micro_batch_tokens=65536", "rollout.concurrency=16"], 1),
+        ("qwen3-0.6b", "1xL4", ["grpo.gradient_checkpointing=false"], 0),
+    ],
+)  # fmt: skip
+def test_each_change_of_the_recipe_fits_once_it_is_made(capsys, recipe, gpus, overrides, least):
+    asked = ["plan", str(RECIPES / f"{recipe}.yaml"), "--gpus", gpus, *overrides]
+    assert main(asked) == 1
+    found = re.findall(r"^  ((?:grpo\.\w+=\w+ ?)+): train", capsys.readouterr().out, re.M)
+
+    assert len(found) >= least
+    for change in found:
+        assert main([*asked, *change.split()]) == 0, change
+
+
 def test_readme_shows_the_lines_that_are_printed(capsys):
     readme = (RECIPES.parent / "README.md").read_text()
     table = readme.split("| line | GB |")[1].split("\n\n")[0]
@@ -330,7 +354,7 @@ def test_a_config_of_another_kind_in_the_hubs_cache_is_told_of(capsys, cache):
 def test_a_stage_is_held_by_the_shape_of_what_the_first_begins_with(capsys, tmp_path):
     """The policy that a stage before leaves is not there yet."""
     recipe = (RECIPES / "qwen3-0.6b.yaml").read_text()
-    for name, more in (("fits", ""), ("does-not", "grpo.micro_batch: 128")):
+    for name, more in (("fits", ""), ("does-not", "grpo.micro_batch_tokens: 524288")):
         stages = f"stages: [{{name: a}}, {{name: b, overrides: {{{more}}}}}]"
         (tmp_path / f"{name}.yaml").write_text(f"{recipe}\n{stages}\n")
     assert checked(capsys, tmp_path / "fits") == (0, [])

@@ -35,8 +35,14 @@ NODE = ["cluster.gpus=8", "cluster.strategy=fsdp2", "policy.checkpoint=Qwen/QwQ-
         (["grpo.micro_batch=0"], "grpo.micro_batch: 0; expected more than 0"),
         (["grpo.micro_batch=7"], "grpo.micro_batch: 7; expected a divisor of the 64 episodes"),
         (["grpo.micro_batch=8", "grpo.accumulation=3"], "grpo.accumulation: 3; expected a divisor"),
-        (["grpo.micro_batch=8", "grpo.micro_batch_tokens=9999"], "not both"),
-        (["grpo.micro_batch_tokens=100"], "expected at least grpo.context (1024)"),
+        (
+            ["grpo.micro_batch_tokens=9999", "grpo.trl.entropy_coef=0.1"],
+            "grpo.trl.entropy_coef: it looks at all tokens of a micro-batch",
+        ),
+        (
+            ["grpo.micro_batch_tokens=9999", "grpo.trl.top_entropy_quantile=0.2"],
+            "grpo.trl.top_entropy_quantile: it looks at all tokens of a micro-batch",
+        ),
         (["policy.dtype=fp16"], "policy.dtype: 'fp16'; expected auto or fast or float32 or"),
         (["policy.attention=flash_attention_2"], "expected sdpa or eager"),
         (["policy.sampler=vllm"], "needs policy.servers and policy.served"),
@@ -95,7 +101,20 @@ def test_what_is_unsaid_follows_from_what_is_said():
 
     assert (recipe.limits.request_seconds, recipe.limits.patience) == (900, 2400)
     assert recipe.grpo.rows(2) == 32
-    assert load_recipe(TINY, ["grpo.micro_batch_tokens=3500"]).grpo.rows(2) == 2
+
+
+@pytest.mark.parametrize(
+    ("overrides", "tokens"),
+    [
+        ([], 32 * 1024),
+        (["grpo.micro_batch=2"], 2048),
+        (["grpo.micro_batch_tokens=3500"], 3500),
+        (["grpo.micro_batch=2", "grpo.micro_batch_tokens=3500"], 2048),
+        (["grpo.micro_batch_tokens=100"], 1024),  # a row is not cut
+    ],
+)
+def test_how_many_tokens_go_through_the_model_at_a_time(overrides, tokens):
+    assert load_recipe(TINY, overrides).grpo.pass_tokens(2) == tokens
     assert load_recipe(TINY, ["limits.episode=null"]).limits.episode is None
 
 

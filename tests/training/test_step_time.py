@@ -90,7 +90,10 @@ def test_replaced_groups_are_played_at_worst_and_are_not_learned_from():
 
 
 def test_what_is_learned_from_twice_takes_twice_as_long():
-    usual, twice = timed(), timed("grpo.trl.num_iterations=2", "grpo.accumulation=8")
+    usual, twice = (
+        timed(),
+        timed("grpo.trl.num_iterations=2", "grpo.micro_batch=1", "grpo.accumulation=8"),
+    )
 
     assert (usual.steps, twice.steps) == (1, 4)
     assert twice.terms[1].worst == 2 * usual.terms[1].worst
@@ -169,7 +172,7 @@ def test_a_run_of_another_size_and_place_is_scaled_and_told_of(tmp_path, capsys)
 
 def test_a_row_has_the_first_of_several_optimizer_steps(tmp_path, capsys):
     """Of 32 micro-batches, 8 are learned from in the step that is logged."""
-    run = finished(tmp_path, SMALL, "grpo.accumulation=8")
+    run = finished(tmp_path, SMALL, "grpo.micro_batch=4", "grpo.accumulation=8")
 
     assert planned(capsys, SMALL, "--measured", str(run))["rates"]["trainer"][
         "tokens"
@@ -178,7 +181,7 @@ def test_a_row_has_the_first_of_several_optimizer_steps(tmp_path, capsys):
 
 def test_a_gate_looks_between_two_batches():
     """Of 32 micro-batches four times 8 are learned from."""
-    updates = updates_of(load_recipe(SMALL, ["grpo.accumulation=8"]), 1)
+    updates = updates_of(load_recipe(SMALL, ["grpo.micro_batch=4", "grpo.accumulation=8"]), 1)
 
     assert updates.steps == 4
     assert [updates.whole(steps) for steps in (0, 1, 4, 5)] == [0, 4, 4, 8]

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from qwq_env.errors import UsageError
 from qwq_env.training.importance import Correction
@@ -56,15 +56,23 @@ class ColdStartRecipe:
             )
 
 
+_OF_ALL_ROWS: Final = {
+    "entropy_coef": 0.0, "use_adaptive_entropy": False, "top_entropy_quantile": 1.0,
+}  # fmt: skip
+"""Fields of TRL's with which the loss has a mean, or a quantile, over the tokens of a pass, and
+what they are without."""
+
+
 @dataclass(frozen=True, slots=True)
 class GrpoRecipe:
     """GRPO. `episodes` a step in groups of `group`; `reward` "random" is the control.
 
     `schedule` "linear" takes the learning rate down to 0 over the steps, "cosine" likewise.
-    A process takes its episodes through the model `micro_batch` at a time (unsaid: all at once, or
-    as many as `micro_batch_tokens` holds at full `context`), and steps once `accumulation` of them
-    have been added up (unsaid: once all have): of a batch that twice as many processes share, half
-    as often. `trl` passes on any other field of `GRPOConfig`.
+    A process takes its episodes through the model `micro_batch` at a time (unsaid: all at once),
+    and of those as many as `micro_batch_tokens` hold: many short ones, or one, however long. It
+    steps once `accumulation` micro-batches have been added up (unsaid: once all have): of a batch
+    that twice as many processes share, half as often. `trl` passes on any other field of
+    `GRPOConfig`.
     """
 
     steps: int = key(100, "optimizer steps", positive=True)
@@ -84,8 +92,10 @@ class GrpoRecipe:
     correction: Literal[Correction, "none"] = key(
         "token_truncate", "of importance, where other weights or a server sampled"
     )
-    micro_batch: int | None = key(None, "rows in one forward pass of a process", positive=True)
-    micro_batch_tokens: int | None = key(None, "or so many tokens, padding included", positive=True)
+    micro_batch: int | None = key(None, "rows of a micro-batch of a process", positive=True)
+    micro_batch_tokens: int | None = key(
+        None, "the most in one forward pass, padding included", positive=True
+    )
     accumulation: int | None = key(None, "micro-batches of one optimizer step", positive=True)
     gradient_checkpointing: bool = key(False, "recompute activations: less memory, more time")
     fp32_masters: bool = key(True, "trained weights are float32; else policy.dtype")
@@ -102,12 +112,11 @@ class GrpoRecipe:
                 f"grpo.episodes: {self.episodes}; expected a multiple of grpo.group"
                 f" ({self.group}), which is 2 or more"
             )
-        if self.micro_batch is not None and self.micro_batch_tokens is not None:
-            raise UsageError("grpo.micro_batch_tokens: expected it, or grpo.micro_batch, not both")
-        if self.micro_batch_tokens is not None and self.micro_batch_tokens < self.context:
+        whole = {name for name, none in _OF_ALL_ROWS.items() if self.trl.get(name, none) != none}
+        if self.micro_batch_tokens is not None and whole:
             raise UsageError(
-                f"grpo.micro_batch_tokens: {self.micro_batch_tokens}; expected at least"
-                f" grpo.context ({self.context}), for a row may be that long"
+                f"grpo.trl.{min(whole)}: it looks at all tokens of a micro-batch; expected"
+                " grpo.micro_batch in place of grpo.micro_batch_tokens"
             )
         if self.dynamic < 1:
             raise UsageError(f"grpo.dynamic: {self.dynamic:g}; expected 1 or more")
@@ -124,11 +133,7 @@ class GrpoRecipe:
         Raises `UsageError` if its episodes cannot be cut into such, or accumulated as asked.
         """
         own = self.episodes // world
-        if self.micro_batch_tokens is not None:
-            most = self.micro_batch_tokens // self.context
-            rows = max(n for n in range(1, min(most, own) + 1) if own % n == 0)
-        else:
-            rows = own if self.micro_batch is None else self.micro_batch
+        rows = own if self.micro_batch is None else self.micro_batch
         if own % rows:
             raise UsageError(
                 f"grpo.micro_batch: {rows}; expected a divisor of the {own} episodes of a process"
@@ -136,6 +141,14 @@ class GrpoRecipe:
         if self.accumulation is not None and (own // rows) % self.accumulation:
             raise UsageError(
                 f"grpo.accumulation: {self.accumulation}; expected a divisor of the {own // rows}"
-                " micro-batches of a process"
+                f" micro-batches of a process, each of {rows} (grpo.micro_batch)"
             )
         return rows
+
+    def pass_tokens(self, world: int) -> int:
+        """Return the most tokens, padding included, that one of `world` processes takes through the
+        model at a time."""
+        tokens = self.rows(world) * self.context
+        if self.micro_batch_tokens is not None:
+            tokens = min(tokens, max(self.micro_batch_tokens, self.context))
+        return tokens
