@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from qwq_env.errors import UsageError, brief
 from qwq_env.training.activations import gradient_bytes, layer_bytes
@@ -23,8 +23,6 @@ _RESERVED: Final = 3 * GB
 """CUDA's context, NCCL's buffers, what the allocator cannot hand out again."""
 _SERVED_SHARE: Final = 0.9
 """vLLM's `--gpu-memory-utilization`."""
-_SLOTS: Final = 64
-"""Episodes that a model which samples itself decodes at a time (`TransformersPolicy`)."""
 _HEAD_TILE: Final = 4096 * 32_768
 """Logits that TRL computes at a time; it never holds those of a row."""
 _A_NODE: Final = 8
@@ -256,7 +254,8 @@ def _trained(recipe: Recipe, shape: Shape) -> Iterator[Line]:
         " TRL never holds T × vocabulary",
     )
     if recipe.policy.sampler == "transformers":
-        slots = min(_SLOTS, recipe.rollout.concurrency, grpo.episodes // cluster.train)
+        played = recipe.rollout
+        slots = min(played.slots, played.concurrency, grpo.episodes // cluster.train)
         copied = recipe.policy.sampling_dtype == "computed"  # the schema refuses it with adapters
         if copied:
             yield Line(
@@ -400,12 +399,14 @@ def _adapters(recipe: Recipe) -> Iterator[tuple[str, Recipe]]:
     if recipe.policy.lora is not None:
         return
     lora = LoraRecipe(rank=_LORA_RANK)
-    policy = replace(recipe.policy, lora=lora, weights="adapter", served="served")
+    said = ""
+    more: dict[str, Any] = {"weights": "adapter", "served": "served"}
     if recipe.policy.sampler == "transformers":
-        # The copy to sample from would have to be without them.
-        policy = replace(recipe.policy, lora=lora, sampling_dtype="same")
+        more = {"sampling_dtype": "same"}  # a copy to sample from would be one without them
+        said = " policy.sampling_dtype=same" * (recipe.policy.sampling_dtype != "same")
+    policy = replace(recipe.policy, lora=lora, **more)
     first, frugal = _frugal(recipe)
-    yield f"{first}policy.lora (rank {_LORA_RANK})", replace(frugal, policy=policy)
+    yield f"{first}policy.lora (rank {_LORA_RANK}){said}", replace(frugal, policy=policy)
 
 
 def _more(recipe: Recipe, gpus: Gpus) -> Iterator[tuple[str, Recipe]]:

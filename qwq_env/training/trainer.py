@@ -390,11 +390,12 @@ class ToolGRPOTrainer(GRPOTrainer):  # type: ignore[misc]  # its package is read
             )
         if self._idle is not None and self._idle.any():
             return self._of_live_rows(model, input_ids, attention_mask, logits_to_keep, **rest)
-        order, sizes = torch.arange(len(input_ids), device=input_ids.device), batch_size
+        sizes: int | list[int] = batch_size or len(input_ids)
+        order = torch.arange(len(input_ids), device=input_ids.device)
         if batch_size is not None and self._most_tokens is not None:
             order, sizes = self._split(attention_mask.sum(1))
         parts: list[tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]] = []
-        for rows in torch.split(order, sizes or len(order)):
+        for rows in torch.split(order, sizes):
             batch = left_aligned(
                 input_ids[rows], attention_mask[rows], logits_to_keep, self.pad_to_multiple_of or 1
             )

@@ -156,6 +156,19 @@ def test_one_layer_of_32b_recomputed_and_its_gradients():
     assert kept + in_flight == pytest.approx(0.449e6, rel=0.01)
 
 
+def test_a_model_that_samples_itself_keeps_so_many_caches():
+    """As many as turns are sampled at a time, or episodes are played."""
+
+    def caches(*overrides: str) -> float:
+        return lines("1xH100", *overrides, recipe="qwen3-0.6b")["train KV cache"]
+
+    usual = caches("rollout.concurrency=64")
+
+    assert caches("rollout.concurrency=128", "rollout.slots=128") == 2 * usual
+    assert caches("rollout.concurrency=128") == usual
+    assert caches("rollout.slots=32") == usual / 2
+
+
 def test_what_32b_is_otherwise():
     assert QWQ.parameters * 2 == pytest.approx(65.5 * GB, rel=0.001)
     assert cache_bytes(QWQ) * 131_072 == pytest.approx(34.4 * GB, rel=0.01)
