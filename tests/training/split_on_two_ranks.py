@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from pathlib import Path
 from typing import Any
 
-import torch
 from accelerate import PartialState
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
-
-from qwq_env.env import ToolEnv
-from qwq_env.training.tiny.model import build_tiny_model
 
 from ..byte_tokenizer import byte_tokenizer
 from ..ranks import leave
 from .stock_trainer import ToolRecorder, stock_trainer
-from .test_rollouts import environment, scripted
+from .watched_step import answering, flat, watched_model
 
 TEXTS = (["1" * 300, "1", "0" * 100, "0"], ["1" * 100, "0", "1", "0" * 20])
 """Of each rank. One of them is right in any group, so all teach."""
@@ -40,18 +35,10 @@ def compare(out: Path) -> None:
 def trained(out: Path, rank: int, most: int | None) -> Any:
     """Return the weights after and before the step, (rows, width) of each pass, and how often
     gradients were shared out."""
-    told, passes, met = itertools.cycle(TEXTS[rank]), list[list[int]](), list[int]()
-    tokenizer = byte_tokenizer()
-    env = ToolEnv(environment().tasks, [], environment().settings.rubric)
-    rollouts = scripted(tokenizer, lambda _: f"</think>{next(told)}<|im_end|>", env)
-    torch.manual_seed(0)
-    model = build_tiny_model(tokenizer, hidden=16, layers=1, heads=2)
-    before = flat(model)
-    model.register_forward_pre_hook(
-        lambda module, args, named: passes.append([*named["input_ids"].shape]), with_kwargs=True
-    )
+    tokenizer, met = byte_tokenizer(), list[int]()
+    model, before, passes = watched_model(tokenizer)
     trainer = stock_trainer(
-        model, tokenizer, out / f"{rank}", rollouts, kind=ToolRecorder,
+        model, tokenizer, out / f"{rank}", answering(tokenizer, TEXTS[rank]), kind=ToolRecorder,
         per_device_train_batch_size=4, learning_rate=0.1, optim="sgd",
     )  # fmt: skip
     if most:
@@ -71,8 +58,3 @@ def trained(out: Path, rank: int, most: int | None) -> Any:
     trainer.accelerator.prepare_model = prepared
     trainer.train()
     return (flat(model), before), passes, len(met)
-
-
-def flat(model: Any) -> torch.Tensor:
-    """Return all its weights."""
-    return torch.cat([weight.detach().flatten().clone() for weight in model.parameters()])

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import json
+from typing import Any
 
 import pytest
 import torch
 
-from qwq_env.env import ToolEnv
 from qwq_env.errors import UsageError
 from qwq_env.training.micro_batches import part_sizes
 from qwq_env.training.tiny.model import build_tiny_model
@@ -16,10 +15,9 @@ from qwq_env.training.tiny.model import build_tiny_model
 from ..ranks import run_ranks
 from . import split_on_two_ranks
 from .stock_trainer import Recorder, ToolRecorder, stock_trainer
-from .test_rollouts import environment, scripted
-from .test_trainer import LOSSES, ONE_TEACHES, all_rows, episode, flat, gradient
-
-TWO_GROUPS = ["1" * 300, "1", "0" * 200, "0", "1" * 300, "1", "1" * 200, "1"]
+from .test_rollouts import scripted
+from .test_trainer import LOSSES, ONE_TEACHES, TWO_GROUPS, all_rows, episode, gradient
+from .watched_step import answering, flat, watched_model
 
 
 @pytest.mark.parametrize(
@@ -98,24 +96,19 @@ def test_a_step_is_the_same_and_no_pass_is_larger(tokenizer, tmp_path, texts, se
     """And what is logged of it, and told of its rows."""
 
     def trained(most: int | None):
-        told, learned = itertools.cycle(texts), {}
-        env = ToolEnv(environment().tasks, [], environment().settings.rubric)
-        rollouts = scripted(tokenizer, lambda _: f"</think>{next(told)}<|im_end|>", env)
-        torch.manual_seed(0)
-        model = build_tiny_model(tokenizer, hidden=16, layers=1, heads=2)
-        before, read = flat(model), []
-        model.register_forward_pre_hook(
-            lambda module, args, named: read.append(named["input_ids"].numel()), with_kwargs=True
-        )
+        model, before, read = watched_model(tokenizer)
+        learned: dict[tuple[str, int], Any] = {}
         trainer = stock_trainer(
-            model, tokenizer, tmp_path, rollouts, kind=ToolRecorder if most else Recorder,
-            per_device_train_batch_size=8, learning_rate=0.1, optim="sgd", **settings,
+            model, tokenizer, tmp_path, answering(tokenizer, texts),
+            kind=ToolRecorder if most else Recorder, per_device_train_batch_size=8,
+            learning_rate=0.1, optim="sgd", **settings,
         )  # fmt: skip
         if most:
             trainer.split_by_tokens(most)
             trainer.on_learned = lambda *told: learned.update({told[1:3]: told[3:]})
         trainer.train()
-        return flat(model) - before, read, trainer.state.log_history[0], learned
+        sizes = [rows * width for rows, width in read]
+        return flat(model) - before, sizes, trainer.state.log_history[0], learned
 
     stock, whole, logged_whole, _ = trained(None)
     ours, parts, logged, learned = trained(400)

@@ -26,6 +26,7 @@ from qwq_env.trajectory import TrainingRow, Trajectory
 
 from .stock_trainer import Recorder, ToolRecorder, stock_trainer, train
 from .test_rollouts import answer_at_once, environment, scripted
+from .watched_step import answering, flat, watched_model
 
 ROWS = [(2, 1.0), (1, 0.0), (3, 1.0), (1, 0.0), (2, None)]
 """Rows and reward of each episode of a group; the last is lost."""
@@ -93,10 +94,6 @@ def all_rows(episodes: list[Trajectory], advantages: list[float]) -> dict[str, t
         "advantages": torch.tensor([advantage for _, advantage in rows]),
         "num_items_in_batch": mask.sum(),
     }
-
-
-def flat(model) -> torch.Tensor:
-    return torch.cat([weight.detach().flatten().clone() for weight in model.parameters()])
 
 
 def gradient(trainer, batch) -> torch.Tensor:
@@ -201,9 +198,7 @@ ONE_TEACHES = ["1" * 300, "1", "0" * 200, "0", "0" * 300, "00", "0" * 250, "00"]
 @pytest.mark.parametrize("rows", [8, 4, 2, 1])
 def test_the_entropy_that_is_logged_is_of_all_tokens_that_teach(tokenizer, tmp_path, rows):
     """However the rows of a step are spread over micro-batches, half of them of what is idle."""
-    told = itertools.cycle(ONE_TEACHES)
-    env = ToolEnv(environment().tasks, [], environment().settings.rubric)
-    rollouts = scripted(tokenizer, lambda _: f"</think>{next(told)}<|im_end|>", env)
+    rollouts = answering(tokenizer, ONE_TEACHES)
     torch.manual_seed(0)
     model = build_tiny_model(tokenizer, hidden=16, layers=1, heads=2)
     with torch.no_grad():
@@ -302,19 +297,11 @@ def test_rows_of_like_length_lie_in_a_micro_batch_and_the_weights_are_the_same(
     tokenizer, tmp_path, texts, settings, shapes
 ):
     def trained(kind):
-        told = itertools.cycle(texts)
-        env = ToolEnv(environment().tasks, [], environment().settings.rubric)
-        rollouts = scripted(tokenizer, lambda _: f"</think>{next(told)}<|im_end|>", env)
-        torch.manual_seed(0)
-        model = build_tiny_model(tokenizer, hidden=16, layers=1, heads=2)
-        before, read = flat(model), []
-        model.register_forward_pre_hook(
-            lambda module, args, named: read.append(tuple(named["input_ids"].shape)),
-            with_kwargs=True,
-        )
+        model, before, read = watched_model(tokenizer)
         train(
-            model, tokenizer, tmp_path, rollouts, kind=kind, per_device_train_batch_size=2,
-            gradient_accumulation_steps=4, learning_rate=0.1, optim="sgd", **settings,
+            model, tokenizer, tmp_path, answering(tokenizer, texts), kind=kind,
+            per_device_train_batch_size=2, gradient_accumulation_steps=4, learning_rate=0.1,
+            optim="sgd", **settings,
         )  # fmt: skip
         return flat(model) - before, read
 
